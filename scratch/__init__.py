@@ -1,0 +1,36 @@
+"""Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
+
+from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
+from scratch.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HalfSquaredErrorLoss,
+    Loss,
+    MSELoss,
+    ProbabilityCrossEntropyLoss,
+)
+from scratch.network import Sequential
+from scratch.optim import SGD, Adam, AdamW, Optimizer
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HalfSquaredErrorLoss",
+    "Layer",
+    "LayerError",
+    "Linear",
+    "Loss",
+    "MSELoss",
+    "Optimizer",
+    "ProbabilityCrossEntropyLoss",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

@@ -1,0 +1,55 @@
+"""Sequential: layers one after the other, and the names of their parameters as torch's `state_dict` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from scratch.layers import Array, Layer, LayerError
+
+
+class Sequential(Layer):
+    """y = f_n(... f_1(x)); itself a layer, with `params` and `grads` named "0.weight", "0.bias", "2.weight", ..."""
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = list(layers)
+        if not layers:
+            raise ValueError("Sequential: got no layers, expected at least one")
+
+    def forward(self, x: Array) -> Array:
+        for i, layer in enumerate(self.layers):
+            x = self._at(i, layer.forward, x)
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        """The chain rule: each layer turns the gradient of its output into that of its input, last layer first."""
+        for i, layer in reversed(list(enumerate(self.layers))):
+            dy = self._at(i, layer.backward, dy)
+        return dy
+
+    def _at(self, i: int, step: Callable[[Array], Array], a: Array) -> Array:
+        try:
+            return step(a)
+        except LayerError as error:
+            raise LayerError(f"layer {i} ({self.layers[i]}): {error}") from None
+
+    @property
+    def params(self) -> dict[str, Array]:  # type: ignore[override]
+        """The layers' own arrays, not copies: an optimiser writes into them."""
+        return {f"{i}.{name}": p for i, layer in enumerate(self.layers) for name, p in layer.params.items()}
+
+    @property
+    def grads(self) -> dict[str, Array]:  # type: ignore[override]
+        """The gradients of the last `backward`, under the names of the parameters."""
+        return {f"{i}.{name}": g for i, layer in enumerate(self.layers) for name, g in layer.grads.items()}
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.layers))
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
