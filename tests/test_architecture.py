@@ -1,0 +1,226 @@
+"""The direction of imports, and what keeps files findable.
+
+A reader, loop or metric that both sides share would be wrong on both alike, and no comparison would show it.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("scratch", "torch_ref", "compare")
+FOLDERS = (*PACKAGES, "scripts")
+
+FORBIDDEN = {
+    "scratch": {"torch", "torchvision", "torch_ref", "compare", "scripts", "tests"},
+    "torch_ref": {"scratch", "compare", "scripts", "tests"},
+    "compare": {"scripts", "tests"},
+    "scripts": {"tests"},
+}
+# Beside NumPy, scratch may use these, in these places, inside the function that needs them.
+SCRATCH_EXTRAS = {"sklearn", "safetensors", "rich", "matplotlib"}
+SCRATCH_PLACES_FOR_EXTRAS = re.compile(r"scratch/(datasets|labs|training|checkpoints?|plots)(/|\.py$)")
+SLOW_TO_IMPORT = {"torch", "torchvision", "matplotlib", "sklearn", "scipy"}
+NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+@dataclass(frozen=True)
+class Import:
+    line: int
+    module: str
+    on_load: bool  # runs when the file is imported: in no function and not for the type checker only
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+
+def imports(source: str) -> list[Import]:
+    """Every absolute import; relative ones stay within their package."""
+    return list(_imports(ast.parse(source), on_load=True))
+
+
+def _imports(node: ast.AST, on_load: bool) -> Iterator[Import]:
+    match node:
+        case ast.Import(names=names):
+            for alias in names:
+                yield Import(node.lineno, alias.name, on_load)
+        case ast.ImportFrom(module=str(module), level=0):
+            yield Import(node.lineno, module, on_load)
+        case ast.Call(
+            func=ast.Name(id="__import__" | "import_module" | "importorskip")
+            | ast.Attribute(attr="__import__" | "import_module" | "importorskip"),
+            args=[ast.Constant(value=str(module)), *_],
+        ) if not module.startswith("."):
+            yield Import(node.lineno, module, on_load)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        on_load = False
+    not_run: list[ast.stmt] = []
+    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        not_run = node.body
+    for child in ast.iter_child_nodes(node):
+        yield from _imports(child, on_load and child not in not_run)
+
+
+def wrong_imports(path: str, source: str) -> list[str]:
+    """What the file at path (relative to the root, with slashes) imports and must not."""
+    package = path.partition("/")[0]
+    found = []
+    for each in imports(source):
+        where = f"{path}:{each.line}"
+        third_party = each.top not in sys.stdlib_module_names and each.top not in FOLDERS
+        if each.top in FORBIDDEN[package]:
+            found.append(f"{where}: {package} must not import {each.module}")
+        elif package == "scratch" and third_party and each.top != "numpy":
+            if each.top not in SCRATCH_EXTRAS or not SCRATCH_PLACES_FOR_EXTRAS.match(path):
+                found.append(f"{where}: {each.module} has no place here, scratch is NumPy")
+            elif each.on_load:
+                found.append(f"{where}: import {each.module} in the function that needs it")
+        elif package == "scripts" and each.on_load and each.top in SLOW_TO_IMPORT:
+            found.append(f"{where}: {each.module} is slow to import, --help must not wait for it")
+    return found
+
+
+def lacks_command(path: str, source: str) -> bool:
+    """A script's docstring holds a command that runs it; files with a leading underscore are not run."""
+    name = Path(path).name
+    docstring = ast.get_docstring(ast.parse(source)) or ""
+    return not name.startswith("_") and f"python scripts/{name}" not in docstring
+
+
+def says_nothing(path: str) -> bool:
+    stems = {part.partition(".")[0].strip("_").lower() for part in Path(path).parts}
+    return not stems.isdisjoint(NAMES_THAT_SAY_NOTHING)
+
+
+def files(folder: str, pattern: str = "*.py") -> dict[str, Path]:
+    """Path relative to the root -> file."""
+    found = (path for path in (ROOT / folder).rglob(pattern) if "__pycache__" not in path.parts)
+    return {path.relative_to(ROOT).as_posix(): path for path in sorted(found)}
+
+
+# The tree
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_imports_point_one_way(folder: str) -> None:
+    sources = {name: path.read_text(encoding="utf-8") for name, path in files(folder).items()}
+    assert sources, f"no .py file in {folder}/: nothing was checked"
+    assert not [line for name, source in sources.items() for line in wrong_imports(name, source)]
+
+
+@pytest.mark.parametrize("package", ["scratch", "torch_ref"])
+def test_loading_every_module_loads_nothing_forbidden(package: str) -> None:
+    """What the source does not show: an import that a permitted library or a computed name brings along."""
+    names = [name.removesuffix(".py").removesuffix("/__init__") for name in files(package)]
+    modules = [name.replace("/", ".") for name in names if not name.endswith("__main__")]
+    program = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        f"print(*sorted({FORBIDDEN[package]!r} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == []
+
+
+def test_every_package_folder_has_an_init_file() -> None:
+    """Without one it would be left out when the project is installed."""
+    found = {name for package in PACKAGES for name in files(package)}
+    assert {f"{name.rpartition('/')[0]}/__init__.py" for name in found} <= found
+
+
+def test_names_say_what_is_inside() -> None:
+    names = [name for folder in (*FOLDERS, "tests") for name in files(folder, "*")]
+    assert not [name for name in names if says_nothing(name)]
+
+
+def test_every_script_shows_its_command() -> None:
+    sources = {name: path.read_text(encoding="utf-8") for name, path in files("scripts").items()}
+    assert not [name for name, source in sources.items() if lacks_command(name, source)]
+
+
+# The checks themselves, on small files that are wrong and on their neighbours that are right
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "complaint"),
+    [
+        ("scratch/layers.py", "import torch", "must not import torch"),
+        ("scratch/layers.py", "import numpy as np, torch.nn as nn", "must not import torch.nn"),
+        ("scratch/layers.py", "def f():\n    from torch.nn import Linear", "py:2: .* import torch.nn"),
+        ("scratch/layers.py", "try:\n    import torch\nfinally:\n    pass", "must not import torch"),
+        ("scratch/layers.py", "torch = importlib.import_module('torch')", "must not import torch"),
+        ("scratch/layers.py", "torch = __import__('torch')", "must not import torch"),
+        ("scratch/layers.py", "if TYPE_CHECKING:\n    import torch", "must not import torch"),
+        ("scratch/datasets/idx.py", "from torchvision import datasets", "must not import torchvision"),
+        ("scratch/training.py", "from torch_ref.learner import Learner", "must not import torch_ref"),
+        ("scratch/training.py", "import compare", "must not import compare"),
+        ("scratch/training.py", "import scripts.train", "must not import scripts"),
+        ("scratch/layers.py", "def f():\n    import sklearn", "has no place here"),
+        ("scratch/labs/xor.py", "def f():\n    import pandas", "has no place here"),
+        ("scratch/plots.py", "import matplotlib.pyplot as plt", "in the function that needs it"),
+        ("scratch/datasets/iris.py", "class Iris:\n    from sklearn import datasets", "in the function"),
+        ("scratch/plots.py", "if TYPE_CHECKING:\n    x = 1\nelse:\n    import rich", "in the function"),
+        ("torch_ref/learner.py", "from scratch import Linear", "must not import scratch"),
+        ("torch_ref/learner.py", "from compare.record import Record", "must not import compare"),
+        ("compare/check.py", "from scripts import train", "must not import scripts"),
+        ("scripts/train.py", "import argparse\nimport torch", "slow to import"),
+    ],
+)
+def test_a_wrong_import_is_found(path: str, source: str, complaint: str) -> None:
+    (found,) = wrong_imports(path, source)
+    assert re.search(complaint, found)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("scratch/layers.py", "import numpy as np\nfrom numpy.typing import NDArray\nimport math"),
+        ("scratch/layers.py", "from .torch import x\nfrom . import compare\nfrom scratch.network import y"),
+        ("scratch/layers.py", "'import torch'  # import torch"),
+        ("scratch/datasets/iris.py", "def iris():\n    from sklearn.datasets import load_iris"),
+        ("scratch/training/checkpoints.py", "def save():\n    import safetensors.numpy"),
+        ("scratch/plots.py", "if TYPE_CHECKING:\n    from matplotlib.figure import Figure"),
+        ("torch_ref/learner.py", "import torch\nimport torchvision\nimport numpy"),
+        ("compare/weights.py", "import scratch, torch_ref, torch"),
+        ("scripts/train.py", "import argparse\ndef main():\n    import torch, scratch, compare"),
+    ],
+)
+def test_a_right_import_passes(path: str, source: str) -> None:
+    assert wrong_imports(path, source) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "lacking"),
+    [
+        ("scripts/train.py", '"""Train a lab.\n\n    python scripts/train.py xor\n"""', False),
+        ("scripts/train.py", '"""Train a lab."""', True),
+        ("scripts/train.py", '"""As python scripts/sweep.py does."""', True),
+        ("scripts/train.py", "# python scripts/train.py xor", True),
+        ("scripts/_arguments.py", '"""The arguments that the scripts share."""', False),
+    ],
+)
+def test_a_missing_command_is_found(path: str, source: str, lacking: bool) -> None:
+    assert lacks_command(path, source) is lacking
+
+
+@pytest.mark.parametrize(
+    ("path", "empty"),
+    [
+        ("scratch/utils.py", True),
+        ("compare/_helpers.py", True),
+        ("tests/common/a.py", True),
+        ("scratch/misc/__init__.py", True),
+        ("scratch/network.py", False),
+        ("scratch/common_mode.py", False),
+    ],
+)
+def test_a_name_that_says_nothing_is_found(path: str, empty: bool) -> None:
+    assert says_nothing(path) is empty
