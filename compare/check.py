@@ -1,0 +1,146 @@
+"""Candidate + reference -> Report: the one entry point, for every kind of candidate."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+import scratch
+from compare.architecture import LOSS_TYPES, Architecture
+from compare.record import Batch, Record, record_scratch, record_torch
+from compare.report import Report, Row
+from compare.step import Rule, rules
+from compare.sweep import Sweep, roots
+
+Array = NDArray[Any]
+
+STEPS = 3  # one step cannot show momentum, a stale or an accumulated gradient
+
+
+def check(
+    candidate: Any,
+    x: Array,
+    t: Array,
+    *,
+    network: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    steps: int = STEPS,
+) -> Report:
+    """Check a candidate's backpropagation on inputs x (m, in) and targets t, tensor by tensor.
+
+    candidate: a scratch.Sequential, a torch.nn.Sequential, or a dictionary of arrays by record name
+    ({"0.weight": W, "0.grad_weight": dW, ...}). Networks bring their layers; `loss` (and `optimizer`, to check updates)
+    is an object of the same side. A dictionary needs `network`: a text such as "784-256-10 relu, softmax
+    cross-entropy", or a network with its `loss`. The candidate is not changed: networks are copied.
+
+    ValueError or TypeError, in one line, for what cannot be checked.
+    """
+    x, t = np.asarray(x), np.asarray(t)
+    if isinstance(candidate, Mapping):
+        record = Record(Architecture.of(network, loss), {name: np.asarray(a) for name, a in candidate.items()})
+        return check_records([_with_data(record, x, t)], {"input": x, "target": t})
+    batches = consecutive(x, t, steps if optimizer is not None else 1)
+    given = given_batches(batches)
+    if isinstance(candidate, scratch.Sequential):
+        candidate, loss, optimizer = copy.deepcopy((candidate, _loss(loss, network), optimizer))
+        given |= {name: p.copy() for name, p in candidate.params.items()}
+        return check_records(record_scratch(candidate, loss, optimizer, batches), given)
+    if isinstance(candidate, nn.Module):
+        candidate, loss, optimizer = copy.deepcopy((candidate, loss, optimizer))
+        return check_records(record_torch(candidate, loss, optimizer, batches), given)
+    raise TypeError(f"got {type(candidate).__name__}, expected a scratch or torch network, or a dictionary of arrays")
+
+
+def assert_parity(candidate: Any, x: Array, t: Array, **options: Any) -> None:
+    """`check`, as an assertion: AssertionError with the first screen of the report unless the verdict is parity."""
+    report = check(candidate, x, t, **options)
+    assert report.verdict == "parity", f"\n{report}"
+
+
+def consecutive(x: Array, t: Array, steps: int) -> list[Batch]:
+    """`steps` batches from one: all rows; every second step the first half, in reverse order (at least one row).
+
+    A gradient kept from the step before, or a batch size kept from the first, then shows.
+    """
+    half = slice((len(x) + 1) // 2 - 1, None, -1)
+    return [(x, t) if step % 2 == 0 else (x[half].copy(), t[half].copy()) for step in range(steps)]
+
+
+def given_batches(batches: Sequence[Batch]) -> dict[str, Array]:
+    """What each step was given, by record name: "1/input", "1/target", "2/input", ..."""
+    return {
+        f"{k}/{name}": a
+        for k, batch in enumerate(batches, 1)
+        for name, a in zip(("input", "target"), batch, strict=True)
+    }
+
+
+def _with_data(record: Record, x: Array, t: Array) -> Record:
+    record.tensors = {"input": x, "target": t} | record.tensors
+    return record
+
+
+def scratch_loss(network: Architecture) -> scratch.Loss:
+    """The scratch loss that an architecture names."""
+    found = next(t for t, kind in LOSS_TYPES.items() if kind == network.loss and issubclass(t, scratch.Loss))
+    loss: scratch.Loss = found(network.reduction)
+    return loss
+
+
+def _loss(loss: Any, network: Any) -> scratch.Loss:
+    if isinstance(loss, scratch.Loss):
+        return loss
+    if loss is None and network is not None:
+        wanted = Architecture.of(network)
+        return scratch_loss(wanted)
+    raise TypeError(f"got loss {type(loss).__name__}, expected a scratch loss, such as CrossEntropyLoss()")
+
+
+def check_records(records: Sequence[Record], given: Mapping[str, Array] | None = None) -> Report:
+    """The Report on consecutive training steps of one candidate.
+
+    `given` holds the tensors that were handed to the candidate before the first step (`input`, `target`, weights),
+    which must be found in its record bit for bit; `inputs` of later steps may be given as "2/input".
+    """
+    given = dict(given or {})
+    rows: list[Row] = []
+    expected_names: list[tuple[int, str]] = []
+    before: Record | None = None
+    for record in records:
+        known = _given_at(record.step, given, before)
+        step_rules = rules(record.network, record.optimizer, record.step, record)
+        _expect_known_names(record, step_rules)
+        rows += Sweep(record, step_rules, known).rows()
+        expected_names += [(record.step, name) for name in _required(record, step_rules, known)]
+        before = record
+    return Report.of(records, rows, expected_names)
+
+
+def _given_at(step: int, given: Mapping[str, Array], before: Record | None) -> dict[str, Array]:
+    """What is known of this step's roots: as given for it, else what the step before left behind."""
+    known = {
+        name.removeprefix(f"{step}/"): a for name, a in given.items() if "/" not in name or name.startswith(f"{step}/")
+    }
+    if before is None:
+        return known
+    known = {name: a for name, a in known.items() if f"{step}/{name}" in given}
+    return known | {name.replace(".new_", "."): a for name, a in before.items() if ".new_" in name}
+
+
+def _required(record: Record, step_rules: Sequence[Rule], known: Mapping[str, Array]) -> list[str]:
+    """The tensors that a complete record holds and that can be checked."""
+    found = [name for name in roots(record) if name in known]
+    return found + [rule.name for rule in step_rules if not rule.optional or rule.name in record]
+
+
+def _expect_known_names(record: Record, step_rules: Sequence[Rule]) -> None:
+    names = {*roots(record), *(rule.name for rule in step_rules)}
+    for name in record:
+        if name not in names and ".new_" not in name:
+            raise ValueError(f"{name}: no such tensor in {record.network}; expected one of {', '.join(sorted(names))}")

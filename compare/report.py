@@ -1,0 +1,294 @@
+"""Report: the verdict, the first divergence in order of execution, one row a tensor, the coverage; as text and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from compare.record import Record
+
+VERDICTS = ("parity", "incomplete", "mismatch")  # from best to worst
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor of one step.
+
+    `allowed` is the bound at the worst element (worst by ratio), `ratio` the difference over it.
+    """
+
+    step: int
+    layer: str
+    kind: str
+    tensor: str
+    shape: tuple[int, ...]
+    check: str
+    max_abs_diff: float
+    index: tuple[int, ...]
+    allowed: float
+    ratio: float
+    status: str
+    note: str = ""
+    formula: str = ""
+    found: float = float("nan")
+    expected: float = float("nan")
+    wrong: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as the JSON schema has it."""
+        keys = (
+            "step",
+            "layer",
+            "kind",
+            "tensor",
+            "shape",
+            "check",
+            "max_abs_diff",
+            "index",
+            "allowed",
+            "ratio",
+            "status",
+        )
+        return {key: _plain(getattr(self, key)) for key in keys} | ({"note": self.note} if self.note else {})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A cause in plain words, where, and how sure."""
+
+    cause: str
+    layer: str
+    confidence: float
+    explanation: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The diagnosis as the JSON schema has it."""
+        return {
+            "cause": self.cause,
+            "layer": self.layer,
+            "confidence": self.confidence,
+            "explanation": self.explanation,
+        }
+
+
+@dataclass
+class Report:
+    """What a check found. `verdict` is parity, mismatch or incomplete; `first` is the first row that is off."""
+
+    network: str
+    dtype: str
+    rows: list[Row]
+    missing: list[str]
+    needed: list[str]
+    layers: list[str]
+    steps: int
+    batch: int
+    total: int
+    optimizer: str = ""
+    watched: int = 0
+    diagnosis: list[Diagnosis] = field(default_factory=list)
+    reference: Report | None = None
+
+    @classmethod
+    def of(cls, records: Sequence[Record], rows: list[Row], expected: Sequence[tuple[int, str]]) -> Report:
+        """From the records, their rows, and the (step, name) of every tensor that a complete record holds."""
+        first = records[0]
+        held = {(r.step, name) for r in records for name in r}
+        absent = [(step, name) for step, name in expected if (step, name) not in held]
+        last = f"{len(first.network.layers) - 1}.output"
+        needed = {last, *(f"{n.partition('.')[0]}.grad_{n.partition('.')[2]}" for n in first.network.parameters())}
+        several = len(records) > 1
+        named = [(f"step {step}: {name}" if several else name, name in needed) for step, name in absent]
+        return cls(
+            network=str(first.network),
+            dtype=first.dtype.name,
+            rows=rows,
+            missing=[name for name, _ in named],
+            needed=[name for name, is_needed in named if is_needed],
+            layers=[str(layer) for layer in first.network.layers],
+            steps=len(records),
+            batch=len(first["input"]) if "input" in first else 0,
+            total=len(expected),
+            optimizer=str(first.optimizer or ""),
+            watched=sum(r.watched for r in records),
+        )
+
+    @property
+    def first(self) -> Row | None:
+        """The first divergence in order of execution."""
+        return next((row for row in self.rows if row.status == "off"), None)
+
+    @property
+    def compared(self) -> int:
+        """How many tensors were held against an expected value."""
+        return len({(r.step, r.tensor) for r in self.rows if r.status != "not checked" and r.check != "side_effects"})
+
+    @property
+    def verdict(self) -> str:
+        """mismatch if anything is off; incomplete if the network's output or a parameter gradient was not handed in, or
+        a tensor could not be judged."""
+        if self.first:
+            return "mismatch"
+        if self.needed or not self.compared or any(row.status == "not checked" for row in self.rows):
+            return "incomplete"
+        return "parity"
+
+    @property
+    def cause(self) -> str | None:
+        """Why, in plain words: the best diagnosis."""
+        return self.diagnosis[0].explanation if self.diagnosis else None
+
+    @property
+    def coverage(self) -> str:
+        """The line that ends every report."""
+        line = f"{self.compared} of {self.total} tensors compared"
+        if self.missing:
+            shown = ", ".join(self.missing[:6])
+            line += f"; not handed in: {shown}{f' and {len(self.missing) - 6} more' if len(self.missing) > 6 else ''}"
+        unjudged = [row for row in self.rows if row.status == "not checked"]
+        if unjudged:
+            line += f"; not checked: {', '.join(f'{r.tensor} ({r.note})' for r in unjudged[:3])}"
+            line += f" and {len(unjudged) - 3} more" if len(unjudged) > 3 else ""
+        return line
+
+    @property
+    def worst(self) -> Row | None:
+        """The row with the largest ratio."""
+        return max(self.rows, key=lambda row: -1.0 if math.isnan(row.ratio) else row.ratio, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as the JSON schema has it."""
+        first = self.first
+        keys = ("step", "layer", "kind", "tensor", "check")
+        found = {
+            "verdict": self.verdict,
+            "dtype": self.dtype,
+            "network": self.network,
+            "first_divergence": {key: getattr(first, key) for key in keys} if first else None,
+            "diagnosis": [d.to_dict() for d in self.diagnosis],
+            "rows": [row.to_dict() for row in self.rows],
+            "coverage": {"compared": self.compared, "total": self.total},
+            "environment": environment(),
+        }
+        if self.reference:
+            found["reference"] = {"verdict": self.reference.verdict, "rows": [r.to_dict() for r in self.reference.rows]}
+        return found
+
+    def to_json(self, path: str | Path) -> None:
+        """Write `to_dict` as a JSON file."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, *, verbose: bool = False, width: int = 110) -> str:
+        """What the terminal shows: a line a layer, or the first broken block in full; all rows with `verbose`."""
+        console = Console(file=StringIO(), width=width, highlight=False, emoji=False, markup=False)
+        console.print(self._headline(), soft_wrap=True)
+        if verbose:
+            console.print(_table(self.rows, steps=self.steps > 1))
+        elif self.first:
+            console.print(self._first_divergence(self.first), soft_wrap=True)
+            console.print(_table(self._block(self.first), steps=self.steps > 1))
+        else:
+            console.print(self._layers())
+        for line in self._closing():
+            console.print(line, soft_wrap=True)
+        return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+
+    def _headline(self) -> str:
+        steps = f"{self.steps} training step{'s' if self.steps > 1 else ''}"
+        with_optimizer = f" with {self.optimizer}" if self.optimizer else ""
+        return f"{self.verdict.upper()} in {self.dtype}: {self.network}; {steps}{with_optimizer}, batch {self.batch}"
+
+    def _first_divergence(self, row: Row) -> str:
+        step = f"step {row.step}, " if self.steps > 1 else ""
+        lines = [f"first divergence: {step}{self._layer(row.layer)}, {row.tensor} ({row.check} check)"]
+        lines.append(f"  should be: {row.formula}")
+        if math.isfinite(row.found) or math.isfinite(row.expected):
+            at = f"[{', '.join(map(str, row.index))}]" if row.index else ""
+            lines.append(
+                f"  {row.tensor}{at}: found {row.found:.9g}, "
+                f"expected {row.expected:.9g} +- {row.allowed:.2g}; {row.note}"
+            )
+        else:
+            lines.append(f"  {row.note}")
+        lines += [f"  cause: {d.explanation} (confidence {d.confidence:.0%})" for d in self.diagnosis[:2]]
+        return "\n".join(lines)
+
+    def _layer(self, layer: str) -> str:
+        return f"layer {layer} ({self.layers[int(layer)]})" if layer.isdigit() else "the loss"
+
+    def _block(self, first: Row) -> list[Row]:
+        """The rows of the broken layer at that step, and every other row that is off there."""
+        return [r for r in self.rows if r.step == first.step and (r.layer == first.layer or r.status == "off")]
+
+    def _layers(self) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for name in ("layer", "tensors", "worst difference", "allowed there", "ratio", "at"):
+            table.add_column(name, justify="left" if name in ("layer", "at") else "right")
+        for layer in [*map(str, range(len(self.layers))), "loss"]:
+            rows = [row for row in self.rows if row.layer == layer]
+            if rows:
+                worst = max(rows, key=lambda row: row.ratio if not math.isnan(row.ratio) else -1.0)
+                name = f"{layer} {self.layers[int(layer)]}" if layer.isdigit() else layer
+                table.add_row(name, str(len(rows)), *_numbers(worst), worst.tensor)
+        return table
+
+    def _closing(self) -> list[str]:
+        lines = []
+        if self.reference and self.reference.worst:
+            worst = self.reference.worst
+            lines.append(
+                f"PyTorch's own {self.dtype} by the same bounds: {self.reference.verdict}, "
+                f"worst ratio {worst.ratio:.2g} ({worst.tensor})"
+            )
+        return [*lines, self.coverage]
+
+
+def _table(rows: Sequence[Row], steps: bool) -> Table:
+    table = Table(box=None, pad_edge=False)
+    names = [*(["step"] if steps else []), "tensor", "shape", "check", "max |diff|", "allowed", "ratio", "status"]
+    for name in names:
+        table.add_column(
+            name, justify="left" if name in ("tensor", "shape", "check", "status") else "right", no_wrap=True
+        )
+    for row in rows:
+        shape = "x".join(map(str, row.shape)) or "scalar"
+        status = row.status if row.status == "ok" else f"{row.status.upper()} {row.note}"
+        cells = [row.tensor, shape, row.check, *_numbers(row), status]
+        table.add_row(*([str(row.step)] if steps else []), *cells)
+    return table
+
+
+def _numbers(row: Row) -> tuple[str, str, str]:
+    return tuple("-" if math.isnan(x) else f"{x:.2g}" for x in (row.max_abs_diff, row.allowed, row.ratio))  # type: ignore[return-value]
+
+
+def environment() -> dict[str, Any]:
+    """Versions and threads: what a reader needs to repeat the check."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,337 @@
+"""Sweep: one training step judged tensor by tensor, in order of execution, by the strictest check its neighbours allow.
+
+Isolated: the reference computes the tensor from the candidate's own bits, so that a fault shows where it is made and
+nowhere else. Spanning: where tensors between are absent, the reference computes across the gap. Wiring: what entered
+is what left, and the input, target and weights are those that were given. Update: the parameters after the
+optimiser's step. Side effects: what backward changed although it should not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compare.record import Record
+from compare.reference import Expected
+from compare.report import Row
+from compare.step import Check, Kind, Rule
+from compare.tolerance import Allowance, Precision, exact
+
+Array = NDArray[Any]
+
+TWINS = 8
+SPREAD = 4.0  # x the largest deviation of the twins
+
+
+@dataclass
+class Known:
+    """A tensor that rules can be computed from: the candidate's own, or the reference's where it was absent.
+
+    `twins` are its values in twin runs moved by the allowances on the way, and `allowance` how far a correct one may be
+    from it; neither where it is the candidate's own.
+    """
+
+    value: Array
+    dtype: np.dtype[Any]
+    twins: list[Array] | None = None
+    allowance: Allowance | None = None
+
+
+class Sweep:
+    """One step, judged in order of execution."""
+
+    def __init__(self, record: Record, step_rules: Sequence[Rule], given: Mapping[str, Array]) -> None:
+        self.record, self.rules, self.given = record, step_rules, given
+        self.known: dict[str, Known] = {}
+        self.rng = np.random.default_rng(0)
+        self.reasons: dict[str, str] = {}
+
+    def rows(self) -> list[Row]:
+        """One row for each tensor of the record that a rule or a given value speaks about, then the side effects."""
+        found = [row for name in roots(self.record) for row in self._root(name)]
+        found += [row for rule in self.rules for row in self._follow(rule)]
+        return found + self._side_effects()
+
+    def _root(self, name: str) -> list[Row]:
+        if name in self.record:
+            self._remember(name, self.record[name])
+        elif name in self.given:
+            self._remember(name, self.given[name])
+        if name not in self.record or name not in self.given:
+            return []
+        return [self._unchanged(name, self.record[name], self.given[name], "wiring", f"{name} as it was given")]
+
+    def _unchanged(self, name: str, got: Array, wanted: Array, check: Check, formula: str) -> Row:
+        expected = Expected(np.asarray(wanted), exact(np.shape(wanted)))
+        rule = Rule(name, _layer_of(name), _kind_of(name), check, (), lambda p: expected, formula)
+        return judge(self.record, rule, got, expected, check, Precision.of(self.record.dtype))
+
+    def _remember(self, name: str, a: Array) -> None:
+        a = np.asarray(a)
+        self.known[name] = Known(a.astype(np.float64) if a.dtype.kind == "f" else a, a.dtype)
+
+    def _follow(self, rule: Rule) -> list[Row]:
+        """Judge the rule's tensor if it was handed in; stand in for it if not."""
+        missing = [source for source in rule.sources if source not in self.known]
+        present = rule.name in self.record
+        if present and missing:
+            self._remember(rule.name, self.record[rule.name])
+            return [unjudged(self.record, rule, f"{', '.join(missing)} was not handed in")]
+        if missing:
+            return []
+        try:
+            with np.errstate(all="ignore"):
+                return self._judge_or_stand_in(rule, present)
+        except ShapeMismatch as error:
+            return [self._misshapen(rule, str(error))] if present else []
+
+    def _judge_or_stand_in(self, rule: Rule, present: bool) -> list[Row]:
+        self._expect_shapes(rule)
+        precision = self._precision(rule)
+        sources = [self.known[source] for source in rule.sources]
+        expected = rule.compute(*(s.value for s in sources), p=precision)
+        twins = self._twins(rule, sources, precision)
+        allowance = expected.allowance
+        check = rule.check
+        if twins is not None:
+            allowance = (rule.copies and sources[0].allowance) or _widened(expected, twins)
+            check = "spanning" if rule.check == "isolated" else rule.check
+        if not present:
+            self._stand_in(rule, expected, allowance, twins, sources)
+            return []
+        self._remember(rule.name, self.record[rule.name])
+        sound = all(np.isfinite(s.value).all() for s in sources)
+        expected = replace(expected, allowance=allowance)
+        return [judge(self.record, rule, self.record[rule.name], expected, check, precision, sound)]
+
+    def _precision(self, rule: Rule) -> Precision:
+        """A computation is as fine as its finest operand (NumPy's promotion), and no finer than its result."""
+        dtypes = [self.known[s].dtype for s in rule.sources if s != "target" and s in self.known]
+        operands = [d for d in dtypes if d.kind == "f"]
+        result = self.record[rule.name].dtype if rule.name in self.record else None
+        finest = max(operands, key=lambda d: d.itemsize, default=self.record.dtype)
+        coarser = min((d for d in (finest, result) if d is not None and d.kind == "f"), key=lambda d: d.itemsize)
+        return Precision.of(coarser)
+
+    def _twins(self, rule: Rule, sources: Sequence[Known], p: Precision) -> list[Array] | None:
+        """The rule on the sources' twins, where there are any."""
+        if all(s.twins is None for s in sources):
+            return None
+        return [rule.compute(*(s.twins[i] if s.twins else s.value for s in sources), p=p).value for i in range(TWINS)]
+
+    def _stand_in(
+        self, rule: Rule, expected: Expected, allowance: Allowance, twins: list[Array] | None, sources: Sequence[Known]
+    ) -> None:
+        """Go on with the reference's value, and with twins that each rounding may have moved either way."""
+        dtype = max(
+            (s.dtype for s in sources if s.dtype.kind == "f"), key=lambda d: d.itemsize, default=self.record.dtype
+        )
+        if rule.copies:
+            self.known[rule.name] = Known(expected.value, dtype, sources[0].twins, sources[0].allowance)
+            return
+        own = expected.allowance.bound()
+        moved = [v + self._moves(own.shape) * own for v in (twins or [expected.value] * TWINS)]
+        if rule.kinked:
+            moved = [self._either_side(v, expected.value, allowance.bound()) for v in moved]
+        self.known[rule.name] = Known(expected.value, dtype, moved, allowance)
+
+    def _moves(self, shape: tuple[int, ...]) -> Array:
+        """A random sign times 1/2 to 1: with 1 alone, two equal allowances in a row cancel in 1 of 2^TWINS elements."""
+        return self._signs(shape) * self.rng.uniform(0.5, 1, shape)
+
+    def _signs(self, shape: tuple[int, ...]) -> Array:
+        return self.rng.choice([-1.0, 1.0], shape)
+
+    def _either_side(self, twin: Array, z: Array, allowed: Array) -> Array:
+        """Where z is within its allowance of ReLU's kink, the twin is put on either side of it at random."""
+        ambiguous = (np.abs(z) <= allowed) & (allowed > 0)
+        away = np.maximum(np.abs(twin), np.finfo(np.float64).tiny)
+        return np.where(ambiguous, self._signs(z.shape) * away, twin)
+
+    def _expect_shapes(self, rule: Rule) -> None:
+        """The sources must have the shapes that the network gives them; nothing is broadcast or transposed."""
+        for source in rule.sources:
+            wanted = shape_of(self.record, source, self._batch())
+            found = self.known[source].value.shape
+            if wanted is not None and found != wanted:
+                raise ShapeMismatch(f"{source} has shape {found}, expected {wanted}")
+
+    def _batch(self) -> int:
+        x = self.known.get("input")
+        return len(x.value) if x is not None and x.value.ndim else -1
+
+    def _misshapen(self, rule: Rule, why: str) -> Row:
+        self._remember(rule.name, self.record[rule.name])
+        wanted = shape_of(self.record, rule.name, self._batch())
+        found = self.record[rule.name].shape
+        if wanted is not None and found != wanted:
+            return off(self.record, rule, f"shape {found}, expected {wanted}")
+        return unjudged(self.record, rule, why)
+
+    def _side_effects(self) -> list[Row]:
+        return [
+            self._unchanged(name, after, self.record[name], "side_effects", f"backward leaves {name} as it was")
+            for name, after in self.record.touched.items()
+        ]
+
+
+class ShapeMismatch(ValueError):
+    """A source's shape is not what the network gives it."""
+
+
+def _widened(expected: Expected, twins: Sequence[Array]) -> Allowance:
+    """4 x the largest deviation of the twins, plus the last operation's own allowance."""
+    spread = SPREAD * np.max([np.abs(t - expected.value) for t in twins], axis=0)
+    own = expected.allowance
+    sharp = None if own.sharp is None else own.sharp + spread
+    return Allowance(own.wide + spread, sharp, own.sums_well)
+
+
+def _layer_of(name: str) -> str:
+    head = name.partition(".")[0]
+    return head if head.isdigit() else ("0" if name == "input" else "loss")
+
+
+def _kind_of(name: str) -> Kind:
+    last = name.rpartition(".")[2]
+    if name in ("input", "target") or last == "input":
+        return "input"
+    if last.startswith("grad_"):
+        return "gradient"
+    if last == "output":
+        return "output"
+    return "parameter" if last in ("weight", "bias") else "update"
+
+
+def shape_of(record: Record, name: str, m: int) -> tuple[int, ...] | None:
+    """The shape that the network gives a tensor, for m rows; None where it gives none (target, state)."""
+    if name == "loss":
+        return ()
+    parameters = record.network.parameters()
+    layer, _, part = name.partition(".")
+    plain = part.split(".")[0].removeprefix("grad_").removeprefix("new_")
+    if f"{layer}.{plain}" in parameters:
+        return parameters[f"{layer}.{plain}"]
+    widths = _widths(record)
+    if name == "input":
+        return (m, widths[0])
+    if part in ("output", "grad_output"):
+        return (m, widths[int(layer) + 1])
+    if part in ("input", "grad_input"):
+        return (m, widths[int(layer)])
+    return None
+
+
+def _widths(record: Record) -> list[int]:
+    """Columns of the input, then of every layer's output."""
+    first = next((layer.in_features for layer in record.network.layers if layer.kind == "linear"), 0)
+    found = [first]
+    for layer in record.network.layers:
+        found.append(layer.out_features if layer.kind == "linear" else found[-1])
+    return found
+
+
+def roots(record: Record) -> list[str]:
+    """Tensors that follow from no other of the step: input, target, weights, the optimiser's state before."""
+    parameters = record.network.parameters()
+    state = [name for name in record if name.rpartition(".")[0] in parameters]
+    return ["input", "target", *parameters, *state]
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+def judge(
+    record: Record, rule: Rule, got: Array, expected: Expected, check: str, p: Precision, sound: bool = True
+) -> Row:
+    """One row: the candidate's tensor against the expected one. NaN never passes, nothing is broadcast.
+
+    `sound` says that all that it is computed from is finite.
+    """
+    got = np.asarray(got)
+    if got.shape != expected.value.shape:
+        return off(record, rule, f"shape {got.shape}, expected {expected.value.shape}", check)
+    with np.errstate(all="ignore"):
+        value = expected.value.astype(np.float64)
+        difference = np.abs(got.astype(np.float64) - value)
+        allowed = expected.allowance.for_difference(np.where(np.isnan(difference), 0, difference))
+        undecided = _undecided(got, value, allowed, p.largest / expected.headroom, sound)
+        wrong = ~undecided & ~(difference <= allowed)
+        ratio = np.where(difference <= 0, 0.0, difference / allowed)
+    ratio = np.where(undecided, -1.0, np.where(np.isnan(ratio), np.inf, ratio))
+    worst = np.unravel_index(int(np.argmax(ratio)), ratio.shape) if ratio.size else ()
+    status = "off" if wrong.any() else "not checked" if undecided.any() or not ratio.size else "ok"
+    note = _note(got, undecided, wrong)
+    finite = difference[np.isfinite(difference)]
+    return Row(
+        record.step,
+        rule.layer,
+        rule.kind,
+        rule.name,
+        got.shape,
+        check,
+        float(finite.max(initial=0.0)) if np.isfinite(difference[wrong]).all() else float("nan"),
+        tuple(int(i) for i in worst),
+        float(allowed[worst]) if ratio.size else 0.0,
+        max(float(ratio[worst]), 0.0) if ratio.size else 0.0,
+        status,
+        note,
+        rule.formula,
+        found=float(got[worst]) if ratio.size else float("nan"),
+        expected=float(value[worst]) if ratio.size else float("nan"),
+        wrong=int(wrong.sum()),
+    )
+
+
+def _undecided(got: Array, value: Array, allowed: Array, largest: float, sound: bool) -> Array:
+    """Where neither side can be held against the other: the same non-finite value; an overflow, in the candidate's
+    precision, of a value that float64 can hold; anything not finite that follows from what was not finite before."""
+    with np.errstate(all="ignore"):
+        got = got.astype(np.float64)
+        same = (np.isnan(got) & np.isnan(value)) | (np.isinf(got) & (got == value))
+        overflow = ~np.isfinite(got) & np.isfinite(value) & (np.abs(value) + allowed >= largest)
+        inherited = (~np.isfinite(got) | ~np.isfinite(value)) & (not sound)
+        boundless = np.isfinite(got) & np.isfinite(value) & ~np.isfinite(allowed)
+    undecided: Array = same | overflow | inherited | boundless
+    return undecided
+
+
+def _note(got: Array, undecided: Array, wrong: Array) -> str:
+    if not got.size:
+        return "no elements"
+    bad = wrong & ~np.isfinite(got.astype(np.float64))
+    if bad.any():
+        return f"{int(bad.sum())} of {got.size} elements are NaN or infinite"
+    if undecided.any():
+        return f"{int(undecided.sum())} of {got.size} elements overflow or are NaN on both sides"
+    return f"{int(wrong.sum())} of {got.size} elements" if wrong.any() else ""
+
+
+def off(record: Record, rule: Rule, note: str, check: str | None = None) -> Row:
+    """A row for a tensor that cannot be right whatever its values."""
+    nan = float("nan")
+    shape = record[rule.name].shape
+    return Row(
+        record.step,
+        rule.layer,
+        rule.kind,
+        rule.name,
+        shape,
+        check or rule.check,
+        nan,
+        (),
+        nan,
+        nan,
+        "off",
+        note,
+        rule.formula,
+    )
+
+
+def unjudged(record: Record, rule: Rule, note: str) -> Row:
+    """A row for a tensor that could not be judged, and why."""
+    return replace(off(record, rule, note), status="not checked")
