@@ -12,6 +12,7 @@ from scratch.losses import (
 )
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
+from scratch.training import History, fit
 
 __all__ = [
     "SGD",
@@ -21,6 +22,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "HalfSquaredErrorLoss",
+    "History",
     "Layer",
     "LayerError",
     "Linear",
@@ -33,4 +35,5 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "fit",
 ]

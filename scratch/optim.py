@@ -25,12 +25,13 @@ class Optimizer:
         self._at_least_zero(lr=lr, weight_decay=weight_decay)
 
     def step(self) -> None:
-        """One update of every parameter from its gradient. ValueError if a parameter has none."""
-        grads = self.network.grads
-        self.steps += 1
-        for name, p in self.network.params.items():
+        """One update of every parameter from its gradient. ValueError if a parameter has none; nothing is updated then."""
+        params, grads = self.network.params, self.network.grads
+        for name in params:
             if name not in grads:
                 raise ValueError(f"{name}: no gradient; call backward before step")
+        self.steps += 1
+        for name, p in params.items():
             self.update(p, grads[name], self.state[name])
 
     def update(self, p: Array, g: Array, state: State) -> None:

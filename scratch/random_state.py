@@ -1,0 +1,52 @@
+"""The state of a random stream as JSON, so that a checkpoint can hold it and a resumed run draws what came next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scratch.initializers import RandomSource
+
+
+def random_state(rng: RandomSource) -> dict[str, Any]:
+    """What `set_random_state` needs: plain numbers, strings, lists and dicts. TypeError for another kind of rng."""
+    if isinstance(rng, np.random.Generator):
+        state = dict(rng.bit_generator.state)
+    elif isinstance(rng, np.random.RandomState):
+        state = dict(rng.get_state(legacy=False))
+    else:
+        raise TypeError(f"got rng {rng!r}, expected a numpy Generator or RandomState")
+    plain: dict[str, Any] = _plain(state)
+    return {"kind": _kind(rng), "state": plain}
+
+
+def set_random_state(rng: RandomSource, saved: dict[str, Any]) -> None:
+    """Continue the saved stream in `rng`. ValueError if they are not of the same kind; `rng` is untouched then."""
+    if saved.get("kind") != _kind(rng):
+        raise ValueError(f"the random stream is a {saved.get('kind')}, expected {_kind(rng)}")
+    state = _arrays(saved["state"])
+    if isinstance(rng, np.random.Generator):
+        rng.bit_generator.state = state
+    else:
+        rng.set_state(state)
+
+
+def _kind(rng: RandomSource) -> str:
+    if isinstance(rng, np.random.Generator):
+        return f"Generator({type(rng.bit_generator).__name__})"
+    return type(rng).__name__
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray):
+        return {"dtype": value.dtype.name, "values": value.tolist()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _arrays(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"dtype", "values"}:
+        return np.array(value["values"], dtype=value["dtype"])
+    return {key: _arrays(each) for key, each in value.items()} if isinstance(value, dict) else value

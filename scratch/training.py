@@ -1,0 +1,264 @@
+"""The one training loop, which drives either backend: batches, sums over them, validation, checkpoints.
+
+Two learners given equal rngs see the same batches in the same order; nothing else is random here.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratch.checkpoint import Checkpoint, CheckpointFolder
+from scratch.history import History, Row
+from scratch.initializers import RandomSource
+from scratch.learner import Learner, ScratchLearner
+from scratch.losses import Loss
+from scratch.network import Sequential
+from scratch.optim import Optimizer
+from scratch.random_state import random_state, set_random_state
+
+__all__ = ["Batch", "Data", "History", "Learner", "Row", "ScratchLearner", "Training", "TrainingError", "fit", "train"]
+
+
+class TrainingError(ArithmeticError):
+    """A number that is not finite, in the data or in training: epoch, batch and layer."""
+
+
+class Data(Protocol):
+    """What the loop needs of a data set: samples are rows; a scratch.datasets.Dataset has them."""
+
+    @property
+    def x_train(self) -> NDArray[Any]: ...
+    @property
+    def t_train(self) -> NDArray[Any]: ...
+    @property
+    def x_val(self) -> NDArray[Any]: ...
+    @property
+    def t_val(self) -> NDArray[Any]: ...
+
+
+class Batch(NamedTuple):
+    """Where training is after a batch: its number of the epoch's `batches`; loss and accuracy of the epoch so far."""
+
+    epoch: int
+    batch: int
+    batches: int
+    loss: float
+    accuracy: float
+
+
+@dataclass
+class Position:
+    """How far the running epoch is: its finished batches, and the sums over their rows."""
+
+    batch: int = 0
+    rows: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+
+
+class Training:
+    """A learner, its data and its random stream, from one epoch to the next. Errors as `train` raises them."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        data: Data,
+        *,
+        rng: RandomSource,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        on_batch: Callable[[Batch], object] | None = None,
+    ) -> None:
+        expect_count("batch_size", batch_size)
+        self.learner, self.rng, self.on_batch = learner, rng, on_batch
+        self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
+        self.n = len(data.x_train)
+        self.batches = self.n // batch_size if drop_last else -(-self.n // batch_size)
+        if self.batches == 0:
+            raise ValueError(f"drop_last leaves no batch: got batch_size={batch_size} for {self.n} rows")
+        self.train_data = _placed(learner, "train", data.x_train, data.t_train)
+        self.val_data = _placed(learner, "val", data.x_val, data.t_val)
+        self.samples = {"train": list(data.x_train.shape), "val": list(data.x_val.shape)}
+        self.history = History()
+        self.position = Position()
+        self._rng_at_start = random_state(rng)
+
+    @property
+    def epoch(self) -> int:
+        """The finished epochs."""
+        return len(self.history)
+
+    def run_epoch(self) -> Row:
+        """The rest of the running epoch, or all of the next, then validation; its row joins the history."""
+        if self.position.batch == 0:
+            self._rng_at_start = random_state(self.rng)
+        order = self._order()
+        start = time.perf_counter() - self.position.seconds
+        while self.position.batch < self.batches:
+            self._step(order)
+            self.position.seconds = time.perf_counter() - start
+        loss, accuracy = self._so_far()
+        val_loss, val_accuracy = self._validate()
+        seconds = time.perf_counter() - start
+        self.history.append(Row(self.epoch + 1, loss, accuracy, val_loss, val_accuracy, seconds))
+        self.position = Position()
+        self._rng_at_start = random_state(self.rng)
+        return self.history[-1]
+
+    def _order(self) -> NDArray[np.integer[Any]]:
+        """The epoch's rows in order: one `rng.permutation(n)`, or 0 to n - 1 without a draw."""
+        if not self.shuffle:
+            return np.arange(self.n)
+        set_random_state(self.rng, self._rng_at_start)
+        return self.rng.permutation(self.n)
+
+    def _step(self, order: NDArray[np.integer[Any]]) -> None:
+        at = self.position
+        rows = order[at.batch * self.batch_size : (at.batch + 1) * self.batch_size]
+        try:
+            loss, correct = self.learner.train_step(self.train_data, rows)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss}")
+        except FloatingPointError as error:
+            raise TrainingError(f"epoch {self.epoch + 1}, batch {at.batch + 1}: {error}") from None
+        at.batch += 1
+        at.rows += len(rows)
+        at.loss += loss * (len(rows) if self._is_mean else 1)
+        at.correct += correct
+        if self.on_batch:
+            self.on_batch(Batch(self.epoch + 1, at.batch, self.batches, *self._so_far()))
+
+    def _so_far(self) -> tuple[float, float]:
+        """(loss, accuracy) of the epoch so far: sum of m_b loss_b / sum of m_b for a mean, sum of loss_b for a sum."""
+        at = self.position
+        return at.loss / at.rows if self._is_mean else at.loss, at.correct / at.rows
+
+    def _validate(self) -> tuple[float, float]:
+        try:
+            loss, accuracy = self.learner.evaluate(self.val_data)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss}")
+        except FloatingPointError as error:
+            raise TrainingError(f"epoch {self.epoch + 1}, validation: {error}") from None
+        return loss, accuracy
+
+    @property
+    def _is_mean(self) -> bool:
+        return bool(self.learner.loss.reduction == "mean")
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What a checkpoint of this training must agree with."""
+        own = {"batch_size": self.batch_size, "shuffle": self.shuffle, "drop_last": self.drop_last}
+        stream = {"random_stream": self._rng_at_start["kind"]}
+        return {**self.learner.description, "dtype": self.learner.dtype, **own, **stream, "samples": self.samples}
+
+    def checkpoint(self, configuration: Mapping[str, Any] | None = None) -> Checkpoint:
+        """All that is needed to go on from here, also from within an epoch."""
+        training = {
+            "epoch": self.epoch,
+            "position": asdict(self.position),
+            "rng_at_epoch_start": self._rng_at_start,
+            "history": [list(row) for row in self.history],
+        }
+        return Checkpoint(self.learner.state_dict(), training, {**(configuration or {}), **self.configuration})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from there. ValueError naming the entry if the state is of another network or optimiser."""
+        saved = checkpoint.training
+        history, position = History(Row(*row) for row in saved["history"]), Position(**saved["position"])
+        self.learner.load_state_dict(checkpoint.tensors)
+        set_random_state(self.rng, saved["rng_at_epoch_start"])
+        self.history, self.position = history, position
+        self._rng_at_start = saved["rng_at_epoch_start"]
+
+
+def train(
+    learner: Learner,
+    data: Data,
+    *,
+    epochs: int,
+    rng: RandomSource,
+    batch_size: int = 128,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    on_epoch: Callable[[History], object] | None = None,
+    on_batch: Callable[[Batch], object] | None = None,
+    checkpoint_dir: str | Path | None = None,
+    resume: bool = False,
+    configuration: Mapping[str, Any] | None = None,
+) -> History:
+    """Train for `epochs` epochs in all, or until `on_epoch(history)` returns True; a row an epoch.
+
+    An epoch's order is `rng.permutation(n)`, its batches consecutive slices of that. With `checkpoint_dir`, the
+    state is saved there at the start and after every epoch; with `resume`, training goes on from there and ends in
+    the same bits as without the interruption. `configuration`: facts (JSON) that a checkpoint must share.
+    TrainingError where data, loss, a gradient or a weight is not finite; ValueError in one line for arguments
+    that allow no training; CheckpointError for a checkpoint that is damaged or of another run.
+    """
+    expect_count("epochs", epochs)
+    training = Training(
+        learner, data, rng=rng, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, on_batch=on_batch
+    )
+    if checkpoint_dir is None and resume:
+        raise ValueError("resume=True needs a checkpoint_dir")
+    folder = CheckpointFolder(checkpoint_dir) if checkpoint_dir is not None else None
+    if folder and resume:
+        training.restore(folder.load({**(configuration or {}), **training.configuration}, at_most=epochs))
+    elif folder:
+        folder.expect_empty()
+        folder.save(training.checkpoint(configuration))
+    while training.epoch < epochs:
+        training.run_epoch()
+        if folder:
+            folder.save(training.checkpoint(configuration))
+        if on_epoch and on_epoch(training.history) is True:
+            break
+    return training.history
+
+
+def fit(
+    network: Sequential,
+    loss: Loss,
+    optimizer: Optimizer,
+    data: Data,
+    *,
+    epochs: int,
+    rng: RandomSource,
+    batch_size: int = 128,
+    threshold: float = 0.5,
+    **options: Any,
+) -> History:
+    """Train a scratch network: `train` with a ScratchLearner; further options and errors as there."""
+    learner = ScratchLearner(network, loss, optimizer, threshold=threshold)
+    return train(learner, data, epochs=epochs, rng=rng, batch_size=batch_size, **options)
+
+
+def expect_count(name: str, value: int) -> None:
+    """ValueError unless `value` is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"got {name}={value!r}, expected a whole number of at least 1")
+
+
+def _placed(learner: Learner, split: str, x: NDArray[Any], t: NDArray[Any]) -> Any:
+    if x.dtype != learner.dtype:
+        raise ValueError(f"x_{split} is {x.dtype}, expected {learner.dtype}, the learner's dtype")
+    if t.dtype.kind == "f" and t.dtype != learner.dtype:
+        raise ValueError(f"t_{split} is {t.dtype}, expected integers or {learner.dtype}, the learner's dtype")
+    if len(x) != len(t) or len(x) == 0:
+        raise ValueError(f"x_{split} has {len(x)} rows and t_{split} {len(t)}, expected as many, at least one")
+    for name, a in ((f"x_{split}", x), (f"t_{split}", t)):
+        if not (np.isfinite(a.min()) and np.isfinite(a.max())):
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(a))[0])
+            raise TrainingError(f"{name}{list(index)} is {a[index]}, expected a finite number")
+    return learner.place(x, t)

@@ -1,0 +1,98 @@
+"""What every command shares: arguments that are checked as they are read, errors in one line, exit codes.
+
+0 done; 1 a mismatch; 2 bad usage, bad input or training that is not finite; 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+CHECKOUT = Path(__file__).resolve().parents[1]
+if str(CHECKOUT) not in sys.path:  # the scripts run without an installation too, and always with the code beside them
+    sys.path.insert(1, str(CHECKOUT))
+
+
+class UsageError(ValueError):
+    """Options that do not go together; one line."""
+
+
+class Mismatch(Exception):
+    """NumPy and PyTorch disagree: exit code 1."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers bad usage with one line on stderr and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def one_thread_each() -> None:
+    """One thread for NumPy and PyTorch unless the environment says otherwise; to be called before they are loaded."""
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
+
+
+def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run `main(argv)`: its exit code, with every expected error as one line on stderr."""
+    one_thread_each()
+    from scratch.checkpoint import CheckpointError
+    from scratch.datasets import DatasetError
+    from scratch.history import HistoryError
+    from scratch.training import TrainingError
+
+    expected = (UsageError, CheckpointError, DatasetError, HistoryError, TrainingError, OSError)
+    name = Path(sys.argv[0]).stem
+    signal.signal(signal.SIGTERM, _terminate)
+    warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
+    try:
+        return main(argv)
+    except expected as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except Mismatch as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+
+
+def positive_int(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 2**32):  # what RandomState takes
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 0 to 2**32 - 1")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number above 0")
+    return value
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """ "500,250" or "500-250" -> (500, 250)."""
+    return tuple(positive_int(part) for part in text.replace("-", ",").split(","))
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)

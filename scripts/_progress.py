@@ -1,0 +1,57 @@
+"""What is seen of a run while it runs: bars on a terminal, plain lines everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from scratch.training import Batch
+
+
+class Display:
+    """Bars over epochs and over each backend's batches, with loss and accuracy so far; use it in a `with`."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self._epochs = self.bars.add_task("epochs", total=None, figures="", visible=False)
+        self._batches = {
+            name: self.bars.add_task(f"{name:7}", total=None, figures="", visible=False)
+            for name in ("scratch", "torch")
+        }
+
+    def __enter__(self) -> Display:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays, never folded, so that it can be searched."""
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def begin(self, epochs: int) -> None:
+        self.bars.update(self._epochs, total=epochs, visible=True)
+
+    def batch(self, backend: str, batch: Batch) -> None:
+        if self.console.is_terminal:
+            figures = f"loss {batch.loss:.4f}  accuracy {batch.accuracy:.4f}"
+            task = self._batches[backend]
+            self.bars.update(task, completed=batch.batch, total=batch.batches, figures=figures, visible=True)
+
+    def epoch(self, epoch: int, epochs: int, text: str) -> None:
+        self.bars.update(self._epochs, completed=epoch, total=epochs, visible=True)
+        self.say(f"epoch {epoch:{len(str(epochs))}}/{epochs}  {text}")

@@ -1,0 +1,121 @@
+"""Check a lab's network in NumPy against PyTorch, tensor by tensor, over three training steps; or somebody's record.
+
+    python scripts/check_parity.py LAB [--dtype float64|float32|both] [--batch-size N] [--seed S] [--json F]
+                                       [--save-record F] [--data-dir D] [-v]
+    python scripts/check_parity.py fashion_mnist --json r.json
+    python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F] [-v]
+
+Exit codes: 0 parity; 1 a mismatch or an incomplete check; 2 bad usage or bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _command import Parser, UsageError, exit_code, positive_int, seed
+
+if TYPE_CHECKING:
+    from compare import Report
+
+DTYPES = {"both": ("float64", "float32"), "float64": ("float64",), "float32": ("float32",)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    reports = _check_record(arguments) if arguments.record else _check_lab(arguments)
+    for report in reports:
+        print(report.text(verbose=arguments.verbose), end="\n\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(_merged(reports), indent=1, allow_nan=False) + "\n")
+    return 0 if all(_is_parity(report) for report in reports) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    from scratch.labs import LABS
+
+    parser = Parser(prog="check_parity", description="Is it right, and if not, which line is wrong and why.")
+    parser.add_argument("lab", metavar="LAB", nargs="?", help=", ".join(LABS))
+    parser.add_argument("--dtype", choices=DTYPES, default="both", help="the precisions to check (default: both)")
+    parser.add_argument(
+        "--batch-size", type=positive_int, metavar="N", help="rows of the first step (default: the lab's)"
+    )
+    parser.add_argument("--seed", type=seed, metavar="S", help="of the weights (default: the lab's)")
+    parser.add_argument("--data-dir", type=Path, metavar="D", help="a torchvision root (default: BACKPROP_DATA_DIR)")
+    parser.add_argument("--record", type=Path, metavar="F", help="check this record (.safetensors or .npz) instead")
+    parser.add_argument("--network", metavar="TEXT", help='of the record: "784-256-10 relu, softmax cross-entropy"')
+    parser.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
+    parser.add_argument("--save-record", type=Path, metavar="F", help="write what NumPy computed, as safetensors")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show every tensor")
+    return parser
+
+
+def _check_lab(arguments: argparse.Namespace) -> list[Report]:
+    import _lab_data
+
+    import compare
+    from compare.check import lab_batches
+    from compare.record import record_scratch, save_records
+    from scratch.labs import lab
+
+    if arguments.lab is None:
+        raise UsageError("the lab is missing; expected LAB or --record F")
+    chosen = _named(lab, arguments.lab)
+    folder = _lab_data.data_dir(arguments.data_dir)
+    number = chosen.seed if arguments.seed is None else arguments.seed
+    chosen, data = _lab_data.load(
+        chosen, "scratch", folder, "float32", number, lambda line: print(line, file=sys.stderr)
+    )
+    reports = []
+    for dtype in DTYPES[arguments.dtype]:
+        setup = chosen.set_up(data.astype(dtype), seed=number, batch_size=arguments.batch_size)
+        batches = lab_batches(setup.samples.x_train, setup.samples.t_train, setup.batch_size)
+        reports.append(compare.check_parity(setup.network, setup.loss, setup.optimizer, batches))
+        if arguments.save_record:
+            save_records(record_scratch(setup.network, setup.loss, setup.optimizer, batches), arguments.save_record)
+    return reports
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _named(lab, name):  # type: ignore[no-untyped-def]
+    try:
+        return lab(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_record(arguments: argparse.Namespace) -> list[Report]:
+    from compare.architecture import Architecture
+    from compare.check import check_records
+    from compare.record import load_records
+
+    try:
+        network = Architecture.of(arguments.network) if arguments.network else None
+        return [check_records(load_records(arguments.record, network))]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _is_parity(report: Report) -> bool:
+    return report.verdict == "parity" and (report.reference is None or report.reference.verdict == "parity")
+
+
+def _merged(reports: list[Report]) -> dict[str, object]:
+    """One report as it is; with both precisions, the worse verdict on top of both."""
+    from compare.report import VERDICTS
+
+    if len(reports) == 1:
+        return reports[0].to_dict()
+    worst = max((report.verdict for report in reports), key=VERDICTS.index)
+    return {"verdict": worst, "reports": [report.to_dict() for report in reports]}
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

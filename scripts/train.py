@@ -1,0 +1,31 @@
+"""Train a lab in NumPy, in PyTorch, or in both side by side.
+
+    python scripts/train.py LAB --backend scratch|torch|both [--epochs N] [--seed S] [--batch-size N]
+                                [--dtype float32|float64] [--hidden N,N] [--optimizer sgd|adam|adamw] [--lr R]
+                                [--data-dir D] [--out DIR] [--check]
+    python scripts/train.py LAB --resume DIR [--epochs N]
+    python scripts/train.py digits --backend both --dtype float64 --check
+
+Writes config.json, history.csv, metrics.json, weights and figures into DIR (default: runs/LAB-SEED).
+Exit codes: 0 done; 1 mismatch; 2 bad usage, bad input or training that is not finite; 130, 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from _command import Parser, exit_code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    import _training_run
+
+    parser = Parser(prog="train", description="Train a lab in NumPy, in PyTorch, or in both side by side.")
+    parser.add_argument("lab", metavar="LAB", help=", ".join(_training_run.LABS))
+    _training_run.add_arguments(parser, check=False)
+    return _training_run.run(parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

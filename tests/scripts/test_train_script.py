@@ -1,0 +1,336 @@
+"""train.py and fashion_mnist.py as they are typed: what they write, what they say, and how they fail."""
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scratch.history import read_histories
+
+Script = Callable[..., Any]
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SMALL = ("--hidden", "8", "--epochs", "2")
+FIGURES = {"samples.png", "loss.png", "accuracy.png"}
+FILES = {"config.json", "history.csv", "metrics.json", "checkpoints"}
+WEIGHTS = {"scratch": {"weights.safetensors"}, "torch": {"weights.pth"}}
+WEIGHTS["both"] = {*WEIGHTS["scratch"], *WEIGHTS["torch"], "curves.png", "differences.csv"}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def figures(folder: Path) -> Any:
+    return {name: history.figures for name, history in read_histories(folder / "history.csv").items()}
+
+
+@pytest.mark.parametrize("backend", ["scratch", "torch", "both"])
+def test_a_run_writes_all_its_files_labelled_with_the_data(script: Script, tmp_path: Path, backend: str) -> None:
+    out = tmp_path / "run"
+    assert script("train", "digits", "--backend", backend, *SMALL, "--out", out).code == 0
+    assert {path.name for path in out.iterdir()} == FILES | FIGURES | WEIGHTS[backend]
+    config, metrics = (json.loads((out / name).read_text()) for name in ("config.json", "metrics.json"))
+    assert "1,797" in config["data"]["source"]
+    assert "1,797" in metrics["data"]
+    assert config["options"]["hidden"] == [8]
+    assert config["versions"]["numpy"] == np.__version__
+    names = {"scratch", "torch"} if backend == "both" else {backend}
+    histories = read_histories(out / "history.csv")
+    assert set(histories) == set(metrics["backends"]) == names
+    assert all(len(history) == 2 for history in histories.values())
+    assert all(metrics["backends"][n]["val_accuracy"] == h[-1].val_accuracy for n, h in histories.items())
+
+
+def test_the_weights_of_both_formats_are_those_that_were_trained(script: Script, tmp_path: Path) -> None:
+    import torch
+    from safetensors.numpy import load_file
+
+    options = ("--dtype", "float64", *SMALL)
+    assert script("train", "digits", "--backend", "both", *options, "--out", tmp_path / "run").code == 0
+    ours = load_file(tmp_path / "run" / "weights.safetensors")
+    theirs = torch.load(tmp_path / "run" / "weights.pth", weights_only=True)
+    assert list(theirs) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert all(np.abs(ours[name] - theirs[name].numpy()).max() < 1e-14 for name in ours)
+    checkpoint = load_file(tmp_path / "run" / "checkpoints" / "scratch" / "checkpoint.safetensors")
+    assert all(checkpoint[name].tobytes() == ours[name].tobytes() for name in ours)
+
+
+def test_both_in_float64_print_accuracies_and_differences_per_epoch(script: Script, tmp_path: Path) -> None:
+    done = script("train", "digits", "--dtype", "float64", "--check", *SMALL, "--out", tmp_path / "run")
+    assert done.code == 0
+    lines = [line for line in done.out.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 2
+    assert all("NumPy 0." in line and "PyTorch 0." in line and "weights apart by" in line for line in lines)
+    assert done.out.index("PARITY in float64") < done.out.index("PARITY in float32") < done.out.index("epoch 1/2")
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["check"] == dict.fromkeys(
+        ("float64", "float32"), "parity"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nope",), "lab 'nope': expected one of fashion_mnist, digits, xor"),
+        ((), "the following arguments are required: LAB"),
+        (("digits", "--backend", "nope"), "--backend: invalid choice: 'nope'"),
+        (("digits", "--epochs", "0"), "--epochs: got '0', expected a whole number of at least 1"),
+        (("digits", "--epochs", "1.5"), "--epochs: got '1.5'"),
+        (("digits", "--batch-size", "-3"), "--batch-size: got '-3', expected a whole number of at least 1"),
+        (("digits", "--seed", "-1"), "--seed: got '-1', expected a whole number from 0"),
+        (("digits", "--hidden", "8,0"), "--hidden: got '0', expected a whole number of at least 1"),
+        (("digits", "--hidden", "a"), "--hidden: got 'a'"),
+        (("digits", "--lr", "nan"), "--lr: got 'nan', expected a number above 0"),
+        (("digits", "--dtype", "float16"), "--dtype: invalid choice: 'float16'"),
+        (("digits", "--optimizer", "lion"), "--optimizer: invalid choice: 'lion'"),
+        (("digits", "--device", "nope"), "--device nope: PyTorch cannot use it"),
+        (("digits", "--resume", "nowhere"), r"nowhere/config.json: cannot be read"),
+        (("digits", "--resume", "a", "--out", "b"), "--out and --resume: expected one of them"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(script: Script, arguments: tuple[str, ...], message: str) -> None:
+    done = script("train", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_an_out_folder_that_cannot_be_used_is_refused_before_training(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("mine")
+    before = content(tmp_path)
+    for out, message in [
+        (tmp_path / "file", "found a file, expected a folder"),
+        (tmp_path / "file" / "run", "cannot be written to (File exists)"),
+        (tmp_path / "file" / "a" / "run", "cannot be written to (Not a directory)"),
+        (tmp_path / "full", "found files in it, expected a new or empty folder"),
+    ]:
+        done = script("train", "digits", "--backend", "scratch", *SMALL, "--out", out)
+        assert done.code == 2
+        assert message in done.err
+        assert "epoch" not in done.out
+    assert content(tmp_path) == before
+
+
+def test_a_finished_run_is_not_overwritten(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import _run_folder
+
+    monkeypatch.setattr(_run_folder, "CHECKOUT", tmp_path)
+    options = ("train", "digits", "--backend", "scratch", *SMALL)
+    assert script(*options).code == 0
+    before = content(tmp_path / "runs" / "digits-0")
+    again = script(*options)
+    assert again.code == 0
+    assert str(tmp_path / "runs" / "digits-0-2") in again.out
+    refused = script(*options, "--out", tmp_path / "runs" / "digits-0")
+    assert refused.code == 2
+    assert "found an earlier run in it" in refused.err
+    assert content(tmp_path / "runs" / "digits-0") == before
+
+
+@pytest.mark.parametrize("backend", ["scratch", "torch", "both"])
+def test_a_longer_run_resumed_is_the_same_as_one_in_one_go(script: Script, tmp_path: Path, backend: str) -> None:
+    options = ("digits", "--backend", backend, "--hidden", "8")
+    assert script("train", *options, "--epochs", 4, "--out", tmp_path / "whole").code == 0
+    assert script("train", *options, "--epochs", 2, "--out", tmp_path / "part").code == 0
+    assert script("train", "digits", "--resume", tmp_path / "part", "--epochs", 4).code == 0
+    assert figures(tmp_path / "part") == figures(tmp_path / "whole")
+    for name in WEIGHTS[backend] & {"weights.safetensors", "weights.pth", "differences.csv"}:
+        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    config = json.loads((tmp_path / "part" / "config.json").read_text())
+    assert [config["options"]["epochs"], *(each["options"]["epochs"] for each in config["resumed"])] == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("xor",), "a run of lab 'digits', expected 'xor'"),
+        (("digits", "--seed", "5"), "run with --seed 0, expected 5"),
+        (("digits", "--backend", "torch"), "run with --backend scratch, expected torch"),
+        (("digits", "--dtype", "float64"), "run with --dtype float32, expected float64"),
+        (("digits", "--hidden", "9"), "run with --hidden (8,), expected (9,)"),
+        (("digits", "--batch-size", "64"), "run with --batch-size 128, expected 64"),
+        (("digits", "--epochs", "1"), "at epoch 2, expected at most 1"),
+    ],
+)
+def test_another_runs_folder_is_refused_and_untouched(
+    script: Script, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    out = tmp_path / "run"
+    assert script("train", "digits", "--backend", "scratch", *SMALL, "--out", out).code == 0
+    before = content(out)
+    done = script("train", *arguments, "--resume", out)
+    assert done.code == 2
+    assert message in done.err
+    assert content(out) == before
+
+
+def test_a_damaged_checkpoint_is_said_and_the_previous_one_used(script: Script, tmp_path: Path) -> None:
+    options = ("train", "digits", "--backend", "scratch", "--hidden", "8")
+    assert script(*options, "--epochs", 4, "--out", tmp_path / "whole").code == 0
+    assert script(*options, "--epochs", 2, "--out", tmp_path / "part").code == 0
+    newest = tmp_path / "part" / "checkpoints" / "scratch" / "checkpoint.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    command = [sys.executable, SCRIPTS / "train.py", "digits", "--resume", tmp_path / "part", "--epochs", "4"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"train: {newest}: damaged")
+    assert done.stderr.endswith("going on from checkpoint.previous.safetensors, epoch 1\n")
+    assert figures(tmp_path / "part") == figures(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("backend", ["scratch", "torch", "both"])
+def test_training_that_is_not_finite_ends_in_one_line(script: Script, tmp_path: Path, backend: str) -> None:
+    options = ("--optimizer", "sgd", "--lr", "1e30", "--out", tmp_path / "run")
+    done = script("train", "digits", "--backend", backend, *SMALL, *options)
+    assert done.code == 2
+    assert "train: epoch 1, batch 2: the output of layer 2 (Linear" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_mismatch_is_exit_code_1_and_nothing_is_trained(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scratch import Linear
+
+    honest = Linear.backward
+
+    def twice(self: Linear, dy: Any) -> Any:
+        dx = honest(self, dy)
+        self.grads["bias"] = 2 * self.grads["bias"]
+        return dx
+
+    monkeypatch.setattr(Linear, "backward", twice)
+    done = script("train", "digits", "--check", *SMALL, "--out", tmp_path / "run")
+    assert done.code == 1
+    assert "MISMATCH in float64" in done.out
+    assert "grad_bias" in done.out
+    assert "mismatch in float64, mismatch in float32; training was not started" in done.err
+    assert "epoch 1" not in done.out
+    assert not (tmp_path / "run").exists()
+
+
+# data
+
+
+@pytest.mark.usefixtures("no_hosts")
+@pytest.mark.parametrize("backend", ["both", "scratch", "torch"])
+def test_without_data_or_hosts_the_digits_are_used_and_labelled(script: Script, tmp_path: Path, backend: str) -> None:
+    options = ("--backend", backend, *SMALL, "--data-dir", tmp_path / "absent", "--out", tmp_path / "run")
+    done = script("fashion_mnist", *options)
+    assert done.code == 0
+    first = done.out.splitlines()[0]
+    assert "going on with the 1,797 handwritten digits embedded in scikit-learn instead" in first
+    config, metrics = (json.loads((tmp_path / "run" / n).read_text()) for n in ("config.json", "metrics.json"))
+    assert (config["lab"], config["data"]["name"], config["options"]["lab"]) == ("digits", "digits", "fashion_mnist")
+    assert "1,797" in metrics["data"]
+    assert not (tmp_path / "absent").exists()
+    resumed = script("fashion_mnist", "--resume", tmp_path / "run", "--epochs", 3)
+    assert (resumed.code, len(read_histories(tmp_path / "run" / "history.csv"))) == (0, 2 if backend == "both" else 1)
+
+
+def fake_fashion(folder: Path, n_train: int = 300, n_test: int = 60) -> Path:
+    """A small Fashion-MNIST of random pixels, gzipped, in the places of the real one."""
+    raw, rng = folder / "FashionMNIST" / "raw", np.random.default_rng(0)
+    raw.mkdir(parents=True)
+    for part, n in (("train", n_train), ("t10k", n_test)):
+        images, labels = rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            (raw / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes(), mtime=0))
+    return raw
+
+
+@pytest.mark.parametrize("backend", ["both", "scratch", "torch"])
+def test_the_files_are_read_by_whoever_trains(script: Script, tmp_path: Path, backend: str) -> None:
+    fake_fashion(tmp_path)
+    before = content(tmp_path)
+    options = ("--backend", backend, *SMALL, "--data-dir", tmp_path, "--out", tmp_path / "run")
+    done = script("fashion_mnist", *options)
+    assert done.code == 0
+    assert "Fashion-MNIST, 300 + 60 images; 784-8-10" in done.out
+    assert ("PARITY" in done.out) == (backend != "scratch")
+    shutil.rmtree(tmp_path / "run")
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("backend", ["both", "scratch", "torch"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda raw: (raw / "t10k-labels-idx1-ubyte.gz").unlink(), "t10k-labels-idx1-ubyte"),
+        (lambda raw: (raw / "train-images-idx3-ubyte.gz").write_bytes(b"nonsense"), "train-images-idx3-ubyte.gz"),
+    ],
+)
+def test_missing_and_damaged_files_are_exit_code_2(
+    script: Script, tmp_path: Path, backend: str, damage: Any, message: str
+) -> None:
+    damage(fake_fashion(tmp_path))
+    before = content(tmp_path)
+    done = script("fashion_mnist", "--backend", backend, "--data-dir", tmp_path, "--out", tmp_path / "run")
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert content(tmp_path) == before
+
+
+def test_readers_that_disagree_are_a_mismatch(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch_ref.datasets
+
+    fake_fashion(tmp_path)
+    honest = torch_ref.datasets.tensors
+    monkeypatch.setattr(torch_ref.datasets, "tensors", lambda data: (honest(data)[0] / 2, honest(data)[1]))
+    done = script("fashion_mnist", *SMALL, "--data-dir", tmp_path, "--out", tmp_path / "run")
+    assert done.code == 1
+    assert "mismatch: x_train[0, 0]: NumPy reads" in done.err
+    assert not (tmp_path / "run").exists()
+
+
+# in a process of its own
+
+
+def test_scratch_alone_never_loads_torch(tmp_path: Path) -> None:
+    arguments = ["digits", "--backend", "scratch", *SMALL, "--out", str(tmp_path / "run")]
+    program = (
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import _command, train\n"
+        f"code = _command.exit_code(train.main, {arguments!r})\n"
+        "loaded = {'torch', 'torchvision', 'torch_ref', 'compare'} & set(sys.modules)\n"
+        "sys.exit(f'{code} {loaded}' if code or loaded else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
+    script: Script, tmp_path: Path, number: int, code: int
+) -> None:
+    options = ("--backend", "scratch", "--hidden", "8", "--epochs", "100000", "--out", tmp_path / "part")
+    process = subprocess.Popen(
+        [sys.executable, SCRIPTS / "train.py", "digits", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch") and "3/" in line.split()[1] + line.split()[2]:
+            break
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert f"--resume {tmp_path / 'part'}" in out
+    done = max(len(h) for h in read_histories(tmp_path / "part" / "history.csv").values()) + 2
+    script("train", "digits", "--resume", tmp_path / "part", "--epochs", done)
+    script("train", "digits", "--backend", "scratch", "--hidden", 8, "--epochs", done, "--out", tmp_path / "whole")
+    assert figures(tmp_path / "part") == figures(tmp_path / "whole")
