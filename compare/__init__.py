@@ -1,8 +1,8 @@
 """Compare backpropagation by hand with PyTorch: is it right, and if not, which line is wrong and why."""
 
-from compare.check import assert_parity, check
+from compare.check import assert_parity, check, check_parity
 from compare.record import Record
 from compare.report import Report
 from compare.weights import from_torch, to_torch
 
-__all__ = ["Record", "Report", "assert_parity", "check", "from_torch", "to_torch"]
+__all__ = ["Record", "Report", "assert_parity", "check", "check_parity", "from_torch", "to_torch"]

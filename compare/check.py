@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch import nn
 
 import scratch
 from compare.architecture import LOSS_TYPES, Architecture
+from compare.diagnosis import diagnose
 from compare.record import Batch, Record, record_scratch, record_torch
 from compare.report import Report, Row
 from compare.step import Rule, rules
 from compare.sweep import Sweep, roots
+from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
 
 Array = NDArray[Any]
 
@@ -55,6 +58,37 @@ def check(
         candidate, loss, optimizer = copy.deepcopy((candidate, loss, optimizer))
         return check_records(record_torch(candidate, loss, optimizer, batches), given)
     raise TypeError(f"got {type(candidate).__name__}, expected a scratch or torch network, or a dictionary of arrays")
+
+
+def check_parity(
+    network: scratch.Sequential, loss: scratch.Loss, optimizer: scratch.Optimizer | None, batches: Sequence[Batch]
+) -> Report:
+    """NumPy and PyTorch from the same weights through consecutive training steps, each judged by the same bounds.
+
+    The Report is on the scratch side; its `reference` is the Report on PyTorch's own run, and `end_to_end` the largest
+    differences between the two runs, for information. Neither network is changed: copies are trained.
+    """
+    ours = copy.deepcopy((network, loss, optimizer))
+    model = to_torch(network)
+    theirs = to_torch_optimizer(optimizer, model) if optimizer else None
+    given = given_batches(batches) | {name: p.copy() for name, p in network.params.items()}
+    records = record_scratch(*ours, batches)
+    torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)
+    report = check_records(records, given)
+    report.reference = check_records(torch_records, given)
+    report.end_to_end = end_to_end(records[0], torch_records[0])
+    return report
+
+
+def end_to_end(ours: Record, theirs: Record) -> dict[str, float]:
+    """Name -> largest difference relative to the largest value, where both records hold the tensor in one shape."""
+    found = {}
+    for name, a in ours.items():
+        b = theirs.get(name)
+        if b is not None and a.shape == b.shape and a.dtype.kind == "f":
+            with np.errstate(all="ignore"):
+                found[name] = float(np.max(np.abs(a - b), initial=0) / max(np.max(np.abs(b), initial=0), 1e-300))
+    return found
 
 
 def assert_parity(candidate: Any, x: Array, t: Array, **options: Any) -> None:
@@ -110,16 +144,20 @@ def check_records(records: Sequence[Record], given: Mapping[str, Array] | None =
     """
     given = dict(given or {})
     rows: list[Row] = []
+    sweeps: list[Sweep] = []
     expected_names: list[tuple[int, str]] = []
     before: Record | None = None
     for record in records:
         known = _given_at(record.step, given, before)
         step_rules = rules(record.network, record.optimizer, record.step, record)
         _expect_known_names(record, step_rules)
-        rows += Sweep(record, step_rules, known).rows()
+        sweeps.append(Sweep(record, step_rules, known))
+        rows += sweeps[-1].rows()
         expected_names += [(record.step, name) for name in _required(record, step_rules, known)]
         before = record
-    return Report.of(records, rows, expected_names)
+    report = Report.of(records, rows, expected_names)
+    report.diagnosis = diagnose(report, sweeps)
+    return report
 
 
 def _given_at(step: int, given: Mapping[str, Array], before: Record | None) -> dict[str, Array]:
@@ -144,3 +182,12 @@ def _expect_known_names(record: Record, step_rules: Sequence[Rule]) -> None:
     for name in record:
         if name not in names and ".new_" not in name:
             raise ValueError(f"{name}: no such tensor in {record.network}; expected one of {', '.join(sorted(names))}")
+
+
+def lab_batches(x: Array, t: Array, m: int) -> list[Batch]:
+    """Three batches of m, m / 2 and m different rows, where there are so many; else from the first m rows."""
+    half = (m + 1) // 2
+    if len(x) < 2 * m + half:
+        return consecutive(x[:m], t[:m], STEPS)
+    ends = [0, m, m + half, 2 * m + half]
+    return [(x[a:b], t[a:b]) for a, b in pairwise(ends)]

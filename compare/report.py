@@ -106,6 +106,7 @@ class Report:
     watched: int = 0
     diagnosis: list[Diagnosis] = field(default_factory=list)
     reference: Report | None = None
+    end_to_end: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: Sequence[Record], rows: list[Row], expected: Sequence[tuple[int, str]]) -> Report:
@@ -188,6 +189,8 @@ class Report:
             "coverage": {"compared": self.compared, "total": self.total},
             "environment": environment(),
         }
+        if self.end_to_end:
+            found["end_to_end"] = {name: _plain(value) for name, value in self.end_to_end.items()}
         if self.reference:
             found["reference"] = {"verdict": self.reference.verdict, "rows": [r.to_dict() for r in self.reference.rows]}
         return found
@@ -261,12 +264,19 @@ class Report:
                 f"PyTorch's own {self.dtype} by the same bounds: {self.reference.verdict}, "
                 f"worst ratio {worst.ratio:.2g} ({worst.tensor})"
             )
+        if self.end_to_end and not self.first:
+            name, value = max(self.end_to_end.items(), key=lambda item: item[1])
+            lines.append(
+                f"end to end, for information: NumPy and PyTorch differ by at most {value:.1e} relative ({name})"
+            )
+        if self.watched and not any(row.check == "side_effects" for row in self.rows):
+            lines.append(f"side effects: none; {self.watched} arrays have the same bits before and after backward")
         return [*lines, self.coverage]
 
 
 def _table(rows: Sequence[Row], steps: bool) -> Table:
     table = Table(box=None, pad_edge=False)
-    names = [*(["step"] if steps else []), "tensor", "shape", "check", "max |diff|", "allowed", "ratio", "status"]
+    names = [*(["step"] if steps else []), "tensor", "shape", "check", "difference", "allowed", "ratio", "status"]
     for name in names:
         table.add_column(
             name, justify="left" if name in ("tensor", "shape", "check", "status") else "right", no_wrap=True
@@ -280,7 +290,9 @@ def _table(rows: Sequence[Row], steps: bool) -> Table:
 
 
 def _numbers(row: Row) -> tuple[str, str, str]:
-    return tuple("-" if math.isnan(x) else f"{x:.2g}" for x in (row.max_abs_diff, row.allowed, row.ratio))  # type: ignore[return-value]
+    """Difference, bound and ratio at the element that is worst by ratio."""
+    at_worst = abs(row.found - row.expected)
+    return tuple("-" if math.isnan(x) else f"{x:.2g}" for x in (at_worst, row.allowed, row.ratio))  # type: ignore[return-value]
 
 
 def environment() -> dict[str, Any]:

@@ -198,7 +198,7 @@ UPDATE = {
 }
 
 
-# --- functions whose arguments are not simply the sources -----------------------------------------------------------------
+# --- functions whose arguments are not simply the sources ---
 
 
 def _linear_without_bias(x: Array, weight: Array, p: Precision) -> Expected:

@@ -41,14 +41,24 @@ class Known:
     allowance: Allowance | None = None
 
 
+@dataclass(frozen=True)
+class Wrong:
+    """What a diagnosis needs of a tensor that is off."""
+
+    got: Array
+    expected: Expected
+    precision: Precision
+    rule: Rule
+
+
 class Sweep:
-    """One step, judged in order of execution."""
+    """One step, judged in order of execution. `wrong` holds, by check and name, what was off."""
 
     def __init__(self, record: Record, step_rules: Sequence[Rule], given: Mapping[str, Array]) -> None:
         self.record, self.rules, self.given = record, step_rules, given
         self.known: dict[str, Known] = {}
         self.rng = np.random.default_rng(0)
-        self.reasons: dict[str, str] = {}
+        self.wrong: dict[tuple[str, str], Wrong] = {}
 
     def rows(self) -> list[Row]:
         """One row for each tensor of the record that a rule or a given value speaks about, then the side effects."""
@@ -68,7 +78,7 @@ class Sweep:
     def _unchanged(self, name: str, got: Array, wanted: Array, check: Check, formula: str) -> Row:
         expected = Expected(np.asarray(wanted), exact(np.shape(wanted)))
         rule = Rule(name, _layer_of(name), _kind_of(name), check, (), lambda p: expected, formula)
-        return judge(self.record, rule, got, expected, check, Precision.of(self.record.dtype))
+        return self._judge(rule, np.asarray(got), expected, check, Precision.of(self.record.dtype))
 
     def _remember(self, name: str, a: Array) -> None:
         a = np.asarray(a)
@@ -96,7 +106,7 @@ class Sweep:
         expected = rule.compute(*(s.value for s in sources), p=precision)
         twins = self._twins(rule, sources, precision)
         allowance = expected.allowance
-        check = rule.check
+        check: Check = rule.check
         if twins is not None:
             allowance = (rule.copies and sources[0].allowance) or _widened(expected, twins)
             check = "spanning" if rule.check == "isolated" else rule.check
@@ -106,7 +116,13 @@ class Sweep:
         self._remember(rule.name, self.record[rule.name])
         sound = all(np.isfinite(s.value).all() for s in sources)
         expected = replace(expected, allowance=allowance)
-        return [judge(self.record, rule, self.record[rule.name], expected, check, precision, sound)]
+        return [self._judge(rule, self.record[rule.name], expected, check, precision, sound)]
+
+    def _judge(self, rule: Rule, got: Array, expected: Expected, check: Check, p: Precision, sound: bool = True) -> Row:
+        row = judge(self.record, rule, got, expected, check, p, sound)
+        if row.status == "off":
+            self.wrong[(check, rule.name)] = Wrong(np.asarray(got), expected, p, rule)
+        return row
 
     def _precision(self, rule: Rule) -> Precision:
         """A computation is as fine as its finest operand (NumPy's promotion), and no finer than its result."""

@@ -1,0 +1,133 @@
+"""Why: which known mistake explains a tensor that is off.
+
+A hypothesis is named only if what it predicts is what the candidate computed, within the hypothesis's own error bound,
+and a correct computation would not pass for it. It must hold in every step in which the tensor is off, so that batches
+of different sizes tell a missing mean from a factor that happens to equal it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compare.arbiter import rule, written_out
+from compare.bounded import Bounded
+from compare.evidence import Absent, Evidence
+from compare.hypotheses import CAUSES, HYPOTHESES, Hypothesis
+from compare.report import Diagnosis, Report, Row
+from compare.sweep import Sweep
+
+CONFIDENCE = (0.95, 0.8, 0.5)  # by rank: a formula of its own, one fitted parameter, a description
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A hypothesis that fits, its words, and in which share of the steps that are off it does."""
+
+    hypothesis: Hypothesis
+    words: str
+    steps: float
+
+
+def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+    """The best explanation and the runner-up for the first divergence; "unknown" if no hypothesis fits."""
+    if report.first is None:
+        return []
+    row = report.first
+    if why := _reference_wrong(row, sweeps):
+        return [Diagnosis("reference-wrong", row.layer, 0.95, f"{row.tensor}: {why}")]
+    found = explanations(row, report.rows, sweeps)
+    if not found and row.note.startswith("shape"):
+        return [_misshapen(row)]
+    if not found:
+        return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(CAUSES)} known causes explains it")]
+    return [_diagnosis(e, found, row) for e in _distinct(found)[:2]]
+
+
+def _reference_wrong(row: Row, sweeps: Sequence[Sweep]) -> str | None:
+    """Why it is the reference that is wrong, if it is."""
+    if row.check not in ("isolated", "update") or not row.ratio or not _has_evidence(row, sweeps):
+        return None
+    e = Evidence(row, sweeps)
+    if e.got.shape != e.ref.shape:
+        return None
+    if row.kind == "gradient":
+        ruling = rule(e)
+        return str(ruling) if ruling and ruling.right == "candidate" else None
+    with np.errstate(all="ignore"):
+        second = written_out(e)
+    if second is None or not np.isfinite(e.got).all() or not fits(e.got, second) or fits(e.ref.value, second):
+        return None
+    return "the formula written out once more gives the candidate's value: the reference is wrong"
+
+
+def explanations(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Explanation]:
+    """All hypotheses that fit this row, the best first."""
+    alike = [r for r in rows if r.tensor == row.tensor and r.check == row.check and r.status == "off"]
+    evidence = [Evidence(r, sweeps) for r in alike if _has_evidence(r, sweeps)]
+    if not evidence:
+        return []
+    found = []
+    for hypothesis in HYPOTHESES:
+        if hypothesis.place not in ("*", evidence[0].place):
+            continue
+        words = [_fit(hypothesis, e) for e in evidence]
+        if words[0] is not None and not _too_easy(hypothesis, evidence, words):
+            agree = [w is not None and (hypothesis.rank < 1 or w == words[0]) for w in words]
+            found.append(Explanation(hypothesis, words[0], sum(agree) / len(words)))
+    return sorted(found, key=lambda e: (-e.steps, e.hypothesis.rank, e.hypothesis.place == "*"))
+
+
+def _too_easy(hypothesis: Hypothesis, evidence: Sequence[Evidence], words: Sequence[str | None]) -> bool:
+    """One number proves nothing about a fitted parameter: a second step must give the same."""
+    return hypothesis.rank > 0 and evidence[0].got.size == 1 and (len(words) < 2 or words[1] != words[0])
+
+
+def _has_evidence(row: Row, sweeps: Sequence[Sweep]) -> bool:
+    return any(s.record.step == row.step and (row.check, row.tensor) in s.wrong for s in sweeps)
+
+
+def _fit(hypothesis: Hypothesis, e: Evidence) -> str | None:
+    """The words of the first of its guesses that is what the candidate computed; None if there is none."""
+    try:
+        with np.errstate(all="ignore"):
+            for guess, words in hypothesis.guesses(e):
+                finite = np.isfinite(e.got).all() or hypothesis.overflows
+                if finite and fits(e.got, guess) and not fits(e.ref.value, guess, e.ref.error):
+                    return words
+    except (Absent, ValueError, IndexError):  # ValueError, IndexError: the shapes do not allow this mistake
+        return None
+    return None
+
+
+def fits(a: Any, guess: Bounded, error: Any = 0.0) -> bool:
+    """Whether a lies within the guess's bound everywhere, NaN and infinity included; shapes are never broadcast."""
+    if a.shape != guess.shape:
+        return False
+    a = np.asarray(a, dtype=np.float64)
+    same = (np.isnan(a) & np.isnan(guess.value)) | (a == guess.value)
+    return bool(np.all(same | (np.abs(a - guess.value) <= guess.error + error)))
+
+
+def _distinct(found: Sequence[Explanation]) -> list[Explanation]:
+    """The first of each cause."""
+    by_cause: dict[str, Explanation] = {}
+    for e in found:
+        by_cause.setdefault(e.hypothesis.cause, e)
+    return list(by_cause.values())
+
+
+def _diagnosis(e: Explanation, found: Sequence[Explanation], row: Row) -> Diagnosis:
+    """Confidence: by rank, shared among the causes that fit equally well, less where some steps do not fit."""
+    peers = {f.hypothesis.cause for f in found if (f.steps, f.hypothesis.rank) == (e.steps, e.hypothesis.rank)}
+    confidence = CONFIDENCE[max(e.hypothesis.rank, 0)] * e.steps / len(peers)
+    return Diagnosis(e.hypothesis.cause, row.layer, round(confidence, 3), f"{row.tensor}: {e.words}")
+
+
+def _misshapen(row: Row) -> Diagnosis:
+    cause = "transposed" if row.note.endswith(f"expected {row.shape[::-1]}") else "wrong-shape"
+    words = "it is transposed" if cause == "transposed" else "its shape is wrong"
+    return Diagnosis(cause, row.layer, 0.9, f"{row.tensor}: {words}: {row.note}")

@@ -1,0 +1,88 @@
+"""Mistakes in what is handed on: data, targets, weights, and what passes from layer to layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from compare.bounded import Bounded
+from compare.evidence import Absent, Evidence
+from compare.hypotheses.backward import wrong_factor
+from compare.hypotheses.forward import dropped
+from compare.hypotheses.hypothesis import Guess
+from compare.hypotheses.hypothesis import Hypothesis as H
+from compare.hypotheses.losses import rolled, row_keys
+
+
+def _standardised(e: Evidence) -> Iterator[Guess]:
+    for axis, words in ((0, "column by column"), (None, "as a whole"), (1, "row by row")):
+        spread = e.ref.value.std(axis=axis, keepdims=True)
+        centred = e.ref - e.ref.value.mean(axis=axis, keepdims=True)
+        yield _loosely(centred / np.where(spread > 0, spread, 1.0)), words
+
+
+def _loosely(a: Bounded) -> Bounded:
+    """Means and deviations over a batch carry errors of their own: 100 u of the largest value more."""
+    return Bounded(a.value, a.error + 100 * a.p.u * np.abs(a.value).max(initial=0), a.p)
+
+
+# fmt: off
+HANDED_ON = [
+    H("input", "data-normalised-twice", lambda e: e.ref / 255.0, "it is divided by 255 once more"),
+    H("input", "data-not-normalised", lambda e: e.ref * 255.0, "it is not divided by 255"),
+    H("input", "data-normalised-twice", _standardised, "it is standardised once more, {}", 1),
+    H("input", "previous-batch", lambda e: e.before("input") * 1.0, "it is the batch of the step before"),
+    H("target", "label-off-by-one", lambda e: e.ref + 1.0, "every label is one too large"),
+    H("target", "label-off-by-one", lambda e: e.ref - 1.0, "every label is one too small"),
+    H("target", "label-off-by-one",
+      lambda e: e.ref + 1.0 - e.n * ((e.ref.value + 1) // e.n) if e.ref.value.ndim == 1 else rolled(e, 1),
+      "class k is taken for class k + 1"),
+    H("target", "label-off-by-one",
+      lambda e: e.ref - 1.0 - e.n * ((e.ref.value - 1) // e.n) if e.ref.value.ndim == 1 else rolled(e, -1),
+      "class k is taken for class k - 1"),
+    H("target", "previous-batch", lambda e: e.before("target") * 1.0, "it is the target of the step before"),
+    H("target", "targets-shuffled", lambda e: e.ref[::-1], "the targets are in reverse order"),
+    H("target", "targets-shuffled",
+      lambda e: Bounded.exact(e.got, e.p) if _same_multiset(e.got, e.ref.value) else _nothing(e),
+      "the targets belong to other samples: their rows are in another order"),
+    H("given", "stale-weights", lambda e: e.before(e.row.tensor) * 1.0,
+      "it is the parameter of the step before: the update was lost"),
+    H("passed", "activation-derivative-lost", lambda e: e.tensor(f"{e.k + 1}.grad_output") * 1.0,
+      "it is what entered the next layer's backward: that layer's derivative is lost on the way back"),
+    H("passed", "activation-missing", lambda e: e.tensor(f"{e.k - 1}.input" if e.k > 1 else "input") * 1.0,
+      "it is what entered the layer before: that layer is left out"),
+    H("passed", "dropout-left-in", dropped, "some elements are dropped, {}", 1),
+    H("passed", "wrong-gradient",
+      wrong_factor(("input", "output", "grad_output", "grad_input"), lambda e: e.ref, lambda e, o: o * 1.0),
+      "it is {}", 1),
+    H("side_effects", "overwritten-in-place", lambda e: _overwritten(e),
+      "it is overwritten with {}: something works in place"),
+    H("side_effects", "updated-in-backward", lambda e: _updated_early(e),
+      "it is updated inside backward: the update belongs into the optimiser's step"),
+    H("side_effects", "activation-changed-by-backward", lambda e: Bounded.exact(e.got, e.p),
+      "something writes into it: compute on a copy", 1),
+]
+# fmt: on
+
+
+def _same_multiset(a: Any, b: Any) -> bool:
+    keys = (a, b) if a.ndim == 1 else (row_keys(a), row_keys(b))
+    return bool(a.shape == b.shape and np.array_equal(np.sort(keys[0]), np.sort(keys[1])))
+
+
+def _nothing(e: Evidence) -> Bounded:
+    raise Absent(e.row.tensor)
+
+
+def _overwritten(e: Evidence) -> Iterator[Guess]:
+    for name, known in e.sweep.known.items():
+        if known.value.shape == e.got.shape and name != e.row.tensor:
+            yield e.tensor(name) * 1.0, name
+
+
+def _updated_early(e: Evidence) -> Bounded:
+    if e.row.kind != "parameter":
+        raise Absent(e.row.tensor)
+    return Bounded.exact(e.got, e.p)
