@@ -1,0 +1,47 @@
+"""The fault corpus: mistakes that people make in backpropagation by hand, planted by name to measure the checker.
+
+with find("bias-missing").planted(): ...     the code has the fault in here, and nowhere else
+run(find("bias-missing"), "float32")         the Report on the network and batches that show it
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from compare.faults.activations import ACTIVATIONS
+from compare.faults.case import Case, record, run, run_correct
+from compare.faults.fault import Edit, Fault
+from compare.faults.graded import GRADED, GRADED_FAULTS, graded
+from compare.faults.linear import LINEAR_LAYER
+from compare.faults.losses import LOSSES
+from compare.faults.optimizers import OPTIMIZERS
+from compare.faults.reference import REFERENCE_FAULTS
+from compare.faults.training import TRAINING
+
+__all__ = [
+    "GRADED",
+    "REFERENCE_FAULTS",
+    "Case",
+    "Edit",
+    "Fault",
+    "corpus",
+    "find",
+    "graded",
+    "record",
+    "run",
+    "run_correct",
+]
+
+
+def corpus() -> tuple[Fault, ...]:
+    """All faults of a candidate, by the part of the code that has them."""
+    return LINEAR_LAYER + ACTIVATIONS + LOSSES + TRAINING + OPTIMIZERS + GRADED_FAULTS
+
+
+def find(name: str) -> Fault:
+    """The fault of this name, of a candidate or of the reference. ValueError with the names that are near it."""
+    known = {fault.name: fault for fault in corpus() + REFERENCE_FAULTS}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or [n for n in known if name in n][:5]
+        raise ValueError(f"got fault {name!r}, expected {'one like ' + ', '.join(near) if near else 'a known name'}")
+    return known[name]
