@@ -111,9 +111,9 @@ class OptimizerSpec:
         if isinstance(optimizer, OptimizerSpec):
             return optimizer
         if isinstance(optimizer, scratch.Optimizer):
-            return cls(type(optimizer).__name__, optimizer.options)
+            return cls(_optimizer_kind(optimizer), optimizer.options)
         if isinstance(optimizer, torch.optim.Optimizer):
-            return cls(type(optimizer).__name__, _torch_options(optimizer))
+            return cls(_optimizer_kind(optimizer), _torch_options(optimizer))
         raise TypeError(f"got optimiser {type(optimizer).__name__}, expected a scratch or torch optimiser")
 
     def __str__(self) -> str:
@@ -158,12 +158,13 @@ class Architecture:
             return parse(network)
         if loss is None:
             raise ValueError(f"the loss is missing: pass loss=..., or the network as a text: {GRAMMAR}")
-        if type(loss) not in LOSS_TYPES:
+        kind = next((LOSS_TYPES[t] for t in type(loss).__mro__ if t in LOSS_TYPES), None)
+        if kind is None:
             raise TypeError(
                 f"got loss {type(loss).__name__}, expected one of {', '.join(t.__name__ for t in LOSS_TYPES)}"
             )
         layers = tuple(_layer(layer) for layer in flatten(network))
-        return cls(layers, LOSS_TYPES[type(loss)], loss.reduction)
+        return cls(layers, kind, loss.reduction)
 
 
 def flatten(network: Any) -> list[Any]:
@@ -221,6 +222,11 @@ def _loss(words: str, text: str) -> tuple[LossKind, Literal["mean", "sum"]]:
     if words not in LOSS_WORDS:
         raise ValueError(f"network {text!r}: got loss {words!r}, expected one of {', '.join(LOSS_WORDS)}")
     return LOSS_WORDS[words], reduction
+
+
+def _optimizer_kind(optimizer: Any) -> str:
+    """The name of the known class that it is, or is derived from."""
+    return next((t.__name__ for t in type(optimizer).__mro__ if t.__name__ in OPTIMIZERS), type(optimizer).__name__)
 
 
 def _torch_options(optimizer: torch.optim.Optimizer) -> dict[str, float | bool]:

@@ -15,9 +15,10 @@ import scratch
 from compare.architecture import LOSS_TYPES, Architecture
 from compare.diagnosis import diagnose
 from compare.record import Batch, Record, record_scratch, record_torch
+from compare.reference import STATES
 from compare.report import Report, Row
 from compare.step import Rule, rules
-from compare.sweep import Sweep, roots
+from compare.sweep import Sweep, roots, updated_names
 from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
 
 Array = NDArray[Any]
@@ -177,10 +178,17 @@ def _required(record: Record, step_rules: Sequence[Rule], known: Mapping[str, Ar
     return found + [rule.name for rule in step_rules if not rule.optional or rule.name in record]
 
 
+def _states_before(record: Record) -> set[str]:
+    """The optimiser's state in a record that does not name the optimiser."""
+    return {f"{name}.{part}" for name in record.network.parameters() for part in STATES}
+
+
 def _expect_known_names(record: Record, step_rules: Sequence[Rule]) -> None:
     names = {*roots(record), *(rule.name for rule in step_rules)}
+    if record.optimizer is None:
+        names |= set(updated_names(record)) | _states_before(record)
     for name in record:
-        if name not in names and ".new_" not in name:
+        if name not in names:
             raise ValueError(f"{name}: no such tensor in {record.network}; expected one of {', '.join(sorted(names))}")
 
 

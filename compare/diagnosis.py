@@ -98,7 +98,7 @@ def _fit(hypothesis: Hypothesis, e: Evidence) -> str | None:
                 finite = np.isfinite(e.got).all() or hypothesis.overflows
                 if finite and fits(e.got, guess) and not fits(e.ref.value, guess, e.ref.error):
                     return words
-    except (Absent, ValueError, IndexError):  # ValueError, IndexError: the shapes do not allow this mistake
+    except (Absent, ValueError, IndexError, TypeError, ZeroDivisionError):  # shapes or sizes do not allow this mistake
         return None
     return None
 

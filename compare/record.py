@@ -299,7 +299,7 @@ def save_records(records: Sequence[Record], path: str | Path) -> None:
     """
     several = len(records) > 1
     tensors = {
-        (f"{r.step}/{name}" if several else name): np.ascontiguousarray(a) for r in records for name, a in r.items()
+        (f"{r.step}/{name}" if several else name): np.array(a, order="C") for r in records for name, a in r.items()
     }
     first = records[0]
     metadata = {"network": str(first.network), "step": str(first.step)}

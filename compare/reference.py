@@ -239,6 +239,7 @@ def _torch_update(
     return {"": parameter.detach().numpy(), **after}
 
 
+STATES = ("momentum_buffer", "exp_avg", "exp_avg_sq")
 STATE = {"SGD": ("momentum_buffer",), "Adam": ("exp_avg", "exp_avg_sq"), "AdamW": ("exp_avg", "exp_avg_sq")}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.record import Record
-from compare.reference import Expected
+from compare.reference import STATES, Expected, state_names
 from compare.report import Row
 from compare.step import Check, Kind, Rule
 from compare.tolerance import Allowance, Precision, exact
@@ -64,20 +64,26 @@ class Sweep:
         """One row for each tensor of the record that a rule or a given value speaks about, then the side effects."""
         found = [row for name in roots(self.record) for row in self._root(name)]
         found += [row for rule in self.rules for row in self._follow(rule)]
-        return found + self._side_effects()
+        return found + self._updates_of_unknown_optimizer() + self._side_effects()
 
     def _root(self, name: str) -> list[Row]:
         if name in self.record:
             self._remember(name, self.record[name])
         elif name in self.given:
             self._remember(name, self.given[name])
-        if name not in self.record or name not in self.given:
+        if name not in self.record:
+            return []
+        wanted, found = shape_of(self.record, name, self._batch()), self.record[name].shape
+        if wanted is not None and found != wanted:
+            rule = _constant(name, "wiring", f"{name} as it was given", Expected(self.record[name], exact(found)))
+            return [off(self.record, rule, f"shape {found}, expected {wanted}")]
+        if name not in self.given:
             return []
         return [self._unchanged(name, self.record[name], self.given[name], "wiring", f"{name} as it was given")]
 
     def _unchanged(self, name: str, got: Array, wanted: Array, check: Check, formula: str) -> Row:
         expected = Expected(np.asarray(wanted), exact(np.shape(wanted)))
-        rule = Rule(name, _layer_of(name), _kind_of(name), check, (), lambda p: expected, formula)
+        rule = _constant(name, check, formula, expected)
         return self._judge(rule, np.asarray(got), expected, check, Precision.of(self.record.dtype))
 
     def _remember(self, name: str, a: Array) -> None:
@@ -188,11 +194,21 @@ class Sweep:
             return off(self.record, rule, f"shape {found}, expected {wanted}")
         return unjudged(self.record, rule, why)
 
+    def _updates_of_unknown_optimizer(self) -> list[Row]:
+        names = updated_names(self.record) if self.record.optimizer is None else []
+        rule = [_constant(n, "update", "", Expected(self.record[n], exact(self.record[n].shape))) for n in names]
+        return [unjudged(self.record, r, "the optimiser was not named") for r in rule]
+
     def _side_effects(self) -> list[Row]:
         return [
             self._unchanged(name, after, self.record[name], "side_effects", f"backward leaves {name} as it was")
             for name, after in self.record.touched.items()
         ]
+
+
+def _constant(name: str, check: Check, formula: str, expected: Expected) -> Rule:
+    """The rule for a tensor that is known beforehand."""
+    return Rule(name, _layer_of(name), _kind_of(name), check, (), lambda p: expected, formula)
 
 
 class ShapeMismatch(ValueError):
@@ -253,9 +269,17 @@ def _widths(record: Record) -> list[int]:
 
 def roots(record: Record) -> list[str]:
     """Tensors that follow from no other of the step: input, target, weights, the optimiser's state before."""
-    parameters = record.network.parameters()
-    state = [name for name in record if name.rpartition(".")[0] in parameters]
-    return ["input", "target", *parameters, *state]
+    parameters, optimizer = record.network.parameters(), record.optimizer
+    kept = state_names(optimizer.kind, optimizer.options) if optimizer else ()
+    state = [f"{name}.{part}" for name in parameters for part in kept]
+    return ["input", "target", *parameters, *(name for name in state if name in record)]
+
+
+def updated_names(record: Record) -> list[str]:
+    """The parameters after the step, and the optimiser's state after it, that the record holds."""
+    new = [f"{layer}.new_{name}" for layer, _, name in (n.partition(".") for n in record.network.parameters())]
+    known = {*new, *(f"{name}.{part}" for name in new for part in STATES)}
+    return [name for name in record if name in known]
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,12 @@ ACTIVATIONS: dict[type[scratch.Layer], type[nn.Module]] = {
     scratch.Sigmoid: nn.Sigmoid,
     scratch.Tanh: nn.Tanh,
 }
-LOSSES: dict[type[scratch.Loss], type[nn.Module]] = {
+OPTIMIZERS: dict[type, type[torch.optim.Optimizer]] = {
+    scratch.SGD: torch.optim.SGD,
+    scratch.Adam: torch.optim.Adam,
+    scratch.AdamW: torch.optim.AdamW,
+}
+LOSSES: dict[type, type[nn.Module]] = {
     scratch.CrossEntropyLoss: nn.CrossEntropyLoss,
     scratch.ProbabilityCrossEntropyLoss: torch_ref.losses.ProbabilityCrossEntropyLoss,
     scratch.MSELoss: nn.MSELoss,
@@ -79,24 +84,21 @@ def verify_same_bits(network: scratch.Layer, model: nn.Module) -> None:
 
 def to_torch_loss(loss: scratch.Loss) -> nn.Module:
     """The same loss and reduction in PyTorch. TypeError for an unknown loss."""
-    if type(loss) not in LOSSES:
+    known = next((t for t in type(loss).__mro__ if t in LOSSES), None)
+    if known is None:
         raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(c.__name__ for c in LOSSES)}")
-    return LOSSES[type(loss)](reduction=loss.reduction)
+    return LOSSES[known](reduction=loss.reduction)
 
 
 def to_torch_optimizer(optimizer: scratch.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
     """The same optimiser and options in PyTorch, freshly started. TypeError for an unknown optimiser."""
-    options: dict[str, Any] = dict(optimizer.options)
-    if isinstance(optimizer, scratch.Adam):
-        options["betas"] = (options.pop("beta1"), options.pop("beta2"))
-    by_type: dict[type[scratch.Optimizer], type[torch.optim.Optimizer]] = {
-        scratch.SGD: torch.optim.SGD,
-        scratch.Adam: torch.optim.Adam,
-        scratch.AdamW: torch.optim.AdamW,
-    }
-    if type(optimizer) not in by_type:
+    known = next((t for t in type(optimizer).__mro__ if t in OPTIMIZERS), None)
+    if known is None:
         raise TypeError(f"got optimiser {type(optimizer).__name__}, expected SGD, Adam or AdamW")
-    return by_type[type(optimizer)](model.parameters(), **options)
+    options: dict[str, Any] = dict(optimizer.options)
+    if "beta1" in options:
+        options["betas"] = (options.pop("beta1"), options.pop("beta2"))
+    return OPTIMIZERS[known](model.parameters(), **options)
 
 
 def _module(layer: scratch.Layer) -> nn.Module:

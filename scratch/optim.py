@@ -25,7 +25,7 @@ class Optimizer:
         self._at_least_zero(lr=lr, weight_decay=weight_decay)
 
     def step(self) -> None:
-        """One update of every parameter from its gradient. ValueError if a parameter has none; nothing is updated then."""
+        """One update of every parameter from its gradient. ValueError if one has none; nothing is updated then."""
         params, grads = self.network.params, self.network.grads
         for name in params:
             if name not in grads:

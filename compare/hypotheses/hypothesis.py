@@ -50,8 +50,10 @@ def fitted(e: Evidence, change: Array, over: Array) -> tuple[Bounded, str]:
 
     It is as uncertain as the candidate's rounding makes it there, and is taken to be the shortest decimal within that.
     """
+    if change.shape != over.shape or not over.size:
+        raise Absent("nothing to fit a parameter to")
     at = np.unravel_index(int(np.argmax(np.abs(over))), over.shape)
-    if not over.size or over[at] == 0 or not np.isfinite(change[at] / over[at]):
+    if over[at] == 0 or not np.isfinite(change[at] / over[at]):
         raise Absent("nothing to fit a parameter to")
     value = float(change[at] / over[at])
     error = float((2 * e.ref.error[at] + 4 * e.p.u * abs(float(e.got[at]))) / abs(over[at]) + 4 * e.p.u * abs(value))

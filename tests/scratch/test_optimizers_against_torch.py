@@ -1,4 +1,4 @@
-"""Every optimiser with every option: each of 50 steps from the same state, and all 50 run freely, against torch.optim."""
+"""Every optimiser with every option against torch.optim: 50 steps, each from the same state, and all run freely."""
 
 from typing import Any
 
@@ -77,9 +77,7 @@ def test_each_step_is_torchs_from_the_same_state(kind: type[Optimizer], options:
         state = {name: as_float64(s) for name, s in optimizer.state.items()}
         optimizer.step()
         for name, after in network.params.items():
-            wanted = reference.update(
-                kind.__name__, optimizer.options, step, before[name], grads[name], state[name], p
-            )
+            wanted = reference.update(kind.__name__, optimizer.options, step, before[name], grads[name], state[name], p)
             got = {"": after} | optimizer.state[name]
             assert got.keys() == wanted.keys()
             for part, expected in wanted.items():

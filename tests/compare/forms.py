@@ -1,0 +1,969 @@
+"""The same mathematics in other people's code: each operation of a training step in every correct form we know of.
+
+Nothing here is taken from the project. A form is a function of the operation's inputs in one precision; `sensible`
+says for which inputs a careful author would use it (e^x / (1 + e^x) not where e^x overflows). A new form costs one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import special
+from torch.nn import functional
+
+from compare import reference
+from compare.architecture import Architecture, LayerSpec
+from compare.reference import Expected
+from compare.tolerance import Precision
+
+Array = np.ndarray
+Inputs = dict[str, Any]
+Values = dict[str, Array]
+EXP_RANGE = {np.dtype(np.float32): 80.0, np.dtype(np.float64): 650.0}  # e^+-x is finite and normal, and so are sums
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What inputs to draw: m samples, n columns, k outputs, their size, how they are distributed."""
+
+    seed: int
+    m: int = 7
+    n: int = 5
+    k: int = 3
+    scale: float = 1.0
+    flavour: str = "normal"
+
+    def numbers(self, rng: np.random.Generator, *shape: int, scale: float | None = None) -> Array:
+        scale = self.scale if scale is None else scale
+        return scale * FLAVOURS[self.flavour](rng, shape)
+
+
+FLAVOURS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "positive": lambda rng, shape: rng.uniform(0.5, 1, shape),
+    "equal": lambda rng, shape: np.full(shape, rng.uniform(0.5, 2)),
+    "ties": lambda rng, shape: rng.integers(-4, 5, shape) / 4,
+    "ramp": lambda rng, shape: np.linspace(-1, 1, int(np.prod(shape))).reshape(shape) + rng.uniform(0, 0.1),
+    "one ahead": lambda rng, shape: np.where(np.arange(shape[-1]) == 0, 1.0, rng.uniform(0, 1)) * np.ones(shape),
+    "mixed": lambda rng, shape: rng.standard_normal(shape) * 10 ** rng.uniform(-5, 0, shape),
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to write an operation, and for which inputs."""
+
+    compute: Callable[..., Any]
+    sensible: Callable[[Inputs], bool] = lambda inputs: True
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation: how its inputs are drawn (in float64, cast after), what it should be, and its forms."""
+
+    draw: Callable[[np.random.Generator, Draw], Inputs]
+    expected: Callable[..., Expected | dict[str, Expected]]
+    forms: Mapping[str, Form | Callable[..., Any]] = field(default_factory=dict)
+
+    def inputs(self, draw: Draw, dtype: type) -> Inputs:
+        drawn = self.draw(np.random.default_rng(draw.seed), draw)
+        return {name: cast(a, dtype) for name, a in drawn.items()}
+
+    def wanted(self, inputs: Inputs, dtype: type) -> dict[str, Expected]:
+        with np.errstate(all="ignore"):
+            found = self.expected(**{n: cast(a, np.float64) for n, a in inputs.items()}, p=Precision.of(dtype))
+        return found if isinstance(found, dict) else {"": found}
+
+    def results(self, inputs: Inputs) -> dict[str, Values]:
+        """By form: its results, for the forms that are sensible here."""
+        found = {}
+        for name, row in self.forms.items():
+            form = row if isinstance(row, Form) else Form(row)
+            if form.sensible(inputs):
+                with np.errstate(all="ignore"):
+                    value = form.compute(**{n: copied(a) for n, a in inputs.items()})
+                values = value if isinstance(value, dict) else {"": value}
+                found[name] = {part: np.asarray(a) for part, a in values.items()}
+        return found
+
+
+def cast(a: Any, dtype: type) -> Any:
+    if isinstance(a, dict):
+        return {name: cast(b, dtype) for name, b in a.items()}
+    return a.astype(dtype) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
+
+
+def copied(a: Any) -> Any:
+    if isinstance(a, dict):
+        return {name: copied(b) for name, b in a.items()}
+    return a.copy() if isinstance(a, np.ndarray) else a
+
+
+def tensor(a: Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(a))
+
+
+def gradient(f: Callable[[torch.Tensor], torch.Tensor], x: Array, dy: Array | None = None) -> Array:
+    at = tensor(x).requires_grad_()
+    y = f(at)
+    y.backward(None if dy is None else tensor(dy))
+    return at.grad.numpy()
+
+
+# --- sums ------------------------------------------------------------------------------------------------------------
+
+
+def sequentially(terms: Array) -> Array:
+    """Over the first axis, one after the other."""
+    return np.add.accumulate(terms, axis=0)[-1]
+
+
+def pairwise(terms: Array) -> Array:
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return pairwise(terms[:half]) + pairwise(terms[half:])
+
+
+def blocked(terms: Array, size: int = 8) -> Array:
+    return sequentially(np.stack([sequentially(terms[i : i + size]) for i in range(0, len(terms), size)]))
+
+
+def strided(terms: Array, lanes: int = 4) -> Array:
+    """As a vector unit does: every lane its own sum, the lanes last."""
+    return sequentially(np.stack([sequentially(terms[i::lanes]) for i in range(min(lanes, len(terms)))]))
+
+
+def largest_first(terms: Array) -> Array:
+    return sequentially(np.take_along_axis(terms, np.argsort(-np.abs(terms), axis=0), axis=0))
+
+
+SUMS: dict[str, Callable[[Array], Array]] = {
+    "sum": lambda a: a.sum(axis=0),
+    "sequential": sequentially,
+    "reversed": lambda a: sequentially(a[::-1]),
+    "pairwise": pairwise,
+    "blocked": blocked,
+    "strided": strided,
+    "largest first": largest_first,
+    "ones @": lambda a: (np.ones((1, len(a)), a.dtype) @ a.reshape(len(a), -1)).reshape(a.shape[1:]),
+    "torch": lambda a: tensor(a).sum(dim=0).numpy(),
+    "mean times m": lambda a: a.mean(axis=0) * len(a),
+    "divided by m first": lambda a: (a / a.dtype.type(len(a))).sum(axis=0) * len(a),
+}
+
+
+def terms_of(a: Array, b: Array) -> Array:
+    """The products of a b^T, a (m, k), b (n, k): (k, m, n)."""
+    return a.T[:, :, None] * b.T[:, None, :]
+
+
+def fused_multiply_add(a: Array, b: Array) -> Array:
+    """Products are not rounded before they are added."""
+    wide = np.float64 if a.dtype == np.float32 else np.longdouble
+    total = np.zeros((len(a), len(b)), a.dtype)
+    for i in range(a.shape[1]):
+        total = (total.astype(wide) + a[:, i, None].astype(wide) * b[None, :, i]).astype(a.dtype)
+    return total
+
+
+PRODUCTS: dict[str, Callable[[Array, Array], Array]] = {
+    "@": lambda a, b: a @ b.T,
+    "einsum": lambda a, b: np.einsum("ik,jk->ij", a, b),
+    "torch": lambda a, b: (tensor(a) @ tensor(b).T).numpy(),
+    "fused multiply-add": fused_multiply_add,
+    "scaled first": lambda a, b: (a / a.dtype.type(len(b))) @ b.T * a.dtype.type(len(b)),
+    "scaled last": lambda a, b: (a * a.dtype.type(len(b))) @ b.T / a.dtype.type(len(b)),
+    **{name: lambda a, b, f=f: f(terms_of(a, b)) for name, f in SUMS.items() if name not in ("ones @", "torch")},
+}
+
+
+def with_bias(weight: Array, x: Array, bias: Array) -> Array:
+    total = np.broadcast_to(bias, (len(x), len(weight))).copy()
+    for i in range(x.shape[1]):
+        total += x[:, i, None] * weight[None, :, i]
+    return total
+
+
+def is_normal(inputs: Inputs) -> bool:
+    """No input is so small that a division takes digits from it."""
+    arrays = [a for a in inputs.values() if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    return all(np.abs(a[a != 0]).min(initial=np.inf) > 1e6 * np.finfo(a.dtype).tiny for a in arrays)
+
+
+def product(compute: Callable[..., Array], name: str) -> Form:
+    return Form(compute, is_normal if name in ("scaled first", "divided by m first") else lambda inputs: True)
+
+
+LINEAR = {
+    **{name: product(lambda x, weight, bias, f=f: f(x, weight) + bias, name) for name, f in PRODUCTS.items()},
+    "bias first": lambda x, weight, bias: with_bias(weight, x, bias),
+    "column of ones": lambda x, weight, bias: (
+        np.hstack([x, np.ones((len(x), 1), x.dtype)]) @ np.hstack([weight, bias[:, None]]).T
+    ),
+    "torch linear": lambda x, weight, bias: functional.linear(*map(tensor, (x, weight, bias))).numpy(),
+}
+
+# --- activations -----------------------------------------------------------------------------------------------------
+
+
+def range_of(a: Array) -> float:
+    return float(np.abs(a).max())
+
+
+def below(name: str, share: float = 1.0) -> Callable[[Inputs], bool]:
+    return lambda inputs: range_of(inputs[name]) <= share * EXP_RANGE[inputs[name].dtype]
+
+
+def spread_below(name: str, share: float = 1.0) -> Callable[[Inputs], bool]:
+    return lambda inputs: float(np.ptp(inputs[name], axis=1).max()) <= share * EXP_RANGE[inputs[name].dtype]
+
+
+def piecewise_sigmoid(x: Array) -> Array:
+    y = np.empty_like(x)
+    up = x >= 0
+    y[up] = 1 / (1 + np.exp(-x[up]))
+    e = np.exp(x[~up])
+    y[~up] = e / (1 + e)
+    return y
+
+
+SIGMOID = {
+    "1 / (1 + e^-x)": lambda x: 1 / (1 + np.exp(-x)),
+    "e^x / (1 + e^x)": Form(lambda x: np.exp(x) / (1 + np.exp(x)), below("x")),
+    "by sign": piecewise_sigmoid,
+    "reciprocal": lambda x: np.reciprocal(np.exp(-x) + 1),
+    "expit": lambda x: special.expit(x),
+    "torch": lambda x: torch.sigmoid(tensor(x)).numpy(),
+    "torch by hand": lambda x: (1 / (1 + torch.exp(-tensor(x)))).numpy(),
+}
+SIGMOID_SLOPE = {
+    "y (1 - y)": lambda y: y * (1 - y),
+    "y - y^2": lambda y: y - y * y,
+}
+SIGMOID_BACKWARD = {
+    **{
+        f"{slope} from {name}": Form(
+            lambda x, dy, f=f, d=d: dy * d(f.compute(x) if isinstance(f, Form) else f(x)),
+            f.sensible if isinstance(f, Form) else (lambda inputs: True),
+        )
+        for name, f in SIGMOID.items()
+        for slope, d in SIGMOID_SLOPE.items()
+    },
+    "dy y (1 - y)": lambda x, dy: dy * piecewise_sigmoid(x) * (1 - piecewise_sigmoid(x)),
+    "sigmoid(x) sigmoid(-x)": lambda x, dy: dy * piecewise_sigmoid(x) * piecewise_sigmoid(-x),
+    "e^-x / (1 + e^-x)^2": Form(lambda x, dy: dy * np.exp(-x) / (1 + np.exp(-x)) ** 2, below("x", 0.5)),
+    "e^x / (1 + e^x)^2": Form(lambda x, dy: dy * np.exp(x) / (1 + np.exp(x)) ** 2, below("x", 0.5)),
+    "1 / (2 + e^x + e^-x)": Form(lambda x, dy: dy / (2 + np.exp(x) + np.exp(-x)), below("x")),
+    "sech^2(x / 2) / 4": Form(lambda x, dy: dy / (4 * np.cosh(x / 2) ** 2), below("x")),
+    "torch": lambda x, dy: gradient(torch.sigmoid, x, dy),
+    "torch by hand": Form(lambda x, dy: gradient(lambda a: 1 / (1 + torch.exp(-a)), x, dy), below("x", 0.25)),
+}
+TANH = {
+    "numpy": lambda x: np.tanh(x),
+    "torch": lambda x: torch.tanh(tensor(x)).numpy(),
+}
+TANH_BACKWARD = {
+    "dy (1 - y^2)": lambda x, dy: dy * (1 - np.tanh(x) ** 2),
+    "dy - dy y^2": lambda x, dy: dy - dy * np.tanh(x) ** 2,
+    "dy (1 - y) (1 + y)": lambda x, dy: dy * (1 - np.tanh(x)) * (1 + np.tanh(x)),
+    "1 - y^2 of torch's": lambda x, dy: dy * (1 - np.square(TANH["torch"](x))),
+    "sech^2": Form(lambda x, dy: dy / np.cosh(x) ** 2, below("x", 0.5)),
+    "(1 / cosh)^2": Form(lambda x, dy: dy * (1 / np.cosh(x)) ** 2, below("x", 0.5)),
+    "torch": lambda x, dy: gradient(torch.tanh, x, dy),
+}
+
+
+def normalised(e: Array) -> Array:
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def top(s: Array) -> Array:
+    return s.max(axis=1, keepdims=True)
+
+
+def lse_shifted(s: Array) -> Array:
+    return top(s) + np.log(np.exp(s - top(s)).sum(axis=1, keepdims=True))
+
+
+def lse_plain(s: Array) -> Array:
+    return np.log(np.exp(s).sum(axis=1, keepdims=True))
+
+
+SOFTMAX: dict[str, Form | Callable[[Array], Array]] = {
+    "shifted": lambda s: normalised(np.exp(s - top(s))),
+    "not shifted": Form(lambda s: normalised(np.exp(s)), below("s")),
+    "shifted by the mean": Form(
+        lambda s: normalised(np.exp(s - s.mean(axis=1, keepdims=True))), lambda inputs: np.ptp(inputs["s"]) < 4
+    ),
+    "e^(s - lse)": lambda s: np.exp(s - lse_shifted(s)),
+    "e^(s - lse), not shifted": Form(lambda s: np.exp(s - lse_plain(s)), below("s")),
+    "e^((s - max) - log sum)": lambda s: np.exp(special.log_softmax(s, axis=1)),
+    "times the reciprocal": lambda s: np.exp(s - top(s)) * (1 / np.exp(s - top(s)).sum(axis=1, keepdims=True)),
+    "summed in turn": lambda s: np.exp(s - top(s)) / sequentially(np.exp(s - top(s)).T)[:, None],
+    "powers of 2": lambda s: normalised(np.exp2((s - top(s)) * s.dtype.type(np.log2(np.e)))),
+    "scipy": lambda s: special.softmax(s, axis=1),
+    "torch": lambda s: torch.softmax(tensor(s), dim=1).numpy(),
+    "e^log_softmax in torch": lambda s: torch.log_softmax(tensor(s), dim=1).exp().numpy(),
+}
+
+
+def call(form: Form | Callable[..., Any], *args: Any) -> Any:
+    return (form.compute if isinstance(form, Form) else form)(*args)
+
+
+def also(
+    form: Form | Callable[..., Any], compute: Callable[..., Any], when: Callable[[Inputs], bool] | None = None
+) -> Form:
+    """A form built on another: sensible where both are."""
+    first = form.sensible if isinstance(form, Form) else (lambda inputs: True)
+    return Form(compute, lambda inputs: first(inputs) and (when is None or when(inputs)))
+
+
+def jacobian_rows(y: Array, dy: Array) -> Array:
+    return np.stack([(np.diag(row) - np.outer(row, row)) @ d for row, d in zip(y, dy, strict=True)])
+
+
+SOFTMAX_PULLBACK: dict[str, Callable[[Array, Array], Array]] = {
+    "y (dy - sum)": lambda y, dy: y * (dy - (dy * y).sum(axis=1, keepdims=True)),
+    "y dy - y sum": lambda y, dy: y * dy - y * (dy * y).sum(axis=1, keepdims=True),
+    "y (dy - sum in turn)": lambda y, dy: y * (dy - sequentially((dy * y).T)[:, None]),
+    "Jacobian": jacobian_rows,
+    "Jacobian, einsum": lambda y, dy: np.einsum(
+        "ijk,ik->ij", y[:, :, None] * (np.eye(y.shape[1], dtype=y.dtype) - y[:, None, :]), dy
+    ),
+}
+SOFTMAX_BACKWARD = {
+    **{
+        f"{name} of {forward}": also(f, lambda s, dy, f=f, pull=pull: pull(call(f, s), dy))
+        for name, pull in SOFTMAX_PULLBACK.items()
+        for forward, f in SOFTMAX.items()
+        if forward in ("shifted", "not shifted", "e^(s - lse)", "torch", "powers of 2", "summed in turn")
+    },
+    "torch": lambda s, dy: gradient(lambda a: torch.softmax(a, dim=1), s, dy),
+    "e^log_softmax in torch": lambda s, dy: gradient(lambda a: torch.log_softmax(a, dim=1).exp(), s, dy),
+}
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+MEANS: dict[str, Callable[[Array, int], Any]] = {  # of an array of terms, by a count
+    "sum / c": lambda a, c: a.sum() / a.dtype.type(c),
+    "sum (a / c)": lambda a, c: (a / a.dtype.type(c)).sum(),
+    "(1 / c) sum": lambda a, c: a.dtype.type(1 / c) * a.sum(),
+    "in turn": lambda a, c: sequentially(a.ravel()) / a.dtype.type(c),
+    "mean": lambda a, c: a.mean() * a.dtype.type(a.size / c),
+    "row by row": lambda a, c: sequentially(a.reshape(len(a), -1).sum(axis=1)) / a.dtype.type(c),
+}
+
+
+def loss_of(kind: str, y: str = "y") -> dict[str, Callable[..., Any]]:
+    def network(reduction: str) -> Architecture:
+        return Architecture((LayerSpec("relu"),), kind, reduction)
+
+    return {
+        "loss": lambda reduction, t, p, **rest: reference.loss(network(reduction), rest[y], t, p),
+        "gradient": lambda reduction, t, p, **rest: reference.loss_backward(network(reduction), rest[y], t, p),
+    }
+
+
+def count(kind: str, reduction: str, y: Array) -> int:
+    if reduction == "sum":
+        return 1
+    return len(y) if kind in ("cross_entropy", "probability_cross_entropy", "half_squared_error") else y.size
+
+
+def rows(rng: np.random.Generator, m: int, n: int) -> Array:
+    return np.eye(n)[rng.integers(0, n, m)] if rng.random() < 0.6 else rng.dirichlet(np.ones(n), m)
+
+
+def draw_logits(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {
+        "s": d.numbers(rng, d.m, d.n) + (d.scale * 3 if rng.random() < 0.3 else 0),
+        "t": rows(rng, d.m, d.n),
+        "reduction": ("mean", "sum")[rng.integers(2)],
+    }
+
+
+def draw_probabilities(rng: np.random.Generator, d: Draw) -> Inputs:
+    s = np.clip(d.numbers(rng, d.m, d.n), -30, 30)
+    p = np.exp(s - s.max(axis=1, keepdims=True))
+    return {
+        "y": p / p.sum(axis=1, keepdims=True),
+        "t": rows(rng, d.m, d.n),
+        "reduction": ("mean", "sum")[rng.integers(2)],
+    }
+
+
+def draw_numbers(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {
+        "y": d.numbers(rng, d.m, d.n),
+        "t": d.numbers(rng, d.m, d.n) if rng.random() < 0.5 else rng.standard_normal((d.m, d.n)),
+        "reduction": ("mean", "sum")[rng.integers(2)],
+    }
+
+
+def bits(rng: np.random.Generator, d: Draw) -> Array:
+    return (rng.integers(0, 2, (d.m, d.n)) if rng.random() < 0.6 else rng.random((d.m, d.n))).astype(float)
+
+
+def draw_shares(rng: np.random.Generator, d: Draw) -> Inputs:
+    z = np.clip(d.numbers(rng, d.m, d.n), -12, 12)
+    return {"y": 1 / (1 + np.exp(-z)), "t": bits(rng, d), "reduction": ("mean", "sum")[rng.integers(2)]}
+
+
+def draw_binary_logits(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {"z": d.numbers(rng, d.m, d.n), "t": bits(rng, d), "reduction": ("mean", "sum")[rng.integers(2)]}
+
+
+def averaged(
+    kind: str, terms: Callable[[Array, Array], Array], mean: Callable[[Array, int], Any]
+) -> Callable[..., Any]:
+    def compute(t: Array, reduction: str, **y: Array) -> Any:
+        (value,) = y.values()
+        return mean(terms(value, t), count(kind, reduction, value))
+
+    return compute
+
+
+LOG_SOFTMAX: dict[str, Form | Callable[[Array], Array]] = {
+    "(s - max) - log sum": lambda s: s - top(s) - np.log(np.exp(s - top(s)).sum(axis=1, keepdims=True)),
+    "s - lse": lambda s: s - lse_shifted(s),
+    "s - lse, not shifted": Form(lambda s: s - lse_plain(s), below("s")),
+    "s - logsumexp of scipy": lambda s: s - special.logsumexp(s, axis=1, keepdims=True),
+    "log softmax": Form(lambda s: np.log(call(SOFTMAX["shifted"], s)), spread_below("s")),
+    "log softmax, not shifted": Form(lambda s: np.log(call(SOFTMAX["not shifted"], s)), below("s", 0.5)),
+    "log softmax in torch": Form(lambda s: torch.softmax(tensor(s), dim=1).log().numpy(), spread_below("s")),
+    "log_softmax in torch": lambda s: torch.log_softmax(tensor(s), dim=1).numpy(),
+    "-log sum e^(s_j - s)": Form(
+        lambda s: -np.log(np.exp(s[:, None, :] - s[:, :, None]).sum(axis=2)), spread_below("s")
+    ),
+}
+CROSS_ENTROPY = {
+    **{
+        f"{name}, {mean}": also(f, averaged("cross_entropy", lambda s, t, f=f: -t * call(f, s), g))
+        for name, f in LOG_SOFTMAX.items()
+        for mean, g in MEANS.items()
+        if mean == "sum / c" or name == "s - lse"
+    },
+    "lse sum t - sum t s": lambda s, t, reduction: (
+        (lse_shifted(s)[:, 0] * t.sum(axis=1) - (t * s).sum(axis=1)).sum()
+        / s.dtype.type(count("cross_entropy", reduction, s))
+    ),
+    "torch": lambda s, t, reduction: functional.cross_entropy(tensor(s), tensor(t), reduction=reduction).numpy(),
+    "nll_loss in torch": Form(
+        lambda s, t, reduction: functional.nll_loss(
+            tensor(s).log_softmax(dim=1), tensor(t.argmax(axis=1)), reduction=reduction
+        ).numpy(),
+        lambda inputs: bool(((inputs["t"] == 0) | (inputs["t"] == 1)).all()),
+    ),
+}
+
+
+def divided(kind: str, top: Callable[[Array, Array], Array]) -> dict[str, Callable[..., Any]]:
+    """A gradient divided by its count, in three ways."""
+
+    def split(t: Array, reduction: str, y: Mapping[str, Array]) -> tuple[Array, Array, Any]:
+        (value,) = y.values()
+        return value, t, value.dtype.type(count(kind, reduction, value))
+
+    def last(t: Array, reduction: str, **y: Array) -> Array:
+        value, t, c = split(t, reduction, y)
+        return top(value, t) / c
+
+    def by_reciprocal(t: Array, reduction: str, **y: Array) -> Array:
+        value, t, c = split(t, reduction, y)
+        return (1 / c) * top(value, t)
+
+    return {"/ c": last, "* (1 / c)": by_reciprocal}
+
+
+def pulled(pull: str, softmax: str) -> Callable[..., Array]:
+    """Not fused: dL/dp of the loss on probabilities, through the softmax."""
+
+    def compute(s: Array, t: Array, reduction: str) -> Array:
+        p = call(SOFTMAX[softmax], s)
+        return SOFTMAX_PULLBACK[pull](p, -t / p / s.dtype.type(count("cross_entropy", reduction, s)))
+
+    return compute
+
+
+def subtracted_in_place(s: Array, t: Array, reduction: str) -> Array:
+    p = call(SOFTMAX["shifted"], s)
+    p[np.arange(len(p)), t.argmax(axis=1)] -= 1
+    p /= count("cross_entropy", reduction, s)
+    return p
+
+
+CROSS_ENTROPY_BACKWARD = {
+    **{
+        f"(p - t) {division}, p {name}": also(f, g)
+        for name, f in SOFTMAX.items()
+        for division, g in divided("cross_entropy", lambda s, t, f=f: call(f, s) - t).items()
+    },
+    "p / c - t / c": lambda s, t, reduction: (
+        call(SOFTMAX["shifted"], s) / count("cross_entropy", reduction, s)
+        - t / s.dtype.type(count("cross_entropy", reduction, s))
+    ),
+    "p[t] -= 1": Form(subtracted_in_place, lambda inputs: bool(((inputs["t"] == 0) | (inputs["t"] == 1)).all())),
+    **{
+        f"not fused, {pull}, p {name}": also(SOFTMAX[name], pulled(pull, name), spread_below("s", 0.5))
+        for pull in SOFTMAX_PULLBACK
+        for name in ("shifted", "not shifted", "e^(s - lse)")
+    },
+    "torch": lambda s, t, reduction: gradient(lambda a: functional.cross_entropy(a, tensor(t), reduction=reduction), s),
+    "not fused, torch": Form(
+        lambda s, t, reduction: gradient(
+            lambda a: -(tensor(t) * torch.softmax(a, dim=1).log()).sum() / count("cross_entropy", reduction, s), s
+        ),
+        spread_below("s", 0.5),
+    ),
+}
+PROBABILITY_CROSS_ENTROPY = {
+    **{
+        f"-t log p, {mean}": averaged("probability_cross_entropy", lambda y, t: -t * np.log(y), g)
+        for mean, g in MEANS.items()
+    },
+    "t log (1 / p)": Form(
+        averaged("probability_cross_entropy", lambda y, t: t * np.log(1 / y), MEANS["sum / c"]),
+        lambda inputs: bool((inputs["y"] < 0.5).all()),  # near 1, 1 / p rounds the logarithm away
+    ),
+    "scipy": averaged("probability_cross_entropy", lambda y, t: -special.xlogy(t, y), MEANS["sum / c"]),
+    "base 2": averaged(
+        "probability_cross_entropy", lambda y, t: -t * (np.log2(y) * y.dtype.type(np.log(2))), MEANS["sum / c"]
+    ),
+    "torch": averaged(
+        "probability_cross_entropy", lambda y, t: -(tensor(t) * tensor(y).log()).numpy(), MEANS["sum / c"]
+    ),
+}
+PROBABILITY_CROSS_ENTROPY_BACKWARD = {
+    **{f"-t / p {how}": f for how, f in divided("probability_cross_entropy", lambda y, t: -t / y).items()},
+    **{f"-t (1 / p) {how}": f for how, f in divided("probability_cross_entropy", lambda y, t: -t * (1 / y)).items()},
+    "-t / (c p)": lambda y, t, reduction: -t / (y.dtype.type(count("probability_cross_entropy", reduction, y)) * y),
+    "-(t / c) / p": lambda y, t, reduction: -(t / y.dtype.type(count("probability_cross_entropy", reduction, y))) / y,
+    "torch": lambda y, t, reduction: gradient(
+        lambda a: -(tensor(t) * a.log()).sum() / count("probability_cross_entropy", reduction, y), y
+    ),
+}
+
+
+def squared(kind: str) -> dict[str, Any]:
+    half = kind == "half_squared_error"
+    return {
+        **{
+            f"d d, {mean}": averaged(kind, lambda y, t: (y - t) * (y - t) * y.dtype.type(0.5 if half else 1), g)
+            for mean, g in MEANS.items()
+        },
+        "(t - y) ** 2": averaged(kind, lambda y, t: (t - y) ** 2 / y.dtype.type(2 if half else 1), MEANS["sum / c"]),
+        "norm": lambda y, t, reduction: (
+            np.linalg.norm(y - t) ** 2 / y.dtype.type(count(kind, reduction, y) * (2 if half else 1))
+        ),
+        "d . d": lambda y, t, reduction: (
+            np.vdot(y - t, y - t) / y.dtype.type(count(kind, reduction, y) * (2 if half else 1))
+        ),
+        "torch": lambda y, t, reduction: (
+            functional.mse_loss(tensor(y), tensor(t), reduction="sum")
+            / (count(kind, reduction, y) * (2 if half else 1))
+        ).numpy(),
+    }
+
+
+def squared_backward(kind: str) -> dict[str, Any]:
+    half = kind == "half_squared_error"
+    factor = 1 if half else 2
+    return {
+        **{f"f (y - t) {how}": f for how, f in divided(kind, lambda y, t: factor * (y - t)).items()},
+        **{f"-f (t - y) {how}": f for how, f in divided(kind, lambda y, t: -factor * (t - y)).items()},
+        "(f / c) (y - t)": lambda y, t, reduction: y.dtype.type(factor / count(kind, reduction, y)) * (y - t),
+        "/ n / m": lambda y, t, reduction: (
+            factor * (y - t) / y.dtype.type(y.shape[1]) / y.dtype.type(y.shape[0])
+            if count(kind, reduction, y) == y.size
+            else factor * (y - t) / y.dtype.type(count(kind, reduction, y))
+        ),
+        "torch": lambda y, t, reduction: gradient(
+            lambda a: functional.mse_loss(a, tensor(t), reduction="sum") * (factor / 2) / count(kind, reduction, y), y
+        ),
+    }
+
+
+def is_hard(inputs: Inputs) -> bool:
+    return bool(((inputs["t"] == 0) | (inputs["t"] == 1)).all())
+
+
+BINARY = {
+    **{
+        f"t log p + (1 - t) log (1 - p), {mean}": averaged(
+            "binary_cross_entropy", lambda y, t: -(t * np.log(y) + (1 - t) * np.log(1 - y)), g
+        )
+        for mean, g in MEANS.items()
+    },
+    "log1p": averaged("binary_cross_entropy", lambda y, t: -(t * np.log(y) + (1 - t) * np.log1p(-y)), MEANS["sum / c"]),
+    "two sums": lambda y, t, reduction: (
+        -((t * np.log(y)).sum() + ((1 - t) * np.log(1 - y)).sum())
+        / y.dtype.type(count("binary_cross_entropy", reduction, y))
+    ),
+    "selected": Form(
+        averaged("binary_cross_entropy", lambda y, t: -np.log(np.where(t == 1, y, 1 - y)), MEANS["sum / c"]), is_hard
+    ),
+    "log (1 - |t - p|)": Form(
+        averaged("binary_cross_entropy", lambda y, t: -np.log(1 - np.abs(t - y)), MEANS["sum / c"]),
+        lambda inputs: is_hard(inputs) and bool((np.abs(inputs["t"] - inputs["y"]) < 0.5).all()),
+    ),
+    "torch": lambda y, t, reduction: functional.binary_cross_entropy(tensor(y), tensor(t), reduction=reduction).numpy(),
+}
+BINARY_BACKWARD = {
+    **{
+        f"(1 - t) / (1 - p) - t / p {how}": f
+        for how, f in divided("binary_cross_entropy", lambda y, t: (1 - t) / (1 - y) - t / y).items()
+    },
+    **{
+        f"-(t / p - (1 - t) / (1 - p)) {how}": f
+        for how, f in divided("binary_cross_entropy", lambda y, t: -(t / y - (1 - t) / (1 - y))).items()
+    },
+    **{
+        f"(p - t) / (p (1 - p)) {how}": f
+        for how, f in divided("binary_cross_entropy", lambda y, t: (y - t) / (y * (1 - y))).items()
+    },
+    **{
+        f"(p - t) / p / (1 - p) {how}": f
+        for how, f in divided("binary_cross_entropy", lambda y, t: (y - t) / y / (1 - y)).items()
+    },
+    **{
+        f"(p - t) / (p - p^2) {how}": Form(f, lambda inputs: bool((inputs["y"] < 0.75).all()))
+        for how, f in divided("binary_cross_entropy", lambda y, t: (y - t) / (y - y * y)).items()
+    },
+    "torch": lambda y, t, reduction: gradient(
+        lambda a: functional.binary_cross_entropy(a, tensor(t), reduction=reduction), y
+    ),
+}
+SOFTPLUS = {
+    "max + log1p": lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
+    "max + log": lambda z: np.maximum(z, 0) + np.log(1 + np.exp(-np.abs(z))),
+    "logaddexp": lambda z: np.logaddexp(z.dtype.type(0), z),
+    "log (1 + e^z)": Form(lambda z: np.log(1 + np.exp(z)), below("z")),
+    "log1p (e^z)": Form(lambda z: np.log1p(np.exp(z)), below("z")),
+}
+LOGITS_BINARY = {
+    **{
+        f"softplus {name} - z t, {mean}": also(
+            f, averaged("logits_binary_cross_entropy", lambda z, t, f=f: call(f, z) - z * t, g)
+        )
+        for name, f in SOFTPLUS.items()
+        for mean, g in MEANS.items()
+        if mean == "sum / c" or name == "max + log1p"
+    },
+    "(1 - t) z + softplus (-z)": averaged(
+        "logits_binary_cross_entropy",
+        lambda z, t: (1 - t) * z + np.maximum(-z, 0) + np.log1p(np.exp(-np.abs(z))),
+        MEANS["sum / c"],
+    ),
+    "-log sigmoid of +-z": averaged(
+        "logits_binary_cross_entropy",
+        lambda z, t: t * np.logaddexp(z.dtype.type(0), -z) + (1 - t) * np.logaddexp(z.dtype.type(0), z),
+        MEANS["sum / c"],
+    ),
+    "log of sigmoid (z), of sigmoid (-z)": Form(
+        averaged(
+            "logits_binary_cross_entropy",
+            lambda z, t: -t * np.log(piecewise_sigmoid(z)) - (1 - t) * np.log(piecewise_sigmoid(-z)),
+            MEANS["sum / c"],
+        ),
+        below("z"),
+    ),
+    "torch": lambda z, t, reduction: functional.binary_cross_entropy_with_logits(
+        tensor(z), tensor(t), reduction=reduction
+    ).numpy(),
+    "logsigmoid in torch": averaged(
+        "logits_binary_cross_entropy",
+        lambda z, t: (
+            -tensor(t) * functional.logsigmoid(tensor(z)) - (1 - tensor(t)) * functional.logsigmoid(-tensor(z))
+        ).numpy(),
+        MEANS["sum / c"],
+    ),
+}
+LOGITS_BINARY_BACKWARD = {
+    **{
+        f"(sigmoid - t) {how}, sigmoid {name}": also(f, g)
+        for name, f in ((n, f if not isinstance(f, Form) else Form(f.compute, below("z"))) for n, f in SIGMOID.items())
+        for how, g in divided("logits_binary_cross_entropy", lambda z, t, f=f: call(f, z) - t).items()
+    },
+    "sigmoid / c - t / c": lambda z, t, reduction: (
+        piecewise_sigmoid(z) / z.dtype.type(count("logits_binary_cross_entropy", reduction, z))
+        - t / z.dtype.type(count("logits_binary_cross_entropy", reduction, z))
+    ),
+    "(1 - t) sigmoid (z) - t sigmoid (-z)": lambda z, t, reduction: (
+        ((1 - t) * piecewise_sigmoid(z) - t * piecewise_sigmoid(-z))
+        / z.dtype.type(count("logits_binary_cross_entropy", reduction, z))
+    ),
+    "torch": lambda z, t, reduction: gradient(
+        lambda a: functional.binary_cross_entropy_with_logits(a, tensor(t), reduction=reduction), z
+    ),
+}
+
+# --- optimisers ------------------------------------------------------------------------------------------------------
+
+
+def draw_sgd(rng: np.random.Generator, d: Draw) -> Inputs:
+    momentum = float(rng.choice([0, 0.5, 0.9]))
+    nesterov = momentum > 0 and rng.random() < 0.4
+    options = {
+        "lr": float(10 ** rng.uniform(-4, 0)),
+        "momentum": momentum,
+        "dampening": 0.0 if nesterov else float(rng.choice([0, 0.1])),
+        "weight_decay": float(rng.choice([0, 1e-2])),
+        "nesterov": bool(nesterov),
+    }
+    step = int(rng.integers(1, 4))
+    state = {"momentum_buffer": d.numbers(rng, d.m, d.n)} if momentum and step > 1 else {}
+    return {
+        "options": options,
+        "step": step,
+        "before": rng.standard_normal((d.m, d.n)),
+        "g": d.numbers(rng, d.m, d.n),
+        "state": state,
+    }
+
+
+def draw_adam(rng: np.random.Generator, d: Draw) -> Inputs:
+    step = int(rng.choice([1, 2, 3, 10, 1000]))
+    options = {
+        "lr": float(10 ** rng.uniform(-4, 0)),
+        "beta1": float(rng.choice([0.9, 0.5])),
+        "beta2": float(rng.choice([0.999, 0.9])),
+        "eps": float(rng.choice([1e-8, 1e-3])),
+        "weight_decay": float(rng.choice([0, 1e-2])),
+    }
+    g, old = d.numbers(rng, d.m, d.n), d.numbers(rng, d.m, d.n)
+    state = {"exp_avg": old, "exp_avg_sq": old**2 * rng.uniform(0.5, 2, old.shape)} if step > 1 else {}
+    return {"options": options, "step": step, "before": rng.standard_normal(g.shape), "g": g, "state": state}
+
+
+def velocity(options: Inputs, step: int, before: Array, g: Array, state: Values) -> tuple[Array, Values, Array]:
+    d = g + options["weight_decay"] * before
+    if not options["momentum"]:
+        return d, {}, d
+    v = d
+    if step > 1:
+        v = options["momentum"] * state["momentum_buffer"] + (1 - options["dampening"]) * d
+    return (d + options["momentum"] * v if options["nesterov"] else v), {"momentum_buffer": v}, d
+
+
+def sgd_plain(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+    direction, kept, _ = velocity(options, step, before, g, state)
+    return {"": before - options["lr"] * direction} | kept
+
+
+def sgd_parts(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+    """The terms of the step subtracted one by one."""
+    lr, mu, decay = options["lr"], options["momentum"], options["weight_decay"]
+    _, kept, _ = velocity(options, step, before, g, state)
+    if not mu:
+        return {"": before - lr * g - lr * decay * before}
+    v = kept["momentum_buffer"]
+    if options["nesterov"]:
+        return {"": before - lr * g - lr * decay * before - lr * mu * v} | kept
+    return {"": before - lr * v} | kept
+
+
+def sgd_shrinking(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+    """Weight decay as a factor, which it is without momentum."""
+    lr = options["lr"]
+    return {"": before * (1 - lr * options["weight_decay"]) - lr * g}
+
+
+def sgd_scaled_velocity(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+    """The velocity with the rate in it, as Keras keeps it."""
+    lr, mu = options["lr"], options["momentum"]
+    d = g + options["weight_decay"] * before
+    w = -lr * d
+    if step > 1:
+        w = mu * (-lr * state["momentum_buffer"]) - lr * ((1 - options["dampening"]) * d)
+    return {"": before + (mu * w - lr * d if options["nesterov"] else w), "momentum_buffer": -w / lr}
+
+
+def torch_optimizer(kind: str, **how: Any) -> Callable[..., Values]:
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        named = dict(options)
+        if "beta1" in named:
+            named["betas"] = (named.pop("beta1"), named.pop("beta2"))
+        p = torch.nn.Parameter(tensor(before))
+        p.grad = tensor(g)
+        optimizer = getattr(torch.optim, kind)([p], **named, **how)
+        if state:
+            optimizer.state[p].update({name: tensor(a) for name, a in state.items()})
+            if kind != "SGD":
+                optimizer.state[p]["step"] = torch.tensor(float(step - 1))
+        optimizer.step()
+        kept = {n: a.numpy() for n, a in optimizer.state[p].items() if n != "step" and a is not None}
+        return {"": p.detach().numpy()} | kept
+
+    return compute
+
+
+def no_momentum(inputs: Inputs) -> bool:
+    return not inputs["options"]["momentum"]
+
+
+def some_momentum(inputs: Inputs) -> bool:
+    return not no_momentum(inputs)
+
+
+SGD = {
+    "by the book": sgd_plain,
+    "term by term": sgd_parts,
+    "decay as a factor": Form(sgd_shrinking, no_momentum),
+    "velocity with the rate": Form(sgd_scaled_velocity, some_momentum),
+    "torch": torch_optimizer("SGD", foreach=False),
+    "torch foreach": torch_optimizer("SGD", foreach=True),
+    "torch fused": torch_optimizer("SGD", fused=True),
+}
+MOMENTS: dict[str, Callable[[Array, Array, float], Array]] = {
+    "b m + (1 - b) g": lambda m, g, b: b * m + (1 - b) * g,
+    "m + (1 - b) (g - m)": lambda m, g, b: m + (1 - b) * (g - m),
+    "b m + g - b g": lambda m, g, b: b * m + g - b * g,
+    "g + b (m - g)": lambda m, g, b: g + b * (m - g),
+}
+
+
+def adam_paper(p: Array, m: Array, v: Array, o: Inputs, t: int) -> Array:
+    return o["lr"] * (m / (1 - o["beta1"] ** t)) / (np.sqrt(v / (1 - o["beta2"] ** t)) + o["eps"])
+
+
+def adam_torch(p: Array, m: Array, v: Array, o: Inputs, t: int) -> Array:
+    return o["lr"] / (1 - o["beta1"] ** t) * (m / (np.sqrt(v) / (1 - o["beta2"] ** t) ** 0.5 + o["eps"]))
+
+
+def adam_folded(p: Array, m: Array, v: Array, o: Inputs, t: int) -> Array:
+    """Both corrections in the rate, and eps corrected with them."""
+    root = (1 - o["beta2"] ** t) ** 0.5
+    return o["lr"] * root / (1 - o["beta1"] ** t) * m / (np.sqrt(v) + o["eps"] * root)
+
+
+def adam_power(p: Array, m: Array, v: Array, o: Inputs, t: int) -> Array:
+    return o["lr"] * (m / (1 - o["beta1"] ** t)) * ((v / (1 - o["beta2"] ** t)) ** 0.5 + o["eps"]) ** -1
+
+
+STEPS = {"paper": adam_paper, "torch's": adam_torch, "folded": adam_folded, "powers": adam_power}
+DECAYS: dict[str, Callable[[Array, Array, float], Array]] = {
+    "(1 - lr wd) p - d": lambda p, d, a: (1 - a) * p - d,
+    "p - lr wd p - d": lambda p, d, a: p - a * p - d,
+    "p - (d + lr wd p)": lambda p, d, a: p - (d + a * p),
+}
+
+
+def adam(average: str, size: str, decay: str = "") -> Callable[..., Values]:
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        if not decay:
+            g = g + options["weight_decay"] * before
+        m, v = (state.get(name, np.zeros_like(before)) for name in ("exp_avg", "exp_avg_sq"))
+        m = MOMENTS[average](m, g, options["beta1"])
+        v = MOMENTS[average](v, g * g, options["beta2"])
+        d = STEPS[size](before, m, v, options, step)
+        after = DECAYS[decay](before, d, options["lr"] * options["weight_decay"]) if decay else before - d
+        return {"": after, "exp_avg": m, "exp_avg_sq": v}
+
+    return compute
+
+
+# the second moment must not become negative: only the first two averages cannot
+ADAM = {
+    **{f"{a}, {s}": adam(a, s) for a in list(MOMENTS)[:2] for s in STEPS},
+    "torch": torch_optimizer("Adam", foreach=False),
+    "torch foreach": torch_optimizer("Adam", foreach=True),
+    "torch fused": torch_optimizer("Adam", fused=True),
+}
+ADAMW = {
+    **{f"{a}, {s}, {d}": adam(a, s, d) for a in list(MOMENTS)[:2] for s in STEPS for d in DECAYS},
+    "torch": torch_optimizer("AdamW", foreach=False),
+    "torch foreach": torch_optimizer("AdamW", foreach=True),
+    "torch fused": torch_optimizer("AdamW", fused=True),
+}
+
+# --- all of them -----------------------------------------------------------------------------------------------------
+
+
+def draw_x(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {"x": d.numbers(rng, d.m, d.n)}
+
+
+def draw_x_and_dy(rng: np.random.Generator, d: Draw) -> Inputs:
+    return draw_x(rng, d) | {"dy": d.numbers(rng, d.m, d.n, scale=10 ** rng.uniform(-6, 1))}
+
+
+def draw_s_and_dy(rng: np.random.Generator, d: Draw) -> Inputs:
+    drawn = draw_x_and_dy(rng, d)
+    return {"s": drawn["x"], "dy": drawn["dy"]}
+
+
+OPERATIONS = {
+    "linear": Operation(
+        lambda rng, d: {
+            "x": d.numbers(rng, d.m, d.n),
+            "weight": d.numbers(rng, d.k, d.n, scale=1.0),
+            "bias": d.numbers(rng, d.k, scale=1.0),
+        },
+        reference.linear,
+        LINEAR,
+    ),
+    "linear, grad_weight": Operation(
+        lambda rng, d: {"x": d.numbers(rng, d.m, d.n), "dy": d.numbers(rng, d.m, d.k, scale=1.0)},
+        reference.linear_grad_weight,
+        {name: product(lambda x, dy, f=f: f(dy.T.copy(), x.T.copy()), name) for name, f in PRODUCTS.items()},
+    ),
+    "linear, grad_bias": Operation(
+        lambda rng, d: {"dy": d.numbers(rng, d.m, d.k)},
+        reference.linear_grad_bias,
+        {name: product(lambda dy, f=f: f(dy), name) for name, f in SUMS.items()},
+    ),
+    "linear, grad_input": Operation(
+        lambda rng, d: {"weight": d.numbers(rng, d.k, d.n, scale=1.0), "dy": d.numbers(rng, d.m, d.k)},
+        reference.linear_grad_input,
+        {name: product(lambda weight, dy, f=f: f(dy, weight.T.copy()), name) for name, f in PRODUCTS.items()},
+    ),
+    "sigmoid": Operation(draw_x, lambda x, p: reference.activation("sigmoid", x, p), SIGMOID),
+    "sigmoid, grad_input": Operation(
+        draw_x_and_dy, lambda x, dy, p: reference.activation_backward("sigmoid", x, dy, p), SIGMOID_BACKWARD
+    ),
+    "tanh": Operation(draw_x, lambda x, p: reference.activation("tanh", x, p), TANH),
+    "tanh, grad_input": Operation(
+        draw_x_and_dy, lambda x, dy, p: reference.activation_backward("tanh", x, dy, p), TANH_BACKWARD
+    ),
+    "softmax": Operation(
+        lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: reference.activation("softmax", s, p), SOFTMAX
+    ),
+    "softmax, grad_input": Operation(
+        draw_s_and_dy, lambda s, dy, p: reference.activation_backward("softmax", s, dy, p), SOFTMAX_BACKWARD
+    ),
+    "cross-entropy": Operation(draw_logits, loss_of("cross_entropy", "s")["loss"], CROSS_ENTROPY),
+    "cross-entropy, gradient": Operation(
+        draw_logits, loss_of("cross_entropy", "s")["gradient"], CROSS_ENTROPY_BACKWARD
+    ),
+    "cross-entropy on probabilities": Operation(
+        draw_probabilities, loss_of("probability_cross_entropy")["loss"], PROBABILITY_CROSS_ENTROPY
+    ),
+    "cross-entropy on probabilities, gradient": Operation(
+        draw_probabilities, loss_of("probability_cross_entropy")["gradient"], PROBABILITY_CROSS_ENTROPY_BACKWARD
+    ),
+    "mse": Operation(draw_numbers, loss_of("mse")["loss"], squared("mse")),
+    "mse, gradient": Operation(draw_numbers, loss_of("mse")["gradient"], squared_backward("mse")),
+    "half squared error": Operation(draw_numbers, loss_of("half_squared_error")["loss"], squared("half_squared_error")),
+    "half squared error, gradient": Operation(
+        draw_numbers, loss_of("half_squared_error")["gradient"], squared_backward("half_squared_error")
+    ),
+    "binary cross-entropy": Operation(draw_shares, loss_of("binary_cross_entropy")["loss"], BINARY),
+    "binary cross-entropy, gradient": Operation(
+        draw_shares, loss_of("binary_cross_entropy")["gradient"], BINARY_BACKWARD
+    ),
+    "binary cross-entropy on logits": Operation(
+        draw_binary_logits, loss_of("logits_binary_cross_entropy", "z")["loss"], LOGITS_BINARY
+    ),
+    "binary cross-entropy on logits, gradient": Operation(
+        draw_binary_logits, loss_of("logits_binary_cross_entropy", "z")["gradient"], LOGITS_BINARY_BACKWARD
+    ),
+    "SGD": Operation(draw_sgd, lambda **given: reference.update("SGD", **given), SGD),
+    "Adam": Operation(draw_adam, lambda **given: reference.update("Adam", **given), ADAM),
+    "AdamW": Operation(draw_adam, lambda **given: reference.update("AdamW", **given), ADAMW),
+}

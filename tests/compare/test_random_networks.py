@@ -1,0 +1,279 @@
+"""Correct networks are never accused: random ones, on both sides, in both precisions, and written in other forms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pytest
+from scipy import special
+
+import compare
+import scratch
+from compare.architecture import LOSS_TYPES
+from compare.random_case import RandomCase, random_case
+from compare.report import Report
+from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from scratch.losses import one_hot
+
+Array = np.ndarray
+QUICK, CHUNK, CHUNKS = 100, 250, 4
+
+# --- the same layers and losses as others would write them -----------------------------------------------------------
+
+
+class SigmoidFromZ(scratch.Sigmoid):
+    """Keeps x; sigma' = e^-|x| / (1 + e^-|x|)^2."""
+
+    def forward(self, x: Array) -> Array:
+        self._kept = x
+        return special.expit(x)
+
+    def backward(self, dy: Array) -> Array:
+        e = np.exp(-np.abs(self.kept))
+        return dy * e / (1 + e) ** 2
+
+
+class TanhFromZ(scratch.Tanh):
+    """Keeps x; tanh' = sech^2 x."""
+
+    def forward(self, x: Array) -> Array:
+        self._kept = x
+        return np.tanh(x)
+
+    def backward(self, dy: Array) -> Array:
+        return dy / np.cosh(self.kept) ** 2
+
+
+class TanhFactored(scratch.Tanh):
+    """tanh' = (1 - y) (1 + y)."""
+
+    def backward(self, dy: Array) -> Array:
+        return dy * (1 - self.kept) * (1 + self.kept)
+
+
+class SoftmaxJacobian(scratch.Softmax):
+    """e^(s - lse), and the Jacobian written out."""
+
+    def forward(self, x: Array) -> Array:
+        self._kept = np.exp(x - special.logsumexp(x, axis=1, keepdims=True)).astype(x.dtype)
+        return self._kept.copy()
+
+    def backward(self, dy: Array) -> Array:
+        return np.stack([(np.diag(y) - np.outer(y, y)) @ d for y, d in zip(self.kept, dy, strict=True)])
+
+
+class SoftmaxNotShifted(scratch.Softmax):
+    """Without the maximum, where e^x is finite."""
+
+    def forward(self, x: Array) -> Array:
+        e = np.exp(x if np.abs(x).max() < 80 else x - x.max(axis=1, keepdims=True))
+        self._kept = e / e.sum(axis=1, keepdims=True)
+        return self._kept.copy()
+
+
+class ReLUMask(scratch.ReLU):
+    """A product with the mask."""
+
+    def forward(self, x: Array) -> Array:
+        self._kept = x
+        return x * (x > 0)
+
+    def backward(self, dy: Array) -> Array:
+        return dy * (self.kept > 0)
+
+
+class LinearEinsum(scratch.Linear):
+    """Sums not by the matrix product, and the bias as one more input, first."""
+
+    def forward(self, x: Array) -> Array:
+        self._kept = x
+        weight = self.params["weight"]
+        if "bias" not in self.params:
+            return np.einsum("mi,oi->mo", x, weight)
+        x, weight = np.insert(x, 0, 1, axis=1), np.insert(weight, 0, self.params["bias"], axis=1)
+        return np.einsum("mi,oi->mo", x, weight)
+
+    def backward(self, dy: Array) -> Array:
+        self.grads["weight"] = np.einsum("mo,mi->oi", dy, self.kept)
+        if "bias" in self.params:
+            self.grads["bias"] = np.einsum("mo->o", dy)
+        return np.einsum("mo,oi->mi", dy, self.params["weight"])
+
+
+class CrossEntropyMinusLse(scratch.CrossEntropyLoss):
+    """lse - s_t, divided by m row by row; p / m - t / m."""
+
+    def forward(self, s: Array, t: Array) -> Array:
+        rows = one_hot(t, s.shape[1], s.dtype) if t.ndim == 1 else t
+        self._kept = s, rows
+        lse = special.logsumexp(s, axis=1)
+        return ((lse * rows.sum(axis=1) - (rows * s).sum(axis=1)) / s.dtype.type(self._per(len(s)))).sum()
+
+    def backward(self) -> Array:
+        s, t = self.kept
+        m = s.dtype.type(self._per(len(s)))
+        return special.softmax(s, axis=1) / m - t / m
+
+
+class ProbabilityCrossEntropySelected(scratch.ProbabilityCrossEntropyLoss):
+    """The mean before: t / m first."""
+
+    def forward(self, p: Array, t: Array) -> Array:
+        rows = one_hot(t, p.shape[1], p.dtype) if t.ndim == 1 else t
+        self._kept = p, rows / p.dtype.type(self._per(len(p)))
+        return -special.xlogy(self._kept[1], p).sum()
+
+    def backward(self) -> Array:
+        p, t = self.kept
+        return np.where(t == 0, t, -t / p)
+
+
+class MSEMean(scratch.MSELoss):
+    """np.mean, and the factors one after the other."""
+
+    def forward(self, y: Array, t: Array) -> Array:
+        self._kept = y, t
+        return np.square(t - y).mean() if self.reduction == "mean" else np.vdot(t - y, t - y)
+
+    def backward(self) -> Array:
+        y, t = self.kept
+        d = -2 * (t - y)
+        return d / y.dtype.type(y.shape[0]) / y.dtype.type(y.shape[1]) if self.reduction == "mean" else d
+
+
+class HalfSquaredErrorNorm(scratch.HalfSquaredErrorLoss):
+    """Row by row, the half in each."""
+
+    def forward(self, y: Array, t: Array) -> Array:
+        self._kept = y, t
+        rows = (0.5 * (y - t) ** 2).sum(axis=1)
+        return rows.mean() if self.reduction == "mean" else rows.sum()
+
+    def backward(self) -> Array:
+        y, t = self.kept
+        return y.dtype.type(1 / self._per(len(y))) * (y - t)
+
+
+class BCEOneFraction(scratch.BCELoss):
+    """(p - t) / (p (1 - p)), where p is not 0 or 1; log1p."""
+
+    def forward(self, p: Array, t: Array) -> Array:
+        self._kept = p, t
+        return -(special.xlogy(t, p) + special.xlog1py(1 - t, -p)).sum() / self._per(p.size)
+
+    def backward(self) -> Array:
+        p, t = self.kept
+        inside = (p > 0) & (p < 1)
+        with np.errstate(all="ignore"):
+            return np.where(inside, (p - t) / (p * (1 - p)) / self._per(p.size), super().backward())
+
+
+class BCEWithLogitsSoftplus(scratch.BCEWithLogitsLoss):
+    """t softplus(-z) + (1 - t) softplus(z); the mean before."""
+
+    def forward(self, z: Array, t: Array) -> Array:
+        self._kept = z, t
+        zero = z.dtype.type(0)
+        terms = t * np.logaddexp(zero, -z) + (1 - t) * np.logaddexp(zero, z)
+        return terms.mean() if self.reduction == "mean" else terms.sum()
+
+    def backward(self) -> Array:
+        z, t = self.kept
+        return ((1 - t) * special.expit(z) - t * special.expit(-z)) / self._per(z.size)
+
+
+LAYERS: dict[type[scratch.Layer], tuple[type[scratch.Layer], ...]] = {
+    scratch.Sigmoid: (SigmoidFromZ,),
+    scratch.Tanh: (TanhFromZ, TanhFactored),
+    scratch.Softmax: (SoftmaxJacobian, SoftmaxNotShifted),
+    scratch.ReLU: (ReLUMask,),
+    scratch.Linear: (LinearEinsum,),
+}
+LOSSES: dict[type[scratch.Loss], type[scratch.Loss]] = {
+    scratch.CrossEntropyLoss: CrossEntropyMinusLse,
+    scratch.ProbabilityCrossEntropyLoss: ProbabilityCrossEntropySelected,
+    scratch.MSELoss: MSEMean,
+    scratch.HalfSquaredErrorLoss: HalfSquaredErrorNorm,
+    scratch.BCELoss: BCEOneFraction,
+    scratch.BCEWithLogitsLoss: BCEWithLogitsSoftplus,
+}
+
+# --- the sides -------------------------------------------------------------------------------------------------------
+
+
+def on_scratch(case: RandomCase) -> Report:
+    return compare.check(case.network, case.x, case.t, loss=case.loss, optimizer=case.optimizer)
+
+
+def on_torch(case: RandomCase) -> Report:
+    model = to_torch(case.network)
+    optimizer = to_torch_optimizer(case.optimizer, model)
+    return compare.check(model, case.x, case.t, loss=to_torch_loss(case.loss), optimizer=optimizer)
+
+
+def in_other_forms(case: RandomCase) -> Report:
+    for layer in case.network:
+        others = LAYERS[type(layer)]
+        layer.__class__ = others[case.seed % len(others)]
+    case.loss.__class__ = LOSSES[type(case.loss)]
+    return on_scratch(case)
+
+
+SIDES = {"scratch": on_scratch, "torch": on_torch, "other forms": in_other_forms}
+Check = Callable[[RandomCase], Report]
+
+
+@pytest.fixture(autouse=True)
+def forms_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subclass of a loss is that loss."""
+    for loss, other in LOSSES.items():
+        monkeypatch.setitem(LOSS_TYPES, other, LOSS_TYPES[loss])
+
+
+def accused(check: Check, seeds: Iterable[int], dtype: type) -> list[str]:
+    """The seeds whose verdict is a mismatch, each with its case and where."""
+    found, verdicts = [], Counter()
+    for seed in seeds:
+        case = random_case(seed, dtype)
+        words = str(case)
+        report = check(case)
+        verdicts[report.verdict] += 1
+        if report.verdict == "mismatch":
+            row = report.first
+            found.append(f"{words}\n  step {row.step}, {row.tensor}: {row.ratio:.3g} times what is allowed; {row.note}")
+        if report.verdict == "incomplete":
+            assert_overflows(report, words)
+    assert verdicts["incomplete"] <= 0.1 * verdicts.total(), verdicts
+    return found
+
+
+def assert_overflows(report: Report, case: str) -> None:
+    """The one reason for which a correct network is not in parity: a value that is not finite, on both sides."""
+    reasons = [row.note for row in report.rows if row.status == "not checked"]
+    assert reasons, f"{case}: incomplete, missing {report.missing}"
+    assert all("overflow" in reason or "NaN" in reason or "handed in" in reason for reason in reasons), reasons
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("side", SIDES)
+def test_no_false_alarm(side: str, dtype: type) -> None:
+    found = accused(SIDES[side], range(QUICK), dtype)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("side", ["scratch", "torch"])
+def test_no_false_alarm_on_a_thousand(side: str, dtype: type, chunk: int) -> None:
+    found = accused(SIDES[side], range(chunk * CHUNK, (chunk + 1) * CHUNK), dtype)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_false_alarm_on_other_forms_at_length(dtype: type) -> None:
+    found = accused(in_other_forms, range(QUICK, QUICK + CHUNK), dtype)
+    assert not found, "\n".join(found)

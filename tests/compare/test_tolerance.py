@@ -1,0 +1,261 @@
+"""Every allowance holds for every correct form, and none is ten times what a correct form needs.
+
+The forms are in forms.py. The first tests say that no correct computation is accused; those on regimes that each
+constant is needed, because a correct computation reaches a tenth of it there; the last that faults are not excused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from compare import reference, tolerance
+from compare.tolerance import Precision
+from tests.bounds import worst_ratio
+from tests.compare.forms import FLAVOURS, OPERATIONS, Draw, lse_shifted, sequentially
+
+F32, F64 = np.float32, np.float64
+each_dtype = pytest.mark.parametrize("dtype", [F32, F64])
+
+DRAWS = st.builds(
+    Draw,
+    seed=st.integers(0, 2**31),
+    m=st.integers(1, 40),
+    n=st.integers(1, 40),
+    k=st.integers(1, 12),
+    scale=st.floats(-8, 8).map(lambda e: 10**e),
+    flavour=st.sampled_from(list(FLAVOURS)),
+)
+
+
+def excesses(name: str, draw: Draw, dtype: type) -> list[str]:
+    """The forms that are beyond the allowance, or of another shape or dtype."""
+    operation = OPERATIONS[name]
+    inputs = operation.inputs(draw, dtype)
+    wanted = operation.wanted(inputs, dtype)
+    found = []
+    for form, values in operation.results(inputs).items():
+        assert values.keys() == wanted.keys(), form
+        for part, value in values.items():
+            assert value.dtype == dtype, form
+            ratio = worst_ratio(value, wanted[part])
+            if not ratio <= 1:
+                found.append(f"{form} {part}: {ratio:.3g} times what is allowed")
+    return found
+
+
+# each of these was beyond the allowance once: large terms before small ones, steps beyond 1 in an exponent, equal terms
+@example(Draw(1454, 39, 31, 8, 2.1067779533311918e-07, "ramp"))
+@example(Draw(71, 2, 25, 2, 0.1938386794615025, "ramp"))
+@example(Draw(1098, 5, 34, 1, 36947423.722153634, "ties"))
+@example(Draw(2718, 21, 11, 1, 34716962.729096584, "equal"))
+@example(Draw(837, 35, 28, 19, 0.010961785220794048, "ramp"))
+@example(Draw(215, 30, 32, 1, 1.0, "ties"))
+@given(draw=DRAWS)
+@settings(max_examples=100)
+@pytest.mark.parametrize("name", OPERATIONS)
+@each_dtype
+def test_every_correct_form_is_within_what_is_allowed(name: str, dtype: type, draw: Draw) -> None:
+    assert not excesses(name, draw, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_correct_form_is_within_what_is_allowed_at_length(name: str) -> None:
+    for seed in range(600):
+        rng = np.random.default_rng(seed)
+        m, n, k = (int(np.exp(rng.uniform(0, np.log(most + 1)))) for most in (120, 80, 20))
+        draw = Draw(seed, m, n, k, 10 ** rng.uniform(-8, 8), list(FLAVOURS)[rng.integers(len(FLAVOURS))])
+        for dtype in (F32, F64):
+            assert not excesses(name, draw, dtype), draw
+
+
+# --- each constant is needed -----------------------------------------------------------------------------------------
+
+TENTH = 0.1
+SUBNORMAL = 1e-43  # in float32: three bits are left
+# operation, part, where its constant is what counts
+REGIMES = [
+    ("linear", "", Draw(0, 5, 1, 2)),  # gamma_k of a few terms
+    ("linear", "", Draw(0, 5, 60, 7)),  # 3 sqrt(k) u of many
+    ("linear, grad_weight", "", Draw(0, 1, 5, 3)),
+    ("linear, grad_weight", "", Draw(0, 60, 5, 3)),
+    ("linear, grad_input", "", Draw(0, 4, 5, 2, scale=SUBNORMAL)),  # products underflow
+    ("linear, grad_bias", "", Draw(0, 3, 1, 5)),
+    ("linear, grad_bias", "", Draw(0, 60, 1, 5)),
+    ("sigmoid", "", Draw(0)),
+    ("sigmoid", "", Draw(0, scale=-100, flavour="positive")),  # e^-x overflows
+    ("sigmoid, grad_input", "", Draw(0)),
+    ("sigmoid, grad_input", "", Draw(0, scale=-100, flavour="positive")),
+    ("tanh", "", Draw(0)),
+    ("tanh, grad_input", "", Draw(0, scale=0.1)),  # 3 u
+    ("tanh, grad_input", "", Draw(0, scale=2, flavour="positive")),  # 8 y^2 u
+    ("softmax", "", Draw(0, n=2, scale=0.1)),  # 15 u
+    ("softmax", "", Draw(0, m=3, n=300, flavour="one ahead")),  # n u
+    ("softmax", "", Draw(0, n=3, scale=50)),  # |s - max| u
+    ("softmax", "", Draw(0, n=3, scale=1e4, flavour="equal")),  # |lse| u
+    ("softmax, grad_input", "", Draw(0, n=2, scale=0.1)),
+    ("softmax, grad_input", "", Draw(0, m=3, n=300, flavour="one ahead")),
+    ("softmax, grad_input", "", Draw(0, n=3, scale=50)),
+    ("cross-entropy", "", Draw(0, m=1, n=2, scale=0.1)),
+    ("cross-entropy", "", Draw(0, m=1, n=3, scale=1e4, flavour="equal")),  # 4 u (|max| + |s|)
+    ("cross-entropy", "", Draw(0, m=60, n=3)),
+    ("cross-entropy, gradient", "", Draw(0, n=2, scale=0.1)),
+    ("cross-entropy, gradient", "", Draw(0, n=2, scale=30)),  # 8 u t
+    ("cross-entropy on probabilities", "", Draw(0, m=1, n=2)),
+    ("cross-entropy on probabilities, gradient", "", Draw(0)),
+    ("mse", "", Draw(0, m=1, n=1)),
+    ("mse", "", Draw(0, m=1, n=1, scale=1e-22)),  # squares underflow
+    ("mse, gradient", "", Draw(0)),
+    ("half squared error", "", Draw(0, m=1, n=1)),
+    ("half squared error, gradient", "", Draw(0)),
+    ("binary cross-entropy", "", Draw(0, m=1, n=1)),
+    ("binary cross-entropy", "", Draw(0, m=1, n=1, scale=-8, flavour="positive")),  # u |1 - t|
+    ("binary cross-entropy, gradient", "", Draw(0)),
+    ("binary cross-entropy on logits", "", Draw(0, m=1, n=1, scale=0.1)),
+    ("binary cross-entropy on logits", "", Draw(0, m=1, n=1, scale=100)),
+    ("binary cross-entropy on logits, gradient", "", Draw(0)),
+    ("SGD", "", Draw(0)),
+    ("SGD", "momentum_buffer", Draw(0)),
+    ("SGD", "momentum_buffer", Draw(0, scale=SUBNORMAL)),
+    ("Adam", "", Draw(0)),
+    ("Adam", "", Draw(0, scale=100)),
+    ("Adam", "", Draw(0, scale=1e-22)),  # the root of a second moment that underflows
+    ("Adam", "exp_avg", Draw(0)),
+    ("Adam", "exp_avg", Draw(0, scale=SUBNORMAL)),
+    ("Adam", "exp_avg_sq", Draw(0)),
+    ("Adam", "exp_avg_sq", Draw(0, scale=1e-22)),
+    ("AdamW", "", Draw(0)),
+    ("AdamW", "exp_avg", Draw(0)),
+    ("AdamW", "exp_avg_sq", Draw(0)),
+]
+
+
+def largest_ratio(name: str, part: str, regime: Draw, seeds: int) -> float:
+    """The largest share of the allowance that any form takes up, until one takes a tenth."""
+    operation, largest = OPERATIONS[name], 0.0
+    for seed in range(seeds):
+        inputs = operation.inputs(replace(regime, seed=seed), F32)
+        wanted = operation.wanted(inputs, F32)
+        for values in operation.results(inputs).values():
+            if part in values:
+                largest = max(largest, worst_ratio(values[part], wanted[part]))
+        if largest >= TENTH:
+            break
+    return largest
+
+
+@pytest.mark.parametrize(("name", "part", "regime"), REGIMES)
+def test_a_correct_form_reaches_a_tenth_of_what_is_allowed(name: str, part: str, regime: Draw) -> None:
+    assert TENTH <= largest_ratio(name, part, regime, seeds=300) <= 1
+
+
+@pytest.mark.parametrize("f", [np.exp, np.log, np.tanh, np.sqrt, np.cosh, np.log1p], ids=lambda f: f.__name__)
+def test_an_elementary_function_is_as_good_as_assumed(f: np.ufunc) -> None:
+    """FUNCTION: the relative error in u, in float32, where it is largest (log: at 0.746); a tenth of it is reached."""
+    x = np.concatenate([np.linspace(0.5, 1, 400_000), np.linspace(1.001, 30, 400_000)]).astype(F32)
+    exact = f(x.astype(F64))
+    ok = exact != 0
+    worst = float(np.max(np.abs(f(x) - exact)[ok] / np.abs(exact[ok]))) / 2.0**-24
+    assert TENTH * tolerance.FUNCTION <= worst <= tolerance.FUNCTION
+
+
+def test_every_allowance_has_a_regime() -> None:
+    """A new operation needs its forms, and a regime in which its allowance is needed."""
+    assert {name for name, _, _ in REGIMES} == set(OPERATIONS)
+
+
+# --- the condition on the sharp bound --------------------------------------------------------------------------------
+
+
+def nearly_equal(terms: int) -> np.ndarray:
+    """Float32 terms whose sequential sum always rounds the same way."""
+    return (np.full((terms, 3), 1 / 3) * [1, 1.1, 1.7]).astype(F32)
+
+
+@pytest.mark.parametrize("terms", [2_000, 20_000])
+def test_sums_of_nearly_equal_terms_exceed_the_sharp_bound_and_are_accepted(terms: int) -> None:
+    dy = nearly_equal(terms)
+    p = Precision.of(F32)
+    expected = reference.linear_grad_bias(dy.astype(F64), p)
+    difference = np.abs(sequentially(dy) - expected.value)
+    assert np.any(difference > 3 * np.sqrt(terms) * p.u * np.abs(dy.astype(F64)).sum(axis=0))
+    assert np.all(difference <= expected.allowance.for_difference(difference))
+
+
+@pytest.mark.parametrize("terms", [200, 2_000])
+def test_sums_of_independent_terms_are_held_to_the_sharp_bound(terms: int) -> None:
+    dy = np.random.default_rng(1).standard_normal((terms, 3)).astype(F32)
+    p = Precision.of(F32)
+    expected = reference.linear_grad_bias(dy.astype(F64), p)
+    sharp = expected.allowance.sharp
+    np.testing.assert_allclose(sharp, 3 * np.sqrt(terms + 2) * p.u * np.abs(dy.astype(F64)).sum(axis=0), rtol=1e-9)
+    right = np.abs(sequentially(dy) - expected.value)
+    assert np.all(right <= sharp)
+    assert expected.allowance.for_difference(right) is sharp
+    wrong = right.copy()
+    wrong[1] = 4 * sharp[1]
+    assert np.any(wrong > expected.allowance.for_difference(wrong))
+    assert np.all(wrong <= expected.allowance.wide)  # which the bound of the worst case would excuse
+
+
+@each_dtype
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_four_times_what_is_allowed_is_found_in_one_element(name: str, dtype: type) -> None:
+    operation = OPERATIONS[name]
+    inputs = operation.inputs(Draw(3, m=6, n=4, k=5), dtype)
+    for part, expected in operation.wanted(inputs, dtype).items():
+        moved = expected.value.copy().reshape(-1)
+        moved[moved.size // 2] += 4 * np.ravel(expected.allowance.bound())[moved.size // 2] + 1e-300
+        assert worst_ratio(moved.reshape(expected.value.shape), expected) > 1, part
+
+
+# --- the parts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "u", "subnormal"), [(F32, 2.0**-24, 2.0**-149), (F64, 2.0**-53, 2.0**-1074)])
+def test_a_precision_is_its_candidates_and_the_references(dtype: type, u: float, subnormal: float) -> None:
+    p = Precision.of(dtype)
+    assert p.u == u + 2.0**-53
+    assert p.subnormal == subnormal
+    assert p.normal == np.finfo(dtype).tiny
+    assert p.largest == np.finfo(dtype).max
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int64, np.complex128])
+def test_other_precisions_are_refused(dtype: type) -> None:
+    with pytest.raises(TypeError, match=rf"got {np.dtype(dtype)}, expected float32 or float64"):
+        Precision.of(dtype)
+
+
+def test_gamma_is_highams() -> None:
+    assert tolerance.gamma(1, 2.0**-24) == pytest.approx(2.0**-24, rel=1e-6)
+    assert tolerance.gamma(2**23, 2.0**-24) == 1
+    assert tolerance.gamma(2**24, 2.0**-24) == float("inf")
+
+
+@pytest.mark.parametrize("terms", [1, 7, 300])
+def test_gamma_holds_for_the_worst_roundings(terms: int) -> None:
+    """1 + k roundings up by u each, the lemma's own extreme."""
+    u = 2.0**-24
+    assert (1 + u) ** terms - 1 <= tolerance.gamma(terms, u)
+
+
+def test_relu_is_allowed_nothing() -> None:
+    x = np.random.default_rng(1).standard_normal((3, 5))
+    for expected in (
+        reference.activation("relu", x, Precision.of(F32)),
+        reference.activation_backward("relu", x, x, Precision.of(F32)),
+    ):
+        assert not expected.allowance.bound().any()
+
+
+def test_the_reference_is_torch_in_float64() -> None:
+    s = np.random.default_rng(1).standard_normal((3, 5))
+    y = reference.activation("softmax", s, Precision.of(F32)).value
+    assert y.dtype == F64
+    np.testing.assert_allclose(y, np.exp(s - lse_shifted(s)), rtol=1e-14)
