@@ -14,6 +14,7 @@ from torch import nn
 import scratch
 from compare.architecture import LOSS_TYPES, Architecture
 from compare.diagnosis import diagnose
+from compare.power import power
 from compare.record import Batch, Record, record_scratch, record_torch
 from compare.reference import STATES
 from compare.report import Report, Row
@@ -158,6 +159,8 @@ def check_records(records: Sequence[Record], given: Mapping[str, Array] | None =
         before = record
     report = Report.of(records, rows, expected_names)
     report.diagnosis = diagnose(report, sweeps)
+    report.ambiguous = sum(sweep.ambiguous for sweep in sweeps)
+    report.power_of = lambda: power(report.rows, sweeps)
     return report
 
 

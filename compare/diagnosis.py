@@ -44,7 +44,31 @@ def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
         return [_misshapen(row)]
     if not found:
         return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(CAUSES)} known causes explains it")]
-    return [_diagnosis(e, found, row) for e in _distinct(found)[:2]]
+    diagnoses = [_diagnosis(e, found, row) for e in _distinct(found)[:2]]
+    return [*_convention(row, diagnoses[0], report, sweeps), *diagnoses][:2]
+
+
+FACTORS = ("mean-missing", "mean-doubled", "wrong-mean", "factor-two", "factor-half", "sign")
+
+
+def _convention(row: Row, best: Diagnosis, report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+    """A factor that the reported loss and its gradient share is a convention; in the gradient alone it is a mistake."""
+    if best.cause not in FACTORS or row.layer != "loss":
+        return []
+    if row.tensor != "loss":
+        reported = any(r.tensor == "loss" and r.step == row.step for r in report.rows)
+        if reported:
+            return []
+        words = "no loss was reported: if the loss has the same factor this is a convention, else a mistake"
+        return [Diagnosis(best.cause, row.layer, 0.5, f"{best.explanation}; {words}")]
+    gradient = next((r for r in report.rows if r.layer == "loss" and r.kind == "gradient" and r.step == row.step), None)
+    if gradient is None or gradient.status != "off":
+        return []
+    alike = {e.hypothesis.cause for e in explanations(gradient, report.rows, sweeps)}
+    if best.cause not in alike:
+        return []
+    words = "the gradient has the same factor, so this is another convention, not a mistake: name it (reduction, loss)"
+    return [Diagnosis(f"convention: {best.cause}", row.layer, best.confidence, f"{best.explanation}; {words}")]
 
 
 def _reference_wrong(row: Row, sweeps: Sequence[Sweep]) -> str | None:

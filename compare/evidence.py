@@ -32,7 +32,7 @@ class Evidence:
         self.row = row
         self.sweep = next(s for s in sweeps if s.record.step == row.step)
         self.previous = next((s for s in sweeps if s.record.step == row.step - 1), None)
-        self.wrong: Wrong = self.sweep.wrong[(row.check, row.tensor)]
+        self.wrong: Wrong = self.sweep.judgement(row.check, row.tensor)
         self.p = self.wrong.precision
         self.network = self.sweep.record.network
         self.k = int(row.layer) if row.layer.isdigit() else len(self.network.layers) - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from compare.power import Power
     from compare.record import Record
 
 VERDICTS = ("parity", "incomplete", "mismatch")  # from best to worst
@@ -104,6 +105,8 @@ class Report:
     total: int
     optimizer: str = ""
     watched: int = 0
+    ambiguous: int = 0
+    power_of: Callable[[], Power] | None = None
     diagnosis: list[Diagnosis] = field(default_factory=list)
     reference: Report | None = None
     end_to_end: dict[str, float] = field(default_factory=dict)
@@ -169,6 +172,11 @@ class Report:
             line += f"; not checked: {', '.join(f'{r.tensor} ({r.note})' for r in unjudged[:3])}"
             line += f" and {len(unjudged) - 3} more" if len(unjudged) > 3 else ""
         return line
+
+    @property
+    def power(self) -> Power | None:
+        """Which known mistakes this check would have shown; None where that is not known."""
+        return self.power_of() if self.power_of else None
 
     @property
     def worst(self) -> Row | None:
@@ -263,6 +271,10 @@ class Report:
             lines.append(
                 f"PyTorch's own {self.dtype} by the same bounds: {self.reference.verdict}, "
                 f"worst ratio {worst.ratio:.2g} ({worst.tensor})"
+            )
+        if self.ambiguous:
+            lines.append(
+                f"{self.ambiguous} pre-activations lie within rounding of a ReLU's kink, where either side is right"
             )
         if self.end_to_end and not self.first:
             name, value = max(self.end_to_end.items(), key=lambda item: item[1])

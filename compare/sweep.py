@@ -59,12 +59,28 @@ class Sweep:
         self.known: dict[str, Known] = {}
         self.rng = np.random.default_rng(0)
         self.wrong: dict[tuple[str, str], Wrong] = {}
+        self.ambiguous = 0  # pre-activations within their allowance of a ReLU's kink
 
     def rows(self) -> list[Row]:
         """One row for each tensor of the record that a rule or a given value speaks about, then the side effects."""
         found = [row for name in roots(self.record) for row in self._root(name)]
         found += [row for rule in self.rules for row in self._follow(rule)]
         return found + self._updates_of_unknown_optimizer() + self._side_effects()
+
+    def judgement(self, check: str, name: str) -> Wrong:
+        """What a tensor was held against; computed once more if it was right."""
+        if (check, name) in self.wrong:
+            return self.wrong[(check, name)]
+        got = np.asarray(self.record[name])
+        rule = next((rule for rule in self.rules if rule.name == name), None)
+        if rule is None or check == "side_effects":
+            wanted = np.asarray(self.given.get(name, got))
+            expected = Expected(wanted, exact(wanted.shape))
+            rule = _constant(name, "wiring", f"{name} as it was given", expected)
+            return Wrong(got, expected, Precision.of(self.record.dtype), rule)
+        precision = self._precision(rule)
+        expected = rule.compute(*(self.known[source].value for source in rule.sources), p=precision)
+        return Wrong(got, expected, precision, rule)
 
     def _root(self, name: str) -> list[Row]:
         if name in self.record:
@@ -112,6 +128,9 @@ class Sweep:
         expected = rule.compute(*(s.value for s in sources), p=precision)
         twins = self._twins(rule, sources, precision)
         allowance = expected.allowance
+        if rule.kinked:
+            near = (np.abs(expected.value) <= allowance.wide) & (allowance.wide > 0)
+            self.ambiguous += int(near.sum())
         check: Check = rule.check
         if twins is not None:
             allowance = (rule.copies and sources[0].allowance) or _widened(expected, twins)

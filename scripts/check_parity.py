@@ -2,6 +2,7 @@
 
     python scripts/check_parity.py LAB [--dtype float64|float32|both] [--batch-size N] [--seed S] [--json F]
                                        [--save-record F] [--data-dir D] [-v]
+    python scripts/check_parity.py LAB --inject FAULT | --inject list
     python scripts/check_parity.py fashion_mnist --json r.json
     python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F] [-v]
 
@@ -21,21 +22,34 @@ from _command import Parser, UsageError, exit_code, positive_int, seed
 
 if TYPE_CHECKING:
     from compare import Report
+    from compare.record import Batch
+    from scratch.labs import LabSetup
 
 DTYPES = {"both": ("float64", "float32"), "float64": ("float64",), "float32": ("float32",)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    reports = _check_record(arguments) if arguments.record else _check_lab(arguments)
+    if arguments.inject == "list":
+        return _list_faults()
+    reports = _reports(arguments)
     for report in reports:
-        print(report.text(verbose=arguments.verbose), end="\n\n")
+        print(report.text(verbose=arguments.verbose))
+        print(f"{report.power}\n" if report.verdict == "parity" else "")
     if arguments.json:
         arguments.json.write_text(json.dumps(_merged(reports), indent=1, allow_nan=False) + "\n")
     return 0 if all(_is_parity(report) for report in reports) else 1
 
 
+def _reports(arguments: argparse.Namespace) -> list[Report]:
+    if arguments.record:
+        return _check_record(arguments)
+    return _check_fault(arguments) if arguments.inject else _check_lab(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
+    import _lab_choice
+
     from scratch.labs import LABS
 
     parser = Parser(prog="check_parity", description="Is it right, and if not, which line is wrong and why.")
@@ -45,9 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         "--batch-size", type=positive_int, metavar="N", help="rows of the first step (default: the lab's)"
     )
     parser.add_argument("--seed", type=seed, metavar="S", help="of the weights (default: the lab's)")
+    _lab_choice.add_arguments(parser)
     parser.add_argument("--data-dir", type=Path, metavar="D", help="a torchvision root (default: BACKPROP_DATA_DIR)")
     parser.add_argument("--record", type=Path, metavar="F", help="check this record (.safetensors or .npz) instead")
     parser.add_argument("--network", metavar="TEXT", help='of the record: "784-256-10 relu, softmax cross-entropy"')
+    parser.add_argument(
+        "--inject", metavar="FAULT", help="plant this mistake, and check the network that shows it; 'list' names them"
+    )
     parser.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
     parser.add_argument("--save-record", type=Path, metavar="F", help="write what NumPy computed, as safetensors")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every tensor")
@@ -55,16 +73,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_lab(arguments: argparse.Namespace) -> list[Report]:
+    import _lab_choice
     import _lab_data
 
     import compare
-    from compare.check import lab_batches
     from compare.record import record_scratch, save_records
     from scratch.labs import lab
 
     if arguments.lab is None:
         raise UsageError("the lab is missing; expected LAB or --record F")
-    chosen = _named(lab, arguments.lab)
+    chosen = _lab_choice.chosen(_named(lab, arguments.lab), vars(arguments))
     folder = _lab_data.data_dir(arguments.data_dir)
     number = chosen.seed if arguments.seed is None else arguments.seed
     chosen, data = _lab_data.load(
@@ -73,11 +91,27 @@ def _check_lab(arguments: argparse.Namespace) -> list[Report]:
     reports = []
     for dtype in DTYPES[arguments.dtype]:
         setup = chosen.set_up(data.astype(dtype), seed=number, batch_size=arguments.batch_size)
-        batches = lab_batches(setup.samples.x_train, setup.samples.t_train, setup.batch_size)
+        batches = _batches(arguments, setup)
         reports.append(compare.check_parity(setup.network, setup.loss, setup.optimizer, batches))
         if arguments.save_record:
             save_records(record_scratch(setup.network, setup.loss, setup.optimizer, batches), arguments.save_record)
     return reports
+
+
+def _batches(arguments: argparse.Namespace, setup: LabSetup) -> list[Batch]:
+    """The lab's first rows where rows or seed were asked for; else the weights and rows that show the most."""
+    from compare.check import lab_batches
+    from compare.probe import ROWS, telling_rows, wake_biases
+
+    x, t, m = setup.samples.x_train, setup.samples.t_train, setup.batch_size
+    if arguments.batch_size or arguments.seed is not None:
+        return lab_batches(x, t, m)
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    if wake_biases(setup.network, rng):
+        _warn("the biases start at zero, which hides mistakes: checked with random ones (--seed N: with the lab's own)")
+    return lab_batches(*telling_rows(x, t, 3 * m, rng), m if m >= ROWS else min(ROWS, len(x)))
 
 
 def _warn(line: str) -> None:
@@ -89,6 +123,26 @@ def _named(lab, name):  # type: ignore[no-untyped-def]
         return lab(name)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _list_faults() -> int:
+    from compare.faults import corpus
+
+    for fault in corpus():
+        print(f"{fault.name:46} {fault.summary}")
+    return 0
+
+
+def _check_fault(arguments: argparse.Namespace) -> list[Report]:
+    """The fault's own network, optimiser, inputs and steps: what shows it."""
+    from compare.faults import find, run
+
+    fault = _named(find, arguments.inject)
+    dtypes = [dtype for dtype in DTYPES[arguments.dtype] if dtype in fault.dtypes]
+    if not dtypes:
+        raise UsageError(f"--inject {fault.name}: got --dtype {arguments.dtype}, expected {' or '.join(fault.dtypes)}")
+    print(f"planted: {fault.summary}\n")
+    return [run(fault, dtype, arguments.seed or 0) for dtype in dtypes]
 
 
 def _check_record(arguments: argparse.Namespace) -> list[Report]:

@@ -147,8 +147,18 @@ def _part_of_batch(e: Evidence) -> Iterator[Guess]:
 
 
 def _hardened(e: Evidence) -> Bounded:
-    """The target's most probable class alone."""
-    return Bounded.exact(np.eye(e.n)[e.t.value.argmax(axis=1)], e.p)
+    """The target's most probable class alone. Absent if it is that already."""
+    hardened = np.eye(e.n)[e.t.value.argmax(axis=1)]
+    if np.array_equal(hardened, e.t.value):
+        raise Absent("a soft target")
+    return Bounded.exact(hardened, e.p)
+
+
+def _unnormalised(e: Evidence) -> Bounded:
+    """The target, if its rows do not sum to 1."""
+    if np.allclose(e.t.value.sum(axis=1), 1, rtol=0, atol=4 * e.p.u * e.n):
+        raise Absent("a target that does not sum to 1")
+    return e.t
 
 
 def _exchanged(e: Evidence) -> Bounded:
@@ -206,7 +216,7 @@ LOSS = [
     H("loss", "logarithm-missing", lambda e: -mean(e, e.t * softmax(e.y)), "-sum t p: the logarithm is missing"),
     H("loss", "square-missing", lambda e: mean(e, absolute(e.y - e.t)), "|y - t| is not squared"),
     H("loss", "root-taken", lambda e: sqrt(mean(e, terms(e))), "it is the root of the loss"),
-    H("loss", "last-term-missing", lambda e: -mean(e, _times_log(e.t, e.y)),
+    H("loss", "last-term-missing", lambda e: -mean(e, _times_log(e.t, _only(e, "binary_cross_entropy").y)),
       "only t log p enters: (1 - t) log(1 - p) is missing"),
     H("loss", "last-sample-only", _part_of_batch, "it is the mean over the {} samples of the batch only", 1),
     H("loss", "mean-over-other-batch", lambda e: terms(e).sum() / len(e.before("input")),
@@ -249,7 +259,8 @@ LOSS_GRADIENT = [
     H("loss.gradient", "target-transposed", lambda e: gradient(e, t=_exchanged(e)), "rows and labels are exchanged"),
     H("loss.gradient", "exponential-missing", lambda e: (log(softmax(_only(e, "cross_entropy").y)) - e.t) / e.count,
       "log p stands where p is meant: the exponential is missing"),
-    H("loss.gradient", "target-not-normalised", lambda e: (softmax(_only(e, "cross_entropy").y) - e.t) / e.count,
+    H("loss.gradient", "target-not-normalised",
+      lambda e: (softmax(_only(e, "cross_entropy").y) - _unnormalised(e)) / e.count,
       "p - t is right only for a target that sums to 1: p sum(t) - t"),
     H("loss.gradient", "wrong-derivative", lambda e: -(_only(e, "probability_cross_entropy").t) / e.count,
       "-t in the place of -t / p: the division by p is missing"),
@@ -284,7 +295,7 @@ LOSS_GRADIENT = [
       "it is (p - t) / m, the gradient of the logits: the activation's derivative will be applied once more"),
     H("loss.gradient", "wrong-loss-gradient", lambda e: (e.y - e.t) / (e.y * (1.0 - e.y)) / e.count,
       "it is the gradient of binary cross-entropy, (p - t) / (p (1 - p))"),
-    H("loss.gradient", "last-term-missing", lambda e: -_over(e.t, e.y) / e.count,
+    H("loss.gradient", "last-term-missing", lambda e: -_over(e.t, _only(e, "binary_cross_entropy").y) / e.count,
       "only -t / p enters: (1 - t) / (1 - p) is missing"),
     H("loss.gradient", "wrong-derivative", lambda e: -(e.t * e.y) / e.count, "-t p in the place of -t / p"),
     H("loss.gradient", "wrong-derivative", lambda e: -_times_log(e.t, e.y) / e.count,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ class Variant:
     times: int = 1
 
 
+SGD_VARIES = ("lr", "decay", "momentum", "nesterov", "times")
+
+
 def updated(e: Evidence, variant: Variant, g: Bounded | None = None) -> Bounded:
     """The parameter, or the part of the state, after one step of this variant."""
     optimizer = e.sweep.record.optimizer
@@ -40,15 +43,19 @@ def updated(e: Evidence, variant: Variant, g: Bounded | None = None) -> Bounded:
 
 
 def _decay(e: Evidence, variant: Variant, kind: str) -> tuple[float, float]:
-    """(coupled, decoupled) weight decay of a variant."""
+    """(coupled, decoupled) weight decay of a variant. Absent where the variant is no other than the rule."""
     rate = e.option("weight_decay")
     usual = "decoupled" if kind == "AdamW" else "coupled"
+    if variant.decay == usual or (variant.decay != "right" and not rate and variant.times):
+        raise Absent("weight decay")
     how = usual if variant.decay in ("right", "doubled") else variant.decay
     rate *= 2 if variant.decay == "doubled" else 1
     return (rate if how == "coupled" else 0.0), (rate if how == "decoupled" else 0.0)
 
 
 def _sgd(e: Evidence, variant: Variant, g: Bounded) -> Bounded:
+    if variant != replace(Variant(), **{name: getattr(variant, name) for name in SGD_VARIES}):
+        raise Absent("SGD has no such part")
     lr, mu, damp = e.option("lr"), e.option("momentum"), e.option("dampening")
     coupled, decoupled = _decay(e, variant, "SGD")
     p = e.before_update
@@ -74,6 +81,8 @@ def _sgd(e: Evidence, variant: Variant, g: Bounded) -> Bounded:
 
 
 def _adam(e: Evidence, variant: Variant, g: Bounded, kind: str) -> Bounded:
+    if (variant.momentum, variant.nesterov) != ("right", None):
+        raise Absent("Adam has no such part")
     lr, eps = e.option("lr") * variant.lr, e.option("eps")
     b1, b2 = e.option("beta1"), e.option("beta2")
     if variant.swapped:
