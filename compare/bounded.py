@@ -52,6 +52,10 @@ class Bounded:
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
 
+    def reshape(self, *shape: int) -> Bounded:
+        """The same elements in another shape, row by row."""
+        return Bounded(self.value.reshape(*shape), self.error.reshape(*shape), self.p)
+
     def __len__(self) -> int:
         return len(self.value)
 

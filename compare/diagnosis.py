@@ -1,8 +1,9 @@
 """Why: which known mistake explains a tensor that is off.
 
 A hypothesis is named only if what it predicts is what the candidate computed, within the hypothesis's own error bound,
-and a correct computation would not pass for it. It must hold in every step in which the tensor is off, so that batches
-of different sizes tell a missing mean from a factor that happens to equal it.
+and a correct computation would not pass for it. It must hold in every step in which the tensor is off, and must
+not have shown in a step in which it was right, so that batches of different sizes tell a missing mean from a factor
+that happens to equal it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from compare.report import Diagnosis, Report, Row
 from compare.sweep import Sweep
 
 CONFIDENCE = (0.95, 0.8, 0.5)  # by rank: a formula of its own, one fitted parameter, a description
+
+
+CANNOT_BE_MADE = (Absent, ValueError, IndexError, TypeError, ZeroDivisionError)  # the shapes do not allow the mistake
 
 
 @dataclass(frozen=True)
@@ -94,15 +98,35 @@ def explanations(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list
     evidence = [Evidence(r, sweeps) for r in alike if _has_evidence(r, sweeps)]
     if not evidence:
         return []
+    right = [r for r in rows if r.tensor == row.tensor and r.check == row.check and r.status == "ok"]
+    sound = [Evidence(r, sweeps) for r in right]
     found = []
     for hypothesis in HYPOTHESES:
         if hypothesis.place not in ("*", evidence[0].place):
             continue
         words = [_fit(hypothesis, e) for e in evidence]
-        if words[0] is not None and not _too_easy(hypothesis, evidence, words):
+        if words[0] is None or _contradicted(hypothesis, sound):
+            continue
+        if not _too_easy(hypothesis, evidence, words):
             agree = [w is not None and (hypothesis.rank < 1 or w == words[0]) for w in words]
             found.append(Explanation(hypothesis, words[0], sum(agree) / len(words)))
     return sorted(found, key=lambda e: (-e.steps, e.hypothesis.rank, e.hypothesis.place == "*"))
+
+
+def visible(hypothesis: Hypothesis, e: Evidence) -> list[bool]:
+    """For each of its guesses, whether the mistake would be seen in this tensor; empty if it cannot be made there."""
+    try:
+        with np.errstate(all="ignore"):
+            guesses = [guess for guess, _ in hypothesis.guesses(e)]
+    except CANNOT_BE_MADE:
+        return []
+    return [g.shape != e.ref.shape or not fits(e.ref.value, g, e.ref.error) for g in guesses]
+
+
+def _contradicted(hypothesis: Hypothesis, sound: Sequence[Evidence]) -> bool:
+    """Whether the mistake would have been seen in a step in which the tensor was right."""
+    seen = [visible(hypothesis, e) for e in sound if hypothesis.rank < 1]
+    return any(each and all(each) for each in seen)
 
 
 def _too_easy(hypothesis: Hypothesis, evidence: Sequence[Evidence], words: Sequence[str | None]) -> bool:
@@ -122,7 +146,7 @@ def _fit(hypothesis: Hypothesis, e: Evidence) -> str | None:
                 finite = np.isfinite(e.got).all() or hypothesis.overflows
                 if finite and fits(e.got, guess) and not fits(e.ref.value, guess, e.ref.error):
                     return words
-    except (Absent, ValueError, IndexError, TypeError, ZeroDivisionError):  # shapes or sizes do not allow this mistake
+    except CANNOT_BE_MADE:
         return None
     return None
 

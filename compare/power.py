@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from compare.diagnosis import fits
+from compare.diagnosis import visible
 from compare.evidence import Absent, Evidence
-from compare.hypotheses import HYPOTHESES, Hypothesis
+from compare.hypotheses import HYPOTHESES
 from compare.report import Row
 from compare.sweep import Sweep
 
@@ -43,25 +41,13 @@ def power(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> Power:
         if hypothesis.rank or hypothesis.cause in shown:
             continue
         for e in evidence:
-            if hypothesis.place in ("*", e.place) and (seen := _shows(hypothesis, e)) is not None:
-                if seen:
-                    shown.add(hypothesis.cause)
-                    break
+            seen = visible(hypothesis, e) if hypothesis.place in ("*", e.place) else []
+            if any(seen):
+                shown.add(hypothesis.cause)
+                break
+            if seen:
                 hidden.setdefault(hypothesis.cause, reason(hypothesis.cause, e))
     return Power(tuple(sorted(shown)), {c: why for c, why in hidden.items() if c not in shown})
-
-
-def _shows(hypothesis: Hypothesis, e: Evidence) -> bool | None:
-    """Whether the mistake would be seen in this tensor; None if it cannot be made there."""
-    try:
-        with np.errstate(all="ignore"):
-            guesses = [guess for guess, _ in hypothesis.guesses(e)]
-    except (Absent, ValueError, IndexError, TypeError, ZeroDivisionError):
-        return None
-    alike = [guess for guess in guesses if guess.shape == e.ref.shape]
-    if not guesses:
-        return None
-    return len(alike) < len(guesses) or not all(fits(e.ref.value, guess, e.ref.error) for guess in alike)
 
 
 def reason(cause: str, e: Evidence) -> str:

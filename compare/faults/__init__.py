@@ -11,6 +11,7 @@ import difflib
 from compare.faults.activations import ACTIVATIONS
 from compare.faults.case import Case, record, run, run_correct
 from compare.faults.fault import Edit, Fault
+from compare.faults.foreign import FOREIGN, TRUE_CAUSE
 from compare.faults.graded import GRADED, GRADED_FAULTS, graded
 from compare.faults.linear import LINEAR_LAYER
 from compare.faults.losses import LOSSES
@@ -19,8 +20,10 @@ from compare.faults.reference import REFERENCE_FAULTS
 from compare.faults.training import TRAINING
 
 __all__ = [
+    "FOREIGN",
     "GRADED",
     "REFERENCE_FAULTS",
+    "TRUE_CAUSE",
     "Case",
     "Edit",
     "Fault",

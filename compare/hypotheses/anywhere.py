@@ -13,6 +13,7 @@ from compare.hypotheses.hypothesis import Formula, Guess, fitted, shortest
 from compare.hypotheses.hypothesis import Hypothesis as H
 
 SEVERAL = 4  # elements, below which a pattern says nothing
+PAIR = 2  # elements, below which "all but one" and "all equal" say nothing
 
 
 def _factor(e: Evidence) -> Iterator[Guess]:
@@ -73,14 +74,14 @@ def _permutation(axis: int) -> Formula:
 
 def _few_elements(e: Evidence) -> Iterator[Guess]:
     """All but a few elements, or all but one row or column, are right."""
-    if e.got.shape != e.ref.shape or e.got.size < SEVERAL:
+    if e.got.shape != e.ref.shape or e.got.size < PAIR:
         return
     wrong = ~(np.abs(e.got - e.ref.value) <= e.ref.error)
     rest = where(wrong, Bounded.exact(e.got, e.p), e.ref, e.p)
     index, count = [int(i) for i in np.argwhere(wrong)[0]], int(wrong.sum())
     if count <= max(1, e.got.size // 100):
         yield rest, f"element {index}" if count == 1 else f"{count} elements, the first at {index}"
-    elif e.got.ndim == 2:
+    elif e.got.ndim == 2 and e.got.size >= SEVERAL:
         rows, columns = np.flatnonzero(wrong.any(axis=1)), np.flatnonzero(wrong.any(axis=0))
         if len(columns) == 1 < e.got.shape[1]:
             yield rest, f"column {columns[0]}"
@@ -95,7 +96,9 @@ def _through(dtype: Any) -> Formula:
         with np.errstate(all="ignore"):
             there_and_back = e.got.astype(dtype).astype(np.float64)
             spacing = np.abs(np.spacing(np.abs(e.ref.value).astype(dtype)).astype(np.float64))
-        near = np.abs(e.got - e.ref.value) <= 2 * (spacing + e.ref.error)
+            near = np.abs(e.got - e.ref.value) <= 2 * (spacing + e.ref.error)
+            too_large = np.abs(e.ref.value) + 2 * e.ref.error >= float(np.finfo(dtype).max)
+            near |= too_large & np.isinf(e.got) & (np.sign(e.got) == np.sign(e.ref.value))
         if e.got.size < 2 or not near.all() or not np.array_equal(e.got, there_and_back):
             raise Absent("not representable in it")
         return Bounded.exact(e.got, e.p)
@@ -111,6 +114,26 @@ def _in_float32(e: Evidence) -> Bounded:
         raise Absent("not representable in float32")
     if not (np.abs(e.got - e.ref.value) <= 2.0**-20 * size).all():
         raise Absent("too far off")
+    return Bounded.exact(e.got, e.p)
+
+
+def _to_decimals(e: Evidence) -> Iterator[Guess]:
+    """Rounded to a number of decimals, as through a text file."""
+    for digits in range(9):
+        near = np.abs(e.got - e.ref.value) <= 0.51 * 10.0**-digits + e.ref.error
+        if e.got.size >= SEVERAL and near.all() and np.abs(e.got - np.round(e.got, digits)).max() <= 4 * e.p.u:
+            yield Bounded.exact(e.got, e.p), str(digits)
+            return
+
+
+def _partly_in_float32(e: Evidence) -> Bounded:
+    """As far off as float32's rounding on the way would put it."""
+    size = np.abs(e.ref.value) + e.ref.error / e.p.u
+    off = np.abs(e.got - e.ref.value)
+    if e.p.dtype != np.float64 or e.got.size < SEVERAL or not (off <= 2.0**-20 * size).all():
+        raise Absent("too far off")
+    if np.median(off[size > 0] / size[size > 0]) < 2.0**-33:
+        raise Absent("too near")
     return Bounded.exact(e.got, e.p)
 
 
@@ -131,7 +154,7 @@ def _clipped_norm(e: Evidence) -> Iterator[Guess]:
 
 
 def _constant(e: Evidence) -> Bounded:
-    if e.got.size < SEVERAL or not (e.got == e.got.flat[0]).all():
+    if e.got.size < PAIR or not (e.got == e.got.flat[0]).all():
         raise Absent("not constant")
     return Bounded.exact(e.got, e.p)
 
@@ -166,8 +189,10 @@ ANYWHERE = [
     H("*", "previous-step", lambda e: e.before(e.row.tensor) * 1.0, "it is that of the step before: not computed anew"),
     H("*", "accumulated", lambda e: e.ref + e.before(e.row.tensor),
       "that of the step before is still in it: not set to zero between steps"),
-    H("*", "float16-round-trip", _through(np.float16), "it went through float16", 1),
+    H("*", "float16-round-trip", _through(np.float16), "it went through float16", 1, overflows=True),
     H("*", "computed-in-float32", _in_float32, "it was computed in float32", 1),
+    H("*", "rounded-to-decimals", _to_decimals, "it is rounded to {} decimals", 1),
+    H("*", "computed-in-float32", _partly_in_float32, "it is as far off as float32 arithmetic on the way puts it", 2),
     H("*", "rows-in-another-order", _permutation(0), "its rows {}"),
     H("*", "columns-in-another-order", _permutation(1), "its columns {}"),
     H("*", "values-clipped", _clipped_values, "its values are clipped to {}", 1),

@@ -43,6 +43,16 @@ def _before_derivative(build: Callable[[Evidence, Bounded], Bounded]) -> Formula
     return guesses
 
 
+def _but_one_sample(e: Evidence) -> Iterator[Guess]:
+    """The sum over the batch without one of its rows."""
+    weight = e.row.tensor.endswith("weight")
+    for i in range(e.m if 1 < e.m <= 256 else 0):
+        kept = np.ones((e.m, 1))
+        kept[i] = 0
+        rest = e.dy * kept
+        yield (rest.T @ e.x if weight else rest.sum(axis=0)), str(i)
+
+
 def _decayed(e: Evidence) -> Iterator[Guess]:
     """got - ref is a multiple of the parameter itself."""
     parameter = e.tensor(f"{e.k}.{e.row.tensor.rpartition('grad_')[2]}")
@@ -74,6 +84,16 @@ GRADIENTS = [
       "only the last sample of the batch enters"),
     H("linear.grad_weight", "first-sample-only", lambda e: e.dy[:1].T @ e.x[:1],
       "only the first sample of the batch enters"),
+    H("linear.grad_weight", "reshaped-for-transposed", lambda e: (e.x.T @ e.dy).reshape(*e.W.shape),
+      "x^T dy is reshaped where it should be transposed"),
+    H("linear.grad_weight", "sample-left-out", _but_one_sample, "sample {} of the batch is left out"),
+    H("linear.grad_bias", "sample-left-out", _but_one_sample, "sample {} of the batch is left out"),
+    H("linear.grad_weight", "wrong-mean", lambda e: e.ref / e.x.shape[1],
+      "it is divided by the number of the layer's inputs"),
+    H("linear.grad_weight", "wrong-mean", lambda e: e.ref / e.dy.shape[1],
+      "it is divided by the number of the layer's outputs"),
+    H("linear.grad_bias", "wrong-mean", lambda e: e.ref / e.dy.shape[1],
+      "it is divided by the number of the layer's outputs"),
     H("linear.grad_weight", "weight-decay-in-gradient", _decayed,
       "{} x the weight is added: weight decay in the gradient", 1),
     H("linear.grad_weight", "wrong-input", wrong_factor(("input", "output"), lambda e: e.x, lambda e, o: e.dy.T @ o),
@@ -119,6 +139,9 @@ GRADIENTS = [
       "the tanh's derivative before it is applied here already"),
     H("linear.grad_input", "activation-derivative-lost", _before_derivative(lambda e, d: d @ e.W),
       "dx = dy W takes {}: the activation's derivative is left out"),
+    H("linear.grad_input", "wrong-weight",
+      wrong_factor(("grad_weight", "weight"), lambda e: e.W, lambda e, o: e.dy @ o),
+      "dx = dy W takes {} for W", 1),
     H("linear.grad_input", "wrong-gradient",
       wrong_factor(("grad_output", "grad_input"), lambda e: e.dy, lambda e, o: o @ e.W),
       "dx = dy W takes {} as dy", 1),
@@ -129,6 +152,10 @@ GRADIENTS = [
 def _masks(e: Evidence) -> Iterator[Guess]:
     for name, other in e.others(e.x, ("input", "output", "grad_output")):
         yield where(other.value > 0, e.dy, 0.0, e.p), name
+
+
+def _mask_of_row(e: Evidence, row: int) -> Bounded:
+    return where(np.broadcast_to(e.x.value[row] > 0, e.x.shape), e.dy, 0.0, e.p)
 
 
 def _leaky_backward(e: Evidence) -> Iterator[Guess]:
@@ -173,6 +200,15 @@ DERIVATIVES = [
       "dx = dy y: the output is taken for the derivative"),
     H("relu.grad_input", "value-for-derivative", lambda e: e.dy * e.x,
       "dx = dy x: the input is taken for the derivative"),
+    H("relu.grad_input", "relu-sign-for-mask", lambda e: e.dy * np.sign(e.x.value),
+      "the derivative is sign(x): -1 where x < 0, not 0"),
+    H("relu.grad_input", "relu-mask-of-integers", lambda e: where(np.trunc(e.x.value) > 0, e.dy, 0.0, e.p),
+      "the mask is x >= 1: x is cut to whole numbers first"),
+    H("relu.grad_input", "relu-mask-of-one-sample", lambda e: _mask_of_row(e, -1),
+      "the mask of the last sample is applied to all"),
+    H("relu.grad_input", "relu-mask-of-one-sample", lambda e: _mask_of_row(e, 0),
+      "the mask of the first sample is applied to all"),
+    H("relu.grad_input", "value-for-gradient", lambda e: relu(e.x), "dx is the output y: no gradient at all"),
     H("relu.grad_input", "previous-batch", lambda e: where(e.before(f"{e.k}.input").value > 0, e.dy, 0.0, e.p),
       "the mask is that of the step before"),
     H("relu.grad_input", "relu-mask-from-elsewhere", _masks, "the mask is that of {}", 1),
@@ -185,6 +221,7 @@ DERIVATIVES = [
     H("sigmoid.grad_input", "derivative-incomplete", lambda e: e.dy * (1.0 - e.y),
       "dx = dy (1 - y): the factor y is missing"),
     H("sigmoid.grad_input", "upstream-gradient-missing", lambda e: e.y * (1.0 - e.y), "dx = y (1 - y): dy is left out"),
+
     H("sigmoid.grad_input", "wrong-derivative", lambda e: e.dy * (1.0 - e.y * e.y),
       "the derivative is tanh's, 1 - y^2"),
     H("sigmoid.grad_input", "wrong-derivative", lambda e: e.dy * e.y * (1.0 + e.y),
@@ -202,6 +239,10 @@ DERIVATIVES = [
     H("tanh.grad_input", "derivative-missing", lambda e: e.dy * 1.0, "the derivative is missing: dx = dy"),
     H("tanh.grad_input", "derivative-incomplete", lambda e: e.dy * (1.0 - e.y),
       "1 - y in the place of 1 - y^2: the square is missing"),
+    H("tanh.grad_input", "wrong-derivative", lambda e: e.dy * (1.0 - e.y) * (1.0 - e.y),
+      "(1 - y)^2 in the place of 1 - y^2"),
+    H("tanh.grad_input", "derivative-twice", lambda e: e.ref * (1.0 - e.y * e.y), "the derivative is applied twice"),
+    H("sigmoid.grad_input", "derivative-twice", lambda e: e.ref * e.y * (1.0 - e.y), "the derivative is applied twice"),
     H("tanh.grad_input", "derivative-incomplete", lambda e: -(e.dy * e.y * e.y),
       "-y^2 in the place of 1 - y^2: the 1 is missing"),
     H("tanh.grad_input", "upstream-gradient-missing", lambda e: 1.0 - e.y * e.y, "dx = 1 - y^2: dy is left out"),

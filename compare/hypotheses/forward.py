@@ -19,6 +19,17 @@ def linear(e: Evidence, x: Any = None, W: Any = None) -> Bounded:
     return y + e.b if f"{e.k}.bias" in e.sweep.known else y
 
 
+def _on_one_row(e: Evidence, row: int) -> Bounded:
+    here = np.zeros((len(e.x), 1))
+    here[row] = 1
+    return e.x @ e.W.T + e.b * here
+
+
+def _halved(a: Bounded) -> Bounded:
+    with np.errstate(over="ignore"):
+        return Bounded.exact(a.value.astype(np.float16), a.p)
+
+
 def _other_inputs(e: Evidence) -> Iterator[Guess]:
     for name, other in e.others(e.x, ("input", "output")):
         yield linear(e, x=other), name
@@ -40,6 +51,12 @@ LINEAR = [
     H("linear.output", "bias-subtracted", lambda e: e.x @ e.W.T - e.b, "the bias is subtracted: y = x W^T - b"),
     H("linear.output", "weight-transposed", lambda e: e.x @ e.W + e.b, "the weight is transposed: x W, not x W^T"),
     H("linear.output", "bias-along-rows", lambda e: e.x @ e.W.T + _column(e.b), "the bias is added along the batch"),
+    H("linear.output", "bias-on-one-row", lambda e: _on_one_row(e, 0), "the bias is added to the first sample only"),
+    H("linear.output", "bias-on-one-row", lambda e: _on_one_row(e, -1), "the bias is added to the last sample only"),
+    H("linear.output", "reshaped-for-transposed", lambda e: e.x @ e.W.reshape(*e.W.shape[::-1]) + e.b,
+      "the weight is reshaped where it should be transposed"),
+    H("linear.output", "float16-round-trip", lambda e: linear(e, W=_halved(e.W)), "the weight went through float16"),
+    H("linear.output", "float16-round-trip", lambda e: linear(e, x=_halved(e.x)), "the input went through float16"),
     H("linear.output", "input-ignored", lambda e: e.x * 0.0 @ e.W.T + e.b, "the input does not enter: y = b"),
     H("linear.output", "activation-twice", lambda e: relu(linear(e)), "a ReLU is applied inside the linear layer"),
     H("linear.output", "activation-twice", lambda e: sigmoid(linear(e)),
@@ -97,6 +114,17 @@ def _in_candidates_arithmetic(f: Callable[[Any], Any]) -> Formula:
     return guess
 
 
+def _normalised(z: Bounded) -> Bounded:
+    return z / z.sum(axis=1, keepdims=True)
+
+
+def _dropout_scaling(e: Evidence) -> Iterator[Guess]:
+    """1 / (1 - rate), or 1 - rate, for the usual rates."""
+    for rate in (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.8, 0.9):
+        yield e.ref / (1 - rate), f"1 / (1 - {rate:g}) x what it should be"
+        yield e.ref * (1 - rate), f"1 - {rate:g} x what it should be"
+
+
 def _row_shifted(e: Evidence) -> Bounded:
     return exp(e.x - e.x.value.max(axis=1, keepdims=True))
 
@@ -132,9 +160,18 @@ ACTIVATIONS = [
     H("sigmoid.output", "wrong-activation", lambda e: tanh(e.x), "the activation is a tanh, not a sigmoid"),
     H("sigmoid.output", "wrong-activation", lambda e: relu(e.x), "the activation is a ReLU, not a sigmoid"),
     H("sigmoid.output", "exponent-sign", lambda e: sigmoid(-e.x), "the sign in the exponent is wrong: 1 / (1 + e^x)"),
+    H("relu.output", "dropout-scaling", _dropout_scaling, "it is {}: dropout's scaling is left in", 1),
+    H("sigmoid.output", "dropout-scaling", _dropout_scaling, "it is {}: dropout's scaling is left in", 1),
+    H("tanh.output", "dropout-scaling", _dropout_scaling, "it is {}: dropout's scaling is left in", 1),
     H("tanh.output", "activation-missing", lambda e: e.x * 1.0, "the activation is missing: y = x"),
     H("tanh.output", "activation-twice", lambda e: tanh(tanh(e.x)), "the tanh is applied twice"),
     H("tanh.output", "input-clipped", _clipped_input(tanh), "its input is clipped to {}"),
+    H("tanh.output", "exponent-halved", lambda e: 2.0 * sigmoid(e.x) - 1.0,
+      "2 sigmoid(x) - 1, which is tanh(x / 2): 2 sigmoid(2 x) - 1 is meant"),
+    H("tanh.output", "exponential-overflows", _in_candidates_arithmetic(lambda x: np.sinh(x) / np.cosh(x)),
+      "written with e^x, which overflows for large x", overflows=True),
+    H("sigmoid.output", "exponential-overflows", _in_candidates_arithmetic(lambda x: np.exp(x) / (1 + np.exp(x))),
+      "written with e^x, which overflows for large x", overflows=True),
     H("tanh.output", "wrong-activation", lambda e: sigmoid(e.x), "the activation is a sigmoid, not a tanh"),
     H("tanh.output", "wrong-activation", lambda e: relu(e.x), "the activation is a ReLU, not a tanh"),
     H("tanh.output", "exponent-halved", lambda e: tanh(e.x * 0.5), "tanh(x / 2): e^x where e^2x is meant"),
@@ -147,6 +184,9 @@ ACTIVATIONS = [
       "it is normalised down the columns (axis 0)"),
     H("softmax.output", "softmax-over-batch", lambda e: _row_shifted(e) / _row_shifted(e).sum(),
       "it is normalised over the whole batch"),
+    H("softmax.output", "softmax-shifted-by-column",
+      lambda e: _normalised(exp(e.x - e.x.value.max(axis=0, keepdims=True))),
+      "the column's maximum is subtracted, not the row's: a different number from each class"),
     H("softmax.output", "softmax-not-normalised", lambda e: exp(e.x), "e^x is not divided by its sum"),
     H("softmax.output", "softmax-not-normalised", lambda e: exp(e.x - e.x.value.max(axis=1, keepdims=True)),
       "e^(x - max) is not divided by its sum"),

@@ -33,6 +33,8 @@ HANDED_ON = [
     H("input", "data-normalised-twice", lambda e: e.ref / 255.0, "it is divided by 255 once more"),
     H("input", "data-not-normalised", lambda e: e.ref * 255.0, "it is not divided by 255"),
     H("input", "data-normalised-twice", _standardised, "it is standardised once more, {}", 1),
+    H("input", "column-of-ones", lambda e: _ones(e),
+      "column {} is all ones: a column for the bias stands in the place of data", 1),
     H("input", "previous-batch", lambda e: e.before("input") * 1.0, "it is the batch of the step before"),
     H("target", "label-off-by-one", lambda e: e.ref + 1.0, "every label is one too large"),
     H("target", "label-off-by-one", lambda e: e.ref - 1.0, "every label is one too small"),
@@ -47,6 +49,8 @@ HANDED_ON = [
     H("target", "targets-shuffled",
       lambda e: Bounded.exact(e.got, e.p) if _same_multiset(e.got, e.ref.value) else _nothing(e),
       "the targets belong to other samples: their rows are in another order"),
+    H("given", "initialisation-scale", lambda e: _initial_scales(e),
+      "it is {} what was given: another initialisation", 1),
     H("given", "stale-weights", lambda e: e.before(e.row.tensor) * 1.0,
       "it is the parameter of the step before: the update was lost"),
     H("passed", "activation-derivative-lost", lambda e: e.tensor(f"{e.k + 1}.grad_output") * 1.0,
@@ -65,6 +69,22 @@ HANDED_ON = [
       "something writes into it: compute on a copy", 1),
 ]
 # fmt: on
+
+
+def _ones(e: Evidence) -> Iterator[Guess]:
+    """One column is all ones, all others are right."""
+    for j in np.flatnonzero((e.got == 1).all(axis=0) & (e.ref.value != 1).any(axis=0)):
+        value = e.ref.value.copy()
+        value[:, j] = 1
+        yield Bounded.exact(value, e.p), str(j)
+
+
+def _initial_scales(e: Evidence) -> Iterator[Guess]:
+    """Weights of another usual standard deviation: 1 / n for 1 / sqrt(n), with He's 2 or without it."""
+    n = float(e.got.shape[-1])
+    for factor, words in ((n**-0.5, "1 / sqrt(inputs) x"), (n**0.5, "sqrt(inputs) x"), (2**0.5, "sqrt(2) x")):
+        yield _loosely(e.ref * factor), words
+        yield _loosely(e.ref / factor), words.replace(" x", " of")
 
 
 def _same_multiset(a: Any, b: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.bounded import Bounded, absolute, clip, log, sigmoid, softmax, sqrt, where
+from compare.bounded import Bounded, absolute, clip, exp, log, relu, sigmoid, softmax, sqrt, where
 from compare.evidence import Absent, Evidence
 from compare.hypotheses.hypothesis import EPSILONS, Formula, Guess, fitted
 from compare.hypotheses.hypothesis import Hypothesis as H
@@ -154,6 +154,46 @@ def _hardened(e: Evidence) -> Bounded:
     return Bounded.exact(hardened, e.p)
 
 
+def _uniform(e: Evidence) -> Bounded:
+    return Bounded.exact(np.full(e.t.shape, 1 / e.n), e.p)
+
+
+def _smoothed_loss(e: Evidence) -> Iterator[Guess]:
+    """The loss is linear in the target, and so in the share of 1/n in it."""
+    right, mixed = mean(e, terms(e)), mean(e, terms(e, t=_uniform(e)))
+    share, words = fitted(e, e.got - e.ref.value, (mixed - right).value)
+    if 0 < share.value < 1:
+        yield e.ref + (mixed - right) * share, words
+
+
+def _smoothed_gradient(e: Evidence) -> Iterator[Guess]:
+    right, mixed = gradient(e), gradient(e, t=_uniform(e))
+    share, words = fitted(e, e.got - e.ref.value, (mixed - right).value)
+    if 0 < share.value < 1:
+        yield e.ref + (mixed - right) * share, words
+
+
+def _every_pair(e: Evidence) -> Bounded:
+    """The mean of (y_i - t_j)^2 over all i and j."""
+    if e.n != 1:
+        raise Absent("one column")
+    d = _only(e, "mse", "half_squared_error").y - e.t.T
+    factor = 0.5 if e.network.loss == "half_squared_error" else 1.0
+    return (d * d * factor).sum() / (e.count * (e.m if e.network.reduction == "mean" else 1))
+
+
+def _without_absolute_value(e: Evidence) -> Bounded:
+    """max(z, 0) - z t + log(1 + e^-z)."""
+    z = _only(e, "logits_binary_cross_entropy").y
+    return mean(e, relu(z) - z * e.t + log(1.0 + exp(-z)))
+
+
+def _swapped_denominators(e: Evidence) -> Bounded:
+    """((1 - t) / p - t / (1 - p)) / c."""
+    y = _only(e, "binary_cross_entropy").y
+    return (_over(1.0 - e.t, y) - _over(e.t, 1.0 - y)) / e.count
+
+
 def _unnormalised(e: Evidence) -> Bounded:
     """The target, if its rows do not sum to 1."""
     if np.allclose(e.t.value.sum(axis=1), 1, rtol=0, atol=4 * e.p.u * e.n):
@@ -214,6 +254,12 @@ LOSS = [
       "a sigmoid is applied to the output once more"),
     H("loss", "logarithm-missing", lambda e: -mean(e, e.t * e.y), "-sum t y: the logarithm is missing"),
     H("loss", "logarithm-missing", lambda e: -mean(e, e.t * softmax(e.y)), "-sum t p: the logarithm is missing"),
+    H("loss", "labels-smoothed", _smoothed_loss, "the target is mixed with 1/n: label smoothing of {}", 1),
+    H("loss", "target-broadcast", lambda e: _every_pair(e) * float(e.m),
+      "every output is compared with every target: (m, 1) against (m,)"),
+    H("loss", "target-broadcast", lambda e: _every_pair(e),
+      "every output is compared with every target: (m, 1) against (m,)"),
+    H("loss", "absolute-value-missing", lambda e: _without_absolute_value(e), "e^-z in the place of e^-|z|"),
     H("loss", "square-missing", lambda e: mean(e, absolute(e.y - e.t)), "|y - t| is not squared"),
     H("loss", "root-taken", lambda e: sqrt(mean(e, terms(e))), "it is the root of the loss"),
     H("loss", "last-term-missing", lambda e: -mean(e, _times_log(e.t, _only(e, "binary_cross_entropy").y)),
@@ -264,6 +310,11 @@ LOSS_GRADIENT = [
       "p - t is right only for a target that sums to 1: p sum(t) - t"),
     H("loss.gradient", "wrong-derivative", lambda e: -(_only(e, "probability_cross_entropy").t) / e.count,
       "-t in the place of -t / p: the division by p is missing"),
+    H("loss.gradient", "labels-smoothed", _smoothed_gradient, "the target is mixed with 1/n: label smoothing of {}", 1),
+    H("loss.gradient", "absolute-value", lambda e: absolute(gradient(_only(e, "mse", "half_squared_error"))),
+      "|y - t| in the place of y - t"),
+    H("loss.gradient", "denominators-swapped", lambda e: _swapped_denominators(e),
+      "p and 1 - p are exchanged in the denominators"),
     H("loss.gradient", "sign", lambda e: -gradient(e), "its sign is wrong: t - y, not y - t"),
     H("loss.gradient", "label-off-by-one", _moved_targets(gradient, _as_is), "class k is taken for class {}"),
     H("loss.gradient", "targets-shuffled", _shuffled_targets(gradient, _as_is),
@@ -294,7 +345,7 @@ LOSS_GRADIENT = [
       lambda e: (_only(e, "probability_cross_entropy", "binary_cross_entropy").y - e.t) / e.count,
       "it is (p - t) / m, the gradient of the logits: the activation's derivative will be applied once more"),
     H("loss.gradient", "wrong-loss-gradient", lambda e: (e.y - e.t) / (e.y * (1.0 - e.y)) / e.count,
-      "it is the gradient of binary cross-entropy, (p - t) / (p (1 - p))"),
+      "it is the gradient of binary cross-entropy, (p - t) / (p (1 - p))", overflows=True),
     H("loss.gradient", "last-term-missing", lambda e: -_over(e.t, _only(e, "binary_cross_entropy").y) / e.count,
       "only -t / p enters: (1 - t) / (1 - p) is missing"),
     H("loss.gradient", "wrong-derivative", lambda e: -(e.t * e.y) / e.count, "-t p in the place of -t / p"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from compare.bounded import Bounded, absolute, clip, sqrt
 from compare.evidence import Absent, Evidence
-from compare.hypotheses.hypothesis import Formula, Guess, fitted, shortest
+from compare.hypotheses.hypothesis import EPSILONS, Formula, Guess, fitted, shortest
 from compare.hypotheses.hypothesis import Hypothesis as H
 
 
@@ -28,9 +28,11 @@ class Variant:
     momentum: str = "right"  # right, none, lr-inside, averaged, reset
     nesterov: bool | None = None
     times: int = 1
+    epsilon: float | None = None  # another value
+    first: bool = True  # the velocity is the gradient at the first step
 
 
-SGD_VARIES = ("lr", "decay", "momentum", "nesterov", "times")
+SGD_VARIES = ("lr", "decay", "momentum", "nesterov", "times", "first")
 
 
 def updated(e: Evidence, variant: Variant, g: Bounded | None = None) -> Bounded:
@@ -60,18 +62,7 @@ def _sgd(e: Evidence, variant: Variant, g: Bounded) -> Bounded:
     coupled, decoupled = _decay(e, variant, "SGD")
     p = e.before_update
     g = g + coupled * p if coupled else g
-    first = f"{e.parameter}.momentum_buffer" not in e.sweep.known
-    if not mu and (variant.momentum != "right" or variant.nesterov is not None):
-        raise Absent("momentum")
-    v = g if first and variant.momentum != "averaged" else mu * e.state("momentum_buffer") + (1 - damp) * g
-    if variant.momentum == "averaged":
-        v = mu * e.state("momentum_buffer") + (1 - mu) * g
-    if variant.momentum == "lr-inside":
-        v = mu * e.state("momentum_buffer") + lr * g
-    if variant.momentum in ("none", "reset"):
-        v = g
-    if variant.momentum == "dampened":
-        v = mu * (e.state("momentum_buffer") + g)
+    v = _velocity(e, variant, g, mu, damp)
     if e.part:
         return v
     nesterov = bool(e.option("nesterov")) if variant.nesterov is None else variant.nesterov
@@ -80,10 +71,27 @@ def _sgd(e: Evidence, variant: Variant, g: Bounded) -> Bounded:
     return p * (1 - lr * decoupled) - step * float(variant.times)
 
 
+def _velocity(e: Evidence, variant: Variant, g: Bounded, mu: float, damp: float) -> Bounded:
+    held = e.state("momentum_buffer")
+    if not mu and (variant.momentum != "right" or variant.nesterov is not None):
+        raise Absent("momentum")
+    if variant.momentum in ("none", "reset"):
+        return g
+    if variant.first and f"{e.parameter}.momentum_buffer" not in e.sweep.known:
+        return e.option("lr") * g if variant.momentum == "lr-inside" else g
+    if variant.momentum == "averaged":
+        return mu * held + (1 - mu) * g
+    if variant.momentum == "lr-inside":
+        return mu * held + e.option("lr") * g
+    if variant.momentum == "dampened":
+        return mu * (held + g)
+    return mu * held + (1 - damp) * g
+
+
 def _adam(e: Evidence, variant: Variant, g: Bounded, kind: str) -> Bounded:
     if (variant.momentum, variant.nesterov) != ("right", None):
         raise Absent("Adam has no such part")
-    lr, eps = e.option("lr") * variant.lr, e.option("eps")
+    lr, eps = e.option("lr") * variant.lr, e.option("eps") if variant.epsilon is None else variant.epsilon
     b1, b2 = e.option("beta1"), e.option("beta2")
     if variant.swapped:
         b1, b2 = b2, b1
@@ -130,6 +138,29 @@ def _other_gradients(e: Evidence) -> Iterator[Guess]:
         yield updated(e, Variant(), -e.g), "its negative: the step goes uphill"
 
 
+def _gradients_of_others(e: Evidence) -> Iterator[Guess]:
+    for name, other in e.others(e.g, ("grad_weight", "grad_bias")):
+        yield updated(e, Variant(), other), name
+
+
+def _states_of_others(e: Evidence) -> Iterator[Guess]:
+    """Another parameter's state, before or after its own step."""
+    rate = e.option("momentum") if e.part == "momentum_buffer" else e.option("beta1")
+    share = 1.0 - e.option("dampening") if e.part == "momentum_buffer" else 1 - e.option("beta1")
+    for name, other in e.others(e.state(e.part), (e.part,)):
+        yield rate * other + share * e.g, name
+
+
+def _shrunk(e: Evidence) -> Bounded:
+    return e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
+
+
+def _other_epsilons(e: Evidence) -> Iterator[Guess]:
+    for eps in EPSILONS:
+        if eps != e.option("eps"):
+            yield updated(e, Variant(epsilon=eps)), f"{eps:g}"
+
+
 def _implied(e: Evidence) -> Bounded:
     """The gradient that explains a plain SGD step: (before - after) / lr. Absent for any other optimiser."""
     optimizer = e.sweep.record.optimizer
@@ -166,12 +197,18 @@ def _other_beta(name: str, power: int) -> Formula:
     return guesses
 
 
-def _with_momentum(e: Evidence) -> float:
-    """mu, where there is one: else these mistakes cannot be made."""
-    mu = e.option("momentum")
-    if not mu:
-        raise Absent("momentum")
-    return mu
+def _with(e: Evidence, option: str) -> float:
+    """The option's value, where it is not 0: else these mistakes cannot be made."""
+    value = e.option(option)
+    if not value:
+        raise Absent(option)
+    return value
+
+
+def _undampened(e: Evidence) -> Bounded:
+    """mu v + g, where g should be dampened."""
+    _with(e, "dampening")
+    return e.option("momentum") * e.state("momentum_buffer") + e.g
 
 
 def _not_averaged(e: Evidence, beta: str, name: str, g: Bounded) -> Bounded:
@@ -181,16 +218,10 @@ def _not_averaged(e: Evidence, beta: str, name: str, g: Bounded) -> Bounded:
 # fmt: off
 UPDATES = [
     _variant("weight-decay-missing", "the weight decay is missing", decay="none"),
-    _variant(
-        "weight-decay-coupled",
-        "the weight decay is added to the gradient, not taken from the weight (Adam, not AdamW)",
-        decay="coupled",
-    ),
-    _variant(
-        "weight-decay-decoupled",
-        "the weight decay is taken from the weight, not added to the gradient",
-        decay="decoupled",
-    ),
+    _variant("weight-decay-coupled",
+      "the weight decay is added to the gradient, not taken from the weight (Adam, not AdamW)", decay="coupled"),
+    _variant("weight-decay-decoupled",
+      "the weight decay is taken from the weight, not added to the gradient", decay="decoupled"),
     _variant("weight-decay-doubled", "the weight decay is taken twice", decay="doubled"),
     _variant("bias-correction-missing", "neither moment is corrected for its bias", corrections=""),
     _variant("bias-correction-missing", "the first moment is not corrected for its bias", corrections="v"),
@@ -211,7 +242,7 @@ UPDATES = [
     _variant("nesterov-unasked", "it is Nesterov's step, not the plain one", nesterov=True),
     _variant("momentum-order", "the step uses the velocity with the learning rate inside", momentum="lr-inside"),
     H("update.parameter", "momentum-order",
-      lambda e: e.before_update - (_with_momentum(e) and e.option("lr")) * e.state("momentum_buffer"),
+      lambda e: e.before_update - (_with(e, "momentum") and e.option("lr")) * e.state("momentum_buffer"),
       "the step is taken before the velocity takes in the gradient"),
     H("update.parameter", "weight-decay-unasked",
       lambda e: updated(e, Variant()) - e.before_update * e.option("lr") * 0.01, "a weight decay of 0.01 is applied"),
@@ -223,6 +254,30 @@ UPDATES = [
       lambda e: e.before_update - (e.before_update - e.ref) / e.option("lr"), "the learning rate is missing"),
     H("update.parameter", "learning-rate-twice",
       lambda e: e.before_update - (e.before_update - e.ref) * e.option("lr"), "the learning rate is applied twice"),
+    H("update.parameter", "learning-rate-decays",
+      lambda e: e.before_update + (e.ref - e.before_update) / e.sweep.record.step, "the learning rate falls as 1 / t"),
+    H("update.parameter", "wrong-gradient", _gradients_of_others, "the gradient is {}", 1),
+    H("update.momentum_buffer", "wrong-gradient", _gradients_of_others, "the gradient is {}", 1),
+    H("update.exp_avg", "wrong-gradient", _gradients_of_others, "the gradient is {}", 1),
+    H("update.momentum_buffer", "state-shared", _states_of_others, "its velocity before the step is {}", 1),
+    H("update.exp_avg", "state-shared", _states_of_others, "its average before the step is {}", 1),
+    H("update.parameter", "momentum-order",
+      lambda e: e.before_update
+      - e.option("lr") * (e.tensor(f"{_new_name(e)}.momentum_buffer") + _with(e, "momentum") * e.g),
+      "v + mu g in the place of g + mu v"),
+    H("update.parameter", "other-epsilon", _other_epsilons, "epsilon is {}", 1),
+    H("update.exp_avg_sq", "square-of-product",
+      lambda e: e.option("beta2") * e.state("exp_avg_sq")
+      + ((1 - e.option("beta2")) * e.g) * ((1 - e.option("beta2")) * e.g), "the factor 1 - b2 is squared as well"),
+    H("update.exp_avg_sq", "betas-swapped",
+      lambda e: e.option("beta1") * e.state("exp_avg_sq") + (1 - e.option("beta2")) * (e.g * e.g),
+      "v <- b1 v + (1 - b2) g^2: beta1 in the place of beta2"),
+    H("update.exp_avg", "betas-swapped",
+      lambda e: e.option("beta2") * e.state("exp_avg") + (1 - e.option("beta1")) * e.g,
+      "m <- b2 m + (1 - b1) g: beta2 in the place of beta1"),
+    H("update.exp_avg", "weight-decay-coupled",
+      lambda e: updated(e, Variant(decay="none"), e.g + e.option("weight_decay") * _shrunk(e)),
+      "the weight decay is in the gradient as well (Adam's), after it was taken from the weight (AdamW's)"),
     H("update.parameter", "sign-of-gradient", lambda e: updated(e, Variant(), _sign(e.g)),
       "the step follows the gradient's sign, not the gradient"),
     H("update.parameter", "weight-decay-without-rate",
@@ -242,7 +297,8 @@ UPDATES = [
     H("update.momentum_buffer", "moving-average-not-decayed", lambda e: e.state("momentum_buffer") + e.g,
       "v <- v + g: what it held is not multiplied by mu"),
     H("update.momentum_buffer", "dampening-missing",
-      lambda e: e.option("momentum") * e.state("momentum_buffer") + e.g, "the gradient lacks its factor 1 - dampening"),
+      lambda e: _undampened(e),
+      "the gradient lacks its factor 1 - dampening"),
     H("update.exp_avg", "moving-average-not-decayed", lambda e: _not_averaged(e, "beta1", "exp_avg", e.g),
       "m <- m + (1 - b1) g: what it held is not multiplied by b1"),
     H("update.exp_avg_sq", "moving-average-not-decayed", lambda e: _not_averaged(e, "beta2", "exp_avg_sq", e.g * e.g),
@@ -251,29 +307,20 @@ UPDATES = [
     H("update.exp_avg_sq", "other-beta", _other_beta("exp_avg_sq", 2), "beta2 is {}", 1),
     H("update.parameter", "wrong-learning-rate", _rates, "the step is {} x what it should be", 1),
     _state_variant("momentum_buffer", "momentum-averaged", "v <- mu v + (1 - mu) g", momentum="averaged"),
-    _state_variant(
-        "momentum_buffer", "momentum-order", "v <- mu v + lr g: the learning rate is inside", momentum="lr-inside"
-    ),
+    _state_variant("momentum_buffer", "momentum-averaged", "v <- mu v + (1 - mu) g", momentum="averaged", first=False),
+    _state_variant("momentum_buffer", "momentum-order",
+      "v <- mu v + lr g: the learning rate is inside", momentum="lr-inside"),
     _state_variant("momentum_buffer", "momentum-missing", "v <- g: the momentum is left out", momentum="reset"),
-    _state_variant(
-        "momentum_buffer",
-        "momentum-order",
-        "v <- mu (v + g): the gradient is added before the decay",
-        momentum="dampened",
-    ),
+    _state_variant("momentum_buffer", "momentum-order",
+      "v <- mu (v + g): the gradient is added before the decay", momentum="dampened"),
     _state_variant("momentum_buffer", "weight-decay-missing", "the weight decay is missing", decay="none"),
     H("update.momentum_buffer", "wrong-gradient", _other_gradients, "the gradient is {}"),
     _state_variant("exp_avg", "betas-swapped", "beta2 is used for the first moment", swapped=True),
-    _state_variant(
-        "exp_avg",
-        "weight-decay-coupled",
-        "the weight decay is added to the gradient (Adam, not AdamW)",
-        decay="coupled",
-    ),
+    _state_variant("exp_avg", "weight-decay-coupled",
+      "the weight decay is added to the gradient (Adam, not AdamW)", decay="coupled"),
     _state_variant("exp_avg", "weight-decay-missing", "the weight decay is missing from the gradient", decay="none"),
-    _state_variant(
-        "exp_avg", "weight-decay-missing", "the weight decay is missing from the gradient", decay="decoupled"
-    ),
+    _state_variant("exp_avg", "weight-decay-missing",
+      "the weight decay is missing from the gradient", decay="decoupled"),
     H("update.exp_avg", "moving-average-weight", lambda e: e.option("beta1") * e.state("exp_avg") + e.g,
       "m <- b1 m + g: the factor 1 - b1 is missing"),
     H("update.exp_avg", "momentum-missing", lambda e: e.g * 1.0, "m <- g: nothing is averaged"),
