@@ -3,6 +3,7 @@
 from compare.check import assert_parity, check, check_parity
 from compare.record import Record
 from compare.report import Report
+from compare.runs import Runs, train_both
 from compare.weights import from_torch, to_torch
 
-__all__ = ["Record", "Report", "assert_parity", "check", "check_parity", "from_torch", "to_torch"]
+__all__ = ["Record", "Report", "Runs", "assert_parity", "check", "check_parity", "from_torch", "to_torch", "train_both"]
