@@ -3,6 +3,7 @@
     python scripts/check_parity.py LAB [--dtype float64|float32|both] [--batch-size N] [--seed S] [--json F]
                                        [--save-record F] [--data-dir D] [-v]
     python scripts/check_parity.py LAB --inject FAULT | --inject list
+    python scripts/check_parity.py LAB --exact | --network "64-256-10 relu, half squared error" --exact
     python scripts/check_parity.py fashion_mnist --json r.json
     python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F] [-v]
 
@@ -23,7 +24,9 @@ from _command import Parser, UsageError, exit_code, positive_int, seed
 if TYPE_CHECKING:
     from compare import Report
     from compare.record import Batch
-    from scratch.labs import LabSetup
+    from scratch import Loss, Sequential
+    from scratch.datasets import Dataset
+    from scratch.labs import Lab, LabSetup
 
 DTYPES = {"both": ("float64", "float32"), "float64": ("float64",), "float32": ("float32",)}
 
@@ -35,13 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     reports = _reports(arguments)
     for report in reports:
         print(report.text(verbose=arguments.verbose))
-        print(f"{report.power}\n" if report.verdict == "parity" else "")
+        power = report.power if report.verdict == "parity" else None
+        print(f"{power}\n" if power else "")
     if arguments.json:
         arguments.json.write_text(json.dumps(_merged(reports), indent=1, allow_nan=False) + "\n")
     return 0 if all(_is_parity(report) for report in reports) else 1
 
 
 def _reports(arguments: argparse.Namespace) -> list[Report]:
+    if arguments.exact:
+        return _check_exact(arguments)
     if arguments.record:
         return _check_record(arguments)
     return _check_fault(arguments) if arguments.inject else _check_lab(arguments)
@@ -62,9 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     _lab_choice.add_arguments(parser)
     parser.add_argument("--data-dir", type=Path, metavar="D", help="a torchvision root (default: BACKPROP_DATA_DIR)")
     parser.add_argument("--record", type=Path, metavar="F", help="check this record (.safetensors or .npz) instead")
-    parser.add_argument("--network", metavar="TEXT", help='of the record: "784-256-10 relu, softmax cross-entropy"')
+    parser.add_argument("--network", metavar="TEXT", help='of the record, or for --exact: "8-6-4 relu, mse"')
     parser.add_argument(
         "--inject", metavar="FAULT", help="plant this mistake, and check the network that shows it; 'list' names them"
+    )
+    parser.add_argument(
+        "--exact", action="store_true", help="small dyadic weights and inputs: equal bit for bit, or wrong"
     )
     parser.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
     parser.add_argument("--save-record", type=Path, metavar="F", help="write what NumPy computed, as safetensors")
@@ -72,12 +81,39 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_lab(arguments: argparse.Namespace) -> list[Report]:
+def _check_exact(arguments: argparse.Namespace) -> list[Report]:
+    """The lab's network or the one of the text, on numbers for which no sum is rounded."""
+    from compare.exact import BATCH, NotExact, exact_check
+
+    for option in ("record", "inject", "save_record"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option.replace('_', '-')} does not go with --exact, which draws its own numbers")
+    if (arguments.lab is None) == (arguments.network is None):
+        raise UsageError("--exact takes either a LAB or a --network")
+    reports: list[Report] = []
+    for dtype in DTYPES[arguments.dtype]:
+        network, loss = (arguments.network, None) if arguments.network else _lab_network(arguments, dtype)
+        batch, number = arguments.batch_size or BATCH, arguments.seed or 0
+        try:
+            reports.append(exact_check(network, loss, dtype=dtype, batch=batch, seed=number))
+        except NotExact as error:
+            raise UsageError(f"exactness cannot hold: {error}") from None
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    return reports
+
+
+def _lab_network(arguments: argparse.Namespace, dtype: str) -> tuple[Sequential, Loss]:
+    chosen, data, number = _lab_and_data(arguments)
+    setup = chosen.set_up(data.astype(dtype), seed=number)
+    return setup.network, setup.loss
+
+
+def _lab_and_data(arguments: argparse.Namespace) -> tuple[Lab, Dataset, int]:
+    """The lab, its data, and the seed of its weights."""
     import _lab_choice
     import _lab_data
 
-    import compare
-    from compare.record import record_scratch, save_records
     from scratch.labs import lab
 
     if arguments.lab is None:
@@ -88,6 +124,14 @@ def _check_lab(arguments: argparse.Namespace) -> list[Report]:
     chosen, data = _lab_data.load(
         chosen, "scratch", folder, "float32", number, lambda line: print(line, file=sys.stderr)
     )
+    return chosen, data, number
+
+
+def _check_lab(arguments: argparse.Namespace) -> list[Report]:
+    import compare
+    from compare.record import record_scratch, save_records
+
+    chosen, data, number = _lab_and_data(arguments)
     reports = []
     for dtype in DTYPES[arguments.dtype]:
         setup = chosen.set_up(data.astype(dtype), seed=number, batch_size=arguments.batch_size)
