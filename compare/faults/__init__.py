@@ -17,12 +17,15 @@ from compare.faults.linear import LINEAR_LAYER
 from compare.faults.losses import LOSSES
 from compare.faults.optimizers import OPTIMIZERS
 from compare.faults.reference import REFERENCE_FAULTS
+from compare.faults.second_opinion import SECOND, SECOND_CAUSE
 from compare.faults.training import TRAINING
 
 __all__ = [
     "FOREIGN",
     "GRADED",
     "REFERENCE_FAULTS",
+    "SECOND",
+    "SECOND_CAUSE",
     "TRUE_CAUSE",
     "Case",
     "Edit",

@@ -117,11 +117,24 @@ def _in_float32(e: Evidence) -> Bounded:
     return Bounded.exact(e.got, e.p)
 
 
+def _part_missing(e: Evidence) -> Iterator[Guess]:
+    """One row or column is zero, all others are right."""
+    if e.got.shape != e.ref.shape or e.got.ndim != 2:
+        return
+    for axis, words in ((0, "row"), (1, "column")):
+        nothing = np.atleast_1d(~e.got.any(axis=1 - axis) & e.ref.value.any(axis=1 - axis))
+        if e.got.shape[axis] >= PAIR and nothing.sum() == 1:
+            mask = np.broadcast_to(nothing[:, np.newaxis] if axis == 0 else nothing, e.got.shape)
+            yield where(mask, 0.0, e.ref, e.p), f"{words} {int(np.argmax(nothing))}"
+
+
 def _to_decimals(e: Evidence) -> Iterator[Guess]:
     """Rounded to a number of decimals, as through a text file."""
     for digits in range(9):
         near = np.abs(e.got - e.ref.value) <= 0.51 * 10.0**-digits + e.ref.error
-        if e.got.size >= SEVERAL and near.all() and np.abs(e.got - np.round(e.got, digits)).max() <= 4 * e.p.u:
+        is_round = np.abs(e.got - np.round(e.got, digits)) <= 4 * e.p.u * np.abs(e.got)
+        fine = 64 * e.p.u * np.abs(e.got).max(initial=0) < 10.0**-digits  # else every number of the precision is round
+        if e.got.size >= SEVERAL and e.got.any() and fine and near.all() and is_round.all():
             yield Bounded.exact(e.got, e.p), str(digits)
             return
 
@@ -140,7 +153,7 @@ def _partly_in_float32(e: Evidence) -> Bounded:
 def _clipped_values(e: Evidence) -> Iterator[Guess]:
     limit = float(np.abs(e.got).max(initial=0))
     inside = np.abs(e.ref.value) < limit
-    if e.got.size >= SEVERAL and inside.any() and not inside.all():
+    if e.got.size >= SEVERAL and limit > 0 and not inside.all():
         near = shortest(limit, 4 * e.p.u * limit)
         yield clip(e.ref, -near, near), f"[-{near:g}, {near:g}]"
 
@@ -148,7 +161,7 @@ def _clipped_values(e: Evidence) -> Iterator[Guess]:
 def _clipped_norm(e: Evidence) -> Iterator[Guess]:
     norm, true = float(np.linalg.norm(e.got)), float(np.linalg.norm(e.ref.value))
     near = shortest(norm, 1e-5 * norm)
-    if e.got.size >= SEVERAL and norm < true and len(f"{near:g}") <= 4:
+    if e.got.size >= SEVERAL and true and (norm < true or near == 1) and len(f"{near:g}") <= 4:
         scale = Bounded(np.array(near / true), np.array(1e-5 * near / true), e.p)
         yield e.ref * scale, f"{near:g}"
 
@@ -196,9 +209,10 @@ ANYWHERE = [
     H("*", "rows-in-another-order", _permutation(0), "its rows {}"),
     H("*", "columns-in-another-order", _permutation(1), "its columns {}"),
     H("*", "values-clipped", _clipped_values, "its values are clipped to {}", 1),
-    H("*", "norm-clipped", _clipped_norm, "it is scaled to a norm of {}: gradient clipping", 1),
+    H("*", "norm-clipped", _clipped_norm, "it is scaled to a norm of {}: clipped or normalised", 1),
     H("*", "factor", _factor, "it is {} x what it should be", 2),
     H("*", "another-tensor", _another, "it is {}, bit for bit", 1),
+    H("*", "part-missing", _part_missing, "{} is zero: not reached, or not kept", 1),
     H("*", "few-elements", _few_elements, "only {} is wrong", 2),
     H("*", "constant", _constant, "all its elements are equal", 2),
 ]

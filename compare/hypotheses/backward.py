@@ -8,6 +8,7 @@ import numpy as np
 
 from compare.bounded import Bounded, absolute, clip, relu, sigmoid, tanh, where
 from compare.evidence import Evidence
+from compare.hypotheses.forward import oblong
 from compare.hypotheses.hypothesis import LIMITS, Formula, Guess, fitted
 from compare.hypotheses.hypothesis import Hypothesis as H
 
@@ -84,7 +85,7 @@ GRADIENTS = [
       "only the last sample of the batch enters"),
     H("linear.grad_weight", "first-sample-only", lambda e: e.dy[:1].T @ e.x[:1],
       "only the first sample of the batch enters"),
-    H("linear.grad_weight", "reshaped-for-transposed", lambda e: (e.x.T @ e.dy).reshape(*e.W.shape),
+    H("linear.grad_weight", "reshaped-for-transposed", lambda e: (e.x.T @ e.dy).reshape(*oblong(e.W).shape),
       "x^T dy is reshaped where it should be transposed"),
     H("linear.grad_weight", "sample-left-out", _but_one_sample, "sample {} of the batch is left out"),
     H("linear.grad_bias", "sample-left-out", _but_one_sample, "sample {} of the batch is left out"),
@@ -212,6 +213,8 @@ DERIVATIVES = [
     H("relu.grad_input", "previous-batch", lambda e: where(e.before(f"{e.k}.input").value > 0, e.dy, 0.0, e.p),
       "the mask is that of the step before"),
     H("relu.grad_input", "relu-mask-from-elsewhere", _masks, "the mask is that of {}", 1),
+    H("sigmoid.grad_input", "parentheses-missing", lambda e: e.dy * e.y - e.y, "dy y 1 - y: parentheses are missing"),
+    H("tanh.grad_input", "parentheses-missing", lambda e: e.dy - e.y * e.y, "dy 1 - y^2: the parentheses are missing"),
     H("sigmoid.grad_input", "derivative-of-activated", lambda e: e.dy * sigmoid(e.y) * (1.0 - sigmoid(e.y)),
       "the derivative is taken at y: sigmoid is applied once more to the output"),
     H("sigmoid.grad_input", "derivative-of-pre-activation", lambda e: e.dy * e.x * (1.0 - e.x),

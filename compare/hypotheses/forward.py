@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from compare.bounded import Bounded, clip, exp, log, relu, sigmoid, softmax, tanh, where
-from compare.evidence import Evidence
+from compare.bounded import Bounded, absolute, clip, exp, log, relu, sigmoid, softmax, tanh, where
+from compare.evidence import Absent, Evidence
 from compare.hypotheses.hypothesis import EPSILONS, LIMITS, Formula, Guess, fitted
 from compare.hypotheses.hypothesis import Hypothesis as H
 
@@ -19,10 +19,26 @@ def linear(e: Evidence, x: Any = None, W: Any = None) -> Bounded:
     return y + e.b if f"{e.k}.bias" in e.sweep.known else y
 
 
+def _but_one_feature(e: Evidence) -> Iterator[Guess]:
+    """The product without one of its terms."""
+    columns = e.x.shape[1]
+    for k in range(columns) if columns <= 64 else (0, columns - 1):
+        kept = np.ones(columns)
+        kept[k] = 0
+        yield linear(e, x=e.x * kept), str(k)
+
+
 def _on_one_row(e: Evidence, row: int) -> Bounded:
     here = np.zeros((len(e.x), 1))
     here[row] = 1
     return e.x @ e.W.T + e.b * here
+
+
+def oblong(W: Bounded) -> Bounded:
+    """A matrix that is not square: else reshaping it changes nothing."""
+    if W.shape[0] == W.shape[1]:
+        raise Absent("a matrix that is not square")
+    return W
 
 
 def _halved(a: Bounded) -> Bounded:
@@ -51,9 +67,12 @@ LINEAR = [
     H("linear.output", "bias-subtracted", lambda e: e.x @ e.W.T - e.b, "the bias is subtracted: y = x W^T - b"),
     H("linear.output", "weight-transposed", lambda e: e.x @ e.W + e.b, "the weight is transposed: x W, not x W^T"),
     H("linear.output", "bias-along-rows", lambda e: e.x @ e.W.T + _column(e.b), "the bias is added along the batch"),
+    H("linear.output", "feature-left-out", _but_one_feature, "input feature {} is left out of the product"),
+    H("linear.output", "bias-along-rows", lambda e: e.x @ e.W.T + _column(e.b[: e.m]),
+      "the bias is taken by the sample's number, not by the unit's"),
     H("linear.output", "bias-on-one-row", lambda e: _on_one_row(e, 0), "the bias is added to the first sample only"),
     H("linear.output", "bias-on-one-row", lambda e: _on_one_row(e, -1), "the bias is added to the last sample only"),
-    H("linear.output", "reshaped-for-transposed", lambda e: e.x @ e.W.reshape(*e.W.shape[::-1]) + e.b,
+    H("linear.output", "reshaped-for-transposed", lambda e: e.x @ oblong(e.W).reshape(*e.W.shape[::-1]) + e.b,
       "the weight is reshaped where it should be transposed"),
     H("linear.output", "float16-round-trip", lambda e: linear(e, W=_halved(e.W)), "the weight went through float16"),
     H("linear.output", "float16-round-trip", lambda e: linear(e, x=_halved(e.x)), "the input went through float16"),
@@ -170,6 +189,16 @@ ACTIVATIONS = [
       "2 sigmoid(x) - 1, which is tanh(x / 2): 2 sigmoid(2 x) - 1 is meant"),
     H("tanh.output", "exponential-overflows", _in_candidates_arithmetic(lambda x: np.sinh(x) / np.cosh(x)),
       "written with e^x, which overflows for large x", overflows=True),
+    H("tanh.output", "approximation", lambda e: e.x * (27.0 + e.x * e.x) / (27.0 + 9.0 * e.x * e.x),
+      "a rational approximation, x (27 + x^2) / (27 + 9 x^2)"),
+    H("tanh.output", "approximation", lambda e: e.x / (1.0 + absolute(e.x)), "an approximation, x / (1 + |x|)"),
+    H("tanh.output", "approximation", lambda e: clip(e.x, -1.0, 1.0), "an approximation, x clipped to [-1, 1]"),
+    H("sigmoid.output", "approximation", lambda e: (1.0 + e.x / (1.0 + absolute(e.x))) * 0.5,
+      "an approximation, (1 + x / (1 + |x|)) / 2"),
+    H("sigmoid.output", "approximation", lambda e: clip(0.2 * e.x + 0.5, 0.0, 1.0),
+      "an approximation, 0.2 x + 0.5 clipped to [0, 1]"),
+    H("sigmoid.output", "approximation", lambda e: clip(e.x / 6.0 + 0.5, 0.0, 1.0),
+      "an approximation, x / 6 + 0.5 clipped to [0, 1]"),
     H("sigmoid.output", "exponential-overflows", _in_candidates_arithmetic(lambda x: np.exp(x) / (1 + np.exp(x))),
       "written with e^x, which overflows for large x", overflows=True),
     H("tanh.output", "wrong-activation", lambda e: sigmoid(e.x), "the activation is a sigmoid, not a tanh"),
@@ -181,9 +210,15 @@ ACTIVATIONS = [
     H("softmax.output", "softmax-over-batch", lambda e: exp(e.x - e.x.value.max()) / exp(e.x - e.x.value.max()).sum(),
       "it is normalised over the whole batch"),
     H("softmax.output", "softmax-wrong-axis", lambda e: _row_shifted(e) / _row_shifted(e).sum(axis=0, keepdims=True),
-      "it is normalised down the columns (axis 0)"),
+      "it is normalised down the columns (axis 0)", overflows=True),
     H("softmax.output", "softmax-over-batch", lambda e: _row_shifted(e) / _row_shifted(e).sum(),
       "it is normalised over the whole batch"),
+    H("softmax.output", "wrong-base", lambda e: softmax(e.x * float(np.log(2))), "powers of 2, not of e"),
+    H("softmax.output", "wrong-base", lambda e: softmax(e.x * float(np.log(10))), "powers of 10, not of e"),
+    H("softmax.output", "softmax-shift-on-one-side", lambda e: _row_shifted(e) / exp(e.x).sum(axis=1, keepdims=True),
+      "the maximum is subtracted in the numerator only"),
+    H("softmax.output", "softmax-shift-on-one-side", lambda e: exp(e.x) / _row_shifted(e).sum(axis=1, keepdims=True),
+      "the maximum is subtracted in the denominator only"),
     H("softmax.output", "softmax-shifted-by-column",
       lambda e: _normalised(exp(e.x - e.x.value.max(axis=0, keepdims=True))),
       "the column's maximum is subtracted, not the row's: a different number from each class"),

@@ -21,6 +21,8 @@ def _standardised(e: Evidence) -> Iterator[Guess]:
         spread = e.ref.value.std(axis=axis, keepdims=True)
         centred = e.ref - e.ref.value.mean(axis=axis, keepdims=True)
         yield _loosely(centred / np.where(spread > 0, spread, 1.0)), words
+        if not spread.all():
+            yield _loosely(centred / spread), f"{words}, and 0 / 0 where all are equal"
 
 
 def _loosely(a: Bounded) -> Bounded:
@@ -32,7 +34,7 @@ def _loosely(a: Bounded) -> Bounded:
 HANDED_ON = [
     H("input", "data-normalised-twice", lambda e: e.ref / 255.0, "it is divided by 255 once more"),
     H("input", "data-not-normalised", lambda e: e.ref * 255.0, "it is not divided by 255"),
-    H("input", "data-normalised-twice", _standardised, "it is standardised once more, {}", 1),
+    H("input", "data-normalised-twice", _standardised, "it is standardised once more, {}", 1, overflows=True),
     H("input", "column-of-ones", lambda e: _ones(e),
       "column {} is all ones: a column for the bias stands in the place of data", 1),
     H("input", "previous-batch", lambda e: e.before("input") * 1.0, "it is the batch of the step before"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.bounded import Bounded, absolute, clip, exp, log, relu, sigmoid, softmax, sqrt, where
 from compare.evidence import Absent, Evidence
-from compare.hypotheses.hypothesis import EPSILONS, Formula, Guess, fitted
+from compare.hypotheses.hypothesis import EPSILONS, Array, Formula, Guess, fitted
 from compare.hypotheses.hypothesis import Hypothesis as H
 
 
@@ -18,7 +18,7 @@ def terms(e: Evidence, y: Bounded | None = None, t: Bounded | None = None, eps: 
     y, t = e.y if y is None else y, e.t if t is None else t
     kind = e.network.loss
     if kind == "cross_entropy":
-        return -_times_log(t, softmax(y) + eps if eps else softmax(y))
+        return -_times_log(t, softmax(y) + eps) if eps else -where(t.value == 0, 0.0, t * _log_softmax(y), t.p)
     if kind == "probability_cross_entropy":
         return -_times_log(t, y + eps if eps else y)
     if kind == "binary_cross_entropy":
@@ -28,6 +28,12 @@ def terms(e: Evidence, y: Bounded | None = None, t: Bounded | None = None, eps: 
         return -(_times_log(t, q + eps if eps else q) + _times_log(1.0 - t, 1.0 - q + eps if eps else 1.0 - q))
     d = y - t
     return d * d * (0.5 if kind == "half_squared_error" else 1.0)
+
+
+def _log_softmax(s: Bounded) -> Bounded:
+    """log p from the logits: where p underflows its logarithm does not."""
+    shifted = s - s.value.max(axis=1, keepdims=True)
+    return shifted - log(exp(shifted).sum(axis=1, keepdims=True))
 
 
 def _times_log(t: Bounded, q: Bounded) -> Bounded:
@@ -173,6 +179,48 @@ def _smoothed_gradient(e: Evidence) -> Iterator[Guess]:
         yield e.ref + (mixed - right) * share, words
 
 
+def _square_of_mean(e: Evidence) -> Bounded:
+    error = (_only(e, "mse", "half_squared_error").y - e.t).sum() / (e.m * e.n)
+    return error * error * (0.5 if e.network.loss == "half_squared_error" else 1.0)
+
+
+def _labels_of_all_rows(e: Evidence) -> Bounded:
+    """(softmax(s) - 1 at every column that is some row's label) / c."""
+    some = np.broadcast_to((e.t.value == 1).any(axis=0), e.t.shape).astype(np.float64)
+    return (softmax(_only(e, "cross_entropy").y) - some) / e.count
+
+
+def _sample_weights(e: Evidence, got: Array) -> tuple[Array, str]:
+    """The factor of each row of the loss's gradient. Absent if there is none, or the same for all."""
+    right = gradient(e).value
+    at = np.argmax(np.abs(right), axis=1)
+    rows = np.arange(len(right))
+    factors = got[rows, at] / right[rows, at]
+    if not np.isfinite(factors).all() or np.ptp(factors) <= 1e-5:
+        raise Absent("weights of the samples")
+    labels = e.t.value.argmax(axis=1)
+    by_class = all(np.ptp(factors[labels == k]) <= 1e-5 for k in np.unique(labels))
+    left_out = np.abs(factors) <= 1e-6
+    if left_out.any() and np.ptp(factors[~left_out]) <= 1e-5:
+        which = f"class {labels[left_out][0]}" if by_class else f"samples {np.flatnonzero(left_out).tolist()}"
+        return factors, f"{which} left out"
+    return factors, "each class has its own weight" if by_class else "each sample has its own weight"
+
+
+def _weighted_gradient(e: Evidence) -> Iterator[Guess]:
+    factors, words = _sample_weights(e, e.got)
+    weights = Bounded(factors[:, np.newaxis], 1e-5 * np.abs(factors[:, np.newaxis]), e.p)
+    yield gradient(e) * weights, words
+
+
+def _weighted_loss(e: Evidence) -> Iterator[Guess]:
+    """The weights are read off the gradient, if that was handed in and is weighted."""
+    last = f"{len(e.network.layers) - 1}.grad_output"
+    factors, words = _sample_weights(e, e.tensor(last).value)
+    weights = Bounded(factors[:, np.newaxis], 1e-5 * np.abs(factors[:, np.newaxis]), e.p)
+    yield mean(e, terms(e) * weights), words
+
+
 def _every_pair(e: Evidence) -> Bounded:
     """The mean of (y_i - t_j)^2 over all i and j."""
     if e.n != 1:
@@ -260,6 +308,8 @@ LOSS = [
     H("loss", "target-broadcast", lambda e: _every_pair(e),
       "every output is compared with every target: (m, 1) against (m,)"),
     H("loss", "absolute-value-missing", lambda e: _without_absolute_value(e), "e^-z in the place of e^-|z|"),
+    H("loss", "square-of-mean", lambda e: _square_of_mean(e), "it is the square of the mean error"),
+    H("loss", "samples-weighted", _weighted_loss, "the samples are weighted: {}", 1),
     H("loss", "square-missing", lambda e: mean(e, absolute(e.y - e.t)), "|y - t| is not squared"),
     H("loss", "root-taken", lambda e: sqrt(mean(e, terms(e))), "it is the root of the loss"),
     H("loss", "last-term-missing", lambda e: -mean(e, _times_log(e.t, _only(e, "binary_cross_entropy").y)),
@@ -303,7 +353,7 @@ LOSS_GRADIENT = [
     H("loss.gradient", "target-hardened", lambda e: gradient(e, t=_hardened(e)),
       "the target's most probable class is taken for the target"),
     H("loss.gradient", "target-transposed", lambda e: gradient(e, t=_exchanged(e)), "rows and labels are exchanged"),
-    H("loss.gradient", "exponential-missing", lambda e: (log(softmax(_only(e, "cross_entropy").y)) - e.t) / e.count,
+    H("loss.gradient", "exponential-missing", lambda e: (_log_softmax(_only(e, "cross_entropy").y) - e.t) / e.count,
       "log p stands where p is meant: the exponential is missing"),
     H("loss.gradient", "target-not-normalised",
       lambda e: (softmax(_only(e, "cross_entropy").y) - _unnormalised(e)) / e.count,
@@ -313,6 +363,12 @@ LOSS_GRADIENT = [
     H("loss.gradient", "labels-smoothed", _smoothed_gradient, "the target is mixed with 1/n: label smoothing of {}", 1),
     H("loss.gradient", "absolute-value", lambda e: absolute(gradient(_only(e, "mse", "half_squared_error"))),
       "|y - t| in the place of y - t"),
+    H("loss.gradient", "samples-weighted", _weighted_gradient, "the samples are weighted: {}", 1),
+    H("loss.gradient", "labels-of-all-rows", lambda e: _labels_of_all_rows(e),
+      "1 is subtracted at every label of the batch, not at the row's own"),
+    H("loss.gradient", "inner-derivative-missing",
+      lambda e: -(_over(1.0 - e.t, 1.0 - _only(e, "binary_cross_entropy").y) + _over(e.t, e.y)) / e.count,
+      "the second term has the wrong sign: d log(1 - p) = -dp / (1 - p)"),
     H("loss.gradient", "denominators-swapped", lambda e: _swapped_denominators(e),
       "p and 1 - p are exchanged in the denominators"),
     H("loss.gradient", "sign", lambda e: -gradient(e), "its sign is wrong: t - y, not y - t"),

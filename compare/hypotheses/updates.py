@@ -151,6 +151,15 @@ def _states_of_others(e: Evidence) -> Iterator[Guess]:
         yield rate * other + share * e.g, name
 
 
+def _initial_state(e: Evidence) -> Iterator[Guess]:
+    """At the first step: new = b start + what it should be."""
+    if e.sweep.record.step > 1 or e.part not in ("exp_avg", "exp_avg_sq"):
+        raise Absent("the first step")
+    beta = e.option("beta1" if e.part == "exp_avg" else "beta2")
+    start, words = fitted(e, e.got - e.ref.value, np.full(e.got.shape, beta))
+    yield e.ref + beta * start, words
+
+
 def _shrunk(e: Evidence) -> Bounded:
     return e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
 
@@ -230,7 +239,8 @@ UPDATES = [
     _variant("bias-correction-off-by-one", "the bias correction counts from 0: t - 1", offset=-1),
     _variant("epsilon-inside-root", "epsilon is added inside the root", eps="inside"),
     _variant("epsilon-before-correction", "epsilon is added before the correction of the second moment", eps="before"),
-    _variant("epsilon-missing", "epsilon is missing", eps="none"),
+    H("update.parameter", "epsilon-missing", lambda e: updated(e, Variant(eps="none")), "epsilon is missing",
+      overflows=True),
     _variant("betas-swapped", "beta1 and beta2 are swapped", swapped=True),
     _variant("root-missing", "the root of the second moment is missing", root=False),
     H("update.parameter", "root-missing", lambda e: _without_root(e), "the root of the second moment is missing"),
@@ -321,6 +331,12 @@ UPDATES = [
     _state_variant("exp_avg", "weight-decay-missing", "the weight decay is missing from the gradient", decay="none"),
     _state_variant("exp_avg", "weight-decay-missing",
       "the weight decay is missing from the gradient", decay="decoupled"),
+    H("update.exp_avg", "correction-kept", lambda e: e.ref / (1 - e.option("beta1") ** e.sweep.record.step),
+      "the moment is kept corrected for its bias: the correction belongs to the step alone"),
+    H("update.exp_avg_sq", "correction-kept", lambda e: e.ref / (1 - e.option("beta2") ** e.sweep.record.step),
+      "the moment is kept corrected for its bias: the correction belongs to the step alone"),
+    H("update.exp_avg", "state-not-zero", _initial_state, "it does not start at 0 but at {}", 1),
+    H("update.exp_avg_sq", "state-not-zero", _initial_state, "it does not start at 0 but at {}", 1),
     H("update.exp_avg", "moving-average-weight", lambda e: e.option("beta1") * e.state("exp_avg") + e.g,
       "m <- b1 m + g: the factor 1 - b1 is missing"),
     H("update.exp_avg", "momentum-missing", lambda e: e.g * 1.0, "m <- g: nothing is averaged"),

@@ -6,11 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from compare.faults import FOREIGN, REFERENCE_FAULTS, TRUE_CAUSE, Fault, corpus, run, run_correct
+from compare.faults import (
+    FOREIGN,
+    REFERENCE_FAULTS,
+    SECOND,
+    SECOND_CAUSE,
+    TRUE_CAUSE,
+    Fault,
+    corpus,
+    run,
+    run_correct,
+)
 
-EACH = pytest.mark.parametrize("fault", FOREIGN, ids=lambda fault: fault.name)
+WRITTEN = (*FOREIGN, *SECOND)
+EACH = pytest.mark.parametrize("fault", WRITTEN, ids=lambda fault: fault.name)
 EACH_DTYPE = pytest.mark.parametrize(
-    ("fault", "dtype"), [pytest.param(f, dtype, id=f"{f.name}-{dtype}") for f in FOREIGN for dtype in f.dtypes]
+    ("fault", "dtype"), [pytest.param(f, dtype, id=f"{f.name}-{dtype}") for f in WRITTEN for dtype in f.dtypes]
 )
 
 # not found in float32 on their own case, where they change nothing beyond rounding; and a case on which they are
@@ -24,14 +35,16 @@ BELOW_ROUNDING = {
 
 
 def test_names_are_unique_and_not_those_of_the_corpus() -> None:
-    names = [fault.name for fault in (*FOREIGN, *corpus(), *REFERENCE_FAULTS)]
+    names = [fault.name for fault in (*WRITTEN, *corpus(), *REFERENCE_FAULTS)]
     assert len(FOREIGN) >= 30
+    assert len(SECOND) >= 30
     assert len(set(names)) == len(names)
 
 
 def test_every_fault_has_its_cause_in_one_sentence() -> None:
-    assert list(TRUE_CAUSE) == [fault.name for fault in FOREIGN]
-    assert all(cause and "\n" not in cause and ". " not in cause for cause in TRUE_CAUSE.values())
+    causes = TRUE_CAUSE | SECOND_CAUSE
+    assert list(causes) == [fault.name for fault in WRITTEN]
+    assert all(cause and "\n" not in cause and ". " not in cause for cause in causes.values())
 
 
 @EACH
