@@ -23,7 +23,7 @@ from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder
 from scratch.history import History
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, ScratchLearner
-from scratch.training import Batch, Data, Training, expect_count
+from scratch.training import Batch, Data, Training, Watch, expect_count
 from torch_ref.learner import TorchLearner
 
 
@@ -37,11 +37,12 @@ class WeightDifference(NamedTuple):
 
 
 class Runs:
-    """Two runs side by side: `.scratch` and `.torch` histories, `.weight_differences` one an epoch."""
+    """Two runs side by side: `.scratch` and `.torch` histories, `.weight_differences` one an epoch, `.learners`."""
 
     def __init__(self, scratch: History, torch: History, title: str = "") -> None:
         self.scratch, self.torch, self.title = scratch, torch, title
         self.weight_differences: list[WeightDifference] = []
+        self.learners: dict[str, Learner] = {}
 
     @property
     def histories(self) -> dict[str, History]:
@@ -82,11 +83,15 @@ def train_both(
     *,
     loss: Loss | None = None,
     optimizer: Optimizer | None = None,
+    learner: ScratchLearner | None = None,
     epochs: int = 20,
     batch_size: int = 128,
     rng: RandomSource | int = 0,
     shuffle: bool = True,
     drop_last: bool = False,
+    max_batches: int | None = None,
+    evaluate_train: bool = False,
+    watch: Watch | None = None,
     threshold: float = 0.5,
     device: str = "cpu",
     title: str | None = None,
@@ -99,7 +104,8 @@ def train_both(
     """Train `net` in NumPy and `model` in PyTorch, epoch by epoch in turns, on the same batches in the same order.
 
     loss and optimizer are scratch's (default: CrossEntropyLoss(), AdamW(net, lr=1e-3)), and the torch ones made from
-    them; rng is the stream of the orders, or its seed, and the torch run uses a copy of it. One thread each.
+    them; learner, where given, trains net with these two in its own way. rng is the stream of the orders, or its
+    seed, and the torch run uses a copy of it. One thread each.
     `on_epoch(runs)` is called when both have finished an epoch, and ends the training by returning True;
     `on_batch(backend, batch)` after every update. Checkpoints go to checkpoint_dir/scratch and checkpoint_dir/torch.
     ValueError naming the first weight whose bits differ between net and model; else errors as for
@@ -114,16 +120,18 @@ def train_both(
     rng = np.random.default_rng(rng) if isinstance(rng, int) else rng
     torch_optimizer = to_torch_optimizer(optimizer, model)
     learners: dict[str, Learner] = {
-        "scratch": ScratchLearner(net, loss, optimizer, threshold=threshold),
+        "scratch": learner or ScratchLearner(net, loss, optimizer, threshold=threshold),
         "torch": TorchLearner(model, to_torch_loss(loss), torch_optimizer, device=device, threshold=threshold),
     }
     streams = {"scratch": rng, "torch": copy.deepcopy(rng)}
     options: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
+    options |= {"max_batches": max_batches, "evaluate_train": evaluate_train, "watch": watch}
     trainings = {
         name: Training(learner, data, rng=streams[name], on_batch=_named(name, on_batch), **options)
         for name, learner in learners.items()
     }
     runs = Runs(trainings["scratch"].history, trainings["torch"].history, _title(title, data))
+    runs.learners = learners
     turns = _Turns(trainings, runs, checkpoint_dir, configuration or {})
     with one_torch_thread():
         if resume:

@@ -18,8 +18,8 @@ class HistoryError(ValueError):
 class Row(NamedTuple):
     """One epoch. Losses as the loss module defines them, accuracies as shares of 1, seconds of wall time.
 
-    The training figures are gathered during the epoch, each batch before its update; the validation figures are
-    taken over the whole set after the epoch's last update.
+    The training figures are gathered during the epoch, each batch before its update (with `evaluate_train`, taken as
+    the validation figures are); those of validation are taken over the whole set after the epoch's last update.
     """
 
     epoch: int
@@ -34,9 +34,13 @@ COLUMNS = Row._fields
 
 
 class History:
-    """The rows of epochs 1, 2, ..., in order. HistoryError for a row that does not follow."""
+    """The rows of epochs 1, 2, ..., in order. HistoryError for a row that does not follow.
+
+    `watched`: what the training's `watch` found in the weights, before the first epoch and after each; else empty.
+    """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.watched: list[dict[str, float]] = []
         self.rows: list[Row] = []
         for row in rows:
             self.append(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from scratch.initializers import RandomSource
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 # Okabe and Ito's colours, which every kind of eye tells apart
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -114,3 +115,73 @@ def save(figure: Figure, path: str | os.PathLike[str], **options: Any) -> None:
     FigureCanvasAgg(figure)
     figure.savefig(beside, **{"dpi": 100, **options})
     beside.replace(target)
+
+
+def relative_amplitudes(curves: Mapping[str, Sequence[float]], ylabel: str, title: str) -> Figure:
+    """Every curve against epochs 0, 1, 2, ..., divided by its value at epoch 0."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    figure.suptitle(title, fontsize=TITLE)
+    axes = figure.subplots()
+    lines = ("-", "--", "-.", ":")
+    for k, (name, values) in enumerate(curves.items()):
+        relative = [value / values[0] for value in values]
+        axes.plot(relative, lines[k % len(lines)], color=COLORS[k % len(COLORS)], label=name, linewidth=3)
+    axes.axhline(1, color="gray", linewidth=1)
+    dress(axes, ylabel)
+    axes.legend(fontsize=TICKS, handlelength=3.2)
+    return figure
+
+
+def decision_regions(
+    predict: Callable[[NDArray[Any]], NDArray[Any]],
+    splits: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    class_names: Sequence[str],
+    title: str,
+) -> Figure:
+    """Which class `predict` (rows in the plane -> rows of scores) says where; a panel a split, with its samples (x, t).
+
+    t: class indices or one-hot rows. A sample in a region of another class has a black edge.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    points = np.concatenate([x for x, _ in splits.values()])
+    margin = 0.15 * np.ptp(points, axis=0).max()
+    (left, bottom), (right, top) = points.min(axis=0) - margin, points.max(axis=0) + margin
+    across, up = np.meshgrid(np.linspace(left, right, 400), np.linspace(bottom, top, 400))
+    grid = np.column_stack([across.ravel(), up.ravel()]).astype(points.dtype)
+    regions = predict(grid).argmax(axis=1).reshape(across.shape)
+    colors, markers = COLORS[: len(class_names)], ("o", "s", "^", "D", "v", "P", "X")
+    edges = np.arange(len(class_names) + 1) - 0.5
+
+    size = 70 if len(points) > 20 else 300  # points^2
+    any_wrong = False
+
+    figure = Figure(figsize=(7 * max(len(splits), 1.3), 8.5), layout="constrained")
+    figure.suptitle(title, fontsize=TITLE)
+    for axes, (name, (x, t)) in zip(figure.subplots(1, len(splits), squeeze=False)[0], splits.items(), strict=True):
+        labels = t if t.ndim == 1 else t.argmax(axis=1)
+        right_ones = predict(x).argmax(axis=1) == labels
+        axes.contourf(across, up, regions, levels=edges, colors=colors, alpha=0.3)
+        for k, (color, marker) in enumerate(zip(colors, markers, strict=False)):
+            for rows, edge in ((labels == k) & right_ones, "white"), ((labels == k) & ~right_ones, "black"):
+                large, width = (1.0, 0.8) if edge == "white" else (1.6, 2.2)
+                axes.scatter(*x[rows].T, s=large * size, marker=marker, color=color, edgecolors=edge, linewidths=width)
+        any_wrong |= not right_ones.all()
+        axes.set_title(f"{name}: {right_ones.sum()} of {len(x)} right ({right_ones.mean():.4f})", fontsize=TEXT)
+        axes.set_aspect("equal")
+        axes.set_xlabel("x1", fontsize=TEXT)
+        axes.set_ylabel("x2", fontsize=TEXT)
+        axes.tick_params(labelsize=TICKS)
+    style: dict[str, Any] = {"linestyle": "none", "markersize": 10}
+    handles = [
+        Line2D([], [], color=c, marker=m, label=name, markeredgecolor="white", **style)
+        for c, m, name in zip(colors, markers, class_names, strict=False)
+    ]
+    wrong = Line2D([], [], color="none", marker="o", markeredgecolor="black", markeredgewidth=2.2, **style)
+    wrong.set_label("black edge: classified wrongly")
+    figure.legend(handles=[*handles, *[wrong] * any_wrong], loc="outside lower center", ncols=2, fontsize=TICKS)
+    return figure

@@ -27,6 +27,9 @@ from scratch.random_state import random_state, set_random_state
 __all__ = ["Batch", "Data", "History", "Learner", "Row", "ScratchLearner", "Training", "TrainingError", "fit", "train"]
 
 
+Watch = Callable[[dict[str, NDArray[Any]]], dict[str, float]]
+
+
 class TrainingError(ArithmeticError):
     """A number that is not finite, in the data or in training: epoch, batch and layer."""
 
@@ -77,19 +80,28 @@ class Training:
         batch_size: int = 128,
         shuffle: bool = True,
         drop_last: bool = False,
+        max_batches: int | None = None,
+        evaluate_train: bool = False,
+        watch: Watch | None = None,
         on_batch: Callable[[Batch], object] | None = None,
     ) -> None:
         expect_count("batch_size", batch_size)
         self.learner, self.rng, self.on_batch = learner, rng, on_batch
         self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
+        self.evaluate_train, self.watch = evaluate_train, watch
+        self.max_batches = max_batches
         self.n = len(data.x_train)
         self.batches = self.n // batch_size if drop_last else -(-self.n // batch_size)
         if self.batches == 0:
             raise ValueError(f"drop_last leaves no batch: got batch_size={batch_size} for {self.n} rows")
+        if max_batches is not None:
+            expect_count("max_batches", max_batches)
+            self.batches = min(self.batches, max_batches)
         self.train_data = _placed(learner, "train", data.x_train, data.t_train)
         self.val_data = _placed(learner, "val", data.x_val, data.t_val)
         self.samples = {"train": list(data.x_train.shape), "val": list(data.x_val.shape)}
         self.history = History()
+        self._watch()
         self.position = Position()
         self._rng_at_start = random_state(rng)
 
@@ -107,10 +119,11 @@ class Training:
         while self.position.batch < self.batches:
             self._step(order)
             self.position.seconds = time.perf_counter() - start
-        loss, accuracy = self._so_far()
-        val_loss, val_accuracy = self._validate()
+        loss, accuracy = self._evaluate("train", self.train_data) if self.evaluate_train else self._so_far()
+        val_loss, val_accuracy = self._evaluate("validation", self.val_data)
         seconds = time.perf_counter() - start
         self.history.append(Row(self.epoch + 1, loss, accuracy, val_loss, val_accuracy, seconds))
+        self._watch()
         self.position = Position()
         self._rng_at_start = random_state(self.rng)
         return self.history[-1]
@@ -130,7 +143,8 @@ class Training:
             if not math.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss}")
         except FloatingPointError as error:
-            raise TrainingError(f"epoch {self.epoch + 1}, batch {at.batch + 1}: {error}") from None
+            what = f"batch {at.batch + 1}" if self.batch_size > 1 else f"sample {at.batch + 1} (x_train[{rows[0]}])"
+            raise TrainingError(f"epoch {self.epoch + 1}, {what}: {error}") from None
         at.batch += 1
         at.rows += len(rows)
         at.loss += loss * (len(rows) if self._is_mean else 1)
@@ -143,14 +157,18 @@ class Training:
         at = self.position
         return at.loss / at.rows if self._is_mean else at.loss, at.correct / at.rows
 
-    def _validate(self) -> tuple[float, float]:
+    def _evaluate(self, split: str, data: Any) -> tuple[float, float]:
         try:
-            loss, accuracy = self.learner.evaluate(self.val_data)
+            loss, accuracy = self.learner.evaluate(data)
             if not math.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss}")
         except FloatingPointError as error:
-            raise TrainingError(f"epoch {self.epoch + 1}, validation: {error}") from None
+            raise TrainingError(f"epoch {self.epoch + 1}, {split}: {error}") from None
         return loss, accuracy
+
+    def _watch(self) -> None:
+        if self.watch:
+            self.history.watched.append(self.watch(self.learner.weights()))
 
     @property
     def _is_mean(self) -> bool:
@@ -159,7 +177,8 @@ class Training:
     @property
     def configuration(self) -> dict[str, Any]:
         """What a checkpoint of this training must agree with."""
-        own = {"batch_size": self.batch_size, "shuffle": self.shuffle, "drop_last": self.drop_last}
+        own: dict[str, Any] = {"batch_size": self.batch_size, "shuffle": self.shuffle, "drop_last": self.drop_last}
+        own |= {"evaluate_train": self.evaluate_train, "max_batches": self.max_batches}
         stream = {"random_stream": self._rng_at_start["kind"]}
         return {**self.learner.description, "dtype": self.learner.dtype, **own, **stream, "samples": self.samples}
 
@@ -170,6 +189,7 @@ class Training:
             "position": asdict(self.position),
             "rng_at_epoch_start": self._rng_at_start,
             "history": [list(row) for row in self.history],
+            "watched": self.history.watched,
         }
         return Checkpoint(self.learner.state_dict(), training, {**(configuration or {}), **self.configuration})
 
@@ -177,6 +197,7 @@ class Training:
         """Go on from there. ValueError naming the entry if the state is of another network or optimiser."""
         saved = checkpoint.training
         history, position = History(Row(*row) for row in saved["history"]), Position(**saved["position"])
+        history.watched = list(saved["watched"])
         self.learner.load_state_dict(checkpoint.tensors)
         set_random_state(self.rng, saved["rng_at_epoch_start"])
         self.history, self.position = history, position
@@ -192,6 +213,9 @@ def train(
     batch_size: int = 128,
     shuffle: bool = True,
     drop_last: bool = False,
+    max_batches: int | None = None,
+    evaluate_train: bool = False,
+    watch: Watch | None = None,
     on_epoch: Callable[[History], object] | None = None,
     on_batch: Callable[[Batch], object] | None = None,
     checkpoint_dir: str | Path | None = None,
@@ -200,15 +224,27 @@ def train(
 ) -> History:
     """Train for `epochs` epochs in all, or until `on_epoch(history)` returns True; a row an epoch.
 
-    An epoch's order is `rng.permutation(n)`, its batches consecutive slices of that. With `checkpoint_dir`, the
-    state is saved there at the start and after every epoch; with `resume`, training goes on from there and ends in
-    the same bits as without the interruption. `configuration`: facts (JSON) that a checkpoint must share.
+    An epoch's order is `rng.permutation(n)`, its batches (at most `max_batches`) consecutive slices of that. With
+    `evaluate_train` the training figures are taken over the whole set after the epoch, as those of validation are;
+    `watch(weights)`, numbers by name, is called before the first epoch and after each, for `history.watched`. With
+    `checkpoint_dir`, the state is saved there at the start and after every epoch; with `resume`, training goes on from
+    there and ends in the same bits as without the interruption. `configuration`: facts (JSON) that a checkpoint must
+    share.
     TrainingError where data, loss, a gradient or a weight is not finite; ValueError in one line for arguments
     that allow no training; CheckpointError for a checkpoint that is damaged or of another run.
     """
     expect_count("epochs", epochs)
     training = Training(
-        learner, data, rng=rng, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, on_batch=on_batch
+        learner,
+        data,
+        rng=rng,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        drop_last=drop_last,
+        max_batches=max_batches,
+        evaluate_train=evaluate_train,
+        watch=watch,
+        on_batch=on_batch,
     )
     if checkpoint_dir is None and resume:
         raise ValueError("resume=True needs a checkpoint_dir")

@@ -22,19 +22,20 @@ def data_dir(option: Path | None) -> Path:
 def load(
     lab: Lab, backend: str, folder: Path, dtype: str, seed: int, say: Callable[[str], None]
 ) -> tuple[Lab, Dataset]:
-    """(the lab, its data), or the lab that takes its place without data; `say` gets one line then.
+    """(the lab, its data, prepared), or the lab that takes its place without data; `say` gets one line then.
 
     scratch reads with NumPy, torch with torchvision, both with both, and the two readings must be the same bits.
     DatasetError if some files are missing or damaged; DatasetMissing if there are none, and no lab takes the place;
     Mismatch if the readers differ.
     """
     try:
-        return lab, _read(lab, backend, folder, dtype, seed)
+        data = _read(lab, backend, folder, dtype, seed)
+        return lab, lab.prepare(data) if lab.prepare else data
     except DatasetMissing as error:
         if lab.name not in FALLBACK:
             raise
         other = LABS[FALLBACK[lab.name]]
-        data = other.load(None, dtype, seed)
+        data = other.data(None, dtype, seed)
         say(f"{error}; going on with {data.source} instead")
         return other, data
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from scratch.training import Batch
 
 
+FEW_EPOCHS = 200  # up to here every epoch has its line; of more, twenty have one
+
+
 class Display:
     """Bars over epochs and over each backend's batches, with loss and accuracy so far; use it in a `with`."""
 
@@ -54,4 +57,5 @@ class Display:
 
     def epoch(self, epoch: int, epochs: int, text: str) -> None:
         self.bars.update(self._epochs, completed=epoch, total=epochs, visible=True)
-        self.say(f"epoch {epoch:{len(str(epochs))}}/{epochs}  {text}")
+        if epochs <= FEW_EPOCHS or epoch == 1 or epoch % (epochs // 20) == 0:
+            self.say(f"epoch {epoch:{len(str(epochs))}}/{epochs}  {text}")

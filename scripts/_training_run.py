@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import _lab_choice
 import _lab_data
 import _run_folder
 from _command import Mismatch, Parser, UsageError, positive_float, positive_int, seed, sizes
@@ -17,11 +18,14 @@ from _run_folder import RunFolder
 
 import scratch.plots
 from scratch.history import History, write_histories
-from scratch.labs import LABS, OPTIMIZERS, LabSetup
-from scratch.training import Row, ScratchLearner, train
+from scratch.labs import LABS, OPTIMIZERS, LabSetup, Outcome
+from scratch.training import Batch, Learner, Row, train
 
 BACKENDS = ("scratch", "torch", "both")
-OPTIONS = ("backend", "epochs", "seed", "batch_size", "dtype", "hidden", "lr", "optimizer")  # what a run consists of
+OPTIONS = (
+    *("backend", "epochs", "seed", "batch_size", "dtype", "hidden", "lr", "optimizer"),
+    *("variant", *_lab_choice.OPTIONS),
+)  # what a run consists of
 
 
 def add_arguments(parser: Parser, *, check: bool | None) -> None:
@@ -34,6 +38,7 @@ def add_arguments(parser: Parser, *, check: bool | None) -> None:
     parser.add_argument("--hidden", type=sizes, metavar="N[,N...]", help="sizes of the hidden layers")
     parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS))
     parser.add_argument("--lr", type=positive_float, metavar="R", help="the optimiser's rate")
+    _lab_choice.add_arguments(parser)
     parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder (default: runs/LAB-SEED)")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
@@ -42,7 +47,7 @@ def add_arguments(parser: Parser, *, check: bool | None) -> None:
     parser.add_argument("--device", default="cpu", help="where PyTorch trains: cpu (default), cuda, cuda:1, ...")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, kind: type[_Run] | None = None) -> int:
     """Exit code 0 when done; Mismatch where the check or the two readers of the data disagree; other errors too."""
     if args.resume and args.out:
         raise UsageError("--out and --resume: expected one of them; a resumed run stays in its folder")
@@ -57,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if options["backend"] != "scratch":
         _expect_device(args.device)
     with Display() as display:
-        return _Run(args, options, display, folder).run()
+        return (kind or _Run)(args, options, display, folder).run()
 
 
 def _options(args: argparse.Namespace, config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -102,7 +107,8 @@ class _Run:
         self.backend: str = options["backend"]
         self.verdicts: dict[str, str] | None = None
         self.config_is_written = False
-        self.drawn = -math.inf  # when the figures were drawn last, in seconds
+        self.learners: Mapping[str, Learner] = {}
+        self.drawn = time.monotonic() - 18  # when the figures were drawn last, in seconds; the first time soon
 
     def run(self) -> int:
         setup = self._set_up()
@@ -122,17 +128,22 @@ class _Run:
             self.display.say(f"to go on: python scripts/train.py {setup.lab.name} --resume {self.folder.path}")
             raise
         self._write_metrics(setup, histories)
+        if setup.lab.epilogue:
+            setup.lab.epilogue(Outcome(setup, self.learners, histories, self.folder.path, self.display.say))
         self.display.say(f"config, history, metrics, weights and figures are in {self.folder.path}")
         return 0
 
     def _set_up(self) -> LabSetup:
         """The lab, or the one in its place, on its data; every option that was left open is set then."""
-        lab = LABS[self.options["lab"]]
+        lab = _lab_choice.chosen(LABS[self.options["lab"]], self.options)
         dtype = self.options["dtype"] or lab.dtype
         seed = lab.seed if self.options["seed"] is None else self.options["seed"]
         folder = _lab_data.data_dir(self.args.data_dir)
         self.lab, self.data = _lab_data.load(lab, self.backend, folder, dtype, seed, self.display.say)
-        setup = self.lab.set_up(self.data, seed=seed, **self._choices())
+        try:
+            setup = self.lab.set_up(self.data, seed=seed, **self._choices())
+        except ValueError as error:  # sizes that this lab's network cannot have
+            raise UsageError(str(error)) from None
         chosen = {"seed": seed, "dtype": dtype, "hidden": setup.sizes[1:-1], "lr": setup.optimizer.lr}
         chosen |= {"epochs": setup.epochs, "batch_size": setup.batch_size}
         self.options |= chosen
@@ -153,19 +164,21 @@ class _Run:
     # what is trained
 
     def _train_one(self, setup: LabSetup) -> dict[str, History]:
-        def on_epoch(history: History) -> None:
+        def on_epoch(history: History) -> bool:
             self._write_config(setup)
             self.display.epoch(len(history), setup.epochs, _figures(history[-1]))
             write_histories(self.folder / "history.csv", {self.backend: history})
             if self._is_time_to_draw():
                 self._draw(setup, {self.backend: history})
+            return setup.lab.stop is not None and setup.lab.stop(history)
 
         learner, save_weights = self._learner(setup)
+        self.learners = {self.backend: learner}
         history = train(
             learner,
             setup.samples,
             on_epoch=on_epoch,
-            on_batch=lambda batch: self.display.batch(self.backend, batch),
+            on_batch=partial(self._follower(setup, {self.backend: learner.weights}), self.backend),
             checkpoint_dir=self.folder / "checkpoints" / self.backend,
             epochs=setup.epochs,
             rng=setup.rng,
@@ -180,14 +193,15 @@ class _Run:
     def _learner(self, setup: LabSetup) -> tuple[Any, Any]:
         """(the learner, what saves its weights)."""
         if self.backend == "scratch":
-            ours = ScratchLearner(setup.network, setup.loss, setup.optimizer)
+            ours = setup.lab.learner(setup)
             return ours, lambda: self._save_scratch(setup)
         from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
         from torch_ref.learner import TorchLearner
 
         model = to_torch(setup.network)
         optimizer = to_torch_optimizer(setup.optimizer, model)
-        theirs = TorchLearner(model, to_torch_loss(setup.loss), optimizer, device=self.args.device)
+        where = {"device": self.args.device, "threshold": setup.lab.threshold}
+        theirs = TorchLearner(model, to_torch_loss(setup.loss), optimizer, **where)
         return theirs, lambda: self._save_torch(model)
 
     def _train_both(self, setup: LabSetup) -> dict[str, History]:
@@ -196,30 +210,35 @@ class _Run:
 
         model = to_torch(setup.network)
 
-        def on_epoch(runs: Runs) -> None:
+        def on_epoch(runs: Runs) -> bool:
             self._write_config(setup)
             self.display.epoch(len(runs.torch), setup.epochs, _figures_of_both(runs))
             write_histories(self.folder / "history.csv", runs.histories)
             runs.write_differences(self.folder / "differences.csv")
             if self._is_time_to_draw():
                 runs.plot(self.folder / "curves.png")
+            return setup.lab.stop is not None and setup.lab.stop(runs.scratch)
 
+        weights = {"scratch": lambda: setup.network.params, "torch": lambda: _numpy(model)}
         runs = train_both(
             setup.network,
             model,
             setup.samples,
             loss=setup.loss,
             optimizer=setup.optimizer,
+            learner=setup.lab.learner(setup),
+            threshold=setup.lab.threshold,
             title=setup.title,
             device=self.args.device,
             on_epoch=on_epoch,
-            on_batch=self.display.batch,
+            on_batch=self._follower(setup, weights),
             checkpoint_dir=self.folder / "checkpoints",
             epochs=setup.epochs,
             rng=setup.rng,
             batch_size=setup.batch_size,
             **self._loop_options(setup),
         )
+        self.learners = runs.learners
         write_histories(self.folder / "history.csv", runs.histories)
         runs.write_differences(self.folder / "differences.csv")
         runs.plot(self.folder / "curves.png")
@@ -230,9 +249,24 @@ class _Run:
         self.differences = {"largest_val_accuracy_gap": runs.accuracy_gap, "weights": last._asdict()}
         return runs.histories
 
+    def _follower(
+        self, setup: LabSetup, weights: Mapping[str, Callable[[], Mapping[str, Any]]]
+    ) -> Callable[[str, Batch], None]:
+        """What is called after every update: the bars, and the lab's own `follow`."""
+        follow = setup.lab.follow(setup, self.folder.path) if setup.lab.follow else None
+
+        def on_batch(backend: str, batch: Batch) -> None:
+            self.display.batch(backend, batch)
+            if follow:
+                follow(backend, weights[backend](), batch)
+
+        return on_batch
+
     def _loop_options(self, setup: LabSetup) -> dict[str, Any]:
         facts = {"lab": setup.lab.name, "data": setup.data.source, "seed": setup.seed}
-        loop = {"shuffle": setup.lab.shuffle, "drop_last": setup.lab.drop_last}
+        loop: dict[str, Any] = {"shuffle": setup.lab.shuffle, "drop_last": setup.lab.drop_last}
+        loop |= {"evaluate_train": setup.lab.evaluate_train, "watch": setup.lab.watch}
+        loop |= {"max_batches": setup.lab.max_batches}
         return {**loop, "configuration": facts, "resume": self.resumed is not None}
 
     # what is written
@@ -267,9 +301,9 @@ class _Run:
         self.folder.write_json("config.json", config)
 
     def _is_time_to_draw(self) -> bool:
-        """After every epoch, so that one can watch; where epochs last less than a second, once a second."""
+        """After every epoch, so that one can watch; where epochs last less than 20 seconds, at most every 20."""
         now = time.monotonic()
-        if now - self.drawn < 1:
+        if now - self.drawn < 20:
             return False
         self.drawn = now
         return True
@@ -314,6 +348,10 @@ class _Run:
         if self.backend == "both":
             metrics["differences"] = self.differences
         self.folder.write_json("metrics.json", metrics)
+
+
+def _numpy(model: Any) -> dict[str, Any]:
+    return {name: p.detach().cpu().numpy() for name, p in model.named_parameters()}
 
 
 def _summary(history: History) -> dict[str, Any]:

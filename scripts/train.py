@@ -4,6 +4,7 @@
                                 [--dtype float32|float64] [--hidden N,N] [--optimizer sgd|adam|adamw] [--lr R]
                                 [--data-dir D] [--out DIR] [--check]
     python scripts/train.py LAB --resume DIR [--epochs N]
+    python scripts/train.py LAB --backend both --lockstep [--every K] [--steps N]
     python scripts/train.py digits --backend both --dtype float64 --check
 
 Writes config.json, history.csv, metrics.json, weights and figures into DIR (default: runs/LAB-SEED).
@@ -19,12 +20,16 @@ from _command import Parser, exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    import _lockstep_run
     import _training_run
 
     parser = Parser(prog="train", description="Train a lab in NumPy, in PyTorch, or in both side by side.")
     parser.add_argument("lab", metavar="LAB", help=", ".join(_training_run.LABS))
     _training_run.add_arguments(parser, check=False)
-    return _training_run.run(parser.parse_args(argv))
+    _lockstep_run.add_arguments(parser)
+    args = parser.parse_args(argv)
+    _lockstep_run.expect_usable(args)
+    return _training_run.run(args, _lockstep_run.LockstepRun if args.lockstep else None)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from scratch.labs import digits, fashion_mnist, xor
-from scratch.labs.lab import OPTIMIZERS, Lab, LabSetup, Samples
+from scratch.labs import digit_pair, digits, fashion_mnist, iris, linear, mnist, one_vs_rest, spiral, xor, xor_line
+from scratch.labs.lab import OPTIMIZERS, Lab, LabSetup, Outcome, Samples
 
-LABS: dict[str, Lab] = {module.LAB.name: module.LAB for module in (fashion_mnist, digits, xor)}
+MODULES = (fashion_mnist, digits, xor, spiral, mnist, iris, digit_pair, linear, xor_line, one_vs_rest)
+LABS: dict[str, Lab] = {module.LAB.name: module.LAB for module in MODULES}
 
-__all__ = ["LABS", "OPTIMIZERS", "Lab", "LabSetup", "Samples", "lab"]
+__all__ = ["LABS", "OPTIMIZERS", "Lab", "LabSetup", "Outcome", "Samples", "lab"]
 
 
 def lab(name: str) -> Lab:

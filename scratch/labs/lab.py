@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scratch.datasets import Dataset
+from scratch.history import History
 from scratch.initializers import RandomSource
 from scratch.layers import Layer
+from scratch.learner import Learner, ScratchLearner
 from scratch.losses import Loss
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.plots import heading
+from scratch.training import Batch
 
 OPTIMIZERS: dict[str, Callable[[Layer, float], Optimizer]] = {
     "sgd": lambda network, lr: SGD(network, lr),
@@ -25,6 +30,7 @@ OPTIMIZERS: dict[str, Callable[[Layer, float], Optimizer]] = {
 }
 Targets = Literal["index", "one_hot", "column"]
 Folder = str | os.PathLike[str] | None
+Follower = Callable[[str, Mapping[str, NDArray[Any]], Batch], object]
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,13 @@ class Lab:
     optimizer(network, lr) its optimiser; rng(seed) the stream from which the weights come first, and then every
     epoch's order. targets: class indices (n,), one-hot rows (n, classes), or a column (n, 1) of 0 and 1.
     seed: the published run's, where there is one. downloads: torchvision's name of the data, if it is in files.
+    prepare: what is done to the data once it is read. evaluate_train: training figures over the whole set after each
+    epoch, not gathered during it. watch: numbers about the weights, of each epoch. epilogue: what the lab itself
+    prints and draws of a run. stop(history): whether training ends with this epoch. follow(setup, folder): what is
+    called after every update with the backend's name, its weights and the batch. variant and variants: the name of
+    these settings, and the same lab with others by name. options: what makes the lab from a text, such as "7,9".
+    threshold: above it, a single output column says yes. learner(setup): what trains in NumPy. max_batches: an epoch
+    ends after as many, where a published run is shorter than its data.
     """
 
     name: str
@@ -60,9 +73,26 @@ class Lab:
     dtype: str = "float32"
     shuffle: bool = True
     drop_last: bool = False
+    max_batches: int | None = None
     rng: Callable[[int], RandomSource] = np.random.default_rng
     seed: int = 0
     downloads: str | None = None
+    prepare: Callable[[Dataset], Dataset] | None = None
+    evaluate_train: bool = False
+    watch: Callable[[dict[str, NDArray[Any]]], dict[str, float]] | None = None
+    epilogue: Callable[[Outcome], None] | None = None
+    stop: Callable[[History], bool] | None = None
+    follow: Callable[[LabSetup, Path], Follower] | None = None
+    variant: str | None = None
+    variants: Mapping[str, Lab] = field(default_factory=dict)
+    options: Mapping[str, Callable[[str], Lab]] = field(default_factory=dict)
+    threshold: float = 0.5
+    learner: Callable[[LabSetup], ScratchLearner] = lambda setup: plain_learner(setup)
+
+    def data(self, data_dir: Folder, dtype: str, seed: int) -> Dataset:
+        """Read and prepared; errors as `load`."""
+        data = self.load(data_dir, dtype, seed)
+        return self.prepare(data) if self.prepare else data
 
     def set_up(
         self,
@@ -75,7 +105,7 @@ class Lab:
         batch_size: int | None = None,
         epochs: int | None = None,
     ) -> LabSetup:
-        """The lab on this data (as `load` gave it), in the data's dtype; what is not given is the lab's own.
+        """The lab on this data (as `data` gave it), in the data's dtype; what is not given is the lab's own.
 
         ValueError for an optimiser that is not known, or sizes that allow no training.
         """
@@ -127,7 +157,32 @@ class LabSetup:
     def title(self) -> str:
         """What a figure says above everything: the data and where it is from, then network and dtype."""
         named = heading(self.data.name, self.data.source)
-        return f"{named}\n{'-'.join(map(str, self.sizes))}, {self.dtype}, seed {self.seed}"
+        variant = f", {self.lab.variant}" if self.lab.variant else ""
+        return f"{named}\n{'-'.join(map(str, self.sizes))}, {self.dtype}, seed {self.seed}{variant}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that is over: its learners and their histories by backend ("scratch", "torch"), and where its files go."""
+
+    setup: LabSetup
+    learners: Mapping[str, Learner]
+    histories: Mapping[str, History]
+    folder: Path
+    say: Callable[[str], None]
+
+    @property
+    def network(self) -> Sequential:
+        """The trained network in NumPy (a copy), with the weights of the first learner: NumPy's if it took part."""
+        network = copy.deepcopy(self.setup.network)
+        for name, w in next(iter(self.learners.values())).weights().items():
+            network.params[name][...] = w
+        return network
+
+
+def plain_learner(setup: LabSetup) -> ScratchLearner:
+    """Gradients from the layers' own backward."""
+    return ScratchLearner(setup.network, setup.loss, setup.optimizer, threshold=setup.lab.threshold)
 
 
 def _samples(data: Dataset, targets: Targets) -> Samples:

@@ -1,0 +1,153 @@
+"""A lab's studies: many settings, each over several seeds, as a table, a figure and a CSV file.
+
+    python scripts/sweep.py LAB [--seeds N] [--out DIR] [--published] [--data-dir D]
+    python scripts/sweep.py xor_line --seeds 5
+    python scripts/sweep.py linear --published
+    python scripts/sweep.py digit_pair --digits 7,9
+    python scripts/sweep.py iris --published
+
+With --published, the published settings, beside the published figures. Runs go to all cores, one thread each. Writes
+config.json, study.csv and study.png into DIR (default: runs/sweep-LAB); study.csv grows row by row. Training that is
+not finite is a row of the table. Exit codes: 0 done; 2 bad usage or bad input; 130, 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from _command import Parser, UsageError, exit_code, positive_int
+
+SEEDS = 5
+
+Row = Mapping[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    import _lab_choice
+    import _run_folder
+    from _run_folder import RunFolder
+    from rich.console import Console
+
+    parser = Parser(prog="sweep", description="A lab's studies: many settings, each over several seeds.")
+    parser.add_argument("lab", metavar="LAB", help=", ".join(labs_with_a_study()))
+    parser.add_argument("--seeds", type=positive_int, metavar="N", help=f"default: {SEEDS}, or the lab's own number")
+    parser.add_argument("--published", action="store_true", help="the published settings, beside the published figures")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder (default: runs/sweep-LAB)")
+    parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
+    _lab_choice.add_arguments(parser, variants=False)
+    args = parser.parse_args(argv)
+    if args.lab not in labs_with_a_study():
+        raise UsageError(f"lab {args.lab!r}: expected one of {', '.join(labs_with_a_study())}")
+    if args.out:
+        _run_folder.expect_free(args.out)
+    module = lab_module(args.lab)
+    seeds = args.seeds or getattr(module, "SEEDS", SEEDS)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    data = _data(args, say)
+    folder = RunFolder.create(args.out, f"sweep-{args.lab}{'-published' if args.published else ''}")
+    options = {"lab": args.lab, "seeds": seeds, "published": args.published}
+    options |= {name: getattr(args, name) for name in _lab_choice.OPTIONS}
+    config = {"options": options, **_run_folder.environment()}
+    folder.write_json("config.json", config | ({"data": {"source": data.source}} if data else {}))
+    rows: list[Row] = []
+    for row in module.study(seeds, args.published, say, data):
+        rows.append(row)
+        write_rows(folder / "study.csv", rows)
+    for table in tables(rows):
+        console.print(table)
+    if hasattr(module, "study_figure"):
+        import scratch.plots
+
+        scratch.plots.save(module.study_figure(rows, seeds, args.published), folder / "study.png")
+    say(f"{len(rows)} rows are in {folder / 'study.csv'}")
+    return 0
+
+
+def labs_with_a_study() -> list[str]:
+    from scratch.labs import LABS
+
+    return [name for name in LABS if hasattr(lab_module(name), "study")]
+
+
+def lab_module(name: str) -> ModuleType:
+    """The labs' modules have the labs' names."""
+    return importlib.import_module(f"scratch.labs.{name}")
+
+
+def _data(args: Any, say: Any) -> Any:
+    """What a lab with data in files is given; None for the others, which make their own."""
+    import _lab_choice
+    import _lab_data
+
+    from scratch.labs import LABS
+
+    lab = _lab_choice.chosen(LABS[args.lab], vars(args))
+    if lab.downloads is None:
+        return None
+    return _lab_data.load(lab, "scratch", _lab_data.data_dir(args.data_dir), lab.dtype, lab.seed, say)[1]
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """As CSV, with the columns of all rows; None and what a row does not have are empty. In one step."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(text.getvalue(), encoding="utf-8")
+    beside.replace(path)
+
+
+def tables(rows: Sequence[Row]) -> list[Any]:
+    """A rich table for each stretch of rows that have the same columns; empty columns are left out."""
+    return [_table(list(part)) for _, part in groupby(rows, key=list)]
+
+
+def _table(rows: Sequence[Row]) -> Any:
+    from rich.table import Table
+
+    table = Table()
+    spread = {name for name in rows[0] if f"{name} min" in rows[0]}
+    ends = {f"{name} {end}" for name in spread for end in ("min", "max")}
+    columns = [name for name in rows[0] if name not in ends and any(row[name] not in (None, "") for row in rows)]
+    for name in columns:
+        is_number = all(isinstance(row[name], int | float | None) for row in rows)
+        justify: Any = "right" if is_number else "left"
+        table.add_column(f"{name} (range)" if name in spread else name, justify=justify, overflow="fold")
+    before = rows[0].get("study")
+    for row in rows:
+        if row.get("study") != before:
+            table.add_section()
+            before = row.get("study")
+        table.add_row(*(_cell(row, name, name in spread) for name in columns))
+    return table
+
+
+def _cell(row: Row, name: str, with_range: bool) -> str:
+    text = _in_words(row[name])
+    if with_range and row[name] is not None:
+        text += f" ({_in_words(row[f'{name} min'])} - {_in_words(row[f'{name} max'])})"
+    return text
+
+
+def _in_words(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
