@@ -13,7 +13,7 @@ pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
 ready  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test quick parity lint clean
+.PHONY: help venv run test quick parity trust labs mutants lint clean
 .NOTPARALLEL:    # the tests share out the cores themselves, and `make -j clean test` means one after the other
 
 help:  ## list the targets
@@ -33,6 +33,15 @@ quick: $(ready)  ## the tests that take seconds
 parity: $(ready)  ## the parity suite alone, in under 30 seconds
 	$(pytest) tests/parity $(ARGS)
 
+trust: $(ready)  ## measure the checker on planted faults and correct networks, in about 20 minutes: docs/trust.md
+	$(python) scripts/measure_checker.py --resume --workers $(WORKERS) $(ARGS)
+
+labs: $(ready)  ## run every lab and study in both backends, in about 40 minutes: docs/labs.md
+	$(python) scripts/labs_page.py --workers $(WORKERS) $(ARGS)
+
+mutants: $(ready)  ## mutation testing with the check as the judge, in about 15 minutes: docs/mutants.md
+	$(python) scripts/mutate.py --workers $(WORKERS) $(ARGS)
+
 lint: $(ready)  ## ruff and mypy
 	$(python) -m ruff check .
 	$(python) -m mypy
@@ -42,9 +51,9 @@ clean:  ## remove .venv and what the tools left behind; data and results stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each worker has one thread: with more, the two fight over the cores.
-test quick parity: export OMP_NUM_THREADS = 1
-test quick parity: export OPENBLAS_NUM_THREADS = 1
-test quick parity: export MKL_NUM_THREADS = 1
+test quick parity trust: export OMP_NUM_THREADS = 1
+test quick parity trust: export OPENBLAS_NUM_THREADS = 1
+test quick parity trust: export MKL_NUM_THREADS = 1
 
 # The mark is there from before the first file until after the last one, so an interrupted install is never trusted:
 # it becomes the stamp by its new name, and keeps the time at which the install began.

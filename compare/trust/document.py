@@ -1,0 +1,100 @@
+"""Document: docs/trust.md from a results file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import torch
+
+from compare.trust import tables
+from compare.trust.baselines import OWN_BITS
+from compare.trust.foreign_causes import FIRST_RUN
+from compare.trust.tables import Line
+
+TEMPLATE = Path(__file__).parents[1] / "templates" / "trust.md"
+
+
+def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = False) -> str:
+    """The whole document, as Markdown."""
+    faults = [line for line in lines if line["part"] == "fault"]
+    random = [line for line in lines if line["part"] == "random" and line["side"] == "scratch"]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    shapes = [s for s in dict.fromkeys(line["shape"] for line in faults) if s != "own"]
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        command=command,
+        results=results,
+        quick=quick,
+        environment=versions(),
+        digest=next(line["digest"] for line in lines if line["part"] == "code")[:12],
+        seeds=", ".join(map(str, sorted({line["seed"] for line in faults}))),
+        last_seed=max((line["seed"] for line in random), default=0),
+        alarms=alarms(lines),
+        pursuits=len({line["seed"] for line in lines if line["part"] == "pursuit"}),
+        shapes=len(shapes),
+        shape_names=", ".join(shapes),
+        scales=", ".join(s for s in dict.fromkeys(line["scale"] for line in faults) if s != "own"),
+        summary=tables.summary(lines),
+        own_bits=OWN_BITS,
+        foreign_first=foreign_first(),
+        foreign_count=len({line["fault"] for line in lines if line["part"] == "foreign"}),
+        first_commit=json.loads(FIRST_RUN.read_text(encoding="utf-8"))["commit"],
+        tables={
+            "false_alarms": tables.false_alarms(lines),
+            "accused": _listed(tables.accused(lines)),
+            "pursuits": tables.pursuits(lines),
+            "outcomes": tables.outcomes(lines),
+            "by_family": tables.rates(lines, lambda line: str(line["family"]), "kind"),
+            "by_shape": tables.rates(lines, lambda line: str(line["shape"]), "network"),
+            "by_scale": tables.rates(lines, lambda line: str(line["scale"]), "inputs"),
+            "by_dtype": tables.rates(lines, lambda line: str(line["dtype"]), "precision"),
+            "misses": _listed(tables.misses(lines)),
+            "confusion": tables.confusion(lines),
+            "notes": tables.notes(),
+            "wrong": tables.wrong_causes(lines),
+            "floors": tables.floors(lines),
+            "baselines32": tables.baselines(lines, "float32"),
+            "scales32": tables.baselines_by_scale(lines, "float32"),
+            "baselines64": tables.baselines(lines, "float64"),
+            "scales64": tables.baselines_by_scale(lines, "float64"),
+            "foreign_rates": tables.foreign_rates(lines),
+            "foreign_faults": tables.foreign_faults(lines),
+        },
+    )
+
+
+def alarms(lines: Sequence[Line]) -> str:
+    """ "0 of 10,000 in float32, 0 of 10,000 in float64", all forms together."""
+    found = []
+    for dtype in ("float32", "float64"):
+        correct = [li for li in lines if li["part"] in ("random", "correct", "pursuit") and li["dtype"] == dtype]
+        count = sum(line.get("tried", 1) for line in correct)
+        found.append(f"{sum(li['verdict'] == 'mismatch' for li in correct):,} of {count:,} in {dtype}")
+    return ", ".join(found)
+
+
+def foreign_first() -> str:
+    """ "right cause 69 % (78 of 113), confidently wrong 0 % (0 of 113), in float64"."""
+    said = tables.first_run()["float64"]
+    found = [tables.first_judgement(tables.FOREIGN_CAUSES[name], causes) for name, causes in said.items()]
+    right, wrong = sum(verdict == "right" for verdict, _ in found), sum(is_wrong for _, is_wrong in found)
+    n = len(found)
+    return f"right cause {tables.share(right, n)}, confidently wrong {tables.share(wrong, n)}, in float64"
+
+
+def versions() -> str:
+    """What a reader needs to repeat it, without the machine's name."""
+    cores = os.cpu_count()
+    return (
+        f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}, "
+        f"{platform.system()} on {platform.machine()}, {cores} cores"
+    )
+
+
+def _listed(text: str) -> str:
+    return text if text == "none\n" else f"\n\n{text}"

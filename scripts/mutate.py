@@ -1,0 +1,101 @@
+"""Mutation testing: small changes of the layers, losses, network and optimisers, with check_parity as the judge.
+
+    python scripts/mutate.py [--files FILE ...] [--limit N] [--out DIR] [--workers N]
+    python scripts/mutate.py --files network.py
+    python scripts/mutate.py --limit 20
+
+Writes DIR/results.jsonl, one line a mutant, and goes on with what is there already as long as the code is the same.
+The tables go to docs/mutants.md, or, of some files or some mutants only, to DIR/mutants.md. --limit takes N mutants,
+evenly spread. Exit codes: 0 done; 1 fewer than 99 % of the mutants that change behaviour were killed, or the tables of
+reasons (compare/mutants/known.py) do not fit; 2 bad usage; 130 and 143 interrupted: the same command goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _command import CHECKOUT, Mismatch, Parser, UsageError, exit_code, positive_int
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from compare.mutants.judge import Line
+    from compare.mutants.mutators import Mutant
+    from compare.mutants.page import Fate
+
+EVERY = 20  # lines of progress, where it is no terminal
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    from compare.mutants.planting import FILES, mutants_of
+
+    parser = Parser(prog="mutate", description="Small changes of the code under test: does the check see them?")
+    parser.add_argument("--files", nargs="+", metavar="FILE", default=FILES, help=", ".join(FILES))
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="so many mutants, evenly spread")
+    parser.add_argument("--out", type=Path, default=Path("runs/mutants"), metavar="DIR")
+    parser.add_argument("--workers", type=positive_int, default=2, metavar="N", help="processes of one thread each")
+    args = parser.parse_args(argv)
+    if not hasattr(os, "fork"):
+        raise UsageError("each mutant runs in a fork of a worker, and this system has none")
+    try:
+        mutants = [mutant for file in args.files for mutant in mutants_of(file)]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    some = chosen(mutants, args.limit)
+    found = judged(some, args.out / "results.jsonl", args.workers)
+    is_whole = args.limit is None and set(args.files) == set(FILES)
+    report(found, CHECKOUT / "docs" / "mutants.md" if is_whole else args.out / "mutants.md", len(some) == len(mutants))
+    return 0
+
+
+def chosen(mutants: Sequence[Mutant], limit: int | None) -> list[Mutant]:
+    """`limit` of them, evenly spread; all without a limit."""
+    if limit is None or limit >= len(mutants):
+        return list(mutants)
+    return [mutants[k * len(mutants) // limit] for k in range(limit)]
+
+
+def judged(mutants: Sequence[Mutant], results: Path, workers: int) -> list[Fate]:
+    """All of them, with bars on a terminal and plain lines elsewhere."""
+    from compare.mutants.page import fates
+    from compare.mutants.runs import run
+
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True,
+                  disable=not console.is_terminal) as bars:  # fmt: skip
+        bar = bars.add_task("mutants", total=None)
+
+        def show(done: int, total: int, line: Line) -> None:
+            bars.update(bar, completed=done, total=total)
+            if line["outcome"] == "survived":
+                console.print(f"survived: {line['key']}", soft_wrap=True, markup=False, highlight=False)
+            if not console.is_terminal and (done == total or done % max(total // EVERY, 1) == 0):
+                console.print(f"{done} of {total} mutants judged", soft_wrap=True)
+
+        return fates(mutants, run(mutants, results, workers, show))
+
+
+def report(found: Sequence[Fate], document: Path, are_whole_files: bool) -> None:
+    """The page, and its counts on the screen. Mismatch for what must not be."""
+    from compare.mutants.cases import Asked, cases
+    from compare.mutants.page import TARGET, render, share, stale, summary, unexplained
+
+    networks = [isinstance(case, Asked) for case in cases()]
+    document.parent.mkdir(parents=True, exist_ok=True)
+    document.write_text(render(found, sum(networks), len(networks) - sum(networks)), encoding="utf-8")
+    print(f"{summary(found)}\nthe tables are in {document}")
+    if share(found) < TARGET:
+        raise Mismatch(f"fewer than {TARGET:.0%} were killed")
+    if survivors := unexplained(found):
+        raise Mismatch(f"{len(survivors)} survivors without a reason in compare/mutants/known.py: {survivors[0]}")
+    if are_whole_files and (old := stale(found)):
+        raise Mismatch(f"{len(old)} entries of compare/mutants/known.py name no survivor: {old[0]}")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
