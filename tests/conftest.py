@@ -53,3 +53,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("real data is required (BACKPROP_REQUIRE_DATA=1)", red=True)
         for test in skipped:
             terminalreporter.line(f"FAILED {test} - skipped for want of data")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes by their length: gzip puts the time into them, and each worker must find the same names."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) else None
