@@ -266,7 +266,7 @@ def _adam_allowance(
 ) -> dict[str, Allowance]:
     """p <- p - a m / (sqrt(v) / r + eps), a = lr / (1 - b1^t), r = sqrt(1 - b2^t).
 
-    m and v carry 6 u of the sizes of their terms; the root halves v's; the quotient's own roundings, with those of a
+    m and v carry 6 u and 11 u of the sizes of their terms; the root halves v's; the quotient's roundings, with those of a
     and r, are 8 u. Where v underflows, its root may be off by the root of a few subnormal numbers.
     """
     lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
@@ -278,7 +278,7 @@ def _adam_allowance(
     v_terms = b2 * v_before + (1 - b2) * size * size
     v_after = b2 * v_before + (1 - b2) * (g + (decay * before if kind == "Adam" else 0.0)) ** 2
     root = np.sqrt(v_after) / np.sqrt(1 - b2**step)
-    root_error = _root_error(v_after, 6 * p.u * v_terms + 4 * p.subnormal) / np.sqrt(1 - b2**step)
+    root_error = _root_error(v_after, tolerance.SQUARE * p.u * v_terms + 4 * p.subnormal) / np.sqrt(1 - b2**step)
     least = np.maximum(root - root_error, 0) + eps
     rate = lr / (1 - b1**step)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -289,7 +289,7 @@ def _adam_allowance(
     return {
         "": Allowance(np.where(np.isnan(allowed), np.inf, allowed)),
         "exp_avg": tolerance.moving_average(m_terms, p),
-        "exp_avg_sq": tolerance.moving_average(v_terms, p),
+        "exp_avg_sq": tolerance.moving_average(v_terms, p, tolerance.SQUARE),
     }
 
 

@@ -134,12 +134,18 @@ def product(a: Array, b: Array, p: Precision, value: Array, addend: Array | None
 
 
 def sequential_products(a: Array, b: Array, dtype: DTypeLike, addend: Array | None = None) -> Iterator[Array]:
-    """a b^T + addend, term after term in `dtype`, without blocking or fused multiply-add: addend last, addend first."""
+    """a b^T + addend, term after term in `dtype`, without blocking or fused multiply-add.
+
+    Addend last, addend first, and, as the reference may itself sum in the first of these orders, from the other end.
+    """
     a, b = a.astype(dtype), b.astype(dtype)
     rest = np.zeros(len(b), dtype) if addend is None else addend.astype(dtype)
-    for first, last in ((0, rest), (rest, 0)) if addend is not None else ((0, 0),):
+    forth = range(a.shape[1])
+    for first, last, order in ((0, rest, forth), (rest, 0, forth), (0, rest, reversed(forth))):
+        if order is forth and first is rest and addend is None:
+            continue
         total = np.zeros((len(a), len(b)), dtype) + np.asarray(first, dtype)
-        for i in range(a.shape[1]):
+        for i in order:
             total += a[:, i, None] * b[None, :, i]
         yield (total + np.asarray(last, dtype)).astype(np.float64)
 
@@ -154,7 +160,8 @@ def total(terms: Array, p: Precision, value: Array, inherited: Array | float = 0
     def sequential() -> Iterator[Array]:
         for factor in {1.0, count}:
             rounded = (terms * factor).astype(p.dtype)
-            yield np.add.accumulate(rounded, axis=0)[-1].astype(np.float64) / factor
+            for ordered in (rounded, rounded[::-1]):
+                yield np.add.accumulate(ordered, axis=0)[-1].astype(np.float64) / factor
 
     return summation(scale, len(terms), p, value, sequential, inherited)
 
@@ -316,9 +323,10 @@ def sgd(terms: Array, p: Precision) -> Allowance:
     return Allowance(6 * p.u * terms + 4 * p.subnormal)
 
 
-def moving_average(terms: Array, p: Precision, scale: float = 1.0) -> Allowance:
-    """b m + (1 - b) g, or m + (1 - b) (g - m): terms = |m| + (1 - b) |g| (and g^2 for the second moment): 6 u terms.
+AVERAGE = 6  # u: of b m + (1 - b) g, with g = dL/dp + wd p carrying 3: two factors, a product and a sum
+SQUARE = 11  # u: of b v + (1 - b) g^2: the square doubles g's 3, and the rest is two factors, two products and a sum
 
-    `scale` is what one subnormal number is multiplied by on its way (1 but for a moment that is scaled).
-    """
-    return Allowance(6 * p.u * terms + 4 * scale * p.subnormal)
+
+def moving_average(terms: Array, p: Precision, roundings: int = AVERAGE) -> Allowance:
+    """b m + (1 - b) g, or m + (1 - b) (g - m): so many roundings of terms = |m| + (1 - b) |g|, or of those with g^2."""
+    return Allowance(roundings * p.u * terms + 4 * p.subnormal)
