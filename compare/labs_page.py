@@ -51,6 +51,10 @@ class RunFiles:
         """Of every row of the study the 8 of a cell such as "8 of 30"."""
         return [int(row[column].split()[0]) for row in self.rows()]
 
+    def count(self, column: str, *words: str) -> int:
+        """How many rows of the study have one of the words in that column's list."""
+        return sum(not set(words).isdisjoint(row[column].split(", ")) for row in self.rows())
+
     @cached_property
     def metrics(self) -> Any:
         return self.json("metrics.json")
@@ -163,7 +167,7 @@ class Page:
         rows = [row for row in self.run(name).rows() if only is None or row["study"] == only]
         ends = {f"{column} {end}" for column in rows[0] for end in ("min", "max") if f"{column} min" in rows[0]}
         wanted = columns or {column: column for column in rows[0] if column not in ends}
-        kept = {column: head for column, head in wanted.items() if any(row[column] for row in rows)}
+        kept = {column: head for column, head in wanted.items() if any(row.get(column) for row in rows)}
         return table(
             [f"{head} (range)" if f"{column} min" in rows[0] else head for column, head in kept.items()],
             [[_with_range(row, column) for column in kept] for row in rows],

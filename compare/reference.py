@@ -266,8 +266,8 @@ def _adam_allowance(
 ) -> dict[str, Allowance]:
     """p <- p - a m / (sqrt(v) / r + eps), a = lr / (1 - b1^t), r = sqrt(1 - b2^t).
 
-    m and v carry 6 u and 11 u of the sizes of their terms; the root halves v's; the quotient's roundings, with those of a
-    and r, are 8 u. Where v underflows, its root may be off by the root of a few subnormal numbers.
+    m and v carry 6 u and 11 u of the sizes of their terms; the root halves v's; the quotient's roundings, with those of
+    a and r, are 8 u. Where v underflows, its root may be off by the root of a few subnormal numbers.
     """
     lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
     b1, b2 = float(options["beta1"]), float(options["beta2"])

@@ -53,6 +53,7 @@ def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] |
     expected = (UsageError, CheckpointError, DatasetError, HistoryError, TrainingError, OSError)
     name = Path(sys.argv[0]).stem
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring it
     warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
     try:
         return main(argv)

@@ -16,7 +16,7 @@ HOW = {
     "check_parity": "`check_parity`: the verdict",
     "exception in the candidate": "an exception in the code under test, while it is checked",
     "refused by the check": "the check refuses the candidate, in one line",
-    "exception in the check": "an exception inside the check",
+    "exception in the check": "an exception inside the check, at what the candidate lacks",
     "what was asked for": "the check, of the network, optimiser and weights that were asked for",
     "error case": "an exception of a wrong type, or none, where one is due",
     "time limit": "no end within the time limit",
@@ -99,9 +99,10 @@ that no check sees would be a hole in the check.
 The judge is `compare.check_parity` on {networks} fixed cases of a network, a loss, an optimiser and batches (every
 layer, loss, reduction, kind of target, optimiser and option, both precisions, zeros, inputs of 1e4, one row). Where it
 finds parity, the records are checked once more against what was asked for in words, with weights drawn independently:
-the code under test cannot move the reference along. Beside it, {calls} calls with wrong and with unusual shapes, dtypes,
-labels and options must raise the right type of exception, or none. A mutant is killed by the first case that objects;
-the networks in float32 come first, then the calls. Each mutant runs in a process of its own, with a time limit."""
+the code under test cannot move the reference along. Beside it, {calls} calls with wrong and with unusual shapes,
+dtypes, labels and options must raise the right type of exception, or none. A mutant is killed by the first case that
+objects; the networks in float32 come first, then the calls. Each mutant runs in a process of its own, with a time
+limit."""
 
 WORDS_ONLY = """By rule these do not count as behaviour, and are not run: the words of an exception (not its type), what
 is computed for such words only, `__repr__` and `__str__`. Docstrings, annotations and decorators are never changed."""

@@ -217,7 +217,7 @@ def test_bad_usage_is_one_line(script: Script, tmp_path: Path) -> None:
 
 
 def test_a_few_mutants(script: Script, tmp_path: Path) -> None:
-    done = script("mutate", "--files", "network.py", "--limit", 2, "--out", tmp_path)
+    done = script("mutate", "--files", "network.py", "--limit", 2, "--workers", 1, "--out", tmp_path)
     assert done.code == 0, done
     assert "2 of 2 mutants judged" in done.out
     assert "mutants that change behaviour killed (100.00%)" in done.out
@@ -228,6 +228,9 @@ def test_a_few_mutants(script: Script, tmp_path: Path) -> None:
 def test_a_whole_file_and_once_more(script: Script, tmp_path: Path) -> None:
     first = script("mutate", "--files", "network.py", "--out", tmp_path)
     assert first.code == 0, first
+    survived = [line.removeprefix("survived: ") for line in first.out.splitlines() if line.startswith("survived: ")]
+    assert survived
+    assert set(survived) <= known.UNSEEN.keys() | known.WORDS.keys()
     results = (tmp_path / "results.jsonl").read_text()
     again = script("mutate", "--files", "network.py", "--out", tmp_path)
     assert again.code == 0

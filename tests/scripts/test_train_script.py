@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,8 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
     for line in process.stdout:
         if line.startswith("epoch"):
             break
+    while not (tmp_path / "part" / "history.csv").exists() and process.poll() is None:
+        time.sleep(0.05)
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == code
