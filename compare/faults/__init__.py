@@ -18,6 +18,7 @@ from compare.faults.losses import LOSSES
 from compare.faults.optimizers import OPTIMIZERS
 from compare.faults.reference import REFERENCE_FAULTS
 from compare.faults.second_opinion import SECOND, SECOND_CAUSE
+from compare.faults.third_opinion import THIRD, THIRD_CAUSE
 from compare.faults.training import TRAINING
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "REFERENCE_FAULTS",
     "SECOND",
     "SECOND_CAUSE",
+    "THIRD",
+    "THIRD_CAUSE",
     "TRUE_CAUSE",
     "Case",
     "Edit",

@@ -11,6 +11,8 @@ from compare.faults import (
     REFERENCE_FAULTS,
     SECOND,
     SECOND_CAUSE,
+    THIRD,
+    THIRD_CAUSE,
     TRUE_CAUSE,
     Fault,
     corpus,
@@ -18,7 +20,7 @@ from compare.faults import (
     run_correct,
 )
 
-WRITTEN = (*FOREIGN, *SECOND)
+WRITTEN = (*FOREIGN, *SECOND, *THIRD)
 EACH = pytest.mark.parametrize("fault", WRITTEN, ids=lambda fault: fault.name)
 EACH_DTYPE = pytest.mark.parametrize(
     ("fault", "dtype"), [pytest.param(f, dtype, id=f"{f.name}-{dtype}") for f in WRITTEN for dtype in f.dtypes]
@@ -38,11 +40,12 @@ def test_names_are_unique_and_not_those_of_the_corpus() -> None:
     names = [fault.name for fault in (*WRITTEN, *corpus(), *REFERENCE_FAULTS)]
     assert len(FOREIGN) >= 30
     assert len(SECOND) >= 30
+    assert len(THIRD) == 40
     assert len(set(names)) == len(names)
 
 
 def test_every_fault_has_its_cause_in_one_sentence() -> None:
-    causes = TRUE_CAUSE | SECOND_CAUSE
+    causes = TRUE_CAUSE | SECOND_CAUSE | THIRD_CAUSE
     assert list(causes) == [fault.name for fault in WRITTEN]
     assert all(cause and "\n" not in cause and ". " not in cause for cause in causes.values())
 
