@@ -33,7 +33,9 @@ class Record(Mapping[str, Array]):
     """An ordered mapping from tensor names to arrays, and what they belong to.
 
     `step` counts from 1. `touched` holds, by name, what a forward-time array had become after backward, for those
-    whose bits changed; `watched` counts the arrays that were looked at.
+    whose bits changed; `watched` counts the arrays that were looked at. `scales` says of a tensor that it is so many
+    times torch's, for a candidate that sums where the network means; `slack` what it may be off beyond its own
+    operation's rounding, for a gradient read off the change of a weight.
     """
 
     network: Architecture
@@ -42,6 +44,8 @@ class Record(Mapping[str, Array]):
     step: int = 1
     touched: dict[str, Array] = field(default_factory=dict)
     watched: int = 0
+    scales: Mapping[str, float] = field(default_factory=dict)
+    slack: Mapping[str, Array] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]
@@ -51,6 +55,12 @@ class Record(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self.tensors)
+
+    def unscaled(self, name: str) -> Array:
+        """The tensor in torch's scale: as it was handed in, or divided in float64."""
+        a = np.asarray(self[name])
+        scale = self.scales.get(name, 1.0)
+        return a if scale == 1 else a.astype(np.float64) / scale
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -110,6 +110,9 @@ class Report:
     diagnosis: list[Diagnosis] = field(default_factory=list)
     reference: Report | None = None
     end_to_end: dict[str, float] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)  # the candidate's conventions, in words
+    origins: dict[str, str] = field(default_factory=dict)  # tensor -> "student.py line 41, dz1"
+    excerpt: str = ""  # the source around the first divergence
 
     @classmethod
     def of(cls, records: Sequence[Record], rows: list[Row], expected: Sequence[tuple[int, str]]) -> Report:
@@ -197,6 +200,10 @@ class Report:
             "coverage": {"compared": self.compared, "total": self.total},
             "environment": environment(),
         }
+        if self.findings:
+            found["findings"] = self.findings
+        if self.origins:
+            found["origins"] = self.origins
         if self.end_to_end:
             found["end_to_end"] = {name: _plain(value) for name, value in self.end_to_end.items()}
         if self.reference:
@@ -243,6 +250,9 @@ class Report:
         else:
             lines.append(f"  {row.note}")
         lines += [f"  cause: {d.explanation} (confidence {d.confidence:.0%})" for d in self.diagnosis[:2]]
+        if row.tensor in self.origins:
+            lines.append(f"  found as: {self.origins[row.tensor]}")
+        lines += [f"    {line}" for line in self.excerpt.splitlines()]
         return "\n".join(lines)
 
     def _layer(self, layer: str) -> str:
@@ -265,7 +275,7 @@ class Report:
         return table
 
     def _closing(self) -> list[str]:
-        lines = []
+        lines = [f"found: {finding}" for finding in self.findings]
         if self.reference and self.reference.worst:
             worst = self.reference.worst
             lines.append(

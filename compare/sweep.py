@@ -71,7 +71,7 @@ class Sweep:
         """What a tensor was held against; computed once more if it was right."""
         if (check, name) in self.wrong:
             return self.wrong[(check, name)]
-        got = np.asarray(self.record[name])
+        got = self.record.unscaled(name)
         rule = next((rule for rule in self.rules if rule.name == name), None)
         if rule is None or check == "side_effects":
             wanted = np.asarray(self.given.get(name, got))
@@ -84,7 +84,7 @@ class Sweep:
 
     def _root(self, name: str) -> list[Row]:
         if name in self.record:
-            self._remember(name, self.record[name])
+            self._recall(name)
         elif name in self.given:
             self._remember(name, self.given[name])
         if name not in self.record:
@@ -102,16 +102,20 @@ class Sweep:
         rule = _constant(name, check, formula, expected)
         return self._judge(rule, np.asarray(got), expected, check, Precision.of(self.record.dtype))
 
-    def _remember(self, name: str, a: Array) -> None:
+    def _remember(self, name: str, a: Array, dtype: np.dtype[Any] | None = None) -> None:
         a = np.asarray(a)
-        self.known[name] = Known(a.astype(np.float64) if a.dtype.kind == "f" else a, a.dtype)
+        self.known[name] = Known(a.astype(np.float64) if a.dtype.kind == "f" else a, dtype or a.dtype)
+
+    def _recall(self, name: str) -> None:
+        """The candidate's own tensor, in torch's scale."""
+        self._remember(name, self.record.unscaled(name), self.record[name].dtype)
 
     def _follow(self, rule: Rule) -> list[Row]:
         """Judge the rule's tensor if it was handed in; stand in for it if not."""
         missing = [source for source in rule.sources if source not in self.known]
         present = rule.name in self.record
         if present and missing:
-            self._remember(rule.name, self.record[rule.name])
+            self._recall(rule.name)
             return [unjudged(self.record, rule, f"{', '.join(missing)} was not handed in")]
         if missing:
             return []
@@ -138,16 +142,32 @@ class Sweep:
         if not present:
             self._stand_in(rule, expected, allowance, twins, sources)
             return []
-        self._remember(rule.name, self.record[rule.name])
+        self._recall(rule.name)
         sound = all(np.isfinite(s.value).all() for s in sources)
-        expected = replace(expected, allowance=allowance)
-        return [self._judge(rule, self.record[rule.name], expected, check, precision, sound)]
+        expected = replace(expected, allowance=self._for_scale(rule, expected.value, allowance, precision))
+        return [self._judge(rule, self.record.unscaled(rule.name), expected, check, precision, sound)]
 
     def _judge(self, rule: Rule, got: Array, expected: Expected, check: Check, p: Precision, sound: bool = True) -> Row:
         row = judge(self.record, rule, got, expected, check, p, sound)
         if row.status == "off":
             self.wrong[(check, rule.name)] = Wrong(np.asarray(got), expected, p, rule)
         return row
+
+    def _for_scale(self, rule: Rule, value: Array, allowance: Allowance, p: Precision) -> Allowance:
+        """What a scale costs: the reference's division of sources and tensor, and the candidate's own multiplication.
+
+        Divided in float64, each operand carries one rounding of float64 more; every allowance that is not 0 has at least
+        three of the candidate's, so a third is added. Where the candidate changes the scale, that is a factor in at most
+        two roundings.
+        """
+        scales = {name: self.record.scales.get(name, 1.0) for name in (*rule.sources, rule.name)}
+        if all(s == 1 for s in scales.values()) and rule.name not in self.record.slack:
+            return allowance
+        extra = self.record.slack.get(rule.name, 0.0) / abs(scales[rule.name])
+        before = {s for name, s in scales.items() if ".grad_" in name and name != rule.name} or {1.0}
+        if scales[rule.name] not in before:
+            extra = extra + 2 * p.u * np.abs(value)
+        return allowance.widened(extra, by=4 / 3 if p.dtype == np.float64 else 1.0)
 
     def _precision(self, rule: Rule) -> Precision:
         """A computation is as fine as its finest operand (NumPy's promotion), and no finer than its result."""
@@ -206,7 +226,7 @@ class Sweep:
         return len(x.value) if x is not None and x.value.ndim else -1
 
     def _misshapen(self, rule: Rule, why: str) -> Row:
-        self._remember(rule.name, self.record[rule.name])
+        self._recall(rule.name)
         wanted = shape_of(self.record, rule.name, self._batch())
         found = self.record[rule.name].shape
         if wanted is not None and found != wanted:
@@ -237,9 +257,7 @@ class ShapeMismatch(ValueError):
 def _widened(expected: Expected, twins: Sequence[Array]) -> Allowance:
     """4 x the largest deviation of the twins, plus the last operation's own allowance."""
     spread = SPREAD * np.max([np.abs(t - expected.value) for t in twins], axis=0)
-    own = expected.allowance
-    sharp = None if own.sharp is None else own.sharp + spread
-    return Allowance(own.wide + spread, sharp, own.sums_well)
+    return expected.allowance.widened(spread)
 
 
 def _layer_of(name: str) -> str:

@@ -77,6 +77,11 @@ class Allowance:
             return self.wide
         return self.sharp
 
+    def widened(self, extra: Array | float, by: float = 1.0) -> Allowance:
+        """`by` times the same, and so much more."""
+        sharp = None if self.sharp is None else by * self.sharp + extra
+        return Allowance(by * self.wide + extra, sharp, self.sums_well)
+
     def bound(self) -> Array:
         """The bound that applies, for a difference not yet known."""
         return self.sharp if self.sharp is not None and self.sums_well() else self.wide

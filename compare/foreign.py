@@ -1,0 +1,193 @@
+"""Foreign code, checked as it is: objects, functions, scripts and arrays under any names and in any layout.
+
+The code is run as it stands and the arrays that its lines bind are watched; naming says by value which of them is which
+tensor of the step; the check then judges them like any record, and the report gives file and line.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compare.architecture import Architecture, OptimizerSpec
+from compare.check import check_records, consecutive
+from compare.convention import Convention
+from compare.findings import describe
+from compare.naming import Names, NotFound, find
+from compare.observation import Observation
+from compare.record import Record
+from compare.report import Report
+from compare.watch import Watched, watch_call, watch_script
+
+Array = NDArray[Any]
+
+AROUND = 2  # lines of source shown before and after the one that is wrong
+
+
+def check_arrays(
+    arrays: Mapping[str, Array], x: Array | None, t: Array | None, network: Architecture, convention: Convention | None
+) -> Report:
+    """A dictionary of arrays under any names. NotFound in one line where the network's own are not among them."""
+    observations = [Observation(np.asarray(a), name, time=k) for k, (name, a) in enumerate(arrays.items())]
+    return _report([find(network, observations, x, t, convention)], {}, None)
+
+
+def check_call(
+    step: Callable[[Array, Array], Any],
+    x: Array,
+    t: Array,
+    network: Architecture,
+    convention: Convention | None,
+    steps: int,
+) -> Report:
+    """A function that does one training step in somebody's code, watched while it runs, on `steps` batches."""
+    found, watched = [], []
+    for batch in consecutive(x, t, steps):
+        _, seen = watch_call(step, *batch)
+        watched.append(seen)
+        found.append(_found(network, seen, *batch, convention))
+    return _report(found, watched[0].sources, watched[0])
+
+
+def check_object(
+    candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None, steps: int
+) -> Report:
+    """An object with forward and backward, called as their arguments' names ask; a copy is run."""
+    mine = copy.deepcopy(candidate)
+    return check_call(driver(mine, network), x, t, network, convention, steps)
+
+
+def check_script(path: str | Path, network: Architecture, convention: Convention | None, **limits: Any) -> Report:
+    """A script, unedited, in a process of its own. ValueError in one line where it could not be run."""
+    watched = watch_script(path, **limits)
+    if not watched.observations:
+        raise ValueError(f"{path}: no array was bound; {watched.ended}")
+    names = _found(network, watched, None, None, convention)
+    return _report([names], watched.sources, watched)
+
+
+def _found(
+    network: Architecture, watched: Watched, x: Array | None, t: Array | None, convention: Convention | None
+) -> Names:
+    try:
+        return find(network, watched.observations, x, t, convention)
+    except NotFound as error:
+        ended = "" if watched.complete else f"; it did not run to its end: {watched.ended}"
+        raise NotFound(f"{error}{ended}") from None
+
+
+# --- objects ----------------------------------------------------------------------------------------------------------
+
+FORWARD = ("forward", "predict", "feedforward", "feed_forward", "forward_pass", "forward_propagation", "__call__")
+BACKWARD = ("backward", "backprop", "backpropagate", "backpropagation", "backward_pass", "back_propagation")
+TARGETS = ("t", "y", "target", "targets", "label", "labels", "y_true", "ytrue", "truth", "expected")
+INPUTS = ("x", "input", "inputs", "data", "batch", "samples")
+OUTPUTS = ("out", "output", "outputs", "y_hat", "yhat", "y_pred", "pred", "prediction", "a", "p", "probs")
+RATES = ("lr", "rate", "learning_rate", "eta", "alpha", "step_size")
+RATE = 0.01
+
+
+def driver(candidate: Any, network: Architecture) -> Callable[[Array, Array], Any]:
+    """One training step of an object: its forward on x, its backward on what its arguments' names say.
+
+    TypeError in one line where it has no such methods, or where an argument's name says nothing: pass a function
+    step(x, t) then, that calls the object.
+    """
+    forward, backward = _method(candidate, FORWARD), _method(candidate, BACKWARD)
+
+    def step(x: Array, t: Array) -> Any:
+        output = forward(x)
+        offered = {INPUTS: x, TARGETS: t, OUTPUTS: output, RATES: RATE}
+        backward(*_arguments(backward, offered, output, t, network))
+        return output
+
+    return step
+
+
+def _method(candidate: Any, names: Sequence[str]) -> Callable[..., Any]:
+    for name in names:
+        if callable(found := getattr(candidate, name, None)):
+            return found  # type: ignore[no-any-return]
+    raise TypeError(
+        f"got {type(candidate).__name__} without {names[0]}; expected forward and backward, or a function step(x, t)"
+    )
+
+
+def _arguments(
+    backward: Callable[..., Any], offered: Mapping[Sequence[str], Any], output: Array, t: Array, network: Architecture
+) -> list[Any]:
+    """What backward asks for, argument by argument."""
+    found: list[Any] = []
+    for parameter in inspect.signature(backward).parameters.values():
+        known = [value for names, value in offered.items() if parameter.name.lower().strip("_") in names]
+        if known:
+            found.append(known[0])
+        elif parameter.default is not parameter.empty or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            break
+        else:
+            found.append(_upstream(parameter.name, np.asarray(output), t, network))
+    return found
+
+
+def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Array:
+    """The loss's gradient, for an argument that is called like one."""
+    from compare import reference
+    from compare.tolerance import Precision
+
+    if not name.lower().startswith(("d", "g", "delta", "upstream", "error", "loss")):
+        raise TypeError(f"backward's argument {name!r} says nothing known; pass a function step(x, t) that calls it")
+    columns = output.ndim == 2 and output.shape != (len(t), network.sizes[-1])
+    y = output.T if columns else output
+    dy = reference.loss_backward(network, y.astype(np.float64), t, Precision.of(np.float64)).value.astype(y.dtype)
+    upstream: Array = dy.T if columns else dy
+    return upstream
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+
+def records(names: Sequence[Names]) -> list[Record]:
+    """What was named, as records of consecutive steps, in torch's layout, with each tensor's own scale."""
+    return [_record(found, step) for step, found in enumerate(names, 1)]
+
+
+def _record(names: Names, step: int) -> Record:
+    optimizer = None
+    kept = dict(names.tensors)
+    if names.rate is None:
+        kept = {name: named for name, named in kept.items() if ".new_" not in name}
+    else:
+        optimizer = OptimizerSpec("SGD", {"lr": names.rate})
+    tensors = {name: named.view.array for name, named in kept.items()}
+    scales = {name: named.scale for name, named in kept.items() if named.scale != 1}
+    scales |= {f"{int(name.partition('.')[0]) - 1}.grad_output": s for name, s in scales.items() if "grad_input" in name}
+    return Record(names.network, tensors, optimizer, step, scales=scales, slack=names.recovered)
+
+
+def _report(names: Sequence[Names], sources: Mapping[str, Sequence[str]], watched: Watched | None) -> Report:
+    report = check_records(records(names))
+    report.findings = describe(names[0])
+    report.origins = {name: named.observation.origin for name, named in names[0].tensors.items()}
+    if report.first is not None:
+        named = names[report.first.step - 1].tensors.get(report.first.tensor)
+        if named is not None:
+            report.excerpt = _excerpt(named.observation, sources)
+    if watched is not None and not watched.complete:
+        report.findings.append(f"the code did not run to its end: {watched.ended}")
+    return report
+
+
+def _excerpt(o: Observation, sources: Mapping[str, Sequence[str]]) -> str:
+    """The source around the line that bound it, marked."""
+    lines = sources.get(o.file)
+    if not lines or not o.line:
+        return ""
+    first = max(o.line - AROUND, 1)
+    shown = enumerate(lines[first - 1 : o.line + AROUND], first)
+    return "\n".join(f"{'>' if k == o.line else ' '} {k:4} {line.rstrip()}" for k, line in shown)

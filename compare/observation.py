@@ -1,0 +1,33 @@
+"""Observation: an array as a line of somebody's code left it, or as an attribute or a dictionary holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """An array (or number) that somebody's code bound, and where.
+
+    array: a copy with its own dtype; Python's numbers are arrays of no dimension. name: as the code says it, "dz1",
+    "self.W1", "grads['W1']", "return of affine_backward". file, line: of the statement; "" and 0 where it comes from
+    none. function: "<module>" or the function's qualified name. time: order of appearance, strictly growing.
+    """
+
+    array: Array
+    name: str
+    file: str = ""
+    line: int = 0
+    function: str = "<module>"
+    time: int = 0
+
+    @property
+    def origin(self) -> str:
+        """Where to look: "student.py line 41, dz1"."""
+        return f"{Path(self.file).name} line {self.line}, {self.name}" if self.line else self.name
