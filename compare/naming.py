@@ -13,7 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ Array = NDArray[Any]
 
 TIGHT = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}  # relative: equal, for the sake of a name
 VERSIONS = 4  # of a variable that are tried as weight, bias or input, from its first
-ATTEMPTS = 6  # inputs of different shape that are tried
+ROUNDS = 3  # of a loop that are looked at: as many values of a line for each layer
+ATTEMPTS = 4  # inputs that make a first layer's output, and are followed to the end
 LOSS_NAME = re.compile(r"(^|[^a-z])(loss|cost|err|error|mse|bce|ce|nll|xent|j|l|e)([^a-z]|$)", re.IGNORECASE)
 GRADIENT_NAME = re.compile(r"(^|[^a-z])(d|g|grad|delta|nabla|gradient)", re.IGNORECASE)
 PROBABILITIES: dict[str, LayerKind] = {"cross_entropy": "softmax", "logits_binary_cross_entropy": "sigmoid"}
@@ -92,30 +93,34 @@ def find(
 
     NotFound, in one line, where input, weights or outputs of the network are not among the arrays.
     """
-    seen = Seen(observations)
-    convention = convention or Convention()
-    attempts = list(_attempts(network, seen, x, t, convention))
+    everything = Seen(observations)
+    rounds = ROUNDS * max(len(network.sizes) - 1, 1)
+    attempts = list(_attempts(network, everything, rounds, x, t, convention or Convention()))
     if not attempts:
-        raise NotFound(_nothing(network, seen, x))
+        raise NotFound(_nothing(network, everything, x))
     return max(attempts, key=lambda names: names.score)
 
 
 def _attempts(
-    network: Architecture, seen: Seen, x: Array | None, t: Array | None, convention: Convention
+    network: Architecture, everything: Seen, rounds: int, x: Array | None, t: Array | None, convention: Convention
 ) -> Iterator[Names]:
-    for entering in islice(_inputs(network, seen, x, convention), ATTEMPTS):
+    seen, made = everything.first_of_each_line(rounds), 0
+    for entering in _inputs(network, seen, x, convention):
         names = Search(network, seen, entering, t, convention).names()
         if names is not None and names.m == 1:
-            names = _sample_by_sample(network, seen, names, t, convention) or names
+            names = _sample_by_sample(network, everything, rounds, names, t, convention) or names
         if names is not None:
             yield names
+            made += 1
+        if made == ATTEMPTS:
+            return
 
 
 def _sample_by_sample(
-    network: Architecture, seen: Seen, single: Names, t: Array | None, convention: Convention
+    network: Architecture, seen: Seen, rounds: int, single: Names, t: Array | None, convention: Convention
 ) -> Names | None:
     """Where single samples pass one after another before the weights move: the same lines' values, as rows."""
-    stacked = seen.stacked(single.tensors["input"].observation, single.tensors["0.weight"].observation)
+    stacked = seen.stacked(single.tensors["input"].observation, single.tensors["0.weight"].observation, rounds)
     if stacked is None:
         return None
     together, first = stacked
@@ -137,12 +142,12 @@ def _inputs(network: Architecture, seen: Seen, x: Array | None, convention: Conv
         yield Named(Observation(x, "x as given", time=-1), View(x, layout.ROWS))
         yield from _parts(seen, x, fan_in)
         return
-    tried: set[tuple[int, ...]] = set()
-    for o in seen.matrices():
+    tried: set[bytes] = set()
+    for o in sorted(seen.matrices(), key=lambda o: -seen.version[o.time]):
         for view in _any_input(o.array, fan_in):
-            shape = view.array.shape
-            if shape not in tried and convention.allows(view, "samples"):
-                tried.add(shape)
+            key = view.array.tobytes() + str(view.array.shape).encode()
+            if key not in tried and convention.allows(view, "samples") and np.any(view.array):
+                tried.add(key)
                 yield Named(o, view)
 
 
@@ -214,27 +219,47 @@ class Seen:
         """Floating-point numbers that were bound later than a moment."""
         return [o for o in self.by_size[()] if o.time > after and o.array.dtype.kind == "f" and o.array.size == 1]
 
-    def stacked(self, sample: Observation, weight: Observation) -> tuple[Seen, Observation] | None:
+    def first_of_each_line(self, rounds: int) -> Seen:
+        """The first so many values of every line's every variable."""
+        return Seen(_firsts(self.all, rounds))
+
+    def stacked(self, sample: Observation, weight: Observation, rounds: int) -> tuple[Seen, Observation] | None:
         """What the lines bound for one sample after another, as rows; and the rows of `sample`.
 
-        From the sample's first value until the weight changes or the samples end. None for a single one.
+        From the sample's first value until the weight changes or the samples end. None for a single one. With them
+        what was bound before, what each line bound last, and the first so many values afterwards.
         """
         moved = next((o.time for o in self.after(weight) if o.time > sample.time), None)
-        rounds = [o for o in self.by_name[sample.name] if o.line == sample.line and o.function == sample.function]
-        rounds = [o for o in rounds if o.time >= sample.time and (moved is None or o.time < moved)]
-        if len(rounds) < 2:
-            return None
-        bounds = np.array([o.time for o in rounds])
         end = moved if moved is not None else np.inf
+        samples = [o for o in self.by_name[sample.name] if _line(o) == _line(sample) and sample.time <= o.time < end]
+        if len(samples) < 2:
+            return None
+        starts = np.array([o.time for o in samples])
         by_line: dict[tuple[Any, ...], dict[int, Observation]] = defaultdict(dict)
-        rest: list[Observation] = []
         for o in self.all:
-            rest.append(o)
-            if bounds[0] <= o.time < end:
-                by_line[(o.file, o.line, o.name, o.array.shape)][int(np.searchsorted(bounds, o.time, "right"))] = o
-        virtual = [_rows(found) for found in by_line.values() if len(found) == len(rounds) and _is_row(found[1].array)]
-        first = next(o for o in virtual if (o.name, o.line) == (sample.name, sample.line))
-        return Seen(sorted([*rest, *virtual], key=lambda o: o.time)), first
+            if starts[0] <= o.time < end:
+                by_line[(*_line(o), o.array.shape)][int(np.searchsorted(starts, o.time, "right"))] = o
+        whole = [found for found in by_line.values() if len(found) == len(samples) and _is_row(found[1].array)]
+        virtual = [_rows(found) for found in whole]
+        first = next(o for o in virtual if _line(o) == _line(sample))
+        last = [found[max(found)] for found in by_line.values()]
+        before = [o for o in self.all if o.time < starts[0]]
+        after = _firsts([o for o in self.all if o.time >= end], rounds)
+        return Seen(sorted([*before, *virtual, *last, *after], key=lambda o: o.time)), first
+
+
+def _line(o: Observation) -> tuple[str, int, str, str]:
+    return o.file, o.line, o.function, o.name
+
+
+def _firsts(found: Iterable[Observation], rounds: int) -> list[Observation]:
+    kept: list[Observation] = []
+    count: dict[tuple[Any, ...], int] = defaultdict(int)
+    for o in found:
+        count[_line(o)] += 1
+        if count[_line(o)] <= rounds or not o.line:
+            kept.append(o)
+    return kept
 
 
 def _is_row(a: Array) -> bool:
@@ -626,11 +651,16 @@ class Search:
 
     def _is_weight(self, named: Named) -> bool:
         """A weight, bias or one of its later values, not a gradient."""
-        held = [n.observation for name, n in self.found.tensors.items() if name.endswith((".weight", ".bias"))]
-        if named.observation.line and any(named.observation.name == o.name for o in held):
+        names, values = self._parameters
+        if named.observation.line and named.observation.name in names:
             return True
-        same = {_bytes(o.array) for h in held for o in (h, *self.seen.after(h))}
-        return _bytes(named.observation.array) in same and bool(np.any(named.observation.array))
+        return bool(np.any(named.observation.array)) and _bytes(named.observation.array) in values
+
+    @cached_property
+    def _parameters(self) -> tuple[set[str], set[tuple[Any, ...]]]:
+        """The names of weights and biases, and all their values. Asked for after the forward pass."""
+        held = [n.observation for name, n in self.found.tensors.items() if name.endswith((".weight", ".bias"))]
+        return {o.name for o in held}, {_bytes(o.array) for h in held for o in (h, *self.seen.after(h))}
 
     def _adopt(self, rule: Rule) -> bool:
         """Name a wrong gradient: the array from which later ones follow, else the nearest of its shape."""
