@@ -154,7 +154,10 @@ class Sweep:
         """
         found, allowed = self.record[rule.name].dtype, self._dtypes(rule)
         plain = rule.name == "loss" and self.record.plain_loss and found == np.float64
-        if found.kind != "f" or not allowed or found in allowed or plain or row.status == "off":
+        if found.kind != "f" or not allowed or found in allowed or plain:
+            return row
+        self.known[rule.name].dtypes |= allowed  # said once: what follows from it may be in either
+        if row.status == "off":
             return row
         return off(self.record, rule, f"{found}, expected {' or '.join(sorted(map(str, allowed)))}", row.check)
 

@@ -68,9 +68,9 @@ HANDED_ON = [
     H("side_effects", "updated-in-backward", lambda e: _updated_early(e),
       "it is updated inside backward: the update belongs into the optimiser's step"),
     H("side_effects", "gradient-changed-by-step", lambda e: _by_the_step(e),
-      "the optimiser's step writes into it: compute on a copy"),
+      "the optimiser's step writes into it: compute on a copy", -1),
     H("side_effects", "target-changed", lambda e: _target(e),
-      "the target is written into, and belongs to the caller: compute on a copy"),
+      "the target is written into, and belongs to the caller: compute on a copy", -1),
     H("side_effects", "activation-changed-by-backward", lambda e: Bounded.exact(e.got, e.p),
       "something writes into it: compute on a copy", 1),
 ]
