@@ -112,7 +112,7 @@ class OptimizerSpec:
         if isinstance(optimizer, OptimizerSpec):
             return optimizer
         if isinstance(optimizer, scratch.Optimizer):
-            return cls(_optimizer_kind(optimizer), optimizer.options)
+            return cls(_optimizer_kind(optimizer), _scratch_options(optimizer))
         if isinstance(optimizer, torch.optim.Optimizer):
             return cls(_optimizer_kind(optimizer), _torch_options(optimizer))
         raise TypeError(f"got optimiser {type(optimizer).__name__}, expected a scratch or torch optimiser")
@@ -204,7 +204,8 @@ def _layer(k: int, layer: Any) -> LayerSpec:
             if isinstance(layer, scratch.Layer):
                 _expect_attributes(k, layer, "params", "grads")
             return LayerSpec(kind)
-    raise TypeError(f"got layer {_shown(layer)}, expected Linear, ReLU, Sigmoid, Tanh or Softmax (over columns)")
+    shown = layer if isinstance(layer, nn.Module) else type(layer).__name__
+    raise TypeError(f"got layer {shown}, expected Linear, ReLU, Sigmoid, Tanh or Softmax (over columns)")
 
 
 def _expect_attributes(k: int, layer: Any, *names: str) -> None:
@@ -233,10 +234,6 @@ def _reduction(loss: Any) -> Literal["mean", "sum"]:
         raise TypeError(f"{type(loss).__name__}: got reduction {found!r}, expected 'mean' or 'sum'")
     reduction: Literal["mean", "sum"] = found
     return reduction
-
-
-def _shown(layer: Any) -> str:
-    return str(layer) if isinstance(layer, nn.Module) else f"{type(layer).__name__} ({type(layer).__module__})"
 
 
 def parse(text: str) -> Architecture:
@@ -279,6 +276,13 @@ def _loss(words: str, text: str) -> tuple[LossKind, Literal["mean", "sum"]]:
 def _optimizer_kind(optimizer: Any) -> str:
     """The name of the known class that it is, or is derived from."""
     return next((t.__name__ for t in type(optimizer).__mro__ if t.__name__ in OPTIMIZERS), type(optimizer).__name__)
+
+
+def _scratch_options(optimizer: scratch.Optimizer) -> Mapping[str, float | bool]:
+    try:
+        return optimizer.options
+    except AttributeError as error:
+        raise TypeError(f"{type(optimizer).__name__} has no {error.name}: is super().__init__() called?") from None
 
 
 def _torch_options(optimizer: torch.optim.Optimizer) -> dict[str, float | bool]:

@@ -129,7 +129,7 @@ def _run_step(
             hooks.enter_context(_hook(layer, "backward", _backward_hook(seen, k, layer)))
         hooks.enter_context(_hook(network, "backward", _network_hook(seen)))
         hooks.enter_context(_hook(loss, "forward", _loss_hook(seen, loss)))
-        hooks.enter_context(_hook(loss, "backward", _loss_backward_hook(loss)))
+        hooks.enter_context(_hook(loss, "backward", _loss_backward_hook(seen, len(architecture.layers) - 1, loss)))
         hooks.enter_context(_hook(stepper, "step", _step_hook(seen, network, optimizer)))
         try:
             learner.train_step(data, np.arange(len(batch[0])))
@@ -340,12 +340,12 @@ def _loss_hook(seen: _Sightings, loss: scratch.Loss) -> Callable[..., Any]:
     return forward
 
 
-def _loss_backward_hook(loss: scratch.Loss) -> Callable[..., Any]:
+def _loss_backward_hook(seen: _Sightings, last: int, loss: scratch.Loss) -> Callable[..., Any]:
     place = f"the loss ({type(loss).__name__}): backward"
 
     def backward(original: Callable[[], Array]) -> Array:
         dy: Array = _called(place, original)
-        _expect_array(place, dy, ("m", "n"))  # type: ignore[arg-type]
+        _expect_array(place, dy, seen.tensors[f"{last}.output"].shape)
         return dy
 
     return backward

@@ -38,9 +38,7 @@ def batch(dtype: str) -> tuple[Array, Array]:
 
 def recorded(dtype: str) -> list[Record]:
     net = network(dtype)
-    return record_scratch(
-        net, scratch.CrossEntropyLoss(), scratch.Adam(net, lr=0.01), consecutive(*batch(dtype), 2)
-    )
+    return record_scratch(net, scratch.CrossEntropyLoss(), scratch.Adam(net, lr=0.01), consecutive(*batch(dtype), 2))
 
 
 def tensors(dtype: str) -> Tensors:

@@ -78,9 +78,7 @@ def test_the_record_is_that_of_the_flat_network_bit_for_bit(tmp_path: Any) -> No
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
 def test_torch_is_in_parity(kind: Any) -> None:
     model = boxed()
-    report = compare.check(
-        model, *batch(), loss=nn.CrossEntropyLoss(), optimizer=kind(model.parameters(), lr=0.01)
-    )
+    report = compare.check(model, *batch(), loss=nn.CrossEntropyLoss(), optimizer=kind(model.parameters(), lr=0.01))
     assert report.verdict == "parity"
     assert report.compared == report.total
 
