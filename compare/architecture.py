@@ -164,6 +164,7 @@ class Architecture:
             raise TypeError(
                 f"got loss {type(loss).__name__}, expected one of {', '.join(t.__name__ for t in LOSS_TYPES)}"
             )
+        _expect_plain(loss)
         layers = tuple(_layer(k, layer) for k, layer in enumerate(flatten(network)))
         return cls(layers, kind, _reduction(loss))
 
@@ -226,6 +227,15 @@ def _expect_parameters(k: int, layer: scratch.Linear, spec: LayerSpec) -> None:
         if not isinstance(layer.params[name], np.ndarray):
             found = type(layer.params[name]).__name__
             raise TypeError(f"{place}: params[{name!r}] is a {found}, expected an array {shape}")
+
+
+def _expect_plain(loss: Any) -> None:
+    """TypeError for an option of a torch loss that makes another loss of it, which is not checked."""
+    for option, plain in (("weight", None), ("pos_weight", None), ("label_smoothing", 0.0)):
+        found = getattr(loss, option, plain)
+        if isinstance(loss, nn.Module) and found is not plain and found != plain:
+            shown = found if isinstance(found, float) else "..."
+            raise TypeError(f"got {type(loss).__name__}({option}={shown}), which is not checked")
 
 
 def _reduction(loss: Any) -> Literal["mean", "sum"]:

@@ -429,6 +429,9 @@ def _torch_step(
     with ExitStack() as hooks:
         for layer in dict.fromkeys(flatten(model)):  # one without parameters may stand in several places
             hooks.enter_context(_registered(layer.register_forward_hook(keep)))
+            if getattr(layer, "inplace", False):  # the same function; in place, it would overwrite what is recorded
+                layer.inplace = False
+                hooks.callback(setattr, layer, "inplace", True)
         model.zero_grad()
         value = _called("the model", lambda: loss(model(x), torch.from_numpy(np.array(batch[1])).to(device)))
         _called("the model: backward", value.backward)

@@ -12,6 +12,7 @@ from torch import nn
 
 import compare
 import scratch
+from compare.record import record_torch
 from compare.report import Report
 
 Array = np.ndarray
@@ -375,6 +376,19 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         ValueError,
         "layers 0 and 1 are the same Linear(in_features=7, out_features=7, bias=True): shared weights are not",
     ),
+    *[
+        (
+            f"torch: {loss}",
+            torch_model(nn.Sequential(nn.Linear(7, 4)), loss),
+            TypeError,
+            f"got {words}, which is not checked",
+        )
+        for loss, words in (
+            (nn.CrossEntropyLoss(label_smoothing=0.1), "CrossEntropyLoss(label_smoothing=0.1)"),
+            (nn.CrossEntropyLoss(weight=torch.ones(4)), "CrossEntropyLoss(weight=...)"),
+            (nn.BCEWithLogitsLoss(pos_weight=torch.ones(4)), "BCEWithLogitsLoss(pos_weight=...)"),
+        )
+    ],
     (
         "torch: no reduction",
         torch_model(nn.Sequential(nn.Linear(7, 4)), nn.CrossEntropyLoss(reduction="none")),
@@ -490,6 +504,13 @@ def test_torch_modules_without_parameters_may_stand_in_several_places() -> None:
     act = nn.Tanh()
     model = nn.Sequential(nn.Linear(7, 6), act, nn.Linear(6, 5), act, nn.Linear(5, 4))
     assert compare.check(model, *batch(), loss=nn.CrossEntropyLoss()).verdict == "parity"
+
+
+def test_a_relu_in_place_is_a_relu_and_stays_in_place() -> None:
+    model = nn.Sequential(nn.Linear(7, 6), nn.ReLU(inplace=True), nn.Linear(6, 4))
+    assert compare.check(model, *batch(), loss=nn.CrossEntropyLoss()).verdict == "parity"
+    record_torch(model, nn.CrossEntropyLoss(), None, [batch()])
+    assert model[1].inplace
 
 
 def test_a_frozen_parameter_of_torch_is_a_gradient_that_was_not_handed_in() -> None:
