@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -111,7 +112,7 @@ class OptimizerSpec:
         if isinstance(optimizer, OptimizerSpec):
             return optimizer
         if isinstance(optimizer, scratch.Optimizer):
-            return cls(_optimizer_kind(optimizer), optimizer.options)
+            return cls(_optimizer_kind(optimizer), _scratch_options(optimizer))
         if isinstance(optimizer, torch.optim.Optimizer):
             return cls(_optimizer_kind(optimizer), _torch_options(optimizer))
         raise TypeError(f"got optimiser {type(optimizer).__name__}, expected a scratch or torch optimiser")
@@ -163,8 +164,9 @@ class Architecture:
             raise TypeError(
                 f"got loss {type(loss).__name__}, expected one of {', '.join(t.__name__ for t in LOSS_TYPES)}"
             )
-        layers = tuple(_layer(layer) for layer in flatten(network))
-        return cls(layers, kind, loss.reduction)
+        _expect_plain(loss)
+        layers = tuple(_layer(k, layer) for k, layer in enumerate(flatten(network)))
+        return cls(layers, kind, _reduction(loss))
 
 
 def flatten(network: Any) -> list[Any]:
@@ -176,15 +178,72 @@ def flatten(network: Any) -> list[Any]:
     return [network]
 
 
-def _layer(layer: Any) -> LayerSpec:
-    if isinstance(layer, scratch.Linear):
-        return LayerSpec("linear", layer.in_features, layer.out_features, "bias" in layer.params)
+def named_parameters(network: Any) -> dict[str, Any]:
+    """By record name, the parameters of a scratch network (its own arrays) or a torch module, nested ones in line."""
+    return {f"{k}.{name}": p for k, layer in enumerate(flatten(network)) for name, p in _own_parameters(layer).items()}
+
+
+def named_gradients(network: scratch.Sequential) -> dict[str, Any]:
+    """What the layers hold as gradients of their parameters, by the parameters' record names."""
+    return {f"{k}.{name}": g for k, layer in enumerate(flatten(network)) for name, g in layer.grads.items()}
+
+
+def _own_parameters(layer: Any) -> Mapping[str, Any]:
+    return dict(layer.named_parameters()) if isinstance(layer, nn.Module) else layer.params
+
+
+def _layer(k: int, layer: Any) -> LayerSpec:
     if isinstance(layer, nn.Linear):
         return LayerSpec("linear", layer.in_features, layer.out_features, layer.bias is not None)
+    if isinstance(layer, scratch.Linear):
+        _expect_attributes(k, layer, "in_features", "out_features", "params", "grads")
+        spec = LayerSpec("linear", layer.in_features, layer.out_features, "bias" in layer.params)
+        _expect_parameters(k, layer, spec)
+        return spec
     for known, kind in LAYER_TYPES.items():
         if isinstance(layer, known) and getattr(layer, "dim", 1) in (1, -1):
+            if isinstance(layer, scratch.Layer):
+                _expect_attributes(k, layer, "params", "grads")
             return LayerSpec(kind)
-    raise TypeError(f"got layer {layer}, expected Linear, ReLU, Sigmoid, Tanh or Softmax (over columns)")
+    shown = layer if isinstance(layer, nn.Module) else type(layer).__name__
+    raise TypeError(f"got layer {shown}, expected Linear, ReLU, Sigmoid, Tanh or Softmax (over columns)")
+
+
+def _expect_attributes(k: int, layer: Any, *names: str) -> None:
+    """TypeError naming the layer unless it has what every scratch layer has (a forgotten super().__init__())."""
+    for name in names:
+        if not hasattr(layer, name):
+            raise TypeError(f"layer {k} ({type(layer).__name__}) has no {name}, expected {', '.join(names)}")
+        if name in ("params", "grads") and not isinstance(getattr(layer, name), Mapping):
+            found = type(getattr(layer, name)).__name__
+            raise TypeError(f"layer {k} ({type(layer).__name__}): {name} is a {found}, expected a dictionary")
+
+
+def _expect_parameters(k: int, layer: scratch.Linear, spec: LayerSpec) -> None:
+    place = f"layer {k} ({type(layer).__name__})"
+    for name, shape in spec.parameters().items():
+        if name not in layer.params:
+            raise TypeError(f"{place}: params has {sorted(layer.params)}, expected {sorted(spec.parameters())}")
+        if not isinstance(layer.params[name], np.ndarray):
+            found = type(layer.params[name]).__name__
+            raise TypeError(f"{place}: params[{name!r}] is a {found}, expected an array {shape}")
+
+
+def _expect_plain(loss: Any) -> None:
+    """TypeError for an option of a torch loss that makes another loss of it, which is not checked."""
+    for option, plain in (("weight", None), ("pos_weight", None), ("label_smoothing", 0.0)):
+        found = getattr(loss, option, plain)
+        if isinstance(loss, nn.Module) and found is not plain and found != plain:
+            shown = found if isinstance(found, float) else "..."
+            raise TypeError(f"got {type(loss).__name__}({option}={shown}), which is not checked")
+
+
+def _reduction(loss: Any) -> Literal["mean", "sum"]:
+    found = getattr(loss, "reduction", None)
+    if found not in ("mean", "sum"):
+        raise TypeError(f"{type(loss).__name__}: got reduction {found!r}, expected 'mean' or 'sum'")
+    reduction: Literal["mean", "sum"] = found
+    return reduction
 
 
 def parse(text: str) -> Architecture:
@@ -227,6 +286,13 @@ def _loss(words: str, text: str) -> tuple[LossKind, Literal["mean", "sum"]]:
 def _optimizer_kind(optimizer: Any) -> str:
     """The name of the known class that it is, or is derived from."""
     return next((t.__name__ for t in type(optimizer).__mro__ if t.__name__ in OPTIMIZERS), type(optimizer).__name__)
+
+
+def _scratch_options(optimizer: scratch.Optimizer) -> Mapping[str, float | bool]:
+    try:
+        return optimizer.options
+    except AttributeError as error:
+        raise TypeError(f"{type(optimizer).__name__} has no {error.name}: is super().__init__() called?") from None
 
 
 def _torch_options(optimizer: torch.optim.Optimizer) -> dict[str, float | bool]:

@@ -8,11 +8,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 import scratch
-from compare.architecture import LOSS_TYPES, Architecture
+from compare.architecture import LOSS_TYPES, Architecture, named_parameters
 from compare.diagnosis import diagnose
 from compare.power import power
 from compare.record import Batch, Record, record_scratch, record_torch
@@ -46,15 +47,20 @@ def check(
 
     ValueError or TypeError, in one line, for what cannot be checked.
     """
-    x, t = np.asarray(x), np.asarray(t)
+    x, t = _array("x", x), _array("t", t)
+    for name, a in (("x", x), ("t", t)):
+        if a.ndim == 0:
+            raise ValueError(f"{name}: got one number, expected an array of samples as rows")
     if isinstance(candidate, Mapping):
-        record = Record(Architecture.of(network, loss), {name: np.asarray(a) for name, a in candidate.items()})
-        return check_records([_with_data(record, x, t)], {"input": x, "target": t})
+        tensors = {name: _array(name, a) for name, a in candidate.items()}
+        plain_loss = type(candidate.get("loss")) in (int, float)
+        record = Record(Architecture.of(network, loss), {"input": x, "target": t} | tensors, plain_loss=plain_loss)
+        return check_records([record], {"input": x, "target": t})
     batches = consecutive(x, t, steps if optimizer is not None else 1)
     given = given_batches(batches)
     if isinstance(candidate, scratch.Sequential):
         candidate, loss, optimizer = copy.deepcopy((candidate, _loss(loss, network), optimizer))
-        given |= {name: p.copy() for name, p in candidate.params.items()}
+        given |= _weights(candidate, loss)
         return check_records(record_scratch(candidate, loss, optimizer, batches), given)
     if isinstance(candidate, nn.Module):
         candidate, loss, optimizer = copy.deepcopy((candidate, loss, optimizer))
@@ -71,9 +77,9 @@ def check_parity(
     differences between the two runs, for information. Neither network is changed: copies are trained.
     """
     ours = copy.deepcopy((network, loss, optimizer))
+    given = given_batches(batches) | _weights(network, loss)
     model = to_torch(network)
     theirs = to_torch_optimizer(optimizer, model) if optimizer else None
-    given = given_batches(batches) | {name: p.copy() for name, p in network.params.items()}
     records = record_scratch(*ours, batches)
     torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)
     report = check_records(records, given)
@@ -117,9 +123,26 @@ def given_batches(batches: Sequence[Batch]) -> dict[str, Array]:
     }
 
 
-def _with_data(record: Record, x: Array, t: Array) -> Record:
-    record.tensors = {"input": x, "target": t} | record.tensors
-    return record
+def _weights(network: scratch.Sequential, loss: scratch.Loss) -> dict[str, Array]:
+    """Copies of the parameters by record name, once the layers are known to be what can be checked."""
+    Architecture.of(network, loss)
+    return {name: p.copy() for name, p in named_parameters(network).items()}
+
+
+def _array(name: Any, a: Any) -> Array:
+    """As an array of numbers. TypeError or ValueError naming it otherwise."""
+    if not isinstance(name, str):
+        raise TypeError(f"got the name {name!r}, expected a text such as '0.weight'")
+    if isinstance(a, torch.Tensor):
+        a = a.detach().cpu().numpy()
+    try:
+        found = np.asarray(a)
+    except ValueError:
+        raise ValueError(f"{name}: got rows of different lengths, expected an array") from None
+    if found.dtype.kind not in "fiub":
+        what = "None" if a is None else f"a {type(a).__name__}" if found.dtype.kind == "O" else str(found.dtype)
+        raise TypeError(f"{name}: got {what}, expected an array of numbers")
+    return found
 
 
 def scratch_loss(network: Architecture) -> scratch.Loss:

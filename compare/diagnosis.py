@@ -46,6 +46,8 @@ def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
     found = explanations(row, report.rows, sweeps)
     if not found and row.note.startswith("shape"):
         return [_misshapen(row)]
+    if not found and row.note.startswith("float"):
+        return [_in_another_dtype(row)]
     if not found:
         return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(CAUSES)} known causes explains it")]
     diagnoses = [_diagnosis(e, found, row) for e in _distinct(found)[:2]]
@@ -179,3 +181,17 @@ def _misshapen(row: Row) -> Diagnosis:
     cause = "transposed" if row.note.endswith(f"expected {row.shape[::-1]}") else "wrong-shape"
     words = "it is transposed" if cause == "transposed" else "its shape is wrong"
     return Diagnosis(cause, row.layer, 0.9, f"{row.tensor}: {words}: {row.note}")
+
+
+def _in_another_dtype(row: Row) -> Diagnosis:
+    found, _, expected = row.note.partition(", expected ")
+    if _bits(found) > _bits(expected):
+        why = f"an array or a NumPy number in {found} promotes it"
+    else:
+        why = f"it is cast to {found}, or made without the dtype of what it is computed from"
+    words = f"{row.tensor}: it is {found}, and all that it is computed from is {expected}: {why}"
+    return Diagnosis("dtype", row.layer, 0.9, words)
+
+
+def _bits(dtype: str) -> int:
+    return int(dtype.removeprefix("float").partition(" ")[0])

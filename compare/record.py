@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 import scratch
-from compare.architecture import Architecture, OptimizerSpec, flatten
+from compare.architecture import (
+    Architecture,
+    LayerSpec,
+    OptimizerSpec,
+    flatten,
+    named_gradients,
+    named_parameters,
+)
+from scratch.layers import LayerError
 from scratch.learner import ScratchLearner
 
 Array = NDArray[Any]
@@ -32,10 +40,17 @@ Batch = tuple[Array, Array]
 class Record(Mapping[str, Array]):
     """An ordered mapping from tensor names to arrays, and what they belong to.
 
+<<<<<<< HEAD
     `step` counts from 1. `touched` holds, by name, what a forward-time array had become after backward, for those
     whose bits changed; `watched` counts the arrays that were looked at. `scales` says of a tensor that it is so many
     times torch's, for a candidate that sums where the network means; `slack` what it may be off beyond its own
     operation's rounding, for a gradient read off the change of a weight.
+=======
+    `step` counts from 1. `touched` holds, by name, what an array had become later in the step, for those whose bits
+    changed although they should not have, and `changed_by` in what they changed; `watched` counts the arrays that were
+    looked at. `nothing` says, for tensors that are due and are none, what was found. `plain_loss` says that the loss
+    was, or may have been, a Python number, which has no dtype.
+>>>>>>> main
     """
 
     network: Architecture
@@ -44,8 +59,14 @@ class Record(Mapping[str, Array]):
     step: int = 1
     touched: dict[str, Array] = field(default_factory=dict)
     watched: int = 0
+<<<<<<< HEAD
     scales: Mapping[str, float] = field(default_factory=dict)
     slack: Mapping[str, Array] = field(default_factory=dict)
+=======
+    changed_by: dict[str, str] = field(default_factory=dict)
+    nothing: dict[str, str] = field(default_factory=dict)
+    plain_loss: bool = False
+>>>>>>> main
 
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]
@@ -64,12 +85,23 @@ class Record(Mapping[str, Array]):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The coarsest floating-point dtype among its tensors, the target and Python scalars left out."""
-        found = [a.dtype for name, a in self.items() if name not in ("target", "loss") and a.dtype.kind == "f"]
+        """The coarsest floating-point dtype among its parameters, or where it has none among its tensors, the target
+        and Python numbers left out. What is coarser than float32 there is a finding, not the record's dtype."""
+        tensors = {name: a for name, a in self.items() if name not in ("target", "loss") and a.dtype.kind == "f"}
+        of_parameters = [tensors[name].dtype for name in self.network.parameters() if name in tensors]
+        found = of_parameters or [a.dtype for a in tensors.values() if a.itemsize >= 4]
         return min(found, key=lambda d: d.itemsize, default=np.dtype(np.float64))
 
 
 # --- recording scratch ------------------------------------------------------------------------------------------------
+
+
+class OddCandidate(ValueError):
+    """What a layer, a loss or an optimiser is, does or returns, if no step can be recorded from it: one line."""
+
+
+class _StepEnds(Exception):
+    """The step cannot go on, and what was recorded shows why."""
 
 
 def record_scratch(
@@ -77,17 +109,18 @@ def record_scratch(
 ) -> list[Record]:
     """One Record a batch: consecutive training steps of the project's own learner. The network is trained by them.
 
-    A step that ends in a value that is not finite ends the recording, with what it had computed.
+    A step that ends in a value that is not finite, or in a shape with which it cannot go on, ends the recording, with
+    what it had computed. ValueError or TypeError in one line, naming the layer, where that shows nothing.
     """
+    architecture, spec = Architecture.of(network, loss), OptimizerSpec.of(optimizer) if optimizer else None
+    _expect_own_layers(network)
     records: list[Record] = []
     for step, batch in enumerate(batches, start=1):
         seen = _Sightings()
-        finished = _run_step(seen, network, loss, optimizer, batch)
+        finished = _run_step(seen, architecture, network, loss, optimizer, batch)
         if finished and optimizer:
             seen.copy_all(_after_update(network, optimizer))
-        spec = OptimizerSpec.of(optimizer) if optimizer else None
-        architecture = Architecture.of(network, loss)
-        records.append(Record(architecture, seen.tensors, spec, step, seen.touched, len(seen.live)))
+        records.append(seen.record(architecture, spec, step))
         if not finished:
             break
     return records
@@ -95,37 +128,59 @@ def record_scratch(
 
 def _run_step(
     seen: _Sightings,
+    architecture: Architecture,
     network: scratch.Sequential,
     loss: scratch.Loss,
     optimizer: scratch.Optimizer | None,
     batch: Batch,
 ) -> bool:
-    """One training step under hooks; False if it broke off because a value was not finite."""
-    seen.copy_all(network.params, watch=True)
+    """One training step under hooks; False if it broke off because a value was not finite or a shape did not fit."""
+    seen.copy_all(named_parameters(network), watch=True)
     if optimizer:
-        seen.copy_all({f"{name}.{s}": a for name, state in optimizer.state.items() for s, a in state.items()})
+        seen.copy_all(_state(network, optimizer, lambda name: name))
     stepper = optimizer or _NoStep(network)
     learner = ScratchLearner(network, loss, stepper)
     data = learner.place(*batch)
     with ExitStack() as hooks:
         for k, layer in enumerate(flatten(network)):
-            hooks.enter_context(_hook(layer, "forward", _forward_hook(seen, k)))
-            hooks.enter_context(_hook(layer, "backward", _backward_hook(seen, k)))
-        hooks.enter_context(_hook(loss, "forward", seen.loss))
-        hooks.enter_context(_hook(stepper, "step", _step_hook(seen, network)))
+            hooks.enter_context(_hook(layer, "forward", _forward_hook(seen, k, architecture.layers[k], layer)))
+            hooks.enter_context(_hook(layer, "backward", _backward_hook(seen, k, layer)))
+        hooks.enter_context(_hook(network, "backward", _network_hook(seen)))
+        hooks.enter_context(_hook(loss, "forward", _loss_hook(seen, loss)))
+        hooks.enter_context(_hook(loss, "backward", _loss_backward_hook(seen, len(architecture.layers) - 1, loss)))
+        hooks.enter_context(_hook(stepper, "step", _step_hook(seen, network, optimizer)))
         try:
             learner.train_step(data, np.arange(len(batch[0])))
-        except FloatingPointError:
-            seen.gradients(
-                {n: g for n, g in network.grads.items() if f"{n.partition('.')[0]}.grad_output" in seen.tensors}
-            )
+        except (FloatingPointError, _StepEnds):
+            found = named_gradients(network).items()
+            seen.gradients({n: g for n, g in found if int(n.partition(".")[0]) in seen.reached})
             return False
     return True
 
 
+def _expect_own_layers(network: scratch.Sequential) -> None:
+    """OddCandidate if one layer stands in two places: it keeps only what its last forward saw."""
+    places: dict[int, int] = {}
+    for k, layer in enumerate(flatten(network)):
+        if id(layer) in places:
+            raise OddCandidate(
+                f"layers {places[id(layer)]} and {k} are the same {type(layer).__name__} object, expected one for each "
+                "place: a layer keeps what its last forward saw"
+            )
+        places[id(layer)] = k
+
+
+def _state(
+    network: scratch.Sequential, optimizer: scratch.Optimizer, rename: Callable[[str], str]
+) -> dict[str, Array]:
+    """The optimiser's state, "0.weight.exp_avg", by record names; its own names count nested layers apart."""
+    names = dict(zip(network.params, named_parameters(network), strict=True))
+    return {f"{rename(names[own])}.{s}": a for own, state in optimizer.state.items() for s, a in state.items()}
+
+
 def _after_update(network: scratch.Sequential, optimizer: scratch.Optimizer) -> dict[str, Array]:
-    state = {f"{_new(name)}.{s}": a for name, found in optimizer.state.items() for s, a in found.items()}
-    return {_new(name): p for name, p in network.params.items()} | state
+    parameters = named_parameters(network)
+    return {_new(name): p for name, p in parameters.items()} | _state(network, optimizer, _new)
 
 
 class _NoStep(scratch.Optimizer):
@@ -145,69 +200,206 @@ class _Sightings:
         self.tensors: dict[str, Array] = {}
         self.live: dict[str, Array] = {}
         self.touched: dict[str, Array] = {}
+        self.changed_by: dict[str, str] = {}
+        self.nothing: dict[str, str] = {}
+        self.watched: set[str] = set()
+        self.reached: set[int] = set()  # the layers whose backward has run
+        self.plain_loss = False
 
     def copy(self, name: str, a: Any, watch: bool = False) -> None:
         self.tensors[name] = np.array(a)
         if watch and isinstance(a, np.ndarray):
             self.live[name] = a
+            self.watched.add(name)
 
     def copy_all(self, arrays: Mapping[str, Array], watch: bool = False) -> None:
         for name, a in arrays.items():
             self.copy(name, a, watch)
 
-    def loss(self, original: Callable[..., Any], y: Array, t: Array) -> Any:
-        value = original(y, t)
-        self.copy("target", t)
-        self.copy("loss", value)
-        return value
-
-    def gradients(self, grads: Mapping[str, Array]) -> None:
+    def gradients(self, grads: Mapping[str, Array], watch: bool = False) -> None:
         """Take the gradients, and look for arrays that backward changed: it is over."""
-        self.copy_all({_grad(name): g for name, g in grads.items()})
-        self.touched = {n: a.copy() for n, a in self.live.items() if not same_bits(a, self.tensors[n])}
+        self.look("backward")
+        self.copy_all({_grad(name): g for name, g in grads.items()}, watch)
+
+    def look(self, phase: str) -> None:
+        """Which arrays are not what they were any more, after this phase of the step."""
+        for name, a in self.live.items():
+            if not same_bits(a, self.tensors[name]):
+                self.touched[name] = a.copy()
+                self.changed_by.setdefault(name, phase)
+
+    def record(self, architecture: Architecture, spec: OptimizerSpec | None, step: int) -> Record:
+        return Record(
+            architecture,
+            self.tensors,
+            spec,
+            step,
+            self.touched,
+            len(self.watched),
+            self.changed_by,
+            self.nothing,
+            self.plain_loss,
+        )
 
 
-def _step_hook(seen: _Sightings, network: scratch.Sequential) -> Callable[..., Any]:
-    def step(original: Callable[[], None]) -> None:
-        seen.gradients(network.grads)
-        original()
+# --- its hooks: what goes in and what comes out, copied at that moment and looked at ---
 
-    return step
+PASSED_ON = (LayerError, FloatingPointError, OddCandidate, _StepEnds)
 
 
-def _forward_hook(seen: _Sightings, k: int) -> Callable[..., Any]:
+def _called(place: str, original: Callable[..., Any], *args: Any) -> Any:
+    """original(*args); what it raises becomes one line that says where, with the exception itself as its cause."""
+    try:
+        return original(*args)
+    except PASSED_ON:
+        raise
+    except Exception as error:
+        words = str(error).partition("\n")[0]
+        raise OddCandidate(f"{place} raised {type(error).__name__}: {words}") from error
+
+
+def _expect_array(place: str, a: Any, shape: tuple[int, ...]) -> None:
+    """OddCandidate unless it is an array of numbers; its shape is the check's to judge."""
+    if not isinstance(a, np.ndarray):
+        raise OddCandidate(f"{place} returned {_in_words(a)}, expected an array {shape}")
+    if a.dtype.kind not in "fiub":
+        raise OddCandidate(f"{place} returned an array of {a.dtype}, expected one of floating-point numbers {shape}")
+
+
+def _in_words(a: Any) -> str:
+    if a is None:
+        return "nothing (None)"
+    if isinstance(a, tuple | list):
+        return f"a {type(a).__name__} of {len(a)}"
+    return f"an array {a.shape}" if isinstance(a, np.ndarray) else f"a {type(a).__name__}"
+
+
+def _forward_hook(seen: _Sightings, k: int, spec: LayerSpec, layer: scratch.Layer) -> Callable[..., Any]:
     """A hook that copies what entered and what left layer k."""
+    place = f"layer {k} ({layer}): forward"
 
     def forward(original: Callable[[Array], Array], x: Array) -> Array:
         seen.copy("input" if k == 0 else f"{k}.input", x, watch=True)
-        y = original(x)
+        y: Array = _called(place, original, x)
+        wanted = (len(x), spec.out_features or x.shape[-1])
+        _expect_array(place, y, wanted)
         seen.copy(f"{k}.output", y, watch=True)
+        if y.shape != wanted:
+            raise _StepEnds
         return y
 
     return forward
 
 
-def _backward_hook(seen: _Sightings, k: int) -> Callable[..., Any]:
+def _backward_hook(seen: _Sightings, k: int, layer: scratch.Layer) -> Callable[..., Any]:
     """A hook that copies the gradients that entered and left layer k."""
+    place = f"layer {k} ({layer}): backward"
 
-    def backward(original: Callable[[Array], Array], dy: Array) -> Array:
+    def backward(original: Callable[[Array], Array], dy: Array) -> Any:
         seen.copy(f"{k}.grad_output", dy, watch=True)
-        dx = original(dy)
+        if dy.shape != seen.tensors[f"{k}.output"].shape:
+            raise _StepEnds
+        dx: Any = _called(place, original, dy)
+        seen.reached.add(k)
+        for name, g in layer.grads.items():
+            _expect_gradient(place, name, g, layer)
+        wanted = seen.tensors["input" if k == 0 else f"{k}.input"].shape
+        if dx is None and k == 0:  # nobody needs it to train, so the check can go on
+            seen.nothing["0.grad_input"] = f"{place} returned nothing (None)"
+            return dx
+        _expect_array(place, dx, wanted)
         seen.copy(f"{k}.grad_input", dx)
+        if dx.shape != wanted:
+            raise _StepEnds
         return dx
 
     return backward
 
 
+def _expect_gradient(place: str, name: str, g: Any, layer: scratch.Layer) -> None:
+    if not isinstance(g, np.ndarray | np.generic):
+        expected = f"an array {layer.params[name].shape}" if name in layer.params else f"one of {sorted(layer.params)}"
+        raise OddCandidate(f"{place} left {_in_words(g)} in grads[{name!r}], expected {expected}")
+
+
+def _network_hook(seen: _Sightings) -> Callable[..., Any]:
+    """What the network itself returns is its gradient of the input, whatever its first layer returned."""
+    place = "the network: backward"
+
+    def backward(original: Callable[[Array], Array], dy: Array) -> Any:
+        dx: Any = _called(place, original, dy)
+        if dx is None:
+            seen.tensors.pop("0.grad_input", None)
+            seen.nothing.setdefault("0.grad_input", f"{place} returned nothing (None)")
+            return dx
+        _expect_array(place, dx, seen.tensors["input"].shape)
+        seen.copy("0.grad_input", dx)
+        return dx
+
+    return backward
+
+
+def _loss_hook(seen: _Sightings, loss: scratch.Loss) -> Callable[..., Any]:
+    place = f"the loss ({type(loss).__name__}): forward"
+
+    def forward(original: Callable[..., Any], y: Array, t: Array) -> Any:
+        seen.copy("target", t, watch=True)
+        try:
+            value = _called(place, original, y, t)
+        except LayerError as error:
+            raise OddCandidate(f"{place}: {error}") from error
+        if not isinstance(value, int | float | np.ndarray | np.generic) or np.ndim(value) != 0:
+            raise OddCandidate(f"{place} returned {_in_words(value)}, expected one number")
+        seen.copy("loss", value)
+        seen.plain_loss = type(value) in (int, float)
+        seen.look("the forward pass")
+        return value
+
+    return forward
+
+
+def _loss_backward_hook(seen: _Sightings, last: int, loss: scratch.Loss) -> Callable[..., Any]:
+    place = f"the loss ({type(loss).__name__}): backward"
+
+    def backward(original: Callable[[], Array]) -> Array:
+        dy: Array = _called(place, original)
+        _expect_array(place, dy, seen.tensors[f"{last}.output"].shape)
+        return dy
+
+    return backward
+
+
+def _step_hook(
+    seen: _Sightings, network: scratch.Sequential, optimizer: scratch.Optimizer | None
+) -> Callable[..., Any]:
+    """A hook that takes the gradients before the step, and looks at them, and at all but the weights, after it."""
+
+    def step(original: Callable[[], None]) -> None:
+        parameters, grads = named_parameters(network), named_gradients(network)
+        seen.gradients(grads, watch=optimizer is not None)
+        if optimizer is None:
+            return
+        if any(n not in grads or grads[n].shape != p.shape for n, p in parameters.items()):
+            raise _StepEnds  # no update can be made of these gradients; the check shows why
+        _called(f"the optimiser ({type(optimizer).__name__}): step", original)
+        for name in parameters:
+            seen.live.pop(name, None)
+        seen.look("the step")
+
+    return step
+
+
 @contextmanager
 def _hook(owner: Any, method: str, around: Callable[..., Any]) -> Iterator[None]:
     """For the length of the block, owner.method(*args) is around(the original method, *args)."""
-    original = getattr(owner, method)
+    original, own = getattr(owner, method), vars(owner).get(method)
     setattr(owner, method, lambda *args: around(original, *args))
     try:
         yield
     finally:
         delattr(owner, method)
+        if own is not None:
+            setattr(owner, method, own)
 
 
 def same_bits(a: Array, b: Array) -> bool:
@@ -238,7 +430,10 @@ def record_torch(
 def _torch_step(
     model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer | None, batch: Batch, step: int
 ) -> Record:
-    names = _torch_names(model)
+    architecture = Architecture.of(model, loss)
+    spec = OptimizerSpec.of(optimizer) if optimizer else None
+    names = named_parameters(model)
+    _expect_unshared(model)
     tensors = {name: _numpy(p) for name, p in names.items()}
     tensors |= _torch_state(names, optimizer, lambda name: name)
     passed: list[torch.Tensor] = []
@@ -250,26 +445,37 @@ def _torch_step(
     device = next(iter(names.values())).device if names else torch.device("cpu")
     x = torch.from_numpy(np.array(batch[0])).to(device).requires_grad_()
     with ExitStack() as hooks:
-        for layer in flatten(model):
+        for layer in dict.fromkeys(flatten(model)):  # one without parameters may stand in several places
             hooks.enter_context(_registered(layer.register_forward_hook(keep)))
+            if getattr(layer, "inplace", False):  # the same function; in place, it would overwrite what is recorded
+                layer.inplace = False
+                hooks.callback(setattr, layer, "inplace", True)
         model.zero_grad()
-        value = loss(model(x), torch.from_numpy(np.array(batch[1])).to(device))
-        value.backward()
+        value = _called("the model", lambda: loss(model(x), torch.from_numpy(np.array(batch[1])).to(device)))
+        _called("the model: backward", value.backward)
     tensors |= {"input": _numpy(x), "target": np.array(batch[1]), "loss": _numpy(value)}
     for k, output in enumerate(passed):
         tensors[f"{k}.output"] = _numpy(output)
-        tensors[f"{k}.grad_output"] = _numpy(output.grad)
-        tensors[f"{k}.grad_input"] = _numpy((passed[k - 1] if k else x).grad)
-    tensors |= {_grad(name): _numpy(p.grad) for name, p in names.items()}
+        tensors |= _gradient(f"{k}.grad_output", output) | _gradient(f"{k}.grad_input", passed[k - 1] if k else x)
+    for name, p in names.items():
+        tensors |= _gradient(_grad(name), p)
     if optimizer:
         optimizer.step()
         tensors |= {_new(name): _numpy(p) for name, p in names.items()} | _torch_state(names, optimizer, _new)
-    return Record(Architecture.of(model, loss), tensors, OptimizerSpec.of(optimizer) if optimizer else None, step)
+    return Record(architecture, tensors, spec, step)
 
 
-def _torch_names(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters by record name: layers counted in order, nested ones in line."""
-    return {f"{k}.{name}": p for k, layer in enumerate(flatten(model)) for name, p in layer.named_parameters()}
+def _expect_unshared(model: nn.Module) -> None:
+    layers = flatten(model)
+    for k, layer in enumerate(layers):
+        if layer in layers[:k] and any(True for _ in layer.parameters()):
+            first = layers.index(layer)
+            raise OddCandidate(f"layers {first} and {k} are the same {layer}: shared weights are not checked")
+
+
+def _gradient(name: str, a: torch.Tensor) -> dict[str, Array]:
+    """Under its name, the gradient of a; nothing where it has none, because it does not take part in the loss."""
+    return {} if a.grad is None else {name: _numpy(a.grad)}
 
 
 def _torch_state(
@@ -285,9 +491,7 @@ def _torch_state(
     }
 
 
-def _numpy(a: torch.Tensor | None) -> Array:
-    if a is None:
-        raise ValueError("a tensor has no gradient: it does not take part in the loss")
+def _numpy(a: torch.Tensor) -> Array:
     return a.detach().cpu().numpy().copy()
 
 
@@ -333,7 +537,8 @@ def load_records(path: str | Path, network: Architecture | None = None) -> list[
         number, slash, rest = name.partition("/")
         step = int(number) if slash and number.isdigit() else int(metadata.get("step", 1))
         by_step.setdefault(step, {})[rest if slash else name] = a
-    return [Record(network, by_step[step], optimizer, step) for step in sorted(by_step)]
+    # a file has no Python numbers: a loss in float64 may have been one
+    return [Record(network, by_step[step], optimizer, step, plain_loss=True) for step in sorted(by_step)]
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:

@@ -118,7 +118,7 @@ class Report:
     def of(cls, records: Sequence[Record], rows: list[Row], expected: Sequence[tuple[int, str]]) -> Report:
         """From the records, their rows, and the (step, name) of every tensor that a complete record holds."""
         first = records[0]
-        held = {(r.step, name) for r in records for name in r}
+        held = {(r.step, name) for r in records for name in (*r, *r.nothing)}
         absent = [(step, name) for step, name in expected if (step, name) not in held]
         last = f"{len(first.network.layers) - 1}.output"
         needed = {last, *(f"{n.partition('.')[0]}.grad_{n.partition('.')[2]}" for n in first.network.parameters())}
@@ -292,7 +292,7 @@ class Report:
                 f"end to end, for information: NumPy and PyTorch differ by at most {value:.1e} relative ({name})"
             )
         if self.watched and not any(row.check == "side_effects" for row in self.rows):
-            lines.append(f"side effects: none; {self.watched} arrays have the same bits before and after backward")
+            lines.append(f"side effects: none; {self.watched} arrays have the same bits afterwards as before")
         return [*lines, self.coverage]
 
 

@@ -36,7 +36,7 @@ class Known:
     """
 
     value: Array
-    dtype: np.dtype[Any]
+    dtypes: frozenset[np.dtype[Any]]  # its own; where it was absent, all that it may have had
     twins: list[Array] | None = None
     allowance: Allowance | None = None
 
@@ -104,7 +104,9 @@ class Sweep:
 
     def _remember(self, name: str, a: Array, dtype: np.dtype[Any] | None = None) -> None:
         a = np.asarray(a)
-        self.known[name] = Known(a.astype(np.float64) if a.dtype.kind == "f" else a, dtype or a.dtype)
+        is_float = a.dtype.kind == "f"
+        dtypes = frozenset({dtype or a.dtype} if is_float else ())
+        self.known[name] = Known(a.astype(np.float64) if is_float else a, dtypes)
 
     def _recall(self, name: str) -> None:
         """The candidate's own tensor, in torch's scale."""
@@ -119,6 +121,8 @@ class Sweep:
             return [unjudged(self.record, rule, f"{', '.join(missing)} was not handed in")]
         if missing:
             return []
+        if rule.name in self.record.nothing:
+            return [unjudged(self.record, rule, self.record.nothing[rule.name])]
         try:
             with np.errstate(all="ignore"):
                 return self._judge_or_stand_in(rule, present)
@@ -145,7 +149,27 @@ class Sweep:
         self._recall(rule.name)
         sound = all(np.isfinite(s.value).all() for s in sources)
         expected = replace(expected, allowance=self._for_scale(rule, expected.value, allowance, precision))
-        return [self._judge(rule, self.record.unscaled(rule.name), expected, check, precision, sound)]
+        row = self._judge(rule, self.record.unscaled(rule.name), expected, check, precision, sound)
+        return [self._in_its_dtype(row, rule)]
+
+    def _in_its_dtype(self, row: Row, rule: Rule) -> Row:
+        """Off, if it is not in the float dtype that what it is computed from gives it; what is off already stays so.
+
+        The target does not count: a target in another dtype must not promote a gradient.
+        """
+        found, allowed = self.record[rule.name].dtype, self._dtypes(rule)
+        plain = rule.name == "loss" and self.record.plain_loss and found == np.float64
+        if found.kind != "f" or not allowed or found in allowed or plain:
+            return row
+        self.known[rule.name].dtypes |= allowed  # said once: what follows from it may be in either
+        if row.status == "off":
+            return row
+        return off(self.record, rule, f"{found}, expected {' or '.join(sorted(map(str, allowed)))}", row.check)
+
+    def _dtypes(self, rule: Rule) -> frozenset[np.dtype[Any]]:
+        """The float dtypes of what it is computed from."""
+        known = [self.known[s].dtypes for s in rule.sources if s != "target" and s in self.known]
+        return frozenset().union(*known)
 
     def _judge(self, rule: Rule, got: Array, expected: Expected, check: Check, p: Precision, sound: bool = True) -> Row:
         row = judge(self.record, rule, got, expected, check, p, sound)
@@ -171,12 +195,10 @@ class Sweep:
 
     def _precision(self, rule: Rule) -> Precision:
         """A computation is as fine as its finest operand (NumPy's promotion), and no finer than its result."""
-        dtypes = [self.known[s].dtype for s in rule.sources if s != "target" and s in self.known]
-        operands = [d for d in dtypes if d.kind == "f"]
         result = self.record[rule.name].dtype if rule.name in self.record else None
-        finest = max(operands, key=lambda d: d.itemsize, default=self.record.dtype)
+        finest = max(self._dtypes(rule), key=lambda d: d.itemsize, default=self.record.dtype)
         coarser = min((d for d in (finest, result) if d is not None and d.kind == "f"), key=lambda d: d.itemsize)
-        return Precision.of(coarser)
+        return Precision.of(coarser if coarser.itemsize >= 4 else self.record.dtype)
 
     def _twins(self, rule: Rule, sources: Sequence[Known], p: Precision) -> list[Array] | None:
         """The rule on the sources' twins, where there are any."""
@@ -188,17 +210,15 @@ class Sweep:
         self, rule: Rule, expected: Expected, allowance: Allowance, twins: list[Array] | None, sources: Sequence[Known]
     ) -> None:
         """Go on with the reference's value, and with twins that each rounding may have moved either way."""
-        dtype = max(
-            (s.dtype for s in sources if s.dtype.kind == "f"), key=lambda d: d.itemsize, default=self.record.dtype
-        )
+        dtypes = self._dtypes(rule) or frozenset({self.record.dtype})
         if rule.copies:
-            self.known[rule.name] = Known(expected.value, dtype, sources[0].twins, sources[0].allowance)
+            self.known[rule.name] = Known(expected.value, dtypes, sources[0].twins, sources[0].allowance)
             return
         own = expected.allowance.bound()
         moved = [v + self._moves(own.shape) * own for v in (twins or [expected.value] * TWINS)]
         if rule.kinked:
             moved = [self._either_side(v, expected.value, allowance.bound()) for v in moved]
-        self.known[rule.name] = Known(expected.value, dtype, moved, allowance)
+        self.known[rule.name] = Known(expected.value, dtypes, moved, allowance)
 
     def _moves(self, shape: tuple[int, ...]) -> Array:
         """A random sign times 1/2 to 1: with 1 alone, two equal allowances in a row cancel in 1 of 2^TWINS elements."""
@@ -240,9 +260,12 @@ class Sweep:
 
     def _side_effects(self) -> list[Row]:
         return [
-            self._unchanged(name, after, self.record[name], "side_effects", f"backward leaves {name} as it was")
+            self._unchanged(name, after, self.record[name], "side_effects", self._left(name))
             for name, after in self.record.touched.items()
         ]
+
+    def _left(self, name: str) -> str:
+        return f"{self.record.changed_by.get(name, 'backward')} leaves {name} as it was"
 
 
 def _constant(name: str, check: Check, formula: str, expected: Expected) -> Rule:
@@ -391,7 +414,7 @@ def _note(got: Array, undecided: Array, wrong: Array) -> str:
 def off(record: Record, rule: Rule, note: str, check: str | None = None) -> Row:
     """A row for a tensor that cannot be right whatever its values."""
     nan = float("nan")
-    shape = record[rule.name].shape
+    shape = record[rule.name].shape if rule.name in record else ()
     return Row(
         record.step,
         rule.layer,

@@ -10,6 +10,7 @@ from torch import nn
 
 import scratch
 import torch_ref.losses
+from compare.architecture import named_parameters
 
 ACTIVATIONS: dict[type[scratch.Layer], type[nn.Module]] = {
     scratch.ReLU: nn.ReLU,
@@ -50,10 +51,10 @@ def copy_to_torch(network: scratch.Layer, model: nn.Module) -> None:
 
     ValueError if names, shapes or dtypes differ; nothing is written then.
     """
-    theirs = dict(model.named_parameters())
-    _expect_alike(network.params, {name: p.detach().cpu().numpy() for name, p in theirs.items()}, "the model")
+    theirs = _of_module(model)
+    _expect_alike(_of_layer(network), _as_arrays(theirs), "the model")
     with torch.no_grad():
-        for name, p in network.params.items():
+        for name, p in _of_layer(network).items():
             theirs[name].copy_(torch.from_numpy(p))
     verify_same_bits(network, model)
 
@@ -63,23 +64,36 @@ def copy_from_torch(model: nn.Module, network: scratch.Layer) -> None:
 
     ValueError if names, shapes or dtypes differ; nothing is written then.
     """
-    theirs = {name: p.detach().cpu().numpy() for name, p in model.named_parameters()}
-    _expect_alike(theirs, network.params, "the network")
-    for name, p in network.params.items():
+    theirs, ours = _as_arrays(_of_module(model)), _of_layer(network)
+    _expect_alike(theirs, ours, "the network")
+    for name, p in ours.items():
         p[...] = theirs[name]
     verify_same_bits(network, model)
 
 
 def verify_same_bits(network: scratch.Layer, model: nn.Module) -> None:
     """ValueError naming the first parameter and index whose bits differ (-0.0 and 0.0 differ, equal NaNs do not)."""
-    theirs = {name: p.detach().cpu().numpy() for name, p in model.named_parameters()}
-    _expect_alike(network.params, theirs, "the model")
-    for name, p in network.params.items():
+    theirs, ours = _as_arrays(_of_module(model)), _of_layer(network)
+    _expect_alike(ours, theirs, "the model")
+    for name, p in ours.items():
         if p.tobytes() != theirs[name].tobytes():
             unsigned = f"u{p.itemsize}"
             differ = np.ascontiguousarray(p).view(unsigned) != np.ascontiguousarray(theirs[name]).view(unsigned)
             index = tuple(int(i) for i in np.argwhere(differ)[0])
             raise ValueError(f"{name}{list(index)}: got {theirs[name][index]!r}, expected the bits of {p[index]!r}")
+
+
+def _of_layer(network: scratch.Layer) -> dict[str, Any]:
+    """Parameters by name; of a Sequential, nested ones counted in line, so that a flat one of the same layers fits."""
+    return named_parameters(network) if isinstance(network, scratch.Sequential) else network.params
+
+
+def _of_module(model: nn.Module) -> dict[str, nn.Parameter]:
+    return named_parameters(model) if isinstance(model, nn.Sequential) else dict(model.named_parameters())
+
+
+def _as_arrays(parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
+    return {name: p.detach().cpu().numpy() for name, p in parameters.items()}
 
 
 def to_torch_loss(loss: scratch.Loss) -> nn.Module:

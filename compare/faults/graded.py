@@ -7,7 +7,7 @@ from functools import partial
 
 from compare.architecture import OptimizerSpec
 from compare.faults.fault import Edit, Fault, at, shown
-from compare.faults.linear import GRAD_WEIGHT
+from compare.faults.linear import GRAD_BIAS, GRAD_WEIGHT
 from compare.faults.losses import log_epsilon
 
 # Planted in every linear layer; where it is below the allowance in the last one, it may still show in the first.
@@ -153,6 +153,47 @@ FORMATS = (
         GRAD_WEIGHT,
         dtypes=("float64",),
         hidden="no difference in a float32 network",
+    ),
+    Fault(
+        "float64-gradient",
+        "db stays in float64 in a float32 network: it is divided by a NumPy number, which has that dtype",
+        "format",
+        (
+            Edit(
+                "scratch.layers",
+                "Linear.backward",
+                'self.grads["bias"] = dy.sum(axis=0)',
+                'self.grads["bias"] = dy.sum(axis=0) / np.float64(1)',
+            ),
+        ),
+        GRAD_BIAS,
+        dtypes=("float32",),
+        hidden="no difference in a float64 network",
+    ),
+    Fault(
+        "float32-gradient",
+        "dW is left in float32 in a float64 network",
+        "format",
+        (_dw('self.grads["weight"] = (dy.T @ x).astype(np.float32)'),),
+        GRAD_WEIGHT,
+        dtypes=("float64",),
+        hidden="no difference in a float32 network",
+    ),
+    Fault(
+        "float64-loss",
+        "the loss is added up in float64 in a float32 network",
+        "format",
+        (
+            Edit(
+                "scratch.losses",
+                "CrossEntropyLoss.forward",
+                "-(t * log_p).sum()",
+                "-(t * log_p).sum(dtype=np.float64)",
+            ),
+        ),
+        at("loss"),
+        dtypes=("float32",),
+        hidden="no difference in a float64 network",
     ),
 )
 

@@ -67,6 +67,10 @@ HANDED_ON = [
       "it is overwritten with {}: something works in place"),
     H("side_effects", "updated-in-backward", lambda e: _updated_early(e),
       "it is updated inside backward: the update belongs into the optimiser's step"),
+    H("side_effects", "gradient-changed-by-step", lambda e: _by_the_step(e),
+      "the optimiser's step writes into it: compute on a copy", -1),
+    H("side_effects", "target-changed", lambda e: _target(e),
+      "the target is written into, and belongs to the caller: compute on a copy", -1),
     H("side_effects", "activation-changed-by-backward", lambda e: Bounded.exact(e.got, e.p),
       "something writes into it: compute on a copy", 1),
 ]
@@ -102,6 +106,18 @@ def _overwritten(e: Evidence) -> Iterator[Guess]:
     for name, known in e.sweep.known.items():
         if known.value.shape == e.got.shape and name != e.row.tensor:
             yield e.tensor(name) * 1.0, name
+
+
+def _by_the_step(e: Evidence) -> Bounded:
+    if e.sweep.record.changed_by.get(e.row.tensor) != "the step":
+        raise Absent(e.row.tensor)
+    return Bounded.exact(e.got, e.p)
+
+
+def _target(e: Evidence) -> Bounded:
+    if e.row.tensor != "target":
+        raise Absent(e.row.tensor)
+    return Bounded.exact(e.got, e.p)
 
 
 def _updated_early(e: Evidence) -> Bounded:

@@ -67,7 +67,8 @@ def _outcome(case: Asked | Direct) -> Line | None:
 
 def _where(error: Exception) -> str:
     """Whose exception it is: the innermost of our own functions that it passed through tells."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    first = error.__cause__ or error  # the check puts the candidate's own exceptions into words
+    for frame in reversed(traceback.extract_tb(first.__traceback__)):
         path = Path(frame.filename).resolve()
         if any(path.is_relative_to(folder) for folder in (FOLDER.resolve(), Path(__file__).resolve().parent)):
             return "exception in the candidate"

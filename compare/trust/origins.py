@@ -64,13 +64,14 @@ def _roots(wrong: Record, right: Record, before: tuple[Record, Record] | None) -
 
 
 def _same(a: Array, b: Array) -> bool:
-    return a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    alike = a.shape == b.shape and a.dtype == b.dtype
+    return alike and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
 
 
 def _size(got: Array, right: Record, rule: Rule) -> float:
-    """|difference| / allowed at the worst element; infinite for another shape, a value that is not finite, a copy."""
+    """|difference| / allowed at the worst element; infinite for another shape or dtype, what is not finite, a copy."""
     wanted = right[rule.name]
-    if got.shape != wanted.shape:
+    if got.shape != wanted.shape or got.dtype != wanted.dtype:
         return np.inf
     if any(s not in right for s in rule.sources):
         return np.inf
