@@ -167,7 +167,7 @@ def _record(names: Names, step: int) -> Record:
     tensors = {name: named.view.array for name, named in kept.items()}
     scales = {name: named.scale for name, named in kept.items() if named.scale != 1}
     scales |= {f"{int(name.partition('.')[0]) - 1}.grad_output": s for name, s in scales.items() if "grad_input" in name}
-    return Record(names.network, tensors, optimizer, step, scales=scales, slack=names.recovered)
+    return Record(names.network, tensors, optimizer, step, plain_loss=True, scales=scales, slack=names.recovered)
 
 
 def _report(names: Sequence[Names], sources: Mapping[str, Sequence[str]], watched: Watched | None) -> Report:

@@ -40,17 +40,12 @@ Batch = tuple[Array, Array]
 class Record(Mapping[str, Array]):
     """An ordered mapping from tensor names to arrays, and what they belong to.
 
-<<<<<<< HEAD
-    `step` counts from 1. `touched` holds, by name, what a forward-time array had become after backward, for those
-    whose bits changed; `watched` counts the arrays that were looked at. `scales` says of a tensor that it is so many
-    times torch's, for a candidate that sums where the network means; `slack` what it may be off beyond its own
-    operation's rounding, for a gradient read off the change of a weight.
-=======
     `step` counts from 1. `touched` holds, by name, what an array had become later in the step, for those whose bits
     changed although they should not have, and `changed_by` in what they changed; `watched` counts the arrays that were
     looked at. `nothing` says, for tensors that are due and are none, what was found. `plain_loss` says that the loss
-    was, or may have been, a Python number, which has no dtype.
->>>>>>> main
+    was, or may have been, a Python number, which has no dtype. `scales` says of a tensor that it is so many times
+    torch's, for a candidate that sums where the network means; `slack` what it may be off beyond its own operation's
+    rounding, for a gradient read off the change of a weight.
     """
 
     network: Architecture
@@ -59,14 +54,11 @@ class Record(Mapping[str, Array]):
     step: int = 1
     touched: dict[str, Array] = field(default_factory=dict)
     watched: int = 0
-<<<<<<< HEAD
-    scales: Mapping[str, float] = field(default_factory=dict)
-    slack: Mapping[str, Array] = field(default_factory=dict)
-=======
     changed_by: dict[str, str] = field(default_factory=dict)
     nothing: dict[str, str] = field(default_factory=dict)
     plain_loss: bool = False
->>>>>>> main
+    scales: Mapping[str, float] = field(default_factory=dict)
+    slack: Mapping[str, Array] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]
