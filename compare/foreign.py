@@ -165,6 +165,8 @@ def _record(names: Names, step: int) -> Record:
     else:
         optimizer = OptimizerSpec("SGD", {"lr": names.rate})
     tensors = {name: named.view.array for name, named in kept.items()}
+    if tensors["input"].dtype.kind != "f":
+        tensors["input"] = tensors["input"].astype(tensors["0.weight"].dtype)
     scales = {name: named.scale for name, named in kept.items() if named.scale != 1}
     scales |= {f"{int(name.partition('.')[0]) - 1}.grad_output": s for name, s in scales.items() if "grad_input" in name}
     return Record(names.network, tensors, optimizer, step, plain_loss=True, scales=scales, slack=names.recovered)

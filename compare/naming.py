@@ -30,7 +30,10 @@ from compare.tolerance import Precision
 Array = NDArray[Any]
 
 TIGHT = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}  # relative: equal, for the sake of a name
-VERSIONS = 4  # of a variable that are tried as weight, bias or input, from its first
+VERSIONS = 4  # of a variable that are tried, from its first
+OUTPUTS = 24  # arrays that are tried as a layer's output
+OBJECTS = 40  # values of attributes, which have one name in several objects
+NEAR = 0.9  # relative: an array farther from what a layer should give is not its output
 ROUNDS = 3  # of a loop that are looked at: as many values of a line for each layer
 ATTEMPTS = 4  # inputs that make a first layer's output, and are followed to the end
 LOSS_NAME = re.compile(r"(^|[^a-z])(loss|cost|err|error|mse|bce|ce|nll|xent|j|l|e)([^a-z]|$)", re.IGNORECASE)
@@ -75,11 +78,11 @@ class Names:
 
     def values(self) -> dict[str, Array]:
         """What reference rules are computed from."""
-        return {name: _plain(named) for name, named in self.tensors.items()}
+        return {name: _plain(name, named) for name, named in self.tensors.items()}
 
 
-def _plain(named: Named) -> Array:
-    return named.view.array if named.view.array.dtype.kind in "iub" else named.value
+def _plain(name: str, named: Named) -> Array:
+    return named.view.array if name == "target" and named.view.array.ndim == 1 else named.value
 
 
 def find(
@@ -95,18 +98,27 @@ def find(
     """
     everything = Seen(observations)
     rounds = ROUNDS * max(len(network.sizes) - 1, 1)
-    attempts = list(_attempts(network, everything, rounds, x, t, convention or Convention()))
+    convention = convention or Convention()
+    attempts = list(_attempts(network, everything, rounds, x, t, convention))
+    if not attempts:
+        attempts = list(_attempts(network, everything, rounds, x, t, convention, lenient=True))
     if not attempts:
         raise NotFound(_nothing(network, everything, x))
     return max(attempts, key=lambda names: names.score)
 
 
 def _attempts(
-    network: Architecture, everything: Seen, rounds: int, x: Array | None, t: Array | None, convention: Convention
+    network: Architecture,
+    everything: Seen,
+    rounds: int,
+    x: Array | None,
+    t: Array | None,
+    convention: Convention,
+    lenient: bool = False,
 ) -> Iterator[Names]:
     seen, made = everything.first_of_each_line(rounds), 0
     for entering in _inputs(network, seen, x, convention):
-        names = Search(network, seen, entering, t, convention).names()
+        names = Search(network, seen, entering, t, convention, lenient).names()
         if names is not None and names.m == 1:
             names = _sample_by_sample(network, everything, rounds, names, t, convention) or names
         if names is not None:
@@ -211,6 +223,19 @@ class Seen:
         """Of these, each variable's first few values."""
         return [o for o in found if self.version[o.time] < VERSIONS]
 
+    def held_at(self, moment: Observation, found: Iterable[Observation]) -> list[Observation]:
+        """Of these, what each variable held when `moment` was bound; all of them where there is no order."""
+        if not moment.line:
+            return [o for o in found if o is not moment]
+        latest: dict[tuple[str, str], Observation] = {}
+        several: list[Observation] = []
+        for o in sorted(found, key=lambda o: o.time):
+            if o.time < moment.time:
+                latest[(o.name, o.function)] = o
+                if "." in o.name:  # an attribute: one name, several objects
+                    several.append(o)
+        return list({o.time: o for o in (*latest.values(), *several[-OBJECTS:])}.values())
+
     def after(self, o: Observation) -> list[Observation]:
         """Later values of the same variable."""
         return [later for later in self.by_name[o.name] if later.time > o.time]
@@ -283,9 +308,15 @@ class Search:
     """Names for one step that begins with a given input."""
 
     def __init__(
-        self, network: Architecture, seen: Seen, entering: Named, t: Array | None, convention: Convention
+        self,
+        network: Architecture,
+        seen: Seen,
+        entering: Named,
+        t: Array | None,
+        convention: Convention,
+        lenient: bool = False,
     ) -> None:
-        self.network, self.seen, self.convention = network, seen, convention
+        self.network, self.seen, self.convention, self.lenient = network, seen, convention, lenient
         self.given_target = t
         self.m = len(entering.view.array)
         self.found = Names(network, {"input": entering}, self.m)
@@ -296,6 +327,7 @@ class Search:
         if not self._forward():
             return None
         self._fuse()
+        self.found.tensors.pop("probabilities", None)
         self._target_and_loss()
         self._backward()
         self._updates()
@@ -328,30 +360,69 @@ class Search:
         return self.found.tensors.get("input" if position == 0 else f"{position - 1}.output")
 
     def _linear(self, position: int) -> bool:
-        """Weight, bias and output of a linear layer: those whose product is among the arrays."""
+        """Weight, bias and output of a linear layer: those whose product, or its activation, is among the arrays.
+
+        Arrays are tried as the output in order of time, with what its variables held at that moment. Where none is
+        exactly such a product, the output is the nearest one; not so for the first layer, which proves the input.
+        """
         spec = self.network.layers[position]
-        following = self.network.layers[position + 1].kind if position + 1 < len(self.network.layers) else self._fused()
-        best: tuple[float, dict[str, Named]] | None = None
-        for x in self._candidates_entering(position):
-            for weight in self._weights(spec.out_features, spec.in_features):
-                for bias in self._biases(weight, spec.out_features):
-                    z = x.value @ np.asarray(weight.view.array, dtype=np.float64).T
-                    z = z if bias is None else z + np.asarray(bias.view.array, dtype=np.float64)
-                    found = self._product(position, x, weight, bias, z, following)
-                    if found and (best is None or found[0] < best[0] - 1e-12):
-                        best = found
-                    if best and best[0] == 0:
-                        break
-        if best is None:
+        nearest_yet: tuple[float, dict[str, Named]] | None = None
+        for made in self._makeable(position, spec.out_features):
+            for names, z in self._products(position, made.observation):
+                if name := self._made_name(made, z, position):
+                    self.found.tensors |= names | {name: replace(made, exact=True)}
+                    return True
+                far = _distance(made.view.array, z)
+                if far < NEAR and (nearest_yet is None or far < nearest_yet[0]):
+                    nearest_yet = far, names | {f"{position}.output": made}
+        if nearest_yet is None or (position == 0 and not self.lenient):
             return False
-        self.found.tensors |= best[1]
+        self.found.tensors |= nearest_yet[1]
         return True
 
-    def _fused(self) -> LayerKind | None:
-        return PROBABILITIES.get(self.network.loss)
+    def _makeable(self, position: int, fan_out: int) -> list[Named]:
+        """Arrays that may be the output of a linear layer, or of the activation after it, the earliest first."""
+        since = self._latest()
+        held = [o for o in self.seen.sized(self.m, fan_out) if o.array.dtype.kind == "f" and (o.time > since or not o.line)]
+        views = [Named(o, v, exact=False) for o in held for v in layout.samples(o.array, self.m, fan_out)]
+        allowed = [named for named in views if self.convention.allows(named.view, "samples") and np.any(named.view.array)]
+        return self.seen_first(allowed)[:OUTPUTS]
 
-    def _candidates_entering(self, position: int) -> list[Named]:
-        """What entered: what left the layer before; where that is not right, also every other array of its shape."""
+    def _products(self, position: int, made: Observation) -> Iterator[tuple[dict[str, Named], Array]]:
+        """Every input, weight and bias that was held when `made` was bound, with their product."""
+        spec = self.network.layers[position]
+        held = self.seen.held_at(made, self.seen.sized(spec.out_features, spec.in_features, extra=(0, 1)))
+        weights = [
+            Named(o, v)
+            for o in held
+            for v in layout.weights(o.array, spec.out_features, spec.in_features)
+            if o.array.dtype.kind == "f" and self.convention.allows(v, "weights") and np.any(v.array)
+        ]
+        for x in self._candidates_entering(position, made):
+            for weight in self.seen_first(weights):
+                product = x.value @ np.asarray(weight.view.array, dtype=np.float64).T
+                for bias in self._biases(weight, spec.out_features, made):
+                    names = {f"{position}.weight": weight} | ({f"{position}.bias": bias} if bias else {})
+                    if position and not x.exact and x.bound:
+                        names[f"{position - 1}.output"] = x
+                    yield names, product if bias is None else product + np.asarray(bias.view.array, dtype=np.float64)
+
+    def _following(self, position: int) -> LayerKind | None:
+        """The activation after a layer; after the last, the one that is part of the loss."""
+        layers = self.network.layers
+        return layers[position + 1].kind if position + 1 < len(layers) else PROBABILITIES.get(self.network.loss)
+
+    def _made_name(self, made: Named, z: Array, position: int) -> str | None:
+        """Which tensor an array is: the linear layer's output, or the activation's; None if neither."""
+        if _distance(made.view.array, z) <= _tight(made.view.array):
+            return f"{position}.output"
+        following = self._following(position)
+        if following is None or _distance(made.view.array, reference.apply(following, z)) > _tight(made.view.array):
+            return None
+        return f"{position + 1}.output" if position + 1 < len(self.network.layers) else "probabilities"
+
+    def _candidates_entering(self, position: int, made: Observation) -> list[Named]:
+        """What entered: what left the layer before; where that is not known, every array of its shape before `made`."""
         known = self._entering(position)
         if known is not None and (known.exact or position == 0):
             return [known]
@@ -359,20 +430,20 @@ class Search:
         since = self._latest()
         others = [
             Named(o, v, exact=False)
-            for o in self.seen.early(self.seen.sized(self.m, width))
-            if o.time > since - 1
+            for o in self.seen.sized(self.m, width)
+            if since - 1 < o.time < made.time and o.array.dtype.kind == "f"
             for v in layout.samples(o.array, self.m, width)
             if self.convention.allows(v, "samples")
         ]
         computed = self._computed(position)
-        return [*([known] if known else []), *([computed] if computed else []), *others]
+        return self.seen_first([*([known] if known else []), *([computed] if computed else []), *others], keep=True)
 
     def _computed(self, position: int) -> Named | None:
         """What should have entered, where it was never bound."""
         before = self.found.tensors.get(f"{position - 2}.output")
         if before is None:
             return None
-        value = reference.activation(self.network.layers[position - 1].kind, before.value, self.precision).value
+        value = reference.apply(self.network.layers[position - 1].kind, before.value)
         return Named(replace(before.observation, array=value), View(value, layout.ROWS), exact=False, bound=False)
 
     def _latest(self) -> int:
@@ -380,58 +451,24 @@ class Search:
         outputs = [n.observation.time for name, n in self.found.tensors.items() if name.endswith(".output")]
         return max(outputs, default=self.found.tensors["input"].observation.time)
 
-    def _weights(self, fan_out: int, fan_in: int) -> Iterator[Named]:
-        if forced := self._forced(f".weight", fan_out, fan_in):
-            yield from forced
-            return
-        for o in self.seen.early(self.seen.sized(fan_out, fan_in, extra=(0, 1))):
-            for view in layout.weights(o.array, fan_out, fan_in):
-                if self.convention.allows(view, "weights"):
-                    yield Named(o, view)
-
-    def _forced(self, ending: str, fan_out: int, fan_in: int) -> list[Named]:
-        return []
-
-    def _biases(self, weight: Named, fan_out: int) -> Iterator[Named | None]:
+    def _biases(self, weight: Named, fan_out: int, made: Observation) -> Iterator[Named | None]:
         """Attached to this weight, or of the right size, those named and placed most alike first; then none."""
         if weight.view.bias is not None:
             yield Named(weight.observation, View(weight.view.bias, weight.view.layout))
             return
         taken = {n.observation.time for name, n in self.found.tensors.items() if name.endswith(".bias")}
-        alike = [o for o in self.seen.early(self.seen.sized(fan_out)) if o.time not in taken]
+        alike = [o for o in self.seen.held_at(made, self.seen.sized(fan_out)) if o.time not in taken]
+        alike = [o for o in alike if o.array.dtype.kind == "f" and o.array.ndim > 0]
         alike.sort(key=lambda o: (not _related(o.name, weight.observation.name), abs(o.time - weight.observation.time)))
-        for o in alike:
-            for view in layout.biases(o.array, fan_out):
-                yield Named(o, view)
+        yield from self.seen_first([Named(o, view) for o in alike for view in layout.biases(o.array, fan_out)], keep=True)
         yield None
-
-    def _product(
-        self, position: int, x: Named, weight: Named, bias: Named | None, z: Array, following: LayerKind | None
-    ) -> tuple[float, dict[str, Named]] | None:
-        """The names, if x, weight and bias make an array that was seen, or make the activation's; how far off it is."""
-        names = {f"{position}.weight": weight} | ({f"{position}.bias": bias} if bias else {})
-        if position and not x.exact and x.bound:
-            names[f"{position - 1}.output"] = x
-        parts = [n.observation.time for n in (x, weight, bias) if n is not None]
-        far = 0.0 if bias is not None else 1e-9
-        if output := self._equal(z, max(parts)):
-            return far, names | {f"{position}.output": output}
-        if following is not None:
-            y = reference.activation(following, z, self.precision).value
-            if output := self._equal(y, max(parts)):
-                after = {f"{position + 1}.output": output}
-                return far + 1e-9, names | (after if position + 1 < len(self.network.layers) else {})
-        near = self._nearest(z, max(parts), limit=0.9)
-        if near is None:
-            return None
-        return 1.0 + near[0], names | {f"{position}.output": near[1]}
 
     def _activation(self, position: int) -> None:
         name = f"{position}.output"
         if name in self.found.tensors or f"{position - 1}.output" not in self.found.tensors:
             return
         before = self.found.tensors[f"{position - 1}.output"]
-        y = reference.activation(self.network.layers[position].kind, before.value, self.precision).value
+        y = reference.apply(self.network.layers[position].kind, before.value)
         if output := self._equal(y, before.observation.time, but=before.observation):
             self._name(name, output)
         elif position == len(self.network.layers) - 1 and (near := self._nearest(y, before.observation.time, limit=0.9)):
@@ -450,7 +487,7 @@ class Search:
         if entering is None or weight is None:
             return
         z = entering.value @ weight.value.T + (0.0 if bias is None else bias.value)
-        y = reference.activation(spec.kind, z, self.precision).value
+        y = reference.apply(spec.kind, z)
         output = self._equal(y, weight.observation.time)
         if output is not None:
             self.network = self.found.network = network
@@ -482,10 +519,10 @@ class Search:
         kept = [named for named in self.seen_first(views) if named.observation.time not in taken]
         return [named for named in kept if named.observation.time < self._latest()] or kept
 
-    def seen_first(self, found: Sequence[Named]) -> list[Named]:
-        """Of arrays with the same values, the first."""
+    def seen_first(self, found: Sequence[Named], keep: bool = False) -> list[Named]:
+        """Of arrays with the same values, the first: by time, or of the order given."""
         kept: dict[bytes, Named] = {}
-        for named in sorted(found, key=lambda n: n.observation.time):
+        for named in found if keep else sorted(found, key=lambda n: n.observation.time):
             kept.setdefault(named.view.array.tobytes() + str(named.view.array.dtype).encode(), named)
         return list(kept.values())
 
@@ -565,12 +602,12 @@ class Search:
 
     def _expected(self, adopted: Mapping[str, Named] | None = None) -> Iterator[tuple[Rule, Array | None]]:
         """Every gradient as it should be, from the candidate's own tensors where they are known, lazily."""
-        values = self.found.values() | {name: _plain(named) for name, named in (adopted or {}).items()}
+        values = self.found.values() | {name: _plain(name, named) for name, named in (adopted or {}).items()}
         for rule in rules(self.network, None, 1, list(values)):
             if rule.name in self.found.tensors or (adopted and rule.name in adopted):
                 if rule.kind == "gradient" and not rule.copies:
                     named = (adopted or {}).get(rule.name) or self.found.tensors[rule.name]
-                    values[rule.name] = _plain(named)
+                    values[rule.name] = named.value
                 continue
             if any(source not in values for source in rule.sources):
                 continue
@@ -580,7 +617,7 @@ class Search:
             if rule.kind == "gradient" and not rule.copies and rule.name != "0.grad_input":
                 yield rule, value
                 if rule.name in self.found.tensors:
-                    values[rule.name] = _plain(self.found.tensors[rule.name])
+                    values[rule.name] = self.found.tensors[rule.name].value
 
     def _views(self, rule: Rule, shape: tuple[int, ...]) -> Iterator[Named]:
         """All arrays that may be this gradient, by shape, bound after the output was."""

@@ -89,6 +89,11 @@ def linear_grad_input(weight: Array, dy: Array, p: Precision) -> Expected:
     return Expected(dx, tolerance.product(dy, weight.T, p, dx))
 
 
+def apply(kind: LayerKind, x: Array) -> Array:
+    """y = f(x) for the activations, without an allowance."""
+    return _forward(ELEMENTWISE[kind], x)
+
+
 def activation(kind: LayerKind, x: Array, p: Precision) -> Expected:
     """y = f(x) for the activations; ReLU selects, so it must be exact."""
     y = _forward(ELEMENTWISE[kind], x)
