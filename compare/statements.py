@@ -1,0 +1,143 @@
+"""Which variables the statements of a source mention, so that after a line only these need to be looked at."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+Chain = tuple[str, ...]  # ("self", "params") for self.params, whatever is called or looked up on it
+PRODUCTS = ("dot", "matmul", "einsum", "inner", "outer", "tensordot", "vdot")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, or the head of a compound one; what else stands on its lines belongs to it.
+
+    `mentions` maps every chain of names to whether the statement stores to it or into it. `product` says whether it
+    multiplies matrices, which is where backpropagation happens.
+    """
+
+    line: int
+    mentions: dict[Chain, bool]
+    product: bool
+
+
+def statements(source: str) -> dict[int, Statement]:
+    """The statement of every line that has one. SyntaxError where Python would raise it."""
+    spans: list[tuple[int, int, list[ast.AST]]] = []
+    for first, last, nodes in sorted(_spans(ast.parse(source)), key=lambda span: span[:2]):
+        if spans and first <= spans[-1][1]:
+            begin, end, shared = spans[-1]
+            spans[-1] = (begin, max(end, last), shared + nodes)
+        else:
+            spans.append((first, last, nodes))
+    found: dict[int, Statement] = {}
+    for first, last, nodes in spans:
+        mentions: dict[Chain, bool] = {}
+        for chain, stored in _mentions(nodes):
+            mentions[chain] = mentions.get(chain, False) or stored
+        statement = Statement(first, mentions, any(_is_product(n) for node in nodes for n in ast.walk(node)))
+        found.update(dict.fromkeys(range(first, last + 1), statement))
+    return found
+
+
+def _spans(tree: ast.AST) -> Iterator[tuple[int, int, list[ast.AST]]]:
+    """(first line, last line, what to search for names) of every statement; a compound one without its body."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.match_case):
+            head: list[ast.AST] = [node.pattern, *([node.guard] if node.guard else [])]
+            yield node.pattern.lineno, _end(head), head
+        if not isinstance(node, ast.stmt):
+            continue
+        head = _head(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            signature = [node.args] if not isinstance(node, ast.ClassDef) else []
+            parts = [arg for args in signature for arg in ast.walk(args) if hasattr(arg, "end_lineno")]
+            yield first, max(node.lineno, _end([*head, *parts])), head
+        else:
+            yield node.lineno, max(node.lineno, _end(head)), head
+
+
+def _head(node: ast.stmt) -> list[ast.AST]:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            defaults = [d for d in (*node.args.defaults, *node.args.kw_defaults) if d]
+            return [*node.decorator_list, *defaults]
+        case ast.ClassDef():
+            return [*node.decorator_list, *node.bases]
+        case ast.For() | ast.AsyncFor():
+            return [node.target, node.iter]
+        case ast.If() | ast.While():
+            return [node.test]
+        case ast.With() | ast.AsyncWith():
+            return list(node.items)
+        case ast.Match():
+            return [node.subject]
+        case ast.Try() | ast.TryStar():
+            return []
+        case ast.Import() | ast.ImportFrom():
+            return []
+    return [node]
+
+
+def _end(nodes: Iterable[ast.AST]) -> int:
+    ends = [getattr(n, "end_lineno", 0) or 0 for node in nodes for n in ast.walk(node)]
+    return max(ends, default=0)
+
+
+def _mentions(nodes: Iterable[ast.AST]) -> Iterator[tuple[Chain, bool]]:
+    for node in nodes:
+        match node:
+            case ast.Name() | ast.Attribute() | ast.Subscript():
+                stored = isinstance(node.ctx, ast.Store)
+                chain = _chain(node)
+                if chain:
+                    yield chain, stored
+                if not isinstance(node, ast.Name):
+                    yield from _beside_chain(node)
+            case ast.Call(func=ast.Attribute() as method):
+                yield from _mentions([method.value])  # a method may change its object in place
+                yield from _mentions([*node.args, *(k.value for k in node.keywords)])
+            case ast.Call(func=ast.Name()):
+                yield from _mentions([*node.args, *(k.value for k in node.keywords)])
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                yield (name,), True
+                yield from _mentions(ast.iter_child_nodes(node))
+            case _:
+                yield from _mentions(ast.iter_child_nodes(node))
+
+
+def _chain(node: ast.AST) -> Chain:
+    """The names up to the first lookup or call: self.layers for self.layers[0].W; () where it begins with neither."""
+    names: list[str] = []
+    while not isinstance(node, ast.Name):
+        if isinstance(node, ast.Attribute):
+            names.append(node.attr)
+            node = node.value
+        elif isinstance(node, ast.Subscript):
+            names.clear()
+            node = node.value
+        else:
+            return ()
+    return (node.id, *reversed(names))
+
+
+def _beside_chain(node: ast.AST) -> Iterator[tuple[Chain, bool]]:
+    """What the indices mention, and whatever the chain hangs on that is no name."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        if isinstance(node, ast.Subscript):
+            yield from _mentions([node.slice])
+        node = node.value
+    if not isinstance(node, ast.Name):
+        yield from _mentions([node])
+
+
+def _is_product(node: ast.AST) -> bool:
+    match node:
+        case ast.MatMult():
+            return True
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+            return name in PRODUCTS
+    return False
