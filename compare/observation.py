@@ -1,10 +1,9 @@
-"""What is seen of somebody's code while it runs: arrays, and the lines that left them so."""
+"""Observation: an array as a line of somebody's code left it, or as an attribute or a dictionary holds it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,9 +11,14 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Observation:
-    """An array (or number) as one line of somebody's code left it."""
+    """An array (or number) that somebody's code bound, and where.
+
+    array: a copy with its own dtype; Python's numbers are arrays of no dimension. name: as the code says it, "dz1",
+    "self.W1", "grads['W1']", "return of affine_backward". file, line: of the statement; "" and 0 where it comes from
+    none. function: "<module>" or the function's qualified name. time: order of appearance, strictly growing.
+    """
 
     array: Array
     name: str
@@ -25,19 +29,5 @@ class Observation:
 
     @property
     def origin(self) -> str:
-        """In words: "student.py line 41, dz1"; the name alone where it comes from no line."""
-        return f"{PurePath(self.file).name} line {self.line}, {self.name}" if self.line else self.name
-
-
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """All observations of a run in order of time, how it ended, and the source of every file that was watched.
-
-    `complete` says whether the code ran to its end. `output` is the last part of what it printed.
-    """
-
-    observations: tuple[Observation, ...]
-    ended: str
-    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    complete: bool = False
-    output: str = ""
+        """Where to look: "student.py line 41, dz1"."""
+        return f"{Path(self.file).name} line {self.line}, {self.name}" if self.line else self.name

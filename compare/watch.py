@@ -13,12 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from compare.observation import Array, Observation, Watched
+from compare.observation import Array, Observation
 from compare.script_process import in_words
 from compare.tracing import Limits, Tracer, tracing
 
@@ -46,6 +47,20 @@ sys.modules["compare"] = package
 from compare.script_process import main
 main(settings)
 """
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """All observations of a run in order of time, how it ended in words, and the lines of every file that was watched.
+
+    `complete` says whether the code ran to its end. `output` is the last part of what a script printed.
+    """
+
+    observations: tuple[Observation, ...]
+    ended: str
+    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    complete: bool = False
+    output: str = ""
 
 
 def watch_call(function: Callable[..., Any], *args: Any, **limits: Any) -> tuple[Any, Watched]:
