@@ -24,6 +24,7 @@ ELEMENTS = 64  # of one container
 NUMBERS = 20_000  # in one list of numbers
 WHOLE = 1 << 16  # bytes up to which the fingerprint reads every one of them in order
 SUMMED = 1 << 23  # bytes up to which it reads every one of them
+PLAIN = (float, int, bool)
 LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 
 _folders = tuple({str(Path(path)) + "/" for name in LIBRARIES if (path := sysconfig.get_path(name))})
@@ -57,9 +58,9 @@ def _held(name: str, value: Any, depth: int, above: set[int]) -> Iterator[tuple[
 def as_array(value: Any) -> Array | None:
     """The array itself, a number as a 0-d array, a list of numbers as one array; None for anything else."""
     kind = type(value)
-    if kind is float or kind is int or kind is bool or isinstance(value, np.generic):
+    if kind in PLAIN or issubclass(kind, np.generic):
         return _numeric(np.asarray(value))
-    if isinstance(value, np.ndarray):
+    if issubclass(kind, np.ndarray):
         return _numeric(value if kind is np.ndarray else np.ndarray.view(value, np.ndarray))
     if kind is list or kind is tuple:
         return _of_numbers(value)
@@ -71,36 +72,34 @@ def _numeric(array: Array) -> Array | None:
 
 
 def _of_numbers(value: Any) -> Array | None:
-    first, size, axes = value, 1, 0
-    while type(first) is list or type(first) is tuple:
-        size, axes = size * len(first), axes + 1
-        if not 0 < size <= NUMBERS:
+    axes, level = 0, [value]
+    while all(type(element) is list or type(element) is tuple for element in level):
+        if not 0 < sum(map(len, level)) <= NUMBERS or len(set(map(len, level))) > 1 or axes == DEPTH:
             return None
-        first = first[0]
-    if not isinstance(first, float | int | np.generic):
+        level = [element for inner in level for element in inner]
+        axes += 1
+    if not all(kind in PLAIN or issubclass(kind, np.generic) for kind in set(map(type, level))):
         return None
-    try:
-        array = np.array(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
+    array = np.array(value)
     return _numeric(array) if array.ndim == axes else None
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
+    kind = type(value)  # isinstance would ask the object itself
+    if issubclass(kind, dict):
         for key, element in _first(dict.items(value)):
             yield f"[{key!r}]" if type(key) in (str, int, tuple) else "[...]", element
-    elif isinstance(value, tuple):
-        fields = getattr(type(value), "_fields", None)
+    elif issubclass(kind, tuple):
+        fields = kind.__dict__.get("_fields", ())
         for k, element in _first(enumerate(tuple.__iter__(value))):
-            yield f".{fields[k]}" if isinstance(fields, tuple) and k < len(fields) else f"[{k}]", element
-    elif isinstance(value, list):
+            yield f".{fields[k]}" if k < len(fields) else f"[{k}]", element
+    elif issubclass(kind, list):
         for k, element in _first(enumerate(list.__iter__(value))):
             yield f"[{k}]", element
-    elif isinstance(value, deque):
+    elif issubclass(kind, deque):
         for k, element in _first(enumerate(deque.__iter__(value))):
             yield f"[{k}]", element
-    elif isinstance(value, np.ndarray):
+    elif issubclass(kind, np.ndarray):
         if value.dtype.hasobject and value.ndim:
             for k, element in _first(np.ndenumerate(np.ndarray.view(value, np.ndarray))):
                 yield f"[{', '.join(map(str, k))}]", element
@@ -116,9 +115,9 @@ def _first(elements: Iterable[Any]) -> Iterator[Any]:
 
 def attributes(value: Any) -> dict[str, Any]:
     """Those that are stored with an object (or class, or module) of the user's own; none for a library's."""
-    if isinstance(value, ModuleType):
-        return dict(vars(value)) if not _is_library_module(value.__name__) else {}
-    if isinstance(value, type):
+    if type(value) is ModuleType:
+        return dict(vars(value)) if not _is_library_module(vars(value).get("__name__")) else {}
+    if issubclass(type(value), type):
         return dict(vars(value)) if _is_users(value) else {}
     if not _is_users(type(value)):
         return {}
@@ -170,9 +169,18 @@ def fingerprint(array: Array) -> Hashable:
         return array.shape, array.dtype.str, hash(array.tobytes())
     summed = array.nbytes <= SUMMED
     total = _sum_of_bits(array) if summed else 0
-    rows = {1: 4096, 2: 64}.get(array.ndim, 16) * (1 if summed else 4)
-    sample = array[tuple(slice(None, None, max(1, n // rows)) for n in array.shape)]
-    return array.shape, array.dtype.str, total, hash(sample.tobytes())
+    return array.shape, array.dtype.str, total, hash(_sample(array, 1 << 12 if summed else 1 << 16).tobytes())
+
+
+def _sample(array: Array, elements: int) -> Array:
+    """Every so many rows, whole where they are short, since what lies together is read together."""
+    steps = [1] * array.ndim
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    for axis in order:
+        length, taken = array.shape[axis], elements if axis == order[-1] else min(64, elements)
+        steps[axis] = -(-length // taken)
+        elements = max(1, elements // -(-length // steps[axis]))
+    return array[tuple(slice(None, None, step) for step in steps)]
 
 
 def _sum_of_bits(array: Array) -> int:

@@ -25,7 +25,6 @@ from compare.held_arrays import Array, is_library
 from compare.tracing import OWN_FILES, Limits, Tracer, tracing
 
 SLACK = 1 << 26  # bytes of files that the script may write besides
-OWN = OWN_FILES | {__file__}
 
 
 def in_words(error: BaseException) -> str:
@@ -42,7 +41,7 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.lineno and f"line {error.lineno}" not in words:
         return f"{words} at line {error.lineno}"
     trail = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in trail if not is_library(frame.filename) and frame.filename not in OWN]
+    frames = [frame for frame in trail if not is_library(frame.filename) and frame.filename not in OWN_FILES]
     return f"{words} at line {frames[-1].lineno} of {Path(frames[-1].filename).name}" if frames else words
 
 
@@ -148,8 +147,15 @@ def _run(path: str, argv: list[str], tracer: Tracer, ready: Callable[[], None]) 
     sys.path.insert(0, str(Path(path).parent))
     os.chdir(Path(path).parent)
     ready()
-    tracing(tracer, exec, code, module.__dict__)
+    tracing(tracer, _execute, tracer, code, module.__dict__)
+    if tracer.lost:
+        return "finished, but it set a trace function of its own, and was not watched to its end"
     return "finished"
+
+
+def _execute(tracer: Tracer, code: CodeType, names: dict[str, Any]) -> None:
+    exec(code, names)
+    tracer.lost = sys.gettrace() is not tracer
 
 
 def _encoding(data: bytes) -> str:

@@ -14,13 +14,13 @@ PRODUCTS = ("dot", "matmul", "einsum", "inner", "outer", "tensordot", "vdot")
 class Statement:
     """One statement, or the head of a compound one; what else stands on its lines belongs to it.
 
-    `mentions` maps every chain of names to whether the statement stores to it or into it. `product` says whether it
-    multiplies matrices, which is where backpropagation happens.
+    `mentions` maps every chain of names to whether the statement stores to it or into it. `matters` says whether it
+    multiplies matrices or takes something off a variable, as backpropagation and updates do.
     """
 
     line: int
     mentions: dict[Chain, bool]
-    product: bool
+    matters: bool
 
 
 def statements(source: str) -> dict[int, Statement]:
@@ -37,7 +37,7 @@ def statements(source: str) -> dict[int, Statement]:
         mentions: dict[Chain, bool] = {}
         for chain, stored in _mentions(nodes):
             mentions[chain] = mentions.get(chain, False) or stored
-        statement = Statement(first, mentions, any(_is_product(n) for node in nodes for n in ast.walk(node)))
+        statement = Statement(first, mentions, any(_matters(n) for node in nodes for n in ast.walk(node)))
         found.update(dict.fromkeys(range(first, last + 1), statement))
     return found
 
@@ -134,10 +134,12 @@ def _beside_chain(node: ast.AST) -> Iterator[tuple[Chain, bool]]:
         yield from _mentions([node])
 
 
-def _is_product(node: ast.AST) -> bool:
+def _matters(node: ast.AST) -> bool:
     match node:
-        case ast.MatMult():
+        case ast.MatMult() | ast.AugAssign(op=ast.Sub()):
             return True
+        case ast.Assign(targets=[target], value=ast.BinOp(left=left, op=ast.Sub() | ast.Add())):
+            return ast.unparse(target) == ast.unparse(left)
         case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
             return name in PRODUCTS
     return False

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -18,11 +19,15 @@ from compare.held_arrays import Array, attribute, fingerprint, held, is_library
 from compare.statements import Chain, Statement, statements
 
 FEWEST = 3  # values of one name at one line, however large
+FRESH = 20  # values of one name at one line that show that the code does something new
 IDLE = 8  # visits of a statement without a value that may still be given, after which it is not looked at again
 LEAVES = 256  # arrays looked at for one name after one line
 VERSIONS = 20_000  # arrays whose last state is remembered
 COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
-OWN_FILES = frozenset({__file__})
+OWN_FILES = frozenset(
+    str(Path(__file__).with_name(name))
+    for name in ("tracing.py", "watch.py", "script_process.py", "held_arrays.py", "statements.py")
+)
 
 Scope = int | CodeType
 Sink = Callable[[Hashable, Array, str, str, int, str], None]
@@ -33,8 +38,8 @@ class Limits:
     """How much is watched: `values` of one name at one line, `total` values in all, and their `bytes`.
 
     Large arrays give fewer: after `line_bytes` of one name at one line only FEWEST. When only lines run that have given
-    all their values, watching ends: after `patience` seconds if every line with a matrix product has run, else after
-    `long_patience`.
+    all their values, watching ends: after `patience` seconds if every matrix product and every update has run, else
+    after `long_patience`.
     """
 
     values: int = 300
@@ -91,13 +96,15 @@ class Tracer:
         self.on_stop = on_stop
         self.on_source = on_source
         self.stopped = False
+        self.lost = False
         self.faults = 0
         self._files: dict[str, dict[int, Statement]] = {}
         self._plans: dict[CodeType, dict[int, Plan] | None] = {}
         self._contents: set[Hashable] = set()
         self._last: dict[tuple[Scope, str], Hashable] = {}
+        self._full: set[tuple[Scope, str]] = set()
         self._versions: dict[int, tuple[Any, Hashable]] = {}
-        self._unseen_products: set[tuple[str, int]] = set()
+        self._unseen: set[tuple[str, int]] = set()
         self._begin = time.monotonic()
         self._busy_since: float | None = None  # only exhausted lines have run since then
         self._count = 0
@@ -117,7 +124,7 @@ class Tracer:
         """The text of a file, where it was read before the code ran. SyntaxError if it is none of Python's."""
         found = statements(text)
         self._files[file] = found
-        self._unseen_products |= {(file, s.line) for s in found.values() if s.product}
+        self._unseen |= {(file, s.line) for s in found.values() if s.matters}
         self.on_source(file, text)
 
     def stop(self, reason: str) -> None:
@@ -150,7 +157,7 @@ class Tracer:
         plan.visits += 1
         if plan.visits == 1:
             self._busy_since = None
-            self._unseen_products.discard((plan.file, plan.statement.line))
+            self._unseen.discard((plan.file, plan.statement.line))
         elif plan.idle > IDLE or plan.visits > 4 * self.limits.values:
             self._only_exhausted(plan)
             return
@@ -202,7 +209,10 @@ class Tracer:
         new = mark not in self._contents
         if not (new or changed or (stored and self._last.get(key) != mark)):
             return False
+        if not stored and key in self._full:
+            return False  # left so by a line that has given all its values, not by this one
         if plan.is_full(name, self.limits):
+            self._full.add(key)
             return True
         plan.give(name, array.nbytes)
         self._last[key] = mark
@@ -210,7 +220,8 @@ class Tracer:
             return False
         self._contents.add(mark)
         self._count += 1
-        self._busy_since = None
+        if plan.given[name][0] <= FRESH:
+            self._busy_since = None
         code = frame.f_code
         self.sink(mark, array, name, code.co_filename, plan.statement.line, code.co_qualname)
         if self._count >= self.limits.total:
@@ -232,7 +243,7 @@ class Tracer:
         """Whether it may be kept: one array takes at most half of what is left."""
         left = self.limits.bytes - self._bytes
         if array.nbytes > left / 2:
-            if left < self.limits.bytes / 16:
+            if left < self.limits.bytes / 8:
                 self.stop(f"stopped after {self._bytes / 1e6:.0f} MB of values")
             return False
         self._bytes += array.nbytes
@@ -242,7 +253,7 @@ class Tracer:
         now = time.monotonic()
         if self._busy_since is None:
             self._busy_since = now
-        patience = self.limits.long_patience if self._unseen_products else self.limits.patience
+        patience = self.limits.long_patience if self._unseen else self.limits.patience
         if now - self._busy_since > patience or now - self._begin > self.limits.seconds:
             values = max((values for values, _ in plan.given.values()), default=0)
             self.stop(f"stopped after {values or plan.visits} values of line {plan.statement.line}")
@@ -277,7 +288,7 @@ def _reach(chain: Chain, value: Any) -> Iterator[tuple[str, Array]]:
     """The arrays at the end of a chain of attributes, and what they hold; at an array the chain ends."""
     name = chain[0]
     for attr in chain[1:]:
-        inner = attribute(value, attr)
+        inner = attribute(value, attr) if attr != "__dict__" else None
         if inner is None:
             break
         name, value = f"{name}.{attr}", inner
