@@ -76,8 +76,8 @@ def factors(row: dict[str, Any], watched: Watched) -> set[float]:
     weights = [value(watched, name) for name in seen["weights"]]
     biases = [value(watched, name) for name in seen["biases"]]
     moving = {name.partition(" ")[0] for name in seen["weights"] + seen["biases"]}
-    found = [set(scales(gradient, watched, moving)) for gradient in gradients(row["network"], x, t, weights, biases)]
-    return set.intersection(*found)
+    first, *others = (set(scales(g, watched, moving)) for g in gradients(row["network"], x, t, weights, biases))
+    return {c for c in first if all(np.isclose(c, list(other), rtol=1e-3).any() for other in others)}
 
 
 def value(watched: Watched, name: str) -> np.ndarray:
@@ -149,7 +149,7 @@ def scales(gradient: np.ndarray, watched: Watched, moving: set[str]) -> Iterator
         for view in views:
             c = float(view @ gradient.reshape(-1) / (gradient**2).sum())
             if np.abs(view - c * gradient.reshape(-1)).max() < 3e-5 * np.abs(view).max():
-                yield float(f"{c:.2e}")
+                yield c
 
 
 def candidates(watched: Watched, moving: set[str], size: int) -> Iterator[np.ndarray]:
