@@ -99,8 +99,8 @@ SEEN = {
         [(5, "ls[1].W", [1]), (7, "l.W", [3])],
     ),
     "dictionary of an object": (
-        "class N:\n    def __init__(self):\n        self.p = {'W': np.ones(1)}\n    def step(self, k):\n        self.p[k] -= 0.25\n"
-        "n = N()\nn.step('W')",
+        "class N:\n    def __init__(self):\n        self.p = {'W': np.ones(1)}\n"
+        "    def step(self, k):\n        self.p[k] -= 0.25\nn = N()\nn.step('W')",
         [(4, "self.p['W']", [1]), (6, "self.p['W']", [0.75])],
     ),
     "dataclass": (
@@ -354,7 +354,11 @@ HOSTILE = {
     "a megabyte": ("for k in range(3000): print('x' * 1000)", "finished|stopped after", True),
     "input": ("b = input()", "EOFError: EOF when reading a line at line 3 of student.py", False),
     "deletes itself": ("os.remove(__file__)\nb = 4.0", "finished", True),
-    "fork": ("if os.fork() == 0:\n    b = 1.0\n    time.sleep(0.1)\nelse:\n    c = 2.0\n    os.wait()", "finished", True),
+    "fork": (
+        "if os.fork() == 0:\n    b = 1.0\n    time.sleep(0.1)\nelse:\n    c = 2.0\n    os.wait()",
+        "finished",
+        True,
+    ),
     "syntax": ("b = = 1", "SyntaxError: invalid syntax .* line 3", False),
     "a tracer of its own": ("sys.settrace(None)\nb = 1.0", "finished, but", True),
     "memory": ("b = np.ones((1 << 17, 1 << 15))", "memory limit of 1.0 GB", False),
@@ -422,7 +426,7 @@ def test_a_training_loop_is_stopped_when_it_gives_nothing_new(tmp_path):
         seconds=60,
     )
     assert time.monotonic() - began < 30
-    assert watched.ended == "stopped after 20 values of line 5" or watched.ended == "stopped after 20 values of line 6"
+    assert watched.ended in ("stopped after 20 values of line 5", "stopped after 20 values of line 6")
     assert sum(o.name == "y" for o in watched.observations) == 20
     assert not watched.complete
 
@@ -446,7 +450,10 @@ def test_figures_open_no_window(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "error", "message"),
-    assert watched.ended in ("stopped after 20 values of line 5", "stopped after 20 values of line 6")
+    [
+        ("absent.py", FileNotFoundError, "no such file"),
+        (".", IsADirectoryError, "is a folder, expected a Python script"),
+    ],
 )
 def test_paths_that_are_no_script(tmp_path, name, error, message):
     with pytest.raises(error, match=message):
