@@ -406,6 +406,24 @@ def test_what_a_script_started_is_ended_with_it(tmp_path):
     pytest.fail("a process of the script lives on")
 
 
+def test_what_a_script_writes_into_the_open_files_changes_no_array(tmp_path):
+    watched = script(
+        tmp_path,
+        """
+        import os
+        for descriptor in range(3, 12):
+            try:
+                os.write(descriptor, b'[[[\\n{"name": 1}\\n')
+            except OSError:
+                pass
+        b = 2.5
+        """,
+    )
+    assert watched.complete
+    assert (7, "b", 2.5) in seen(watched)
+    assert {o.name for o in watched.observations} == {"b", "descriptor"}
+
+
 def test_output_is_kept(tmp_path):
     assert "hello" in script(tmp_path, "print('hello')").output
 
