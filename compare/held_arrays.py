@@ -38,15 +38,18 @@ def is_library(file: str) -> bool:
     return file.startswith(_folders) or "/site-packages/" in file or "/dist-packages/" in file
 
 
-def held(name: str, value: Any) -> Iterator[tuple[str, Array]]:
-    """(name, array) for every array, number, and rectangular list of numbers in a value, five levels deep at most."""
+def held(name: str, value: Any) -> Iterator[tuple[str, Array, bool]]:
+    """(name, array, whether it is the object itself) for every array, number and rectangular list of numbers.
+
+    Five levels deep at most.
+    """
     yield from _held(name, value, DEPTH, set())
 
 
-def _held(name: str, value: Any, depth: int, above: set[int]) -> Iterator[tuple[str, Array]]:
+def _held(name: str, value: Any, depth: int, above: set[int]) -> Iterator[tuple[str, Array, bool]]:
     array = as_array(value)
     if array is not None:
-        yield name, array
+        yield name, array, array is value
         return
     if depth == 0 or id(value) in above:
         return

@@ -19,8 +19,6 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-import numpy as np
-
 from compare.held_arrays import Array, is_library
 from compare.tracing import OWN_FILES, Limits, Tracer, tracing
 
@@ -58,21 +56,29 @@ class Journal:
     def observe(self, mark: Hashable, array: Array, name: str, file: str, line: int, function: str) -> None:
         """An observation; the sink of a Tracer."""
         if mark not in self._kept:
-            data = np.ascontiguousarray(array)
             self._kept[mark] = {"dtype": array.dtype.str, "shape": array.shape, "at": self._position}
-            self._position += self._write(self.arrays, data.tobytes())
+            self._write_array(array.tobytes())
         self.event(name=name, file=file, line=line, function=function, **self._kept[mark])
 
     def event(self, **what: Any) -> None:
         """One line of JSON."""
         self._write(self.events, json.dumps(what).encode() + b"\n")
 
-    def _write(self, descriptor: int, data: bytes) -> int:
-        if os.getpid() == self._owner:  # a fork of the script is not watched
-            left = memoryview(data)
-            while left:
-                left = left[os.write(descriptor, left) :]
-        return len(data)
+    def _write_array(self, data: bytes) -> None:
+        """At a position of its own, wherever the script may have moved the file's."""
+        left = memoryview(data)
+        while left and self._is_owner():
+            written = os.pwrite(self.arrays, left, self._position)
+            self._position += written
+            left = left[written:]
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        left = memoryview(data)
+        while left and self._is_owner():
+            left = left[os.write(descriptor, left) :]
+
+    def _is_owner(self) -> bool:
+        return os.getpid() == self._owner  # a fork of the script is not watched
 
 
 def limit_resources(memory: int, seconds: float, files: int) -> None:

@@ -15,18 +15,29 @@ class Statement:
     """One statement, or the head of a compound one; what else stands on its lines belongs to it.
 
     `mentions` maps every chain of names to whether the statement stores to it or into it. `matters` says whether it
-    multiplies matrices or takes something off a variable, as backpropagation and updates do.
+    multiplies matrices or takes something off a variable, as backpropagation and updates do. When it has run, it has
+    bound its variables if the next line is one of `bound_before`; None: whatever the next line; (): not known.
     """
 
     line: int
     mentions: dict[Chain, bool]
     matters: bool
+    bound_before: range | tuple[()] | None = ()
+
+    def has_bound(self, following: int) -> bool:
+        """Whether its variables are certainly bound anew, to the same numbers perhaps, when that line follows."""
+        return self.bound_before is None or following in self.bound_before
 
 
 def statements(source: str) -> dict[int, Statement]:
     """The statement of every line that has one. SyntaxError where Python would raise it."""
+    tree = ast.parse(source)
+    heads: dict[int, list[ast.stmt]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt):
+            heads.setdefault(node.lineno, []).append(node)
     spans: list[tuple[int, int, list[ast.AST]]] = []
-    for first, last, nodes in sorted(_spans(ast.parse(source)), key=lambda span: span[:2]):
+    for first, last, nodes in sorted(_spans(tree), key=lambda span: span[:2]):
         if spans and first <= spans[-1][1]:
             begin, end, shared = spans[-1]
             spans[-1] = (begin, max(end, last), shared + nodes)
@@ -37,9 +48,20 @@ def statements(source: str) -> dict[int, Statement]:
         mentions: dict[Chain, bool] = {}
         for chain, stored in _mentions(nodes):
             mentions[chain] = mentions.get(chain, False) or stored
-        statement = Statement(first, mentions, any(_matters(n) for node in nodes for n in ast.walk(node)))
+        matters = any(_matters(n) for node in nodes for n in ast.walk(node))
+        statement = Statement(first, mentions, matters, _bound_before(heads.get(first, []), first, last))
         found.update(dict.fromkeys(range(first, last + 1), statement))
     return found
+
+
+def _bound_before(starting: list[ast.stmt], first: int, last: int) -> range | tuple[()] | None:
+    """Of the statements that start on one line. More than one, or several lines: it is not known when they are done."""
+    match starting:
+        case [ast.For() as loop] if loop.body[0].lineno > last:
+            return range(loop.body[0].lineno, (loop.body[-1].end_lineno or last) + 1)
+        case [ast.Assign() | ast.AugAssign() | ast.AnnAssign()] if first == last:
+            return None
+    return ()
 
 
 def _spans(tree: ast.AST) -> Iterator[tuple[int, int, list[ast.AST]]]:

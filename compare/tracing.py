@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -29,7 +30,8 @@ OWN_FILES = frozenset(
     for name in ("tracing.py", "watch.py", "script_process.py", "held_arrays.py", "statements.py")
 )
 
-Scope = int | CodeType
+Scope = int  # the id of a code object, or of a module's variables; hashing code itself is slow
+Found = tuple[str, Array, bool]
 Sink = Callable[[Hashable, Array, str, str, int, str], None]
 
 
@@ -99,9 +101,10 @@ class Tracer:
         self.lost = False
         self.faults = 0
         self._files: dict[str, dict[int, Statement]] = {}
-        self._plans: dict[CodeType, dict[int, Plan] | None] = {}
+        self._libraries: set[str] = set()
+        self._plans: dict[int, tuple[CodeType, dict[int, Plan]]] = {}
         self._contents: set[Hashable] = set()
-        self._last: dict[tuple[Scope, str], Hashable] = {}
+        self._last: dict[tuple[Scope, str], tuple[Hashable, Any]] = {}
         self._full: set[tuple[Scope, str]] = set()
         self._versions: dict[int, tuple[Any, Hashable]] = {}
         self._unseen: set[tuple[str, int]] = set()
@@ -115,10 +118,12 @@ class Tracer:
         if self.stopped or event != "call":
             return None
         code = frame.f_code
-        if code not in self._plans:
-            self._plans[code] = self._plans_of(code, frame)
-        plans = self._plans[code]
-        return None if plans is None else _FrameWatch(self, plans).trace
+        if code.co_filename in self._libraries:
+            return None
+        if id(code) not in self._plans:
+            self._plans[id(code)] = code, self._plans_of(code, frame)
+        plans = self._plans[id(code)][1]
+        return _FrameWatch(self, plans).trace if plans else None
 
     def add_source(self, file: str, text: str) -> None:
         """The text of a file, where it was read before the code ran. SyntaxError if it is none of Python's."""
@@ -133,10 +138,11 @@ class Tracer:
             self.stopped = True
             self.on_stop(reason)
 
-    def _plans_of(self, code: CodeType, frame: FrameType) -> dict[int, Plan] | None:
+    def _plans_of(self, code: CodeType, frame: FrameType) -> dict[int, Plan]:
         file = code.co_filename
         if is_library(file) or file in OWN_FILES:
-            return None
+            self._libraries.add(file)
+            return {}
         if file not in self._files:
             text = "".join(linecache.getlines(file, frame.f_globals))
             try:
@@ -168,10 +174,10 @@ class Tracer:
 
     def _look(self, frame: FrameType, plan: Plan) -> None:
         variables, everywhere = frame.f_locals, frame.f_globals
-        before = self._count
-        full = False
+        before, full = self._count, False
+        is_bound = plan.statement.has_bound(frame.f_lineno) and frame.f_code.co_name not in COMPREHENSIONS
         for chain, stored in plan.statement.mentions.items():
-            scope: Scope = frame.f_code
+            scope: Scope = id(frame.f_code)
             if chain[0] in variables:
                 value = variables[chain[0]]
                 if variables is everywhere:
@@ -180,8 +186,10 @@ class Tracer:
                 value, scope = everywhere[chain[0]], id(everywhere)
             else:
                 continue
-            for name, array in _reach(chain, value):
-                full |= self._see(array, name, scope, stored, plan, frame)
+            bound = stored and is_bound
+            for name, array, is_object in _reach(chain, value):
+                again = bound and array.ndim == 0 and name == ".".join(chain)
+                full |= self._see(array, is_object, name, scope, stored, again, plan, frame)
                 if self.stopped:
                     return
         plan.idle = plan.idle + 1 if full and self._count == before else 0
@@ -196,18 +204,32 @@ class Tracer:
         if plan is None or value is None or code.co_name == "<module>" or code.co_name in COMPREHENSIONS:
             return
         try:
-            for name, array in _limited(held(f"return of {code.co_name}", value)):
-                self._see(array, name, code, True, plan, frame)
+            for name, array, is_object in _limited(held(f"return of {code.co_name}", value)):
+                self._see(array, is_object, name, id(code), True, array.ndim == 0, plan, frame)
         except Exception:
             self.faults += 1
 
-    def _see(self, array: Array, name: str, scope: Scope, stored: bool, plan: Plan, frame: FrameType) -> bool:
-        """Give the array to the sink if it is new. True if it would be, but the name has given all its values here."""
+    def _see(
+        self,
+        array: Array,
+        is_object: bool,
+        name: str,
+        scope: Scope,
+        stored: bool,
+        again: bool,
+        plan: Plan,
+        frame: FrameType,
+    ) -> bool:
+        """Give the array to the sink if it is new. True if it would be, but the name has given all its values here.
+
+        New is a value that was never seen, an array that has changed, and, where the line stores, another value or
+        another object under this name; `again`: even the same number.
+        """
         mark = fingerprint(array)
-        changed = self._changed(array, mark)
+        changed = is_object and self._changed(array, mark)
         key = (scope, name)
         new = mark not in self._contents
-        if not (new or changed or (stored and self._last.get(key) != mark)):
+        if not (new or changed or (stored and (again or self._is_other(key, array if is_object else None, mark)))):
             return False
         if not stored and key in self._full:
             return False  # left so by a line that has given all its values, not by this one
@@ -215,7 +237,7 @@ class Tracer:
             self._full.add(key)
             return True
         plan.give(name, array.nbytes)
-        self._last[key] = mark
+        self._last[key] = mark, weakref.ref(array) if is_object else None
         if new and not self._room(array):
             return False
         self._contents.add(mark)
@@ -228,10 +250,13 @@ class Tracer:
             self.stop(f"stopped after {self._count} values")
         return False
 
+    def _is_other(self, key: tuple[Scope, str], array: Array | None, mark: Hashable) -> bool:
+        """Whether the name stood for another value, or another object, when it was last given."""
+        last, reference = self._last.get(key, (None, None))
+        return last != mark or (array is not None and reference is not None and reference() is not array)
+
     def _changed(self, array: Array, mark: Hashable) -> bool:
         """Whether this very array was something else when it was last looked at, under whatever name."""
-        if array.ndim == 0:
-            return False
         seen = self._versions.get(id(array))
         known = seen is not None and seen[0]() is array
         if len(self._versions) > VERSIONS:
@@ -284,7 +309,7 @@ class _FrameWatch:
         return self.trace
 
 
-def _reach(chain: Chain, value: Any) -> Iterator[tuple[str, Array]]:
+def _reach(chain: Chain, value: Any) -> Iterator[Found]:
     """The arrays at the end of a chain of attributes, and what they hold; at an array the chain ends."""
     name = chain[0]
     for attr in chain[1:]:
@@ -295,9 +320,8 @@ def _reach(chain: Chain, value: Any) -> Iterator[tuple[str, Array]]:
     return _limited(held(name, value))
 
 
-def _limited(found: Iterator[tuple[str, Array]]) -> Iterator[tuple[str, Array]]:
-    for _, pair in zip(range(LEAVES), found, strict=False):
-        yield pair
+def _limited(found: Iterator[Found]) -> Iterator[Found]:
+    return islice(found, LEAVES)
 
 
 def tracing(tracer: Tracer, function: Callable[..., Any], *args: Any) -> Any:

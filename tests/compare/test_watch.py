@@ -29,7 +29,10 @@ SEEN = {
     "out": ("a = np.ones(2)\nc = np.empty(2)\nnp.multiply(a, 3, out=c)", [(4, "c", [3, 3])]),
     "method in place": ("a = np.array([3, 1, 2])\na.sort()", [(3, "a", [1, 2, 3])]),
     "fill": ("a = np.ones((2, 2))\na.fill(5)", [(3, "a", [[5, 5], [5, 5]])]),
-    "shuffle": ("a = np.arange(9)\nnp.random.default_rng(1).shuffle(a)", [(3, "a", np.random.default_rng(1).permutation(9))]),
+    "shuffle": (
+        "a = np.arange(9)\nnp.random.default_rng(1).shuffle(a)",
+        [(3, "a", np.random.default_rng(1).permutation(9))],
+    ),
     "alias": ("a = np.ones(2)\nb = a\nb *= 4", [(4, "b", [4, 4])]),
     "loop over lists": (
         "Ws = [np.ones(1), np.ones(2)]\nfor W in Ws:\n    W -= 0.25",
@@ -48,11 +51,23 @@ SEEN = {
     "dictionary by f-string": ("p = {}\nfor l in (1, 2):\n    p[f'W{l}'] = l * np.ones(1)", [(4, "p['W2']", [2])]),
     "dictionary method": ("d = {}\nd.update(a=np.ones(2))", [(3, "d['a']", [1, 1])]),
     "list": ("c = [None, None]\nc[1] = np.ones(2)\nc.append(np.zeros(1))", [(3, "c[1]", [1, 1]), (4, "c[2]", [0])]),
-    "list of numbers": ("w = [[0.1, 0.2], [0.3, 0.4]]\nw[1][0] += 1", [(2, "w", [[0.1, 0.2], [0.3, 0.4]]), (3, "w", [[0.1, 0.2], [1.3, 0.4]])]),
+    "list of numbers": (
+        "w = [[0.1, 0.2], [0.3, 0.4]]\nw[1][0] += 1",
+        [(2, "w", [[0.1, 0.2], [0.3, 0.4]]), (3, "w", [[0.1, 0.2], [1.3, 0.4]])],
+    ),
     "array of objects": ("a = np.array([np.ones(1), np.zeros(2)], dtype=object)\na[0] = a[0] + 1", [(3, "a[0]", [2])]),
-    "comprehension": ("a = [x * 2 for x in (np.ones(1), np.zeros(2))]", [(2, "a[0]", [2]), (2, "x", [1]), (2, "a[1]", [0, 0])]),
-    "generator": ("def g():\n    for k in range(2):\n        yield np.full(2, k)\nfor v in g():\n    w = v + 1", [(5, "v", [1, 1]), (6, "w", [2, 2])]),
-    "lambda": ("f = lambda z: np.maximum(z, 0)\ny = f(np.array([-1.0, 1]))", [(2, "z", [-1, 1]), (2, "return of <lambda>", [0, 1]), (3, "y", [0, 1])]),
+    "comprehension": (
+        "a = [x * 2 for x in (np.ones(1), np.zeros(2))]",
+        [(2, "a[0]", [2]), (2, "x", [1]), (2, "a[1]", [0, 0])],
+    ),
+    "generator": (
+        "def g():\n    for k in range(2):\n        yield np.full(2, k)\nfor v in g():\n    w = v + 1",
+        [(5, "v", [1, 1]), (6, "w", [2, 2])],
+    ),
+    "lambda": (
+        "f = lambda z: np.maximum(z, 0)\ny = f(np.array([-1.0, 1]))",
+        [(2, "z", [-1, 1]), (2, "return of <lambda>", [0, 1]), (3, "y", [0, 1])],
+    ),
     "function": (
         "def forward(x, w=2.0):\n    y = x * w\n    return y, {'x': x}\nout, cache = forward(np.ones(2))",
         [
@@ -61,33 +76,57 @@ SEEN = {
         ],
     ),
     "change of an argument": ("def relu_(z):\n    z[z < 0] = 0\na = np.array([-1.0, 2])\nrelu_(a)", [(3, "z", [0, 2])]),
-    "nested function": ("def f():\n    n = np.zeros(1)\n    def g():\n        nonlocal n\n        n = n + 5\n    g()\nf()", [(6, "n", [5])]),
+    "nested function": (
+        "def f():\n    n = np.zeros(1)\n    def g():\n        nonlocal n\n        n = n + 5\n    g()\nf()",
+        [(6, "n", [5])],
+    ),
     "global": ("W = np.ones(2)\ndef step():\n    global W\n    W = W - 0.5\nstep()", [(5, "W", [0.5, 0.5])]),
-    "decorator": ("def twice(f):\n    return lambda *a: 2 * f(*a)\n@twice\ndef g(x):\n    return x\ny = g(np.ones(1))", [(3, "return of <lambda>", [2]), (7, "y", [2])]),
+    "decorator": (
+        "def twice(f):\n    return lambda *a: 2 * f(*a)\n@twice\ndef g(x):\n    return x\ny = g(np.ones(1))",
+        [(3, "return of <lambda>", [2]), (7, "y", [2])],
+    ),
     "class": (
         "class Net:\n    rate = 0.5\n    def __init__(self):\n        self.W = np.ones(2)\n    def step(self):\n"
         "        self.W -= self.rate * self.W\nnet = Net()\nnet.step()",
         [(3, "rate", 0.5), (5, "self.W", [1, 1]), (7, "self.W", [0.5, 0.5])],
     ),
-    "slots": ("class L:\n    __slots__ = ('W',)\nl = L()\nl.W = np.ones(1)\nl.W += 1", [(5, "l.W", [1]), (6, "l.W", [2])]),
+    "slots": (
+        "class L:\n    __slots__ = ('W',)\nl = L()\nl.W = np.ones(1)\nl.W += 1",
+        [(5, "l.W", [1]), (6, "l.W", [2])],
+    ),
     "objects in lists": (
         "class L:\n    pass\nls = [L(), L()]\nls[1].W = np.ones(1)\nfor l in ls[1:]:\n    l.W *= 3",
         [(5, "ls[1].W", [1]), (7, "l.W", [3])],
     ),
     "dictionary of an object": (
-        "class N:\n    def __init__(self):\n        self.p = {'W': np.ones(1)}\n    def step(self, k):\n        self.p[k] -= 0.25\n"
-        "n = N()\nn.step('W')",
+        "class N:\n    def __init__(self):\n        self.p = {'W': np.ones(1)}\n"
+        "    def step(self, k):\n        self.p[k] -= 0.25\nn = N()\nn.step('W')",
         [(4, "self.p['W']", [1]), (6, "self.p['W']", [0.75])],
     ),
-    "dataclass": ("from dataclasses import dataclass\n@dataclass\nclass D:\n    W: object\nd = D(np.ones(1))", [(6, "d.W", [1])]),
-    "namedtuple": ("from collections import namedtuple\nC = namedtuple('C', 'x z')\nc = C(np.ones(1), 3)", [(4, "c.x", [1]), (4, "c.z", 3)]),
-    "namespace": ("from types import SimpleNamespace as S\ns = S(W=np.ones(1))\ns.W += 1", [(3, "s.W", [1]), (4, "s.W", [2])]),
+    "dataclass": (
+        "from dataclasses import dataclass\n@dataclass\nclass D:\n    W: object\nd = D(np.ones(1))",
+        [(6, "d.W", [1])],
+    ),
+    "namedtuple": (
+        "from collections import namedtuple\nC = namedtuple('C', 'x z')\nc = C(np.ones(1), 3)",
+        [(4, "c.x", [1]), (4, "c.z", 3)],
+    ),
+    "namespace": (
+        "from types import SimpleNamespace as S\ns = S(W=np.ones(1))\ns.W += 1",
+        [(3, "s.W", [1]), (4, "s.W", [2])],
+    ),
     "class as a namespace": ("class P:\n    W = np.ones(1)\nP.W = P.W * 2", [(3, "W", [1]), (4, "P.W", [2])]),
     "match": ("match (np.ones(1), 2):\n    case (a, b):\n        c = a * b", [(3, "a", [1]), (4, "c", [2])]),
     "with": ("with np.errstate(all='ignore') as e:\n    a = np.ones(1) / 0", [(3, "a", [np.inf])]),
-    "after an exception": ("try:\n    a = np.ones(1)\n    raise ValueError\nexcept ValueError:\n    b = a + 1\nfinally:\n    c = b", [(6, "b", [2]), (8, "c", [2])]),
+    "after an exception": (
+        "try:\n    a = np.ones(1)\n    raise ValueError\nexcept ValueError:\n    b = a + 1\nfinally:\n    c = b",
+        [(6, "b", [2]), (8, "c", [2])],
+    ),
     "float32": ("a = np.ones(2, dtype=np.float32)", [(2, "a", np.ones(2, np.float32))]),
-    "matrix class": ("import warnings\nwarnings.simplefilter('ignore')\na = np.matrix([[1, 2]])\nb = a.T", [(4, "a", [[1, 2]]), (5, "b", [[1], [2]])]),
+    "matrix class": (
+        "import warnings\nwarnings.simplefilter('ignore')\na = np.matrix([[1, 2]])\nb = a.T",
+        [(4, "a", [[1, 2]]), (5, "b", [[1], [2]])],
+    ),
     "transposed": ("a = np.arange(6.0).reshape(2, 3)\nb = a.T", [(3, "b", [[0, 3], [1, 4], [2, 5]])]),
 }
 
@@ -119,7 +158,16 @@ def test_seen(tmp_path, code, expected):
 EXACTLY = {
     "read only": ("a = np.ones(1)\nb = a + 1\nc = a + b", [(2, "a", [1]), (3, "b", [2]), (4, "c", [3])]),
     "known argument": ("def f(x):\n    print(end='')\na = np.ones(1)\nf(a)", [(4, "a", [1])]),
-    "same again": ("a = np.ones(1)\na = np.ones(1)\nfor k in (1, 2):\n    b = a", [(2, "a", [1]), (4, "k", 1), (5, "b", [1]), (4, "k", 2)]),
+    "same object again": (
+        "a = np.ones(1)\nfor k in (1, 2):\n    b = a",
+        [(2, "a", [1]), (3, "k", 1), (4, "b", [1]), (3, "k", 2)],
+    ),
+    "same value in another object": ("a = np.ones(1)\na = np.ones(1)", [(2, "a", [1]), (3, "a", [1])]),
+    "same number in each round": (
+        "for c in (1, 1):\n    b = c * 2",
+        [(2, "c", 1), (3, "b", 2), (2, "c", 1), (3, "b", 2)],
+    ),
+    "same list of numbers": ("a = [1, 2]\nfor k in (1, 2):\n    len(a)", [(2, "a", [1, 2]), (3, "k", 1), (3, "k", 2)]),
     "change under another name, seen once": (
         "d = {'W': np.ones(1)}\nW = d['W']\nW += 1\nlen(d['W'])",
         [(2, "d['W']", [1]), (3, "W", [1]), (4, "W", [2])],
@@ -306,7 +354,11 @@ HOSTILE = {
     "a megabyte": ("for k in range(3000): print('x' * 1000)", "finished|stopped after", True),
     "input": ("b = input()", "EOFError: EOF when reading a line at line 3 of student.py", False),
     "deletes itself": ("os.remove(__file__)\nb = 4.0", "finished", True),
-    "fork": ("if os.fork() == 0:\n    b = 1.0\n    time.sleep(0.1)\nelse:\n    c = 2.0\n    os.wait()", "finished", True),
+    "fork": (
+        "if os.fork() == 0:\n    b = 1.0\n    time.sleep(0.1)\nelse:\n    c = 2.0\n    os.wait()",
+        "finished",
+        True,
+    ),
     "syntax": ("b = = 1", "SyntaxError: invalid syntax .* line 3", False),
     "a tracer of its own": ("sys.settrace(None)\nb = 1.0", "finished, but", True),
     "memory": ("b = np.ones((1 << 17, 1 << 15))", "memory limit of 1.0 GB", False),
@@ -354,6 +406,24 @@ def test_what_a_script_started_is_ended_with_it(tmp_path):
     pytest.fail("a process of the script lives on")
 
 
+def test_what_a_script_writes_into_the_open_files_changes_no_array(tmp_path):
+    watched = script(
+        tmp_path,
+        """
+        import os
+        for descriptor in range(3, 12):
+            try:
+                os.write(descriptor, b'[[[\\n{"name": 1}\\n')
+            except OSError:
+                pass
+        b = 2.5
+        """,
+    )
+    assert watched.complete
+    assert (7, "b", 2.5) in seen(watched)
+    assert {o.name for o in watched.observations} == {"b", "descriptor"}
+
+
 def test_output_is_kept(tmp_path):
     assert "hello" in script(tmp_path, "print('hello')").output
 
@@ -374,7 +444,7 @@ def test_a_training_loop_is_stopped_when_it_gives_nothing_new(tmp_path):
         seconds=60,
     )
     assert time.monotonic() - began < 30
-    assert watched.ended == "stopped after 20 values of line 5" or watched.ended == "stopped after 20 values of line 6"
+    assert watched.ended in ("stopped after 20 values of line 5", "stopped after 20 values of line 6")
     assert sum(o.name == "y" for o in watched.observations) == 20
     assert not watched.complete
 
@@ -398,7 +468,10 @@ def test_figures_open_no_window(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "error", "message"),
-    [("absent.py", FileNotFoundError, "no such file"), (".", IsADirectoryError, "is a folder, expected a Python script")],
+    [
+        ("absent.py", FileNotFoundError, "no such file"),
+        (".", IsADirectoryError, "is a folder, expected a Python script"),
+    ],
 )
 def test_paths_that_are_no_script(tmp_path, name, error, message):
     with pytest.raises(error, match=message):
