@@ -177,13 +177,14 @@ def _present(levels: Sequence[Level]) -> list[Level]:
 
 
 def histogram(judged: Wrong) -> Histogram | None:
-    """Both sides' values in shared bins; None where either has fewer than two finite values."""
+    """Both sides' values in shared bins; None where either has fewer than two finite values, or all are one number."""
     sides = [np.asarray(a, dtype=np.float64).ravel() for a in (judged.got, judged.expected.value)]
     finite = [a[np.isfinite(a)] for a in sides]
     if min(len(a) for a in finite) < 2:
         return None
     low, high = (float(f(np.concatenate(finite))) for f in (np.min, np.max))
-    if not (low < high and math.isfinite(high - low)):
+    narrowest = 2 * BINS * float(np.spacing(max(-low, high)))  # in less there are not as many numbers as bins
+    if not narrowest < high - low < math.inf:
         return None
     candidate, reference = (tuple(map(int, np.histogram(a, BINS, (low, high))[0])) for a in finite)
     left_out = sum(len(a) - len(f) for a, f in zip(sides, finite, strict=True))

@@ -110,7 +110,7 @@ class View:
     """What the templates ask of one report."""
 
     def __init__(self, report: Report, number: int = 1) -> None:
-        self.report, self.id = report, f"report-{number}"
+        self.report, self.number, self.id = report, number, f"report-{number}"
 
     @property
     def words(self) -> str:
@@ -197,7 +197,7 @@ class View:
 
     @cached_property
     def pictures(self) -> list[Picture]:
-        """The first divergence if it is a matrix, then the worst weight matrices: those that are off, else the worst."""
+        """The first divergence if it is a matrix, then the weight matrices that are off; in parity, the worst one."""
         rows = [row for row in self.report.rows if _is_weight(row) and _is_drawn(row)]
         off = sorted((row for row in rows if row.status == "off"), key=_badness, reverse=True)
         chosen = [self.first, *off] if self.first else sorted(rows, key=_badness, reverse=True)[:1]
@@ -254,7 +254,7 @@ def write(path: str | Path, reports: Sequence[Report], made: Reproduction | None
 
 
 def to_fragment(report: Report) -> str:
-    """The short form for notebooks: one element, styled by attributes alone, so that nothing reaches the page around."""
+    """The short form for notebooks: one element, styled by its attributes alone, so that no style leaves it."""
     page: str = _environment().get_template("report_fragment.html").render(view=View(report))
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
 

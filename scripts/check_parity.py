@@ -5,7 +5,8 @@
     python scripts/check_parity.py LAB --inject FAULT | --inject list
     python scripts/check_parity.py LAB --exact | --network "64-256-10 relu, half squared error" --exact
     python scripts/check_parity.py fashion_mnist --json r.json --html r.html
-    python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F] [--html F] [-v]
+    python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F]
+                                       [--html F] [-v]
 
 Exit codes: 0 parity; 1 a mismatch or an incomplete check; 2 bad usage or bad input.
 """
@@ -160,8 +161,8 @@ def _batches(arguments: argparse.Namespace, setup: LabSetup) -> list[Batch]:
 
     rng = np.random.default_rng(0)
     if wake_biases(setup.network, rng):
-        words = "the biases start at zero, which hides mistakes: checked with random ones (--seed N: with the lab's own)"
-        _say(arguments, words)
+        why = "the biases start at zero, which hides mistakes"
+        _say(arguments, f"{why}: checked with random ones (--seed N: with the lab's own)")
     return lab_batches(*telling_rows(x, t, 3 * m, rng), m if m >= ROWS else min(ROWS, len(x)))
 
 
