@@ -216,7 +216,7 @@ class Report:
         Path(path).write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
 
     def to_html(self, path: str | Path, made: Reproduction | None = None) -> None:
-        """Write the report as one page that needs nothing else. `made` says how to repeat it. OSError if it cannot."""
+        """Write one HTML file that needs nothing else. `made` says how the check is repeated. OSError if unwritable."""
         from compare.report_page import write  # it draws, and most reports are only read
 
         write(path, [self], made)

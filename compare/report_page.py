@@ -82,8 +82,10 @@ class Block:
     @property
     def gist(self) -> str:
         """How many tensors, and the worst."""
-        n = len(self.rows)
-        return f"{n} tensor{'s' * (n > 1)}, worst ratio {short(self.worst.ratio)} ({self.worst.tensor})"
+        count = f"{len(self.rows)} tensor{'s' * (len(self.rows) > 1)}"
+        if math.isnan(self.worst.ratio):
+            return count
+        return f"{count}, worst ratio {short(self.worst.ratio)} ({self.worst.tensor})"
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ class Picture:
     def words(self) -> str:
         """How much of it is beyond the bound."""
         if self.row.status == "ok":
-            return f"the worst in parity, {short(self.row.ratio)} of what is allowed"
-        return self.row.note or self.row.status
+            return f"of what is right the nearest to its bound, at {short(self.row.ratio)} of what is allowed"
+        return f"{self.row.status}: {self.row.note}"
 
     @property
     def is_coarse(self) -> bool:
@@ -201,10 +203,10 @@ class View:
         rows = [row for row in self.report.rows if _is_weight(row) and _is_drawn(row)]
         off = sorted((row for row in rows if row.status == "off"), key=_badness, reverse=True)
         chosen = [self.first, *off] if self.first else sorted(rows, key=_badness, reverse=True)[:1]
-        found: dict[int, Picture] = {}
+        found: dict[str, Picture] = {}
         for row in chosen:
-            if len(found) < MAPS and row is not None and id(row) not in found and (picture := self._picture(row)):
-                found[id(row)] = picture
+            if len(found) < MAPS and row is not None and row.tensor not in found and (picture := self._picture(row)):
+                found[row.tensor] = picture
         return list(found.values())
 
     def _picture(self, row: Row) -> Picture | None:

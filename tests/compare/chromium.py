@@ -109,7 +109,12 @@ class Chromium:
         while data:
             data = data[os.write(self.write, data) :]
         answer: dict[str, Any] = {}
-        self._until(lambda: bool(answer), lambda found: answer.update(found) if found.get("id") == self.number else None)
+
+        def take(found: dict[str, Any]) -> None:
+            if found.get("id") == self.number:
+                answer.update(found)
+
+        self._until(lambda: bool(answer), take)
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
         return answer["result"]

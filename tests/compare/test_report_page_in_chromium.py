@@ -79,7 +79,7 @@ def test_a_page_fits_and_keeps_to_itself(browser: Chromium, folder: Path, name: 
 
 def test_the_page_runs_no_script_and_fetches_nothing(browser: Chromium, folder: Path) -> None:
     source = (folder / "parity.html").read_text(encoding="utf-8")
-    planted = "<script>document.title = 'ran'</script><img src='http://127.0.0.1:9/x.png' onerror=\"document.title='ran'\">"
+    planted = "<script>document.title = 'ran'</script><img src='http://127.0.0.1:9/x' onerror=\"document.title='ran'\">"
     (folder / "planted.html").write_text(source.replace("<main", f"{planted}<main"), encoding="utf-8")
     page = browser.page((folder / "planted.html").as_uri(), 800, "light")
     assert page.evaluate("document.title").startswith("Parity")
