@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,7 @@ from compare.record import Batch, Record, record_scratch, record_torch
 from compare.reference import STATES
 from compare.report import Report, Row
 from compare.step import Rule, rules
-from compare.sweep import Sweep, roots, updated_names
+from compare.sweep import Sweep, judgement, roots, updated_names
 from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
 
 Array = NDArray[Any]
@@ -183,7 +184,8 @@ def check_records(records: Sequence[Record], given: Mapping[str, Array] | None =
     report = Report.of(records, rows, expected_names)
     report.diagnosis = diagnose(report, sweeps)
     report.ambiguous = sum(sweep.ambiguous for sweep in sweeps)
-    report.power_of = lambda: power(report.rows, sweeps)
+    report.power_of = cache(lambda: power(report.rows, sweeps))
+    report.judgement_of = lambda row: judgement(row, sweeps)
     return report
 
 

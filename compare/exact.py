@@ -33,7 +33,7 @@ from compare.record import Batch, Record, record_scratch, record_torch
 from compare.reference import Expected
 from compare.report import Report, Row
 from compare.step import Rule, rules
-from compare.sweep import Sweep, roots
+from compare.sweep import Sweep, judgement, roots
 from compare.tolerance import Allowance, Precision
 
 Array = NDArray[Any]
@@ -117,12 +117,14 @@ class ExactReport(Report):
         """The report as the JSON schema has it, and `mode` and `proof` beside it."""
         return super().to_dict() | {"mode": "exact", "proof": str(self.proof)}
 
-    def _headline(self) -> str:
-        return f"exact mode, equality bit for bit: {super()._headline()}"
+    def headline(self) -> str:
+        """The verdict, and what was checked, in one line."""
+        return f"exact mode, equality bit for bit: {super().headline()}"
 
-    def _closing(self) -> list[str]:
+    def closing(self) -> list[str]:
+        """What stands for the tolerance, then the lines that end every report."""
         shown = f"{self.proof}; {100 * self.alive:.2g} % of the gradients' elements are not zero"
-        return [f"no tolerance: {shown}", *super()._closing()]
+        return [f"no tolerance: {shown}", *super().closing()]
 
 
 def exact_check(
@@ -502,13 +504,15 @@ def _judge(records: Sequence[Record], case: ExactCase) -> ExactReport:
     fails, it is not checked, and the fault's own row is off."""
     rows: list[Row] = []
     expected: list[tuple[int, str]] = []
+    sweeps: list[Sweep] = []
     known: dict[str, Array] = dict(case.weights)
     for record, (x, t) in zip(records, case.batches, strict=False):
         known |= {"input": x, "target": t}
         step_rules = [
             _exact_rule(record, rule) for rule in rules(record.network, record.optimizer, record.step, record)
         ]
-        rows += map(_explained, Sweep(record, step_rules, known).rows())
+        sweeps.append(Sweep(record, step_rules, known))
+        rows += map(_explained, sweeps[-1].rows())
         names = [name for name in roots(record) if name in known]
         names += [rule.name for rule in step_rules if not rule.optional or rule.name in record]
         expected += [(record.step, name) for name in names]
@@ -516,6 +520,7 @@ def _judge(records: Sequence[Record], case: ExactCase) -> ExactReport:
     report = ExactReport.of(records, rows, expected)
     assert isinstance(report, ExactReport)
     report.proof, report.alive = case.proof, case.alive
+    report.judgement_of = lambda row: judgement(row, sweeps)
     return report
 
 

@@ -19,6 +19,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from compare.power import Power
     from compare.record import Record
+    from compare.report_page import Reproduction
+    from compare.sweep import Wrong
 
 VERDICTS = ("parity", "incomplete", "mismatch")  # from best to worst
 
@@ -107,6 +109,7 @@ class Report:
     watched: int = 0
     ambiguous: int = 0
     power_of: Callable[[], Power] | None = None
+    judgement_of: Callable[[Row], Wrong] | None = None
     diagnosis: list[Diagnosis] = field(default_factory=list)
     reference: Report | None = None
     end_to_end: dict[str, float] = field(default_factory=dict)
@@ -181,6 +184,11 @@ class Report:
         """Which known mistakes this check would have shown; None where that is not known."""
         return self.power_of() if self.power_of else None
 
+    def judgement(self, row: Row) -> Wrong | None:
+        """The arrays behind one of the rows, found and expected; None where there is nothing to hold them against."""
+        compared = row.status == "ok" or not math.isnan(row.ratio)
+        return self.judgement_of(row) if self.judgement_of and compared else None
+
     @property
     def worst(self) -> Row | None:
         """The row with the largest ratio."""
@@ -214,13 +222,25 @@ class Report:
         """Write `to_dict` as a JSON file."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
 
+    def to_html(self, path: str | Path, made: Reproduction | None = None) -> None:
+        """Write one HTML file that needs nothing else. `made` says how the check is repeated. OSError if unwritable."""
+        from compare.report_page import write  # it draws, and most reports are only read
+
+        write(path, [self], made)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from compare.report_page import to_fragment
+
+        return to_fragment(self)
+
     def __str__(self) -> str:
         return self.text()
 
     def text(self, *, verbose: bool = False, width: int = 110) -> str:
         """What the terminal shows: a line a layer, or the first broken block in full; all rows with `verbose`."""
         console = Console(file=StringIO(), width=width, highlight=False, emoji=False, markup=False)
-        console.print(self._headline(), soft_wrap=True)
+        console.print(self.headline(), soft_wrap=True)
         if verbose:
             console.print(_table(self.rows, steps=self.steps > 1))
         elif self.first:
@@ -228,11 +248,12 @@ class Report:
             console.print(_table(self._block(self.first), steps=self.steps > 1))
         else:
             console.print(self._layers())
-        for line in self._closing():
+        for line in self.closing():
             console.print(line, soft_wrap=True)
         return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
 
-    def _headline(self) -> str:
+    def headline(self) -> str:
+        """The verdict, and what was checked, in one line."""
         steps = f"{self.steps} training step{'s' if self.steps > 1 else ''}"
         with_optimizer = f" with {self.optimizer}" if self.optimizer else ""
         return f"{self.verdict.upper()} in {self.dtype}: {self.network}; {steps}{with_optimizer}, batch {self.batch}"
@@ -274,7 +295,8 @@ class Report:
                 table.add_row(name, str(len(rows)), *_numbers(worst), worst.tensor)
         return table
 
-    def _closing(self) -> list[str]:
+    def closing(self) -> list[str]:
+        """The lines that end every report: conventions found, PyTorch's own verdict, kinks, side effects, coverage."""
         lines = [f"found: {finding}" for finding in self.findings]
         if self.reference and self.reference.worst:
             worst = self.reference.worst

@@ -268,6 +268,12 @@ class Sweep:
         return f"{self.record.changed_by.get(name, 'backward')} leaves {name} as it was"
 
 
+def judgement(row: Row, sweeps: Sequence[Sweep]) -> Wrong:
+    """What a row's tensor was held against."""
+    sweep = next(sweep for sweep in sweeps if sweep.record.step == row.step)
+    return sweep.judgement(row.check, row.tensor)
+
+
 def _constant(name: str, check: Check, formula: str, expected: Expected) -> Rule:
     """The rule for a tensor that is known beforehand."""
     return Rule(name, _layer_of(name), _kind_of(name), check, (), lambda p: expected, formula)

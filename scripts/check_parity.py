@@ -1,11 +1,12 @@
 """Check a lab's network in NumPy against PyTorch, tensor by tensor, over three training steps; or somebody's record.
 
     python scripts/check_parity.py LAB [--dtype float64|float32|both] [--batch-size N] [--seed S] [--json F]
-                                       [--save-record F] [--data-dir D] [-v]
+                                       [--html F] [--save-record F] [--data-dir D] [-v]
     python scripts/check_parity.py LAB --inject FAULT | --inject list
     python scripts/check_parity.py LAB --exact | --network "64-256-10 relu, half squared error" --exact
-    python scripts/check_parity.py fashion_mnist --json r.json
-    python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F] [-v]
+    python scripts/check_parity.py fashion_mnist --json r.json --html r.html
+    python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F]
+                                       [--html F] [-v]
 
 Exit codes: 0 parity; 1 a mismatch or an incomplete check; 2 bad usage or bad input.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +35,8 @@ DTYPES = {"both": ("float64", "float32"), "float64": ("float64",), "float32": ("
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
+    arguments.typed = sys.argv[1:] if argv is None else list(argv)
+    arguments.said = []
     if arguments.inject == "list":
         return _list_faults()
     reports = _reports(arguments)
@@ -40,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(report.text(verbose=arguments.verbose))
         power = report.power if report.verdict == "parity" else None
         print(f"{power}\n" if power else "")
+    if arguments.html:
+        _write_page(arguments, reports)
     if arguments.json:
         arguments.json.write_text(json.dumps(_merged(reports), indent=1, allow_nan=False) + "\n")
     return 0 if all(_is_parity(report) for report in reports) else 1
@@ -76,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "--exact", action="store_true", help="small dyadic weights and inputs: equal bit for bit, or wrong"
     )
     parser.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
+    parser.add_argument("--html", type=Path, metavar="F", help="write the report as one page, with figures")
     parser.add_argument("--save-record", type=Path, metavar="F", help="write what NumPy computed, as safetensors")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every tensor")
     return parser
@@ -122,7 +129,7 @@ def _lab_and_data(arguments: argparse.Namespace) -> tuple[Lab, Dataset, int]:
     folder = _lab_data.data_dir(arguments.data_dir)
     number = chosen.seed if arguments.seed is None else arguments.seed
     chosen, data = _lab_data.load(
-        chosen, "scratch", folder, "float32", number, lambda line: print(line, file=sys.stderr)
+        chosen, "scratch", folder, "float32", number, lambda line: _say(arguments, line)
     )
     return chosen, data, number
 
@@ -154,12 +161,37 @@ def _batches(arguments: argparse.Namespace, setup: LabSetup) -> list[Batch]:
 
     rng = np.random.default_rng(0)
     if wake_biases(setup.network, rng):
-        _warn("the biases start at zero, which hides mistakes: checked with random ones (--seed N: with the lab's own)")
+        why = "the biases start at zero, which hides mistakes"
+        _say(arguments, f"{why}: checked with random ones (--seed N: with the lab's own)")
     return lab_batches(*telling_rows(x, t, 3 * m, rng), m if m >= ROWS else min(ROWS, len(x)))
 
 
-def _warn(line: str) -> None:
+def _say(arguments: argparse.Namespace, line: str) -> None:
+    """What must be known of this run, on the screen and on the page."""
     print(line, file=sys.stderr)
+    if line not in arguments.said:
+        arguments.said.append(line)
+
+
+def _write_page(arguments: argparse.Namespace, reports: Sequence[Report]) -> None:
+    from compare import report_page
+
+    command = shlex.join(["python", "scripts/check_parity.py", *arguments.typed])
+    made = report_page.Reproduction(command, _seed(arguments), tuple(arguments.said))
+    report_page.write(arguments.html, reports, made)
+
+
+def _seed(arguments: argparse.Namespace) -> str:
+    """What the numbers of this check were drawn from, in words."""
+    from scratch.labs import lab
+
+    if arguments.record:
+        return "none: the numbers are those of the record"
+    if arguments.seed is not None:
+        return str(arguments.seed)
+    if arguments.inject or arguments.exact:
+        return "0"
+    return f"{lab(arguments.lab).seed}, the lab's own"
 
 
 def _named(lab, name):  # type: ignore[no-untyped-def]
@@ -186,6 +218,7 @@ def _check_fault(arguments: argparse.Namespace) -> list[Report]:
     if not dtypes:
         raise UsageError(f"--inject {fault.name}: got --dtype {arguments.dtype}, expected {' or '.join(fault.dtypes)}")
     print(f"planted: {fault.summary}\n")
+    arguments.said.append(f"planted: {fault.summary}")
     return [run(fault, dtype, arguments.seed or 0) for dtype in dtypes]
 
 

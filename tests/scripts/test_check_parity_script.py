@@ -67,6 +67,39 @@ def test_a_planted_mistake_is_a_mismatch_and_is_explained(script: Script, tmp_pa
     assert found["reports"][0]["diagnosis"][0]["cause"] == "bias-missing"
 
 
+def test_the_page_has_both_precisions_the_command_and_the_seed(script: Script, tmp_path: Path) -> None:
+    page, record = tmp_path / "r.html", tmp_path / "r.json"
+    arguments = ["digits", "--inject", "bias-missing", "--html", page, "--json", record]
+    assert script("check_parity", *arguments).code == 1
+    source = page.read_text(encoding="utf-8")
+    assert "the bias is not added: y = x W^T" in source
+    assert "in float64" in source
+    assert "in float32" in source
+    assert f"python scripts/check_parity.py digits --inject bias-missing --html {page}" in source
+    assert "<dt>seed</dt><dd>0</dd>" in source
+    assert "planted: " in source
+    assert record.is_file()
+
+
+def test_the_page_of_a_record_says_that_nothing_was_drawn(script: Script, tmp_path: Path) -> None:
+    record, page = tmp_path / "<b>.safetensors", tmp_path / "r.html"
+    script("check_parity", "xor", "--dtype", "float64", "--save-record", record)
+    assert script("check_parity", "--record", record, "--html", page).code == 0
+    source = page.read_text(encoding="utf-8")
+    assert "none: the numbers are those of the record" in source
+    assert "&lt;b&gt;.safetensors" in source
+    assert "<b>" not in source
+
+
+def test_a_page_that_cannot_be_written_is_one_line_and_exit_code_2(script: Script, tmp_path: Path) -> None:
+    for path in (tmp_path / "absent" / "r.html", tmp_path):
+        outcome = script("check_parity", "xor", "--dtype", "float64", "--seed", 1, "--html", path)
+        assert outcome.code == 2
+        assert str(path) in outcome.err
+        assert outcome.err.count("\n") == 1
+        assert "Traceback" not in outcome.err
+
+
 @pytest.mark.slow
 def test_every_mistake_that_is_listed_is_found(script: Script) -> None:
     listed = script("check_parity", "--inject", "list")
