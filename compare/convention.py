@@ -60,6 +60,7 @@ class Factor:
 
     value: float
     words: str
+    rate: float = 1.0  # the learning rate in it
 
 
 def factors(m: int, n: int, rates: Sequence[tuple[float, str]] = ()) -> list[Factor]:
@@ -79,7 +80,8 @@ def _with_rates(plain: Sequence[Factor], rates: Sequence[tuple[float, str]]) -> 
     yield from plain
     for rate, name in rates:
         for factor in plain:
-            yield Factor(factor.value * rate, ", ".join(w for w in (factor.words, f"times the learning rate {name}") if w))
+            words = ", ".join(w for w in (factor.words, f"times the learning rate {name}") if w)
+            yield Factor(factor.value * rate, words, rate)
 
 
 def nearest(value: float, known: Sequence[Factor], within: float = SNAP) -> Factor | None:

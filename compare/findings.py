@@ -38,6 +38,8 @@ def _factor(names: Names) -> Iterator[str]:
     scale = loss.scale if loss is not None and loss.exact else max(finals, default=1.0)
     found = nearest(scale, factors(names.m, n))
     words = found.words if found else ""
+    if names.uphill:
+        yield "your gradient is that of the negative loss, and the step is added: uphill on -L is downhill on L"
     if scale == 1:
         return
     if loss is not None and loss.exact:
@@ -67,15 +69,15 @@ def _updates(names: Names) -> Iterator[str]:
         held = ", ".join(names.tensors[name].observation.name for name in names.recovered)
         yield f"no gradient was bound for these: read off {held}, over the learning rate"
     if names.rate is not None:
-        yield f"the weights move by {names.rate:g} x their gradient"
+        yield f"the weights move by {names.rate:g} x the gradient"
 
 
 def _ambiguous(names: Names) -> Iterator[str]:
     if names.m == 1:
         yield "warning: one sample, so a sum and a mean are the same"
-    unbound = [n for n in names.network.parameters() if n not in names.tensors and n.endswith("bias")]
-    if unbound:
-        yield f"warning: no bias was found for {', '.join(n.partition('.')[0] for n in unbound)}; the network's text has one"
+    if names.unbiased:
+        held = " and ".join(map(str, names.unbiased))
+        yield f"warning: layer {held} is computed without a bias, and is checked so; the network's text has one"
     square = [named for name, named in names.tensors.items() if name.endswith(".weight") and _is_square(named)]
     if square:
         held = ", ".join(named.observation.name for named in square)

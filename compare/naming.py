@@ -37,6 +37,7 @@ NEAR = 0.9  # relative: an array farther from what a layer should give is not it
 ROUNDS = 3  # of a loop that are looked at: as many values of a line for each layer
 ATTEMPTS = 4  # inputs that make a first layer's output, and are followed to the end
 LOSS_NAME = re.compile(r"(^|[^a-z])(loss|cost|err|error|mse|bce|ce|nll|xent|j|l|e)([^a-z]|$)", re.IGNORECASE)
+BIAS_NAME = re.compile(r"(^|[^a-z])(b|bias)", re.IGNORECASE)
 GRADIENT_NAME = re.compile(r"(^|[^a-z])(d|g|grad|delta|nabla|gradient)", re.IGNORECASE)
 PROBABILITIES: dict[str, LayerKind] = {"cross_entropy": "softmax", "logits_binary_cross_entropy": "sigmoid"}
 
@@ -54,6 +55,12 @@ class Named:
     scale: float = 1.0
     exact: bool = True  # equal to what it should be, up to rounding and the scale
     bound: bool = True  # seen; not computed in the place of a value that no line bound
+    rate: float = 1.0  # the learning rate that is part of the scale
+
+    @property
+    def factor(self) -> float:
+        """The scale without the learning rate."""
+        return self.scale / self.rate
 
     @property
     def value(self) -> Array:
@@ -69,12 +76,15 @@ class Names:
     tensors: dict[str, Named] = field(default_factory=dict)
     m: int = 0
     rate: float | None = None  # of plain gradient descent on torch's gradient, where the weights moved so
+    uphill: bool = False  # the gradient is the negative loss's, and the step is added
+    unbiased: list[int] = field(default_factory=list)  # layers that have no bias, whatever the network's text says
     recovered: dict[str, Array] = field(default_factory=dict)  # gradients read off the weights' change: its rounding
 
     @property
     def score(self) -> tuple[int, int, int]:
-        """To choose between attempts: tensors that are right, tensors, samples."""
-        return sum(named.exact for named in self.tensors.values()), len(self.tensors), self.m
+        """To choose between attempts: tensors of the step that are right, samples, and the earlier input."""
+        right = sum(named.exact for name, named in self.tensors.items() if ".new_" not in name)
+        return right, self.m, -self.tensors["input"].observation.time
 
     def values(self) -> dict[str, Array]:
         """What reference rules are computed from."""
@@ -155,7 +165,7 @@ def _inputs(network: Architecture, seen: Seen, x: Array | None, convention: Conv
         yield from _parts(seen, x, fan_in)
         return
     tried: set[bytes] = set()
-    for o in sorted(seen.matrices(), key=lambda o: -seen.version[o.time]):
+    for o in seen.newest_of_each(seen.matrices()):
         for view in _any_input(o.array, fan_in):
             key = view.array.tobytes() + str(view.array.shape).encode()
             if key not in tried and convention.allows(view, "samples") and np.any(view.array):
@@ -218,6 +228,11 @@ class Seen:
     def matrices(self) -> list[Observation]:
         """Arrays that may be an input."""
         return [o for o in self.all if o.array.ndim in (1, 2) and o.array.dtype.kind in "fiu"]
+
+    def newest_of_each(self, found: Iterable[Observation]) -> list[Observation]:
+        """In the order in which the variables appeared; of each the last of its first few values, then those before."""
+        begun = {name: held[0].time for name, held in self.by_name.items()}
+        return sorted(self.early(found), key=lambda o: (begun[o.name], -self.version[o.time]))
 
     def early(self, found: Iterable[Observation]) -> list[Observation]:
         """Of these, each variable's first few values."""
@@ -326,6 +341,7 @@ class Search:
         """All that is found; None where not even the first layer is."""
         if not self._forward():
             return None
+        self._without_bias()
         self._fuse()
         self.found.tensors.pop("probabilities", None)
         self._target_and_loss()
@@ -493,6 +509,17 @@ class Search:
             self.network = self.found.network = network
             self._name(f"{last + 1}.output", output)
 
+    def _without_bias(self) -> None:
+        """A layer that is exactly its product without a bias, where nothing is called one, has none."""
+        layers = list(self.network.layers)
+        for k, layer in enumerate(layers):
+            if layer.kind == "linear" and f"{k}.weight" in self.found.tensors and f"{k}.bias" not in self.found.tensors:
+                called = [o for o in self.seen.sized(layer.out_features) if BIAS_NAME.search(o.name)]
+                layers[k] = layer if called else replace(layer, bias=False)
+        if tuple(layers) != self.network.layers:
+            self.found.unbiased = [k for k, layer in enumerate(layers) if layer.kind == "linear" and not layer.bias]
+            self.network = self.found.network = replace(self.network, layers=tuple(layers))
+
     # --- target and loss ---
 
     def _target_and_loss(self) -> None:
@@ -516,7 +543,7 @@ class Search:
             held = [*self.seen.sized(m, n), *(self.seen.sized(m) if labels else [])]
         views = [Named(o, v) for o in held for v in layout.targets(o.array, m, n, labels)]
         taken = {n.observation.time for n in self.found.tensors.values()}
-        kept = [named for named in self.seen_first(views) if named.observation.time not in taken]
+        kept = [named for named in self.seen_first(views[::-1], keep=True) if named.observation.time not in taken]
         return [named for named in kept if named.observation.time < self._latest()] or kept
 
     def seen_first(self, found: Sequence[Named], keep: bool = False) -> list[Named]:
@@ -565,7 +592,8 @@ class Search:
             for o in seen:
                 if factor := nearest(float(o.array.ravel()[0]) / value, known, _tight(o.array) * 10):
                     return Named(o, View(o.array.reshape(()), "number"), factor.value)
-        called = [o for o in seen if LOSS_NAME.search(o.name.rpartition(".")[2])] if by_name else []
+        moved = min((o.time for o in self.seen.after(self.found.tensors["0.weight"].observation) if o.time > self._latest()), default=np.inf)
+        called = [o for o in seen if LOSS_NAME.search(o.name.rpartition(".")[2]) and o.time < moved] if by_name else []
         if not called:
             return None
         o = called[0]
@@ -663,7 +691,7 @@ class Search:
                 continue
             factor = nearest(scale, known, max(_tight(named.view.array) * 10, 1e-7))
             if factor is not None and not self._is_weight(named) and (best is None or known.index(factor) < best[0]):
-                best = known.index(factor), replace(named, scale=factor.value)
+                best = known.index(factor), replace(named, scale=factor.value, rate=factor.rate)
         return self._last_version(rule, value, best[1]) if best else None
 
     def _last_version(self, rule: Rule, value: Array, named: Named) -> Named:
@@ -790,22 +818,33 @@ class Search:
         change = held.view.array - after.view.array
         scale = _scale(change, value)
         within = self._loss_of_digits(held, change)
-        factor = nearest(scale, self._gradient_factors(), within) if scale else None
-        rate = factor.value if factor else self._declared_rate()
-        if scale is None or rate is None:
+        if scale is None:
             return
+        factor = self._factor_of_change(scale, within)
         exact = factor is not None and _distance(change, scale * value) <= within
         if exactly and not exact:
             return
+        rate = factor.rate if factor else self._usual_rate()
+        if rate is None:
+            return
         o = replace(after.observation, array=change, name=f"the change of {held.observation.name}")
-        self._name(gradient, Named(o, View(change, held.view.layout), rate, exact))
+        value_of = factor.value if factor else rate
+        self._name(gradient, Named(o, View(change, held.view.layout), value_of, exact, rate=rate))
         before, now = (np.abs(np.asarray(n.view.array, dtype=np.float64)) for n in (held, after))
         u = float(np.finfo(change.dtype).eps) / 2
         self.found.recovered[gradient] = u * (before + now)
 
-    def _declared_rate(self) -> float | None:
-        rates = self._rates()
-        return rates[0][0] if rates else None
+    def _factor_of_change(self, scale: float, within: float) -> Factor | None:
+        """A known factor times a rate that was seen; where none was, the scale is the rate."""
+        known = [f for f in self._gradient_factors() if f.rate != 1]
+        if factor := nearest(scale, known, within):
+            return factor
+        return None if known or scale <= 0 else Factor(scale, "", scale)
+
+    def _usual_rate(self) -> float | None:
+        """The rate of the other changes, else the first that was seen."""
+        rates = [self.found.tensors[name].rate for name in self.found.recovered]
+        return self._most(rates) if rates else next((rate for rate, _ in self._rates()), None)
 
     def _moved_along(self, name: str, held: Named, value: Array) -> Named | None:
         """The later value of the variable that differs by a multiple of its gradient; else the first that differs."""
@@ -815,7 +854,17 @@ class Search:
             if o.time > self._since() and (view := self._reread(name, o)) is not None
             if not np.array_equal(view.array, held.view.array)
         ]
-        return next((after for after in moved if self._is_along(held, after, value)), moved[0] if moved else None)
+        along = next((after for after in moved if self._is_along(held, after, value)), None)
+        return along or self._moved_elsewhere(name, held, value) or (moved[0] if moved else None)
+
+    def _moved_elsewhere(self, name: str, held: Named, value: Array) -> Named | None:
+        """The same under another name, as the optimiser may have for it."""
+        for o in self.seen.sized(*held.observation.array.shape):
+            if o.time > self._since() and o.line and (view := self._reread(name, o)) is not None:
+                downhill = (_scale(held.view.array - view.array, value) or 0) > 0
+                if downhill and self._is_along(held, Named(o, view), value):
+                    return Named(o, view)
+        return None
 
     def _is_along(self, held: Named, after: Named, value: Array) -> bool:
         """Whether the parameter's change is a multiple of `value`, as far as its digits say."""
@@ -844,7 +893,7 @@ class Search:
         """By how much the weights moved along torch's gradient; of one that was read off the move, its own factor."""
         tensors = self.found.tensors
         plain = self._descent_rate()
-        scales = [n.scale for name, n in tensors.items() if name.endswith(".grad_weight")]
+        scales = [n.scale for name, n in tensors.items() if name.endswith(".grad_weight") and name not in self.found.recovered]
         if plain is not None and scales:
             return plain * self._most(scales) if plain * self._most(scales) > 0 else None
         read_off = [tensors[name].scale for name in self.found.recovered]
@@ -873,8 +922,8 @@ class Search:
                 continue
             gradient, change = np.asarray(g.view.array, dtype=np.float64), held.view.array - after.view.array
             scale, within = _scale(change, gradient), self._loss_of_digits(held, change)
-            if scale is not None and scale > 0 and _distance(change, scale * gradient) <= within:
-                rates.append(self._rounded(scale, within))
+            if scale is not None and _distance(change, scale * gradient) <= within:
+                rates.append(np.sign(scale) * self._rounded(abs(scale), within))
         return self._most(rates) if rates else None
 
     def _rounded(self, scale: float, within: float) -> float:
@@ -893,51 +942,51 @@ class Search:
         between = [n for n in tensors if n.endswith((".grad_output", ".grad_input"))]
         if not finals:
             return
-        usual = self._most([tensors[n].scale for n in finals if tensors[n].exact] or [1.0])
-        wanted = self._wanted_scale(usual)
-        if all(tensors[n].scale == wanted and tensors[n].exact for n in finals):
-            self._settle_loss(wanted)
-            return
-        ratio = self._usual_ratio(finals, usual)
-        for name in finals:
-            tensors[name] = replace(tensors[name], scale=wanted)
-        for name in between:
-            tensors[name] = replace(tensors[name], scale=wanted * ratio)
+        usual = self._most([tensors[n].factor for n in finals if tensors[n].exact] or [1.0])
+        wanted = self._wanted_factor(usual)
+        if not all(tensors[n].factor == wanted and tensors[n].exact for n in finals):
+            ratio = self._usual_ratio(finals)
+            for name in finals:
+                tensors[name] = replace(tensors[name], scale=wanted * tensors[name].rate)
+            for name in between:
+                tensors[name] = replace(tensors[name], scale=wanted * ratio)
         self._settle_loss(wanted)
 
     def _settle_loss(self, wanted: float) -> None:
-        """A loss that has another factor than the gradients, which are as the network's text says, is wrong."""
+        """A loss that has another factor than the gradients, which have the plainer one, is wrong."""
         loss = self.found.tensors.get("loss")
-        known = self._factors()
-        if loss is not None and nearest(wanted, known) and loss.scale != wanted:
+        if loss is not None and loss.scale != wanted and not self.found.uphill:
             self._name("loss", replace(loss, scale=wanted))
 
     @staticmethod
     def _most(scales: Sequence[float]) -> float:
         return max(scales, key=scales.count)
 
-    def _wanted_scale(self, usual: float) -> float:
-        """The reported loss's factor, where the gradients share it; times the learning rate where they carry one.
+    def _wanted_factor(self, usual: float) -> float:
+        """The reported loss's factor, where the gradients share it.
 
         Where loss and gradients differ, the one with the plainer factor is taken to be meant, and the other is wrong.
         """
-        loss, known = self.found.tensors.get("loss"), self._factors()
+        loss = self.found.tensors.get("loss")
         if self.convention.factor is not None:
-            return self.convention.factor * (self.convention.rate or 1.0)
+            return self.convention.factor
         if loss is None or not loss.exact or loss.scale == usual:
             return usual
-        rate = next((r for r, _ in self._rates() if nearest(usual / r, known) and not nearest(usual, known)), 1.0)
-        plainer = min((usual / rate, loss.scale), key=lambda scale: _index(scale, known))
-        return plainer * rate
+        moved = self._descent_rate()
+        if moved is not None and moved * usual > 0 and -usual == loss.scale:
+            self.found.uphill = True
+            return usual
+        known = self._factors()
+        return min((usual, loss.scale), key=lambda scale: _index(scale, known))
 
-    def _usual_ratio(self, finals: Sequence[str], usual: float) -> float:
+    def _usual_ratio(self, finals: Sequence[str]) -> float:
         """Tensors between over parameter gradients: 1, or m where the mean is taken last."""
         tensors = self.found.tensors
         found = []
         for name in finals:
             dy = self._leaving(name.partition(".")[0])
             if dy is not None and tensors[name].exact:
-                found.append(dy.scale / tensors[name].scale)
+                found.append(dy.scale / tensors[name].factor)
         return self._most(found) if found else 1.0
 
     def _leaving(self, head: str) -> Named | None:
@@ -1023,5 +1072,5 @@ def _distance(a: Array, value: Array) -> float:
 
 def _cosine(a: Array, value: Array) -> float:
     with np.errstate(all="ignore"):
-        c = float(np.vdot(a, value)) / (float(np.linalg.norm(a)) * float(np.linalg.norm(value)))
-    return c if np.isfinite(c) else 0.0
+        sizes = float(np.linalg.norm(a)) * float(np.linalg.norm(value))
+    return float(np.vdot(a, value)) / sizes if 0 < sizes < np.inf else 0.0
