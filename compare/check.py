@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 
 import scratch
 from compare.architecture import LOSS_TYPES, Architecture, named_parameters
+from compare.convention import Convention
 from compare.diagnosis import diagnose
 from compare.power import power
 from compare.record import Batch, Record, record_scratch, record_torch
@@ -31,42 +33,70 @@ STEPS = 3  # one step cannot show momentum, a stale or an accumulated gradient
 
 def check(
     candidate: Any,
-    x: Array,
-    t: Array,
+    x: Array | None = None,
+    t: Array | None = None,
     *,
     network: Any = None,
     loss: Any = None,
     optimizer: Any = None,
     steps: int = STEPS,
+    convention: Convention | None = None,
+    **limits: Any,
 ) -> Report:
     """Check a candidate's backpropagation on inputs x (m, in) and targets t, tensor by tensor.
 
-    candidate: a scratch.Sequential, a torch.nn.Sequential, or a dictionary of arrays by record name
-    ({"0.weight": W, "0.grad_weight": dW, ...}). Networks bring their layers; `loss` (and `optimizer`, to check updates)
-    is an object of the same side. A dictionary needs `network`: a text such as "784-256-10 relu, softmax
-    cross-entropy", or a network with its `loss`. The candidate is not changed: networks are copied.
+    candidate, any of:
+
+    - a scratch.Sequential or a torch.nn.Sequential, which bring their layers; `loss` (and `optimizer`, to check
+      updates) is an object of the same side. They are not changed: copies are trained;
+    - a dictionary of arrays by record name ({"0.weight": W, "0.grad_weight": dW, ...}), or under any other names, or a
+      file of them (.safetensors, .npz);
+    - an object with forward and backward, or a function step(x, t) that does one training step: it is called on two
+      batches and watched (an object is copied first);
+    - another torch.nn.Module, a port or a fused layer, whose `loss` is torch's;
+    - a script's path (.py), watched while it runs in a process of its own, for at most `seconds` and `memory` bytes;
+      x and t are then its own.
+
+    `network` says what is to be computed: a text such as "784-256-10 relu, softmax cross-entropy", or a scratch network
+    or a torch module with its `loss`. `convention` declares how arrays are laid out and scaled; what it leaves out is
+    found by value and said in `Report.findings`.
 
     ValueError or TypeError, in one line, for what cannot be checked.
     """
+    from compare import foreign
+
+    if isinstance(candidate, str | Path):
+        return foreign.check_file(Path(candidate), x, t, Architecture.of(network, loss), convention, **limits)
+    if limits:
+        raise TypeError(f"got {', '.join(limits)}, which limit a script only; the candidate is {type(candidate).__name__}")
+    if x is None or t is None:
+        raise TypeError(f"{'x' if x is None else 't'} is missing: only a script brings its own data")
     x, t = _array("x", x), _array("t", t)
     for name, a in (("x", x), ("t", t)):
         if a.ndim == 0:
             raise ValueError(f"{name}: got one number, expected an array of samples as rows")
-    if isinstance(candidate, Mapping):
-        tensors = {name: _array(name, a) for name, a in candidate.items()}
-        plain_loss = type(candidate.get("loss")) in (int, float)
-        record = Record(Architecture.of(network, loss), {"input": x, "target": t} | tensors, plain_loss=plain_loss)
-        return check_records([record], {"input": x, "target": t})
+    if isinstance(candidate, scratch.Sequential) or (isinstance(candidate, nn.Sequential) and network is None):
+        return _check_network(candidate, x, t, network, loss, optimizer, steps)
+    return foreign.check_foreign(candidate, x, t, network, loss, convention)
+
+
+def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, optimizer: Any, steps: int) -> Report:
+    """A network of either side, recorded through consecutive steps."""
     batches = consecutive(x, t, steps if optimizer is not None else 1)
     given = given_batches(batches)
     if isinstance(candidate, scratch.Sequential):
         candidate, loss, optimizer = copy.deepcopy((candidate, _loss(loss, network), optimizer))
         given |= _weights(candidate, loss)
         return check_records(record_scratch(candidate, loss, optimizer, batches), given)
-    if isinstance(candidate, nn.Module):
-        candidate, loss, optimizer = copy.deepcopy((candidate, loss, optimizer))
-        return check_records(record_torch(candidate, loss, optimizer, batches), given)
-    raise TypeError(f"got {type(candidate).__name__}, expected a scratch or torch network, or a dictionary of arrays")
+    candidate, loss, optimizer = copy.deepcopy((candidate, loss, optimizer))
+    return check_records(record_torch(candidate, loss, optimizer, batches), given)
+
+
+def check_dictionary(arrays: Mapping[str, Any], x: Array, t: Array, network: Architecture) -> Report:
+    """A dictionary of arrays by record name. ValueError for a name that the network has no tensor of."""
+    tensors = {name: _array(name, a) for name, a in arrays.items()}
+    record = Record(network, {"input": x, "target": t} | tensors, plain_loss=type(arrays.get("loss")) in (int, float))
+    return check_records([record], {"input": x, "target": t})
 
 
 def check_parity(
@@ -100,7 +130,7 @@ def end_to_end(ours: Record, theirs: Record) -> dict[str, float]:
     return found
 
 
-def assert_parity(candidate: Any, x: Array, t: Array, **options: Any) -> None:
+def assert_parity(candidate: Any, x: Array | None = None, t: Array | None = None, **options: Any) -> None:
     """`check`, as an assertion: AssertionError with the first screen of the report unless the verdict is parity."""
     report = check(candidate, x, t, **options)
     assert report.verdict == "parity", f"\n{report}"

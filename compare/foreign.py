@@ -14,28 +14,84 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
+from compare import reference
 from compare.architecture import Architecture, OptimizerSpec
-from compare.check import check_records, consecutive
+from compare.check import check_dictionary, check_records, consecutive
 from compare.convention import Convention
 from compare.findings import describe
 from compare.naming import Names, NotFound, find
 from compare.observation import Observation
-from compare.record import Record
+from compare.module_record import record_module, torch_loss
+from compare.record import Record, load_records
 from compare.report import Report
+from compare.step import rules
+from compare.tolerance import Precision
 from compare.watch import Watched, watch_call, watch_script
 
 Array = NDArray[Any]
 
+CALLS = 2  # of a step function: all rows, then half of them, so that a factor of m is no constant
 AROUND = 2  # lines of source shown before and after the one that is wrong
 
 
+def check_foreign(
+    candidate: Any, x: Array, t: Array, network: Any, loss: Any, convention: Convention | None
+) -> Report:
+    """A dictionary, a torch module, an object or a function. TypeError in one line for anything else."""
+    if isinstance(candidate, nn.Module):
+        return check_module(candidate, x, t, Architecture.of(candidate if network is None else network, loss), loss, convention)
+    if not isinstance(candidate, Mapping) and not callable(candidate) and _method(candidate, BACKWARD) is None:
+        raise TypeError(
+            f"got {type(candidate).__name__}, expected a network, an object with forward and backward, a function "
+            "step(x, t), a dictionary of arrays, or the path of a script or a record"
+        )
+    wanted = Architecture.of(network, loss)
+    if isinstance(candidate, Mapping):
+        if convention is None and any(name in _record_names(wanted) for name in candidate):
+            return check_dictionary(candidate, x, t, wanted)
+        return check_arrays(candidate, x, t, wanted, convention)
+    if _method(candidate, BACKWARD) is not None:
+        return check_object(candidate, x, t, wanted, convention)
+    return check_call(candidate, x, t, wanted, convention)
+
+
+def check_file(
+    path: Path, x: Array | None, t: Array | None, network: Architecture, convention: Convention | None, **limits: Any
+) -> Report:
+    """A script, or a record as a file. ValueError in one line where it is neither."""
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file")
+        return check_script(path, network, convention, **limits)
+    if path.suffix not in (".safetensors", ".npz"):
+        raise ValueError(f"{path}: expected a script (.py) or a record (.safetensors, .npz)")
+    records = load_records(path, network)
+    if convention is None and all(any(name in _record_names(network) for name in record) for record in records):
+        return check_records(records)
+    return check_arrays(records[0], x, t, network, convention)
+
+
+def _record_names(network: Architecture) -> set[str]:
+    return {"input", "target", "loss", *(rule.name for rule in rules(network, None, 1, ())), *network.parameters()}
+
+
 def check_arrays(
-    arrays: Mapping[str, Array], x: Array | None, t: Array | None, network: Architecture, convention: Convention | None
+    arrays: Mapping[str, Any], x: Array | None, t: Array | None, network: Architecture, convention: Convention | None
 ) -> Report:
     """A dictionary of arrays under any names. NotFound in one line where the network's own are not among them."""
     observations = [Observation(np.asarray(a), name, time=k) for k, (name, a) in enumerate(arrays.items())]
     return _report([find(network, observations, x, t, convention)], {}, None)
+
+
+def check_module(
+    candidate: nn.Module, x: Array, t: Array, network: Architecture, loss: Any, convention: Convention | None
+) -> Report:
+    """A torch module of any make: its parameters, their gradients, and what its parts return and are given back."""
+    model = copy.deepcopy(candidate)
+    criterion = copy.deepcopy(loss) if isinstance(loss, nn.Module) else torch_loss(network)
+    return check_arrays(record_module(model, criterion, x, t), x, t, network, convention)
 
 
 def check_call(
@@ -44,11 +100,10 @@ def check_call(
     t: Array,
     network: Architecture,
     convention: Convention | None,
-    steps: int,
 ) -> Report:
-    """A function that does one training step in somebody's code, watched while it runs, on `steps` batches."""
+    """A function that does one training step in somebody's code, watched while it runs, on two batches."""
     found, watched = [], []
-    for batch in consecutive(x, t, steps):
+    for batch in consecutive(x, t, CALLS):
         _, seen = watch_call(step, *batch)
         watched.append(seen)
         found.append(_found(network, seen, *batch, convention))
@@ -56,11 +111,10 @@ def check_call(
 
 
 def check_object(
-    candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None, steps: int
+    candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None
 ) -> Report:
     """An object with forward and backward, called as their arguments' names ask; a copy is run."""
-    mine = copy.deepcopy(candidate)
-    return check_call(driver(mine, network), x, t, network, convention, steps)
+    return check_call(driver(copy.deepcopy(candidate), network), x, t, network, convention)
 
 
 def check_script(path: str | Path, network: Architecture, convention: Convention | None, **limits: Any) -> Report:
@@ -100,6 +154,9 @@ def driver(candidate: Any, network: Architecture) -> Callable[[Array, Array], An
     step(x, t) then, that calls the object.
     """
     forward, backward = _method(candidate, FORWARD), _method(candidate, BACKWARD)
+    if forward is None or backward is None:
+        lacks = "forward" if forward is None else "backward"
+        raise TypeError(f"got {type(candidate).__name__} without {lacks}; pass a function step(x, t) that calls it")
 
     def step(x: Array, t: Array) -> Any:
         output = forward(x)
@@ -110,13 +167,9 @@ def driver(candidate: Any, network: Architecture) -> Callable[[Array, Array], An
     return step
 
 
-def _method(candidate: Any, names: Sequence[str]) -> Callable[..., Any]:
-    for name in names:
-        if callable(found := getattr(candidate, name, None)):
-            return found  # type: ignore[no-any-return]
-    raise TypeError(
-        f"got {type(candidate).__name__} without {names[0]}; expected forward and backward, or a function step(x, t)"
-    )
+def _method(candidate: Any, names: Sequence[str]) -> Callable[..., Any] | None:
+    found = (getattr(candidate, name, None) for name in names)
+    return next((method for method in found if callable(method)), None)
 
 
 def _arguments(
@@ -137,9 +190,6 @@ def _arguments(
 
 def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Array:
     """The loss's gradient, for an argument that is called like one."""
-    from compare import reference
-    from compare.tolerance import Precision
-
     if not name.lower().startswith(("d", "g", "delta", "upstream", "error", "loss")):
         raise TypeError(f"backward's argument {name!r} says nothing known; pass a function step(x, t) that calls it")
     columns = output.ndim == 2 and output.shape != (len(t), network.sizes[-1])
