@@ -96,7 +96,7 @@ def _options(args: argparse.Namespace, config: Mapping[str, Any] | None) -> dict
     given = {"lab": args.lab, **{name: getattr(args, name) for name in OPTIONS}}
     if config is None:
         return {**given, "backend": given["backend"] or "both"}
-    saved, lab = _saved_options(f"{args.resume}/config.json", config)
+    saved, lab = saved_options(f"{args.resume}/config.json", config)
     if args.lab not in (saved["lab"], lab):
         raise UsageError(f"--resume {args.resume}: a run of lab {saved['lab']!r}, expected {args.lab!r}")
     options = {**saved, "lab": lab}  # what it was run on, the embedded digits included
@@ -110,7 +110,7 @@ def _options(args: argparse.Namespace, config: Mapping[str, Any] | None) -> dict
     return {**options, "epochs": args.epochs or options["epochs"]}
 
 
-def _saved_options(path: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def saved_options(path: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """(the options in a config.json, the lab that was run). UsageError for a missing one, or one of another kind."""
     saved, lab = config.get("options"), config.get("lab")
     if not isinstance(saved, dict):
