@@ -101,6 +101,8 @@ class Training:
         self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
         self.evaluate_train, self.watch, self.fingerprint_steps = evaluate_train, watch, fingerprint_steps
         self.max_batches = max_batches
+        self.train_data = _placed(learner, "train", data.x_train, data.t_train)
+        self.val_data = _placed(learner, "val", data.x_val, data.t_val)
         self.n = len(data.x_train)
         self.batches = self.n // batch_size if drop_last else -(-self.n // batch_size)
         if self.batches == 0:
@@ -108,8 +110,6 @@ class Training:
         if max_batches is not None:
             expect_count("max_batches", max_batches)
             self.batches = min(self.batches, max_batches)
-        self.train_data = _placed(learner, "train", data.x_train, data.t_train)
-        self.val_data = _placed(learner, "val", data.x_val, data.t_val)
         self.samples = {"train": list(data.x_train.shape), "val": list(data.x_val.shape)}
         self.history = History()
         self._watch()

@@ -244,7 +244,8 @@ class _Run:
         self.lab, self.data = _lab_data.load(lab, self.backend, folder, dtype, seed, self.display.say)
         try:
             setup = self.lab.set_up(self.data, seed=seed, **self._choices())
-        except ValueError as error:  # sizes that this lab's network cannot have
+            self.lab.learner(setup)
+        except ValueError as error:  # sizes that this lab's network cannot have, or a rate beyond its dtype
             raise UsageError(str(error)) from None
         chosen = {"seed": seed, "dtype": dtype, "hidden": setup.sizes[1:-1], "lr": setup.optimizer.lr}
         chosen |= {"epochs": setup.epochs, "batch_size": setup.batch_size}
