@@ -200,7 +200,7 @@ def test_a_rate_beyond_the_dtype_is_refused(backend: str) -> None:
     with pytest.raises(ValueError, match=r"the rate is 1e\+300, expected one that float32 can hold"):
         run(backend, net, CrossEntropyLoss(), data(X, T), SGD(net, 1e300))
     net = network(3, 5, 4, dtype="float64")
-    with pytest.raises(TrainingError, match="^epoch 1, batch 2: the output of layer"):
+    with pytest.raises(TrainingError, match=r"^epoch 1, batch 2: the output of layer"):
         run(backend, net, CrossEntropyLoss(), data(X, T, "float64"), SGD(net, 1e300))
 
 
