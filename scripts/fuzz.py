@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import random
 import re
 import subprocess
@@ -61,7 +62,9 @@ def _in_its_own_process(name: str, args: Any) -> dict[str, Any]:
     options = ["--only", name, "--runs", str(args.runs), "--seconds", str(args.seconds), "--seed", str(args.seed)]
     command = [sys.executable, str(CHECKOUT / "scripts" / "fuzz.py"), *options, *["--plain"] * args.plain]
     before, begun = _findings(name), time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_quick_folder()) as place:  # the child cannot clear up
+        env = {**os.environ, "TMPDIR": place}
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=env)
     seconds = time.monotonic() - begun
     counted = re.search(r"number_of_executed_units: (\d+)", done.stderr)
     new = sorted(_findings(name) - before)
@@ -105,7 +108,7 @@ def _guided(args: Any) -> int:
     target = _fuzz_targets.target(args.only)
     seeds, kept = _seeded(target)
     (CORPUS / args.only).mkdir(parents=True, exist_ok=True)
-    workplace = _fuzz_targets.Workplace(Path(tempfile.mkdtemp(prefix="fuzz-", dir=_quick_folder())))
+    workplace = _fuzz_targets.Workplace(Path(tempfile.mkdtemp(prefix="fuzz-")))
     options = [f"-runs={args.runs}", f"-max_total_time={args.seconds}", f"-seed={args.seed}", f"-max_len={LARGEST}"]
     options += [f"-artifact_prefix={CORPUS / args.only}/", "-print_final_stats=1", "-rss_limit_mb=6000", "-timeout=30"]
     atheris.Setup([sys.argv[0], *options, str(kept), str(seeds)], lambda content: _try(workplace, target, content))
@@ -139,7 +142,7 @@ def _plain(args: Any) -> int:
     _, kept = _seeded(target)
     found = [path.read_bytes() for folder in (kept, CORPUS / args.only) if folder.is_dir() for path in folder.iterdir()]
     corpus, said, begun, number = [*target.seeds, *found], set[str](), time.monotonic(), 0
-    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_quick_folder()) as folder:
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         workplace = _fuzz_targets.Workplace(Path(folder))
         while number < args.runs and time.monotonic() - begun < args.seconds:
             content = mutated(rng.choice(corpus), rng, corpus)
