@@ -108,7 +108,7 @@ RUNS: tuple[LabRun, ...] = (
     training("one_vs_rest_algorithm_7_1", "one_vs_rest", "--variant", "algorithm_7_1"),
     study("xor_line_published", "xor_line", "--published", "--seeds", "5", spreads=True),
     study("xor_line_study", "xor_line", "--seeds", "5", spreads=True),
-    study("linear_published", "linear", "--published", "--seeds", "5", spreads=True),
+    study("linear_published", "linear", "--published", "--seeds", "3", spreads=True),
     study("linear_study", "linear", "--seeds", "3", spreads=True),
     study("digit_pair_published_1_5", "digit_pair", "--published", "--digits", "1,5", "--seeds", "4", spreads=True),
     study("digit_pair_published_7_9", "digit_pair", "--published", "--digits", "7,9", "--seeds", "4", spreads=True),
