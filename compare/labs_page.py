@@ -302,8 +302,8 @@ def write(page: Path, folder: Path, runs: Sequence[LabRun]) -> list[str]:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
     )
-    names = ("run", "here", "missing", "by", "test", "file", "figure", "backends", "study", "all_runs", "environment")
-    names += ("agreement", "furthest", "took")
+    names = ["run", "here", "missing", "by", "test", "file", "figure", "backends", "study", "all_runs", "environment"]
+    names += ["agreement", "furthest", "took"]
     calls = {name: getattr(writer, name) for name in names}
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(calls)
     text = re.sub(r"\n{3,}", "\n\n", text)

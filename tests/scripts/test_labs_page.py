@@ -20,10 +20,12 @@ Script = Any
 def expect_whole(page: Path) -> list[Path]:
     """Every link of the page leads to a file or a place in it, every test named is there; its figures."""
     text = page.read_text(encoding="utf-8")
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}  # as GitHub names them
     figures = [page.parent / name for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)]
     for name, target in re.findall(r"(?<!!)\[([^\]]+)\]\(([^)]+)\)", text):
         if target.startswith("#"):
-            assert target == "#every-run" or f'<a id="{target[1:]}">' in text, target
+            assert target[1:] in headings or f'<a id="{target[1:]}">' in text, target
             continue
         found = (page.parent / target).resolve()
         assert found.is_file(), target
