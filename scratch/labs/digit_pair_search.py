@@ -231,9 +231,11 @@ def _seeds_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
             axes.plot((x - 0.12, x + 0.12), (median, median), color="black", linewidth=3)
     axes.set_xticks(range(len(names)), [NAMES.get(name, name) for name in names], fontsize=TEXT)
     axes.set_ylabel("error, %", fontsize=TEXT)
-    axes.set_yscale("log")  # a seed that learns nothing leaves room for the others
-    plain_numbers(axes)
-    axes.tick_params(axis="x", labelsize=TEXT)
+    errors = [_error(row[f"{split} accuracy"]) for row in rows for split in ("train", "test")]
+    if max(errors) > 5 * min(errors):  # a seed that learns nothing leaves room for the others
+        axes.set_yscale("log")
+        plain_numbers(axes)
+    axes.tick_params(labelsize=TICKS)
     axes.grid(alpha=0.3, axis="y", which="both")
     theirs = rows[0].get("published train accuracy")
     if theirs:
