@@ -13,7 +13,7 @@ pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
 ready  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test quick parity trust labs mutants lint clean
+.PHONY: help venv run test quick parity trust labs mutants fuzz torture lint clean
 .NOTPARALLEL:    # the tests share out the cores themselves, and `make -j clean test` means one after the other
 
 help:  ## list the targets
@@ -41,6 +41,12 @@ labs: $(ready)  ## run every lab and study in both backends, in about 40 minutes
 
 mutants: $(ready)  ## mutation testing with the check as the judge, in about 15 minutes: docs/mutants.md
 	$(python) scripts/mutate.py --workers $(WORKERS) $(ARGS)
+
+fuzz: $(ready)  ## a million hostile files for the readers, in about an hour; guided by coverage where atheris is installed
+	$(python) scripts/fuzz.py $(ARGS)
+
+torture: $(ready)  ## kill a run, fill its disk, take its memory, and count what is lost, in about an hour
+	$(python) scripts/torture.py $(ARGS)
 
 lint: $(ready)  ## ruff and mypy
 	$(python) -m ruff check .

@@ -1,8 +1,8 @@
 """The runs behind docs/labs.md: every lab and every study, each an existing command with a folder of its own.
 
 A run works in NAME.unfinished, which becomes NAME when it is over, so that what is called NAME is complete: a finished
-run is never repeated, an unfinished one starts again. Beside what the command writes there, run.json holds the
-command, its exit code and its seconds, and output.txt what it said.
+run is never repeated, an unfinished one starts again, and an unfinished study goes on where it was. Beside what the
+command writes there, run.json holds the command, its exit code and its seconds, and output.txt what it said.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class LabRun:
     option: str = "--out"
     keeps: str = ""
 
-    def command(self, folder: str) -> list[str]:
+    def command(self, folder: str, *, resume: bool = False) -> list[str]:
         """The words after `python`, with the results in `folder`."""
         out = f"{folder}/{self.keeps}" if self.keeps else folder
-        return [f"scripts/{self.script}.py", *self.arguments, self.option, out]
+        return [f"scripts/{self.script}.py", *self.arguments, "--resume" if resume else self.option, out]
 
     def __str__(self) -> str:
         return " ".join(["python", *self.command(f"runs/labs/{self.name}")])
@@ -57,6 +57,16 @@ def study(name: str, *arguments: str, spreads: bool = False) -> LabRun:
     return LabRun(name, "sweep", arguments, spreads=spreads)
 
 
+def in_float64(name: str, *arguments: str) -> LabRun:
+    """The same training in float64, where rounding is too small to hide a difference; it was checked in float32."""
+    return training(f"{name}_float64", *arguments, "--dtype", "float64", check=False)
+
+
+def step_by_step(name: str, *arguments: str) -> LabRun:
+    """Both backends compared after every update; exit code 1 if they part by more than rounding can explain."""
+    return LabRun(name, "train", (*arguments, "--backend", "both", "--lockstep"))
+
+
 def finding(name: str, *arguments: str) -> LabRun:
     """The check of a published mistake: exit code 1, and a report."""
     return LabRun(name, "check_parity", arguments, code=1, option="--json", keeps="report.json")
@@ -68,6 +78,7 @@ RUNS: tuple[LabRun, ...] = (
     LabRun("trace", "trace_autodiff", ()),
     training("xor", "xor"),
     training("digits", "digits"),
+    in_float64("digits", "digits"),
     training("iris", "iris"),
     study("iris_published", "iris", "--published"),
     study("iris_seeds", "iris", "--seeds", "30"),
@@ -80,6 +91,8 @@ RUNS: tuple[LabRun, ...] = (
     finding("bug_found", "digit_pair", "--variant", "published_bug"),
     training("one_vs_rest_published", "one_vs_rest", "--variant", "published"),
     training("xor_line", "xor_line"),
+    training("xor_line_0.1", "xor_line", "--lr", "0.1", check=False),
+    step_by_step("xor_line_0.1_steps", "xor_line", "--lr", "0.1", "--steps", "42"),
     LabRun("xor_line_overflow", "train", ("xor_line", "--backend", "scratch", "--lr", "1"), code=2),
     study("mnist_stability", "mnist", "--seeds", "1"),
     training("linear", "linear"),
@@ -87,6 +100,10 @@ RUNS: tuple[LabRun, ...] = (
     training("digit_pair_1_5", "digit_pair", "--digits", "1,5"),
     training("digit_pair_7_9", "digit_pair", "--digits", "7,9"),
     training("fashion_mnist", "fashion_mnist"),
+    in_float64("one_vs_rest", "one_vs_rest"),
+    in_float64("digit_pair_1_5", "digit_pair", "--digits", "1,5"),
+    in_float64("digit_pair_7_9", "digit_pair", "--digits", "7,9"),
+    in_float64("fashion_mnist", "fashion_mnist"),
     training("mnist", "mnist"),
     training("one_vs_rest_algorithm_7_1", "one_vs_rest", "--variant", "algorithm_7_1"),
     study("xor_line_published", "xor_line", "--published", "--seeds", "5", spreads=True),
@@ -122,6 +139,14 @@ def is_done(run: LabRun, folder: Path) -> bool:
     return isinstance(found, dict) and found.get("command") == str(run)
 
 
+def _said(note: Path) -> str:
+    """The command that began in this folder; empty where that is not known."""
+    try:
+        return note.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
 class Runner:
     """Runs commands in processes of their own, `workers` at a time; `close` ends those that are under way."""
 
@@ -153,13 +178,16 @@ class Runner:
             return Ended(run, 0.0)
         begins(run)
         part, began = self.folder / f"{run.name}.unfinished", time.monotonic()
-        shutil.rmtree(part, ignore_errors=True)
-        output = self.folder / f"{run.name}.output"
+        output, note = (self.folder / f"{run.name}.{word}" for word in ("output", "begun"))
+        resume = run.script == "sweep" and (part / "config.json").exists() and _said(note) == str(run)
+        if not resume:
+            shutil.rmtree(part, ignore_errors=True)
         if run.keeps:
             part.mkdir(parents=True)
         self.folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(run), encoding="utf-8")
         with output.open("wb") as said:
-            code = self._call([sys.executable, *run.command(str(part.resolve()))], said)
+            code = self._call([sys.executable, *run.command(str(part.resolve()), resume=resume)], said)
         seconds = time.monotonic() - began
         if code != run.code:
             lines = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -171,6 +199,7 @@ class Runner:
         done = self.folder / run.name
         shutil.rmtree(done, ignore_errors=True)
         part.rename(done)
+        note.unlink()
         return Ended(run, seconds)
 
     def _call(self, command: list[str], said: IO[bytes]) -> int:

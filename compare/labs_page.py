@@ -23,6 +23,8 @@ from compare.lab_runs import CHECKOUT, LabRun, is_done
 TEMPLATE = Path(__file__).parent / "templates" / "labs.md"
 LARGEST = 300 * 1024  # bytes of a figure
 WIDTH = 1400  # pixels
+DURATION = "duration.json"  # in the folder of the runs
+ROUNDINGS = 100  # units of roundoff; what is farther apart than that was amplified, or added up
 BACKENDS = {"scratch": "NumPy", "torch": "PyTorch"}
 
 
@@ -67,6 +69,24 @@ class RunFiles:
     def apart(self) -> float:
         """The largest relative difference of one parameter's weights, NumPy against PyTorch, over all epochs."""
         return max(float(row["largest_of_one_parameter"]) for row in self.rows("differences.csv"))
+
+    @property
+    def unit(self) -> float:
+        """The unit roundoff of its dtype."""
+        return float(2.0**-53 if self.metrics["dtype"] == "float64" else 2.0**-24)
+
+    @property
+    def parts_in(self) -> int | None:
+        """The first epoch from which on the weights stay more than ROUNDINGS units apart; None if they never do."""
+        return _stays_above([float(r["largest_of_one_parameter"]) for r in self.rows("differences.csv")], self.unit)
+
+    @property
+    def parts_at_step(self) -> int | None:
+        """The same of a run that was compared step by step: the first update."""
+        apart: dict[int, float] = {}
+        for row in self.rows("lockstep.csv"):
+            apart[int(row["step"])] = max(apart.get(int(row["step"]), 0.0), float(row["relative"]))
+        return _stays_above([apart[step] for step in sorted(apart) if step], self.unit)
 
     @property
     def seconds(self) -> float:
@@ -162,6 +182,33 @@ class Page:
         drawn = table([*head, "weights apart by up to", "check before training"], rows) if rows else ""
         return "\n\n".join(filter(None, (drawn, self.missing(*runs.values()))))
 
+    def agreement(self, runs: Mapping[str, str]) -> str:
+        """A row for each run: how far the backends' weights part over all of it, and from which epoch on."""
+        self.here(*runs.values())
+        rows = []
+        for words, name in runs.items():
+            if name in self.done:
+                found, epochs = self.run(name), len(self.run(name).rows("differences.csv"))
+                part = "" if found.parts_in is None else str(found.parts_in)
+                link = f"[`{name}`](#run-{name})"
+                rows.append([words, link, found.metrics["dtype"], str(epochs), f"{found.apart:.1e}", part])
+        head = ["lab", "run", "precision", "epochs", "weights apart by up to", f"over {ROUNDINGS} roundings from epoch"]
+        drawn = table(head, rows) if rows else ""
+        return "\n\n".join(filter(None, (drawn, self.missing(*runs.values()))))
+
+    def furthest(self, dtype: str) -> float:
+        """The largest difference of all runs in both backends and this precision that are done."""
+        found = [self.run(name) for name in self.done if (self.folder / name / "differences.csv").exists()]
+        return max((run.apart for run in found if run.metrics["dtype"] == dtype), default=0.0)
+
+    def took(self) -> str:
+        """How long the last call took that did every run; empty where none did."""
+        path = self.folder / DURATION
+        if not path.exists():
+            return ""
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return f"{found['seconds'] / 60:.0f} minutes for {found['runs']} runs, {found['workers']} at a time"
+
     def study(self, name: str, only: str | None = None, columns: Mapping[str, str] | None = None) -> str:
         """study.csv as a table: medians with their ranges. only: one of its studies; columns: column -> heading."""
         rows = [row for row in self.run(name).rows() if only is None or row["study"] == only]
@@ -199,6 +246,13 @@ class Page:
 
     def _relative(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.page.parent.resolve())).as_posix()
+
+
+def _stays_above(differences: Sequence[float], unit: float) -> int | None:
+    """The number, from 1 on, of the first difference from which on all are above ROUNDINGS units; None for none."""
+    inside = [i for i, each in enumerate(differences, 1) if each <= ROUNDINGS * unit]
+    first = inside[-1] + 1 if inside else 1
+    return first if first <= len(differences) else None
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -248,7 +302,8 @@ def write(page: Path, folder: Path, runs: Sequence[LabRun]) -> list[str]:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
     )
-    names = ("run", "here", "missing", "by", "test", "file", "figure", "backends", "study", "all_runs", "environment")
+    names = ["run", "here", "missing", "by", "test", "file", "figure", "backends", "study", "all_runs", "environment"]
+    names += ["agreement", "furthest", "took"]
     calls = {name: getattr(writer, name) for name in names}
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(calls)
     text = re.sub(r"\n{3,}", "\n\n", text)

@@ -7,6 +7,7 @@ was given and what it returned, copied at that moment.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 import torch
 from numpy.typing import NDArray
@@ -29,9 +29,14 @@ from compare.architecture import (
     named_gradients,
     named_parameters,
 )
+from scratch.datasets import DatasetError
+from scratch.datasets.idx import MAX_BYTES
+from scratch.datasets.npz import read_whole_npz
 from scratch.layers import LayerError
 from scratch.learner import ScratchLearner
+from scratch.tensor_file import TensorFileError, read_tensors
 
+MAX_NAME = 10_000  # characters of a tensor's name or of a network in a file
 Array = NDArray[Any]
 Batch = tuple[Array, Array]
 
@@ -514,33 +519,59 @@ def save_records(records: Sequence[Record], path: str | Path) -> None:
     safetensors.numpy.save_file(tensors, path, metadata)
 
 
-def load_records(path: str | Path, network: Architecture | None = None) -> list[Record]:
-    """Read what `save_records` or another program wrote (.safetensors or .npz). ValueError in one line otherwise."""
-    tensors, metadata = _read(Path(path))
+def load_records(path: str | Path, network: Architecture | None = None, *, max_bytes: int = MAX_BYTES) -> list[Record]:
+    """Read what `save_records` or another program wrote (.safetensors or .npz). ValueError in one line otherwise.
+
+    The file may be anybody's: nothing is unpickled, and nothing allocated on its word. `max_bytes`: of all arrays.
+    """
+    tensors, metadata = _read(Path(path), max_bytes)
     if network is None and "network" not in metadata:
         raise ValueError(
             f"{path}: the file names no network; pass it, such as '784-256-10 relu, softmax cross-entropy'"
         )
-    network = network or Architecture.of(metadata["network"])
-    options = json.loads(metadata["optimizer"]) if "optimizer" in metadata else None
-    optimizer = OptimizerSpec(options.pop("kind"), options) if options else None
-    by_step: dict[int, dict[str, Array]] = {}
-    for name, a in tensors.items():
-        number, slash, rest = name.partition("/")
-        step = int(number) if slash and number.isdigit() else int(metadata.get("step", 1))
-        by_step.setdefault(step, {})[rest if slash else name] = a
+    try:
+        network = network or Architecture.of(metadata["network"][:MAX_NAME])
+        optimizer, first = _optimizer(metadata), _step(metadata.get("step", "1"))
+        by_step: dict[int, dict[str, Array]] = {}
+        for name, a in tensors.items():
+            if not name.isprintable() or len(name) > MAX_NAME:
+                raise ValueError(f"found a tensor named {name[:80]!r}, expected printable characters")
+            number, slash, rest = name.partition("/")
+            has_step = bool(slash) and number.isascii() and number.isdigit()
+            step = _step(number) if has_step else first
+            by_step.setdefault(step, {})[rest if slash else name] = a
+    except (OverflowError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())[:400]}") from None
     # a file has no Python numbers: a loss in float64 may have been one
     return [Record(network, by_step[step], optimizer, step, plain_loss=True) for step in sorted(by_step)]
 
 
-def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+def _optimizer(metadata: Mapping[str, str]) -> OptimizerSpec | None:
+    if "optimizer" not in metadata:
+        return None
+    options = json.loads(metadata["optimizer"])
+    if not isinstance(options, dict) or not isinstance(options.get("kind"), str):
+        raise ValueError("found an optimizer without a kind in the metadata, expected an object that names it")
+    kind = options.pop("kind")
+    for name, value in options.items():
+        if not isinstance(value, bool | int | float) or not math.isfinite(value):
+            raise ValueError(f"found {kind[:40]} with {name[:40]} {str(value)[:40]!r}, expected a finite number")
+    return OptimizerSpec(kind, options)
+
+
+def _step(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 9 and int(text) > 0):
+        raise ValueError(f"found step {text[:40]!r}, expected a whole number of at least 1")
+    return int(text)
+
+
+def _read(path: Path, max_bytes: int) -> tuple[dict[str, Array], dict[str, str]]:
+    if not path.exists():
+        raise ValueError(f"{path}: no such file")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}, {}
-        with safetensors.safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except Exception as error:
-        raise ValueError(f"{path}: not a record (safetensors or npz): {error}") from None
+            return read_whole_npz(path, max_bytes=max_bytes), {}
+        return read_tensors(path, max_bytes=max_bytes)
+    except (DatasetError, TensorFileError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise ValueError(f"{path}: not a record (safetensors or npz): {reason}") from None

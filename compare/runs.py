@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,12 @@ import scratch.plots
 from compare import plots
 from compare.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
 from scratch import AdamW, CrossEntropyLoss, Loss, Optimizer, Sequential
-from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder
+from scratch.atomic_file import write_atomically
+from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointWarning
 from scratch.history import History
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, ScratchLearner
-from scratch.training import Batch, Data, Training, Watch, expect_count
+from scratch.training import Batch, Data, SavedTraining, Training, Watch, expect_count
 from torch_ref.learner import TorchLearner
 
 
@@ -67,9 +69,7 @@ class Runs:
             apart = (abs(ours.val_loss - theirs.val_loss), abs(ours.val_accuracy - theirs.val_accuracy))
             numbers = ",".join(repr(float(n)) for n in (*apart, weights.overall, weights.largest))
             lines.append(f"{weights.epoch},{numbers},{weights.parameter}")
-        beside = Path(f"{os.fspath(path)}.new")
-        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        beside.replace(path)
+        write_atomically(path, "\n".join(lines).encode() + b"\n")
 
     def __repr__(self) -> str:
         last = f", {self.weight_differences[-1]}" if self.weight_differences else ""
@@ -92,12 +92,15 @@ def train_both(
     max_batches: int | None = None,
     evaluate_train: bool = False,
     watch: Watch | None = None,
+    fingerprint_steps: int | None = None,
     threshold: float = 0.5,
     device: str = "cpu",
     title: str | None = None,
+    stop: Callable[[History], bool] | None = None,
     on_epoch: Callable[[Runs], object] | None = None,
     on_batch: Callable[[str, Batch], object] | None = None,
     checkpoint_dir: str | os.PathLike[str] | None = None,
+    checkpoint_steps: int | None = None,
     resume: bool = False,
     configuration: Mapping[str, Any] | None = None,
 ) -> Runs:
@@ -106,8 +109,9 @@ def train_both(
     loss and optimizer are scratch's (default: CrossEntropyLoss(), AdamW(net, lr=1e-3)), and the torch ones made from
     them; learner, where given, trains net with these two in its own way. rng is the stream of the orders, or its
     seed, and the torch run uses a copy of it. One thread each.
-    `on_epoch(runs)` is called when both have finished an epoch, and ends the training by returning True;
-    `on_batch(backend, batch)` after every update. Checkpoints go to checkpoint_dir/scratch and checkpoint_dir/torch.
+    `on_epoch(runs)` is called when both have finished an epoch, and ends the training by returning True, as
+    `stop(scratch's history)` does; `on_batch(backend, batch)` after every update. Checkpoints go to
+    checkpoint_dir/scratch and checkpoint_dir/torch.
     ValueError naming the first weight whose bits differ between net and model; else errors as for
     scratch.training.train.
     """
@@ -126,74 +130,104 @@ def train_both(
     streams = {"scratch": rng, "torch": copy.deepcopy(rng)}
     options: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
     options |= {"max_batches": max_batches, "evaluate_train": evaluate_train, "watch": watch}
+    options |= {"fingerprint_steps": fingerprint_steps}
     trainings = {
         name: Training(learner, data, rng=streams[name], on_batch=_named(name, on_batch), **options)
         for name, learner in learners.items()
     }
     runs = Runs(trainings["scratch"].history, trainings["torch"].history, _title(title, data))
     runs.learners = learners
-    turns = _Turns(trainings, runs, checkpoint_dir, configuration or {})
+    turns = _Turns(trainings, runs, checkpoint_dir, configuration or {}, checkpoint_steps)
     with one_torch_thread():
         if resume:
             turns.resume(epochs)
         else:
             turns.start()
-        turns.run(epochs, on_epoch)
+        turns.run(epochs, on_epoch, stop)
     return runs
 
 
 class _Turns:
-    """Two trainings that take turns, and their checkpoints."""
+    """Two trainings that take turns, and their checkpoints.
+
+    The difference after an epoch is computed before either training goes beyond it, and is in every checkpoint saved
+    from then on. So the two may be resumed from any two checkpoints, however far apart.
+    """
 
     def __init__(
         self,
         trainings: dict[str, Training],
         runs: Runs,
         folder: str | os.PathLike[str] | None,
-        configuration: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        steps: int | None,
     ) -> None:
-        self.trainings, self.runs, self.configuration = trainings, runs, configuration
-        self.folders = {name: CheckpointFolder(Path(folder) / name) for name in trainings} if folder else {}
+        self.runs = runs
+        self.saved = {
+            name: SavedTraining(
+                training, Path(folder) / name if folder else None, facts=facts, steps=steps, extra=self._extra
+            )
+            for name, training in trainings.items()
+        }
+
+    def _extra(self) -> dict[str, Any]:
+        return {"weight_differences": [list(each) for each in self.runs.weight_differences]}
 
     def start(self) -> None:
-        for folder in self.folders.values():
-            folder.expect_empty()
-        self._save()
+        for each in self.saved.values():
+            if each.folder:
+                each.folder.expect_empty()
+        for each in self.saved.values():
+            each.start()
 
-    def run(self, epochs: int, on_epoch: Callable[[Runs], object] | None) -> None:
+    def run(
+        self, epochs: int, on_epoch: Callable[[Runs], object] | None, stop: Callable[[History], bool] | None
+    ) -> None:
         while (epoch := len(self.runs.weight_differences) + 1) <= epochs:
-            for training in self.trainings.values():
-                if training.epoch < epoch:
-                    training.run_epoch()
-            ours, theirs = (training.learner.weights() for training in self.trainings.values())
+            if stop and epoch > 1 and stop(self.runs.scratch):
+                return
+            for each in self.saved.values():
+                while each.training.epoch < epoch:
+                    each.run_epoch()
+            ours, theirs = (each.training.learner.weights() for each in self.saved.values())
             self.runs.weight_differences.append(weight_difference(epoch, ours, theirs))
-            self._save()
             if on_epoch and on_epoch(self.runs) is True:
                 return
 
-    def _save(self) -> None:
-        for name, folder in self.folders.items():
-            checkpoint = self.trainings[name].checkpoint(self.configuration)
-            checkpoint.extra["weight_differences"] = [list(each) for each in self.runs.weight_differences]
-            folder.save(checkpoint)
-
     def resume(self, epochs: int) -> None:
-        """Both from their newest checkpoints; where one was saved an epoch less, it alone trains that epoch."""
-        loaded: dict[str, Checkpoint] = {}
-        for name, training in self.trainings.items():
-            expected = {**self.configuration, **training.configuration}
-            loaded[name] = self.folders[name].load(expected, at_most=epochs)
-        first, last = sorted(loaded, key=lambda name: loaded[name].training["epoch"])
-        behind, ahead = (loaded[name].training["epoch"] for name in (first, last))
-        if ahead - behind > 1:
-            raise CheckpointError(
-                f"{self.folders[first].folder}: at epoch {behind}, and {last} at {ahead}, expected at most one apart"
-            )
-        for name, training in self.trainings.items():
-            training.restore(loaded[name])
-        self.runs.scratch, self.runs.torch = (training.history for training in self.trainings.values())
-        differences = loaded[first].extra["weight_differences"]
-        self.runs.weight_differences = [WeightDifference(*each) for each in differences]
+        """Each from its newest checkpoint that is whole; the one that is behind catches up."""
+        if not any(each.folder and each.folder.found for each in self.saved.values()):
+            raise CheckpointError("found no checkpoint of either backend, expected one to resume")
+        found = {name: self._resume_one(name, each, epochs) for name, each in self.saved.items()}
+        trainings = {name: each.training for name, each in self.saved.items()}
+        self.runs.scratch, self.runs.torch = (training.history for training in trainings.values())
+        longest = max((_differences(checkpoint) for checkpoint in found.values() if checkpoint), key=len)
+        for name, training in trainings.items():
+            if training.steps > (len(longest) + 1) * training.batches:
+                raise CheckpointError(
+                    f"{name}'s checkpoint: at epoch {training.epoch}, with the differences of {len(longest)} epochs"
+                )
+        self.runs.weight_differences = longest
+
+
+    def _resume_one(self, name: str, saved: SavedTraining, epochs: int) -> Checkpoint | None:
+        """Its checkpoint; None if it never had one, because the run was killed before, and it begins at the start."""
+        if saved.folder and not saved.folder.found:
+            warnings.warn(f"{saved.folder.folder}: no checkpoint; {name} starts anew", CheckpointWarning, stacklevel=4)
+            return None
+        return saved.resume(at_most=epochs)
+
+
+def _differences(checkpoint: Checkpoint) -> list[WeightDifference]:
+    try:
+        found = [WeightDifference(*each) for each in checkpoint.extra["weight_differences"]]
+        for number, each in enumerate(found, 1):
+            if each.epoch != number or not isinstance(each.parameter, str):
+                raise ValueError(f"{each}")
+            float(each.overall), float(each.largest)
+    except (LookupError, OverflowError, TypeError, ValueError) as error:
+        raise CheckpointError(f"a checkpoint without the differences of the weights ({str(error)[:200]})") from None
+    return found
 
 
 def weight_difference(

@@ -6,7 +6,6 @@ A checksum over tensors and texts tells a whole file from a damaged one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import warnings
@@ -18,12 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = "backprop-parity checkpoint 1"
+from scratch.atomic_file import sync_folder, write_atomically
+from scratch.fingerprint import digest
+from scratch.tensor_file import TensorFileError, read_tensors
+
+FORMAT = "backprop-parity checkpoint 2"
 TEXTS = ("training", "configuration", "extra")
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be resumed: missing, damaged, or of another run, with the difference named."""
+
+
+class CheckpointDamaged(CheckpointError):
+    """No whole checkpoint: absent, cut short, or with bits that have changed. The one before may still be whole."""
 
 
 class CheckpointWarning(UserWarning):
@@ -40,6 +47,21 @@ class Checkpoint:
     configuration: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def epoch(self) -> int:
+        """The finished epochs. CheckpointError if it does not say."""
+        epoch = self.training.get("epoch")
+        if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+            raise CheckpointError(f"a checkpoint of epoch {_brief(epoch)}, expected a whole number of at least 0")
+        return epoch
+
+    @property
+    def place(self) -> str:
+        """ "epoch 3", or "epoch 3, batch 12" within the fourth."""
+        position = self.training.get("position")
+        batch = position.get("batch") if isinstance(position, dict) else None
+        return f"epoch {self.epoch}" + (f", batch {batch}" if isinstance(batch, int) and batch else "")
+
     def write(self, path: Path) -> None:
         """In one step: whoever looks at `path` sees what was there before, or all of this. OSError if it cannot."""
         from safetensors.numpy import save
@@ -47,34 +69,24 @@ class Checkpoint:
         tensors = {name: np.require(a, requirements="C") for name, a in self.tensors.items()}
         texts = {name: json.dumps(getattr(self, name), sort_keys=True) for name in TEXTS}
         metadata = {"format": FORMAT, **texts, "sha256": _checksum(tensors, texts)}
-        beside = path.with_name(f"{path.name}.new")
-        with beside.open("wb") as file:
-            file.write(save(tensors, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        _sync_folder(path.parent)
+        write_atomically(path, save(tensors, metadata))
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        """CheckpointError if there is no such file, or not a whole one."""
-        from safetensors import SafetensorError, safe_open
-
+        """CheckpointDamaged if there is no such file, or not a whole one; CheckpointError for another format."""
         if not path.is_file():
-            raise CheckpointError(f"{path}: not found")
+            raise CheckpointDamaged(f"{path}: not found")
         try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{path}: damaged ({reason})") from error
+            tensors, metadata = read_tensors(path)
+        except TensorFileError as error:
+            raise CheckpointDamaged(f"{path}: damaged ({error})") from error
         if metadata.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: found format {metadata.get('format')!r}, expected {FORMAT!r}")
+            found = _brief(metadata.get("format"))
+            raise CheckpointError(f"{path}: found format {found}, expected {FORMAT!r}")
         texts = {name: metadata.get(name, "") for name in TEXTS}
         if metadata.get("sha256") != _checksum(tensors, texts):
-            raise CheckpointError(f"{path}: damaged (its checksum does not match its content)")
-        return cls(tensors, *(json.loads(text) for text in texts.values()))
+            raise CheckpointDamaged(f"{path}: damaged (its checksum does not match its content)")
+        return cls(tensors, *(_json_object(path, name, text) for name, text in texts.items()))
 
     def expect(self, configuration: Mapping[str, Any], where: object) -> None:
         """CheckpointError naming the first entry in which it differs from `configuration`."""
@@ -82,7 +94,9 @@ class Checkpoint:
         for name in [*expected, *(name for name in self.configuration if name not in expected)]:
             found = self.configuration.get(name)
             if found != expected.get(name):
-                raise CheckpointError(f"{where}: a checkpoint of {name} {found!r}, expected {expected.get(name)!r}")
+                raise CheckpointError(
+                    f"{where}: a checkpoint of {name[:40]} {_brief(found)}, expected {_brief(expected.get(name))}"
+                )
 
 
 class CheckpointFolder:
@@ -93,11 +107,15 @@ class CheckpointFolder:
         self.newest = self.folder / "checkpoint.safetensors"
         self.previous = self.folder / "checkpoint.previous.safetensors"
 
+    @property
+    def found(self) -> list[Path]:
+        """The checkpoints that are there, whole or not, the newest first."""
+        return [path for path in (self.newest, self.previous) if path.exists()]
+
     def expect_empty(self) -> None:
         """CheckpointError if a checkpoint is there already: a new run never takes the place of an old one."""
-        for path in (self.newest, self.previous):
-            if path.exists():
-                raise CheckpointError(f"{path}: found a checkpoint, expected none; resume it, or use another folder")
+        for path in self.found:
+            raise CheckpointError(f"{path}: found a checkpoint, expected none; resume it, or use another folder")
 
     def save(self, checkpoint: Checkpoint) -> None:
         """The newest becomes the previous one when the new one is whole; a damaged one never does."""
@@ -107,7 +125,7 @@ class CheckpointFolder:
         if _is_whole(self.newest):
             self.newest.replace(self.previous)
         beside.replace(self.newest)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def load(self, configuration: Mapping[str, Any], *, at_most: int | None = None) -> Checkpoint:
         """The newest checkpoint; the previous one, with a CheckpointWarning, if the newest is damaged or gone.
@@ -116,7 +134,7 @@ class CheckpointFolder:
         """
         checkpoint, path = self._whole()
         checkpoint.expect(configuration, path)
-        epoch = checkpoint.training["epoch"]
+        epoch = checkpoint.epoch
         if at_most is not None and epoch > at_most:
             raise CheckpointError(f"{path}: at epoch {epoch}, expected at most {at_most}")
         return checkpoint
@@ -124,26 +142,36 @@ class CheckpointFolder:
     def _whole(self) -> tuple[Checkpoint, Path]:
         try:
             return Checkpoint.read(self.newest), self.newest
-        except CheckpointError as error:
+        except CheckpointDamaged as error:
             if not self.previous.exists():
                 raise
             checkpoint = Checkpoint.read(self.previous)
-            epoch = checkpoint.training["epoch"]
-            warnings.warn(
-                f"{error}; going on from {self.previous.name}, epoch {epoch}", CheckpointWarning, stacklevel=2
-            )
+            where = f"{self.previous.name}, {checkpoint.place}"
+            warnings.warn(f"{error}; going on from {where}", CheckpointWarning, stacklevel=2)
             return checkpoint, self.previous
 
 
 def _checksum(tensors: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of the tensors in order of name, then over the texts."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        a = tensors[name]
-        digest.update(json.dumps([name, a.dtype.str, a.shape]).encode())
-        digest.update(a.tobytes())
-    digest.update(json.dumps(dict(texts), sort_keys=True).encode())
-    return digest.hexdigest()
+    """SHA-256 over the tensors, then over the texts."""
+    found = digest(tensors)
+    found.update(json.dumps(dict(texts), sort_keys=True).encode())
+    return str(found.hexdigest())
+
+
+def _json_object(path: Path, name: str, text: str) -> dict[str, Any]:
+    """Only a file that somebody made has a right checksum over something else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: {name} is no JSON ({str(error)[:80]})") from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: {name} is a {type(found).__name__}, expected an object")
+    return found
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 400 else f"{text[:400]}..."
 
 
 def _is_whole(path: Path) -> bool:
@@ -152,14 +180,3 @@ def _is_whole(path: Path) -> bool:
     except CheckpointError:
         return False
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renaming itself last through a power cut, where the system knows how."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

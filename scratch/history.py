@@ -10,6 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from scratch.atomic_file import write_atomically
+from scratch.datasets.idx import open_regular
+from scratch.fingerprint import Fingerprint
+
 
 class HistoryError(ValueError):
     """Rows or a file that cannot be a history: what was found, and what was expected."""
@@ -31,16 +35,19 @@ class Row(NamedTuple):
 
 
 COLUMNS = Row._fields
+MAX_BYTES = 1 << 28  # a million epochs need less
 
 
 class History:
     """The rows of epochs 1, 2, ..., in order. HistoryError for a row that does not follow.
 
     `watched`: what the training's `watch` found in the weights, before the first epoch and after each; else empty.
+    `fingerprints`: hashes of the training's state, at the start, after each epoch, and between where asked for.
     """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self.watched: list[dict[str, float]] = []
+        self.fingerprints: list[Fingerprint] = []
         self.rows: list[Row] = []
         for row in rows:
             self.append(row)
@@ -90,29 +97,36 @@ def write_histories(path: str | os.PathLike[str], histories: Mapping[str, Histor
     writer.writerow(("backend", *COLUMNS))
     for backend, history in histories.items():
         writer.writerows((backend, row.epoch, *map(repr, map(float, row[1:]))) for row in history)
-    beside = Path(f"{os.fspath(path)}.new")
-    beside.write_text(text.getvalue(), encoding="utf-8")
-    beside.replace(path)
+    write_atomically(path, text.getvalue().encode())
 
 
 def read_histories(path: str | os.PathLike[str]) -> dict[str, History]:
     """What `write_histories` wrote, by backend. HistoryError naming file and line for anything else."""
     try:
-        rows = list(csv.reader(io.StringIO(Path(path).read_text(encoding="utf-8"), newline=""), strict=True))
+        size = Path(path).stat().st_size
+        if size > MAX_BYTES:
+            raise HistoryError(f"{path}: found {size} bytes, expected at most {MAX_BYTES}")
+        with open_regular(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            return _histories(path, csv.reader(text, strict=True))
     except OSError as error:
-        raise HistoryError(f"{path}: cannot be read ({error.strerror})") from error
+        raise HistoryError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise HistoryError(f"{path}: found no CSV text ({error}), expected a history") from error
+
+
+def _histories(path: str | os.PathLike[str], rows: Iterator[list[str]]) -> dict[str, History]:
     header = ("backend", *COLUMNS)
-    if not rows or tuple(rows[0]) != header:
-        found = ",".join(rows[0])[:80] if rows else "an empty file"
+    first = next(rows, None)
+    if first is None or tuple(first) != header:
+        found = ",".join(first)[:80] if first else "an empty file"
         raise HistoryError(f"{path}: found {found!r} in line 1, expected {','.join(header)!r}")
     histories: dict[str, History] = {}
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in enumerate(rows, 2):
         try:
             histories.setdefault(row[0] if row else "", History()).append(_row(row))
-        except ValueError as error:
-            raise HistoryError(f"{path}, line {number}: {error}") from None
+        except (ValueError, OverflowError) as error:
+            raise HistoryError(f"{path}, line {number}: {str(error)[:200]}") from None
     return histories
 
 

@@ -61,6 +61,12 @@ class Learner(Protocol):
 class ScratchLearner:
     """A Learner in NumPy. `threshold`: above it, a single output column says yes.
 
+    At the edge of the numbers nothing is clipped or skipped. Underflow to a subnormal or to 0 is arithmetic, and goes
+    on. Overflow and NaN stop a step before its update, with the layer named; an update that overflows is found at the
+    next step or evaluation, as the weight that is not finite. (An infinity that an activation turns into a finite
+    number, such as -inf before a ReLU, is arithmetic as well.) One row, one class, constant inputs and equal labels
+    are like any others; no rows are a ValueError. At rate 0 the weights keep their bits.
+
     ValueError where network, loss and optimiser do not belong together.
     """
 
@@ -70,6 +76,8 @@ class ScratchLearner:
             raise ValueError(f"the network's weights are {dtypes}, expected one of float32 and float64")
         if optimizer.network is not network:
             raise ValueError("the optimiser updates another network, expected the one given")
+        if optimizer.lr > float(np.finfo(dtypes[0]).max):
+            raise ValueError(f"the rate is {optimizer.lr}, expected one that {dtypes[0]} can hold")
         self.network, self.loss, self.optimizer, self.threshold = network, loss, optimizer, threshold
         self.dtype = dtypes[0]
 
@@ -124,8 +132,11 @@ class ScratchLearner:
         return total / n if self.loss.reduction == "mean" else total, correct / n
 
     def _correct(self, y: Array, t: NDArray[Any]) -> int:
-        """argmax y = t, or = argmax t for one-hot rows; in one column y > threshold = (t > 0.5)."""
-        if y.shape[1] == 1:
+        """argmax y = t, or = argmax t for one-hot rows; in one column y > threshold = (t > 0.5).
+
+        One column for class indices (m,) is one class, and its argmax is 0.
+        """
+        if y.shape[1] == 1 and t.ndim == 2:
             hits = (y > self.threshold) == (t > 0.5)
         else:
             hits = y.argmax(axis=1) == (t if t.ndim == 1 else t.argmax(axis=1))

@@ -101,6 +101,18 @@ def dress(axes: Axes, ylabel: str) -> None:
     axes.grid(alpha=0.3)
 
 
+def plain_numbers(axes: Axes) -> None:
+    """0.5, 1, 2 instead of powers of ten on a logarithmic axis of losses."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axes.get_ylim()
+    few = high < 30 * low
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=12))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(labelsize=TICKS)
+
+
 def heading(name: str, source: str) -> str:
     """A data set's name and source, without saying its name twice."""
     return source if source.lower().startswith(name.lower()) else f"{name}: {source}"

@@ -26,6 +26,7 @@ def set_random_state(rng: RandomSource, saved: dict[str, Any]) -> None:
     if saved.get("kind") != _kind(rng):
         raise ValueError(f"the random stream is a {saved.get('kind')}, expected {_kind(rng)}")
     state = _arrays(saved["state"])
+    _expect_positions(state)
     if isinstance(rng, np.random.Generator):
         rng.bit_generator.state = state
     else:
@@ -48,5 +49,19 @@ def _plain(value: Any) -> Any:
 
 def _arrays(value: Any) -> Any:
     if isinstance(value, dict) and value.keys() == {"dtype", "values"}:
+        if value["dtype"] not in ("uint32", "uint64"):
+            raise ValueError(f"the random stream holds {str(value['dtype'])[:40]}, expected uint32 or uint64")
         return np.array(value["values"], dtype=value["dtype"])
     return {key: _arrays(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+# How many numbers a generator keeps in advance. NumPy believes a saved position, and would read past its own array.
+POSITIONS = {"pos": 624, "buffer_pos": 4}
+
+
+def _expect_positions(state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        if isinstance(value, dict):
+            _expect_positions(value)
+        elif name in POSITIONS and not (type(value) is int and 0 <= value <= POSITIONS[name]):
+            raise ValueError(f"the random stream is at {name} {str(value)[:40]}, expected 0 to {POSITIONS[name]}")

@@ -47,10 +47,11 @@ def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] |
     one_thread_each()
     from scratch.checkpoint import CheckpointError
     from scratch.datasets import DatasetError
+    from scratch.fingerprint import FingerprintError
     from scratch.history import HistoryError
     from scratch.training import TrainingError
 
-    expected = (UsageError, CheckpointError, DatasetError, HistoryError, TrainingError, OSError)
+    expected = (UsageError, CheckpointError, DatasetError, FingerprintError, HistoryError, TrainingError, OSError)
     name = Path(sys.argv[0]).stem
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring it
@@ -63,9 +64,20 @@ def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] |
     except Mismatch as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"{name}: out of memory ({' '.join(str(error).split())[:200]})", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """NumPy raises MemoryError, and PyTorch a RuntimeError that says so."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
 
 
 def positive_int(text: str) -> int:

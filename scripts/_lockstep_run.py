@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import _training_run
@@ -47,9 +48,10 @@ class LockstepRun(_training_run._Run):
         if self.args.check:
             self._expect_parity(setup)
         self.folder = RunFolder.create(self.args.out, f"{setup.lab.name}-{setup.seed}-lockstep")
-        self._write_config(setup)
-        result = self._lockstep(setup)
-        self._save(setup, result)
+        with closing(self.folder):
+            self._write_config(setup)
+            result = self._lockstep(setup)
+            self._save(setup, result)
         for line in result.summary:
             self.display.say(line)
         self.display.say(f"config, metrics, weights, lockstep.csv and lockstep.png are in {self.folder.path}")

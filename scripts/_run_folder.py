@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from itertools import count
 from pathlib import Path
@@ -14,38 +16,77 @@ from typing import Any
 
 from _command import CHECKOUT, THREADS, UsageError
 
+from scratch.atomic_file import write_atomically
+
+MAX_JSON = 1 << 24  # bytes; a run's own files have a few thousand
+LEFTOVERS = {".new", "config.json.new"}  # of a run that was killed before it had a config.json
+ENVIRONMENT = ("versions", "platform", "processor", "cores", "threads", "blas")
 LIBRARIES = ("numpy", "torch", "torchvision", "matplotlib", "scikit-learn", "safetensors")
 
 
 class RunFolder:
-    """A folder, new or resumed. What was in it before is never overwritten by a new run."""
+    """A folder, new or resumed. What was in it before is never overwritten by a new run.
+
+    One process at a time: a second one is refused until the first has closed the folder, or ended in any way.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held: int | None = None
 
     @classmethod
     def create(cls, out: Path | None, name: str) -> RunFolder:
         """`out`, which must be absent or empty; else runs/NAME in the checkout, or the first free NAME-2, NAME-3, ...
 
-        UsageError if it holds something or cannot be written to.
+        UsageError if it holds something, cannot be written to, or is another run's at this moment.
         """
         if out is not None:
             expect_free(out)
-            return cls(_made(out, exist_ok=True))
+            folder = cls(_made(out, exist_ok=True))
+            folder.hold()
+            expect_free(out)  # two runs that start at once have both come as far as this
+            return folder
         runs = CHECKOUT / "runs"
         for k in count(1):
             try:
-                return cls(_made(runs / (name if k == 1 else f"{name}-{k}"), exist_ok=False))
+                folder = cls(_made(runs / (name if k == 1 else f"{name}-{k}"), exist_ok=False))
             except FileExistsError:
                 continue
+            folder.hold()
+            return folder
         raise AssertionError("count() has no end")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An earlier run's. UsageError if there is none."""
+        """An earlier run's. UsageError if there is none, or it is still running."""
         folder = cls(path)
         folder.config()
+        folder.hold()
         return folder
+
+    def hold(self) -> None:
+        """UsageError if another process has it. The lock ends with the process, however that ends."""
+        try:
+            import fcntl
+        except ImportError:  # no such locks on this system
+            return
+        self._held = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                self.close()
+                raise UsageError(f"{self.path}: another run is writing to it, expected none at work there") from None
+            # a file system without locks: as before there were any
+
+    def close(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    @property
+    def has_checkpoint(self) -> bool:
+        return any((self.path / "checkpoints").glob("*/checkpoint*.safetensors"))
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -57,48 +98,96 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """In one step; numbers that are not finite are null."""
         text = json.dumps(_finite(content), indent=2, allow_nan=False)
-        beside = self / f"{name}.new"
-        beside.write_text(text + "\n", encoding="utf-8")
-        beside.replace(self / name)
+        write_atomically(self / name, text.encode() + b"\n")
 
 
 def expect_free(out: Path) -> None:
     """UsageError unless `out` is absent or an empty folder."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: found a file, expected a folder")
-    if out.is_dir() and any(out.iterdir()):
+    if not is_free(out):
         what = "an earlier run" if (out / "config.json").exists() else "files"
         raise UsageError(f"--out {out}: found {what} in it, expected a new or empty folder (--resume continues)")
 
 
+def is_free(folder: Path) -> bool:
+    """Absent, or with nothing in it that a run would have to leave alone."""
+    return not folder.is_dir() or {path.name for path in folder.iterdir()} <= LEFTOVERS
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """UsageError naming the file if it is absent or no JSON object."""
+    from scratch.datasets.idx import open_regular, read_up_to
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            text = bytes(read_up_to(file, MAX_JSON + 1))
+        if len(text) > MAX_JSON:
+            raise UsageError(f"{path}: found more than {MAX_JSON} bytes, expected fewer")
+        content = json.loads(text)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}), expected the folder of a run") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: damaged ({error})") from error
+        reason = error.strerror or error
+        raise UsageError(f"{path}: cannot be read ({reason}), expected the folder of a run") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: damaged ({' '.join(str(error).split())[:200]})") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: found {type(content).__name__}, expected an object")
     return content
 
 
 def environment() -> dict[str, Any]:
-    """Versions, threads and processor: what a figure may depend on beside its options."""
-    import numpy as np
-
+    """Versions, threads, BLAS and processor: what the bits of a run may depend on beside its options."""
     threads: dict[str, Any] = {name: os.environ.get(name) for name in THREADS}
     if "torch" in sys.modules:
         threads["torch"] = sys.modules["torch"].get_num_threads()
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         "platform": platform.platform(),
-        "processor": platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": threads,
-        "numpy_blas": np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"],
+        "blas": _blas(),
     }
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """What two configurations say about their environments and do not share: "versions.numpy 2.0.0 and 2.1.0"."""
+    a, b = ({k: v for k, v in flat({name: each.get(name) for name in ENVIRONMENT})} for each in (ours, theirs))
+    return [f"{name} {a.get(name)} and {b.get(name)}" for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+
+
+def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """("versions.numpy", "2.0.0"), ...: the leaves of nested objects by their paths, as short texts."""
+    if isinstance(value, Mapping):
+        return [each for k, v in value.items() for each in flat(v, f"{name}.{k}".strip("."))]
+    return [(name, str(value)[:200])]
+
+
+def _blas() -> dict[str, Any]:
+    """NumPy's BLAS by name and version, and every thread pool that is loaded, with the kernels that it has chosen."""
+    import numpy as np
+
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    found: dict[str, Any] = {"numpy": f"{built['name']} {built['version']}"}
+    with suppress(ImportError):  # it comes with scikit-learn
+        from threadpoolctl import threadpool_info
+
+        for pool in threadpool_info():
+            library = Path(pool["filepath"]).name.partition(".so")[0].partition("-")[0]
+            parts = ("version", "architecture", "threading_layer", "num_threads")
+            found[library] = " ".join(f"{part} {pool[part]}" for part in parts if pool.get(part) is not None)
+    if "torch" in sys.modules:
+        found["torch"] = sys.modules["torch"].backends.cpu.get_cpu_capability()
+    return found
+
+
+def _processor() -> str:
+    """Its model where the system tells it, since a BLAS chooses its kernels by that; else the kind of machine."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return f"{platform.machine()}, {line.partition(':')[2].strip()}"
+    return platform.machine()
 
 
 def _version(name: str) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,20 +14,25 @@ from typing import Any
 import _lab_choice
 import _lab_data
 import _run_folder
-from _command import Mismatch, Parser, UsageError, positive_float, positive_int, seed, sizes
+from _command import Mismatch, Parser, UsageError, is_out_of_memory, positive_float, positive_int, seed, sizes
+from _interruption import Interruption
 from _progress import Display
 from _run_folder import RunFolder
 
 import scratch.plots
+from scratch.atomic_file import write_atomically
+from scratch.fingerprint import write_fingerprints
 from scratch.history import History, write_histories
 from scratch.labs import LABS, OPTIMIZERS, LabSetup, Outcome
-from scratch.training import Batch, Learner, Row, train
+from scratch.training import Batch, Interrupted, Learner, Row, train
 
 BACKENDS = ("scratch", "torch", "both")
 OPTIONS = (
     *("backend", "epochs", "seed", "batch_size", "dtype", "hidden", "lr", "optimizer"),
     *("variant", *_lab_choice.OPTIONS),
 )  # what a run consists of
+
+SAVING = ("checkpoint_steps", "fingerprint_steps")  # what a run does beside, and a resumed one goes on doing
 
 
 def add_arguments(parser: Parser, *, check: bool | None) -> None:
@@ -42,6 +49,10 @@ def add_arguments(parser: Parser, *, check: bool | None) -> None:
     parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder (default: runs/LAB-SEED)")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+    saves = "save a checkpoint every N updates too, not only after every epoch"
+    parser.add_argument("--checkpoint-steps", type=positive_int, metavar="N", help=saves)
+    hashes = "note a hash of the weights every N updates, not only after every epoch, for compare_runs.py"
+    parser.add_argument("--fingerprint-steps", type=positive_int, metavar="N", help=hashes)
     checks = "check NumPy against PyTorch, tensor by tensor, before training"
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=check, help=checks)
     parser.add_argument("--device", default="cpu", help="where PyTorch trains: cpu (default), cuda, cuda:1, ...")
@@ -55,14 +66,29 @@ def run(args: argparse.Namespace, kind: type[_Run] | None = None) -> int:
         _run_folder.expect_free(args.out)
     if args.lab not in LABS:
         raise UsageError(f"lab {args.lab!r}: expected one of {', '.join(LABS)}")
-    folder = RunFolder.open(args.resume) if args.resume else None
-    options = _options(args, folder.config() if folder else None)
-    if args.check is None:
-        args.check = options["backend"] != "scratch"
-    if options["backend"] != "scratch":
-        _expect_device(args.device)
     with Display() as display:
-        return (kind or _Run)(args, options, display, folder).run()
+        folder = _earlier(args, display)
+        try:
+            options = _options(args, folder.config() if folder else None)
+            if args.check is None:
+                args.check = options["backend"] != "scratch"
+            if options["backend"] != "scratch":
+                _expect_device(args.device)
+            return (kind or _Run)(args, options, display, folder).run()
+        finally:
+            if folder:
+                folder.close()
+
+
+def _earlier(args: argparse.Namespace, display: Display) -> RunFolder | None:
+    """The folder to resume. None for a new run, which one of an absent or empty folder becomes; it is said then."""
+    if args.resume is None:
+        return None
+    if not args.resume.exists() or (args.resume.is_dir() and _run_folder.is_free(args.resume)):
+        display.say(f"--resume {args.resume}: nothing to resume there; starting anew in it")
+        args.out, args.resume = args.resume, None
+        return None
+    return RunFolder.open(args.resume)
 
 
 def _options(args: argparse.Namespace, config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -70,21 +96,54 @@ def _options(args: argparse.Namespace, config: Mapping[str, Any] | None) -> dict
     given = {"lab": args.lab, **{name: getattr(args, name) for name in OPTIONS}}
     if config is None:
         return {**given, "backend": given["backend"] or "both"}
-    try:
-        saved = dict(config["options"])
-        labs = (saved["lab"], config["lab"])
-        options = {name: saved[name] for name in ("lab", *OPTIONS)}
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{args.resume}/config.json: no {error} in it, expected a run's options") from error
-    if args.lab not in labs:
+    saved, lab = saved_options(f"{args.resume}/config.json", config)
+    if args.lab not in (saved["lab"], lab):
         raise UsageError(f"--resume {args.resume}: a run of lab {saved['lab']!r}, expected {args.lab!r}")
-    options["lab"] = config["lab"]  # what it was run on, the embedded digits included
-    options["hidden"] = tuple(options["hidden"])
+    options = {**saved, "lab": lab}  # what it was run on, the embedded digits included
     for name in OPTIONS:
         if given[name] is not None and given[name] != options[name] and name != "epochs":
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"--resume {args.resume}: run with {option} {options[name]}, expected {given[name]}")
+    for name in SAVING:
+        if getattr(args, name) is None and _is_count(config.get(name)):
+            setattr(args, name, config[name])
     return {**options, "epochs": args.epochs or options["epochs"]}
+
+
+def saved_options(path: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """(the options in a config.json, the lab that was run). UsageError for a missing one, or one of another kind."""
+    saved, lab = config.get("options"), config.get("lab")
+    if not isinstance(saved, dict):
+        raise UsageError(f"{path}: no 'options' in it, expected a run's options")
+    for name in ("lab", *OPTIONS):
+        if name not in saved:
+            raise UsageError(f"{path}: no {name!r} in it, expected a run's options")
+        if not KINDS.get(name, _is_text)(saved[name]):
+            raise UsageError(f"{path}: found {name} {str(saved[name])[:80]!r}, which is none")
+    if not isinstance(lab, str) or lab not in LABS:
+        raise UsageError(f"{path}: found lab {str(lab)[:80]!r}, expected one of {', '.join(LABS)}")
+    return {**{name: saved[name] for name in ("lab", *OPTIONS)}, "hidden": tuple(saved["hidden"])}, lab
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "lab": lambda value: isinstance(value, str) and value in LABS,
+    "backend": lambda value: isinstance(value, str) and value in BACKENDS,
+    "epochs": _is_count,
+    "batch_size": _is_count,
+    "seed": lambda value: type(value) is int and 0 <= value < 2**32,
+    "dtype": lambda value: value in ("float32", "float64"),
+    "hidden": lambda value: isinstance(value, list) and all(map(_is_count, value)),
+    "lr": lambda value: type(value) in (int, float) and 0 <= value < math.inf,
+    "optimizer": lambda value: value is None or (isinstance(value, str) and value in OPTIMIZERS),
+}  # what a config.json may say; of the others, texts
 
 
 def _expect_device(name: str) -> None:
@@ -109,29 +168,72 @@ class _Run:
         self.config_is_written = False
         self.learners: Mapping[str, Learner] = {}
         self.drawn = time.monotonic() - 18  # when the figures were drawn last, in seconds; the first time soon
+        self.interruption = Interruption()
+        self.goes_on = resumed is not None and resumed.has_checkpoint
 
     def run(self) -> int:
+        if self.resumed and self._is_finished(self.resumed):
+            self.display.say(f"{self.resumed.path}: finished already, {self.options['epochs']} epochs")
+            return 0
+        if self.resumed and not self.goes_on:
+            self.display.say(f"--resume {self.resumed.path}: no checkpoint in it; starting anew with its options")
         setup = self._set_up()
         self.display.say(f"{setup.title.splitlines()[0]}; {setup.title.splitlines()[1]}; {setup.optimizer}")
         if self.args.check:
             self._expect_parity(setup)
         self.folder = self.resumed or RunFolder.create(self.args.out, f"{setup.lab.name}-{setup.seed}")
-        if not self.resumed:
+        try:
+            return self._run_in_folder(setup)
+        finally:
+            self.folder.close()
+
+    def _is_finished(self, folder: RunFolder) -> bool:
+        """metrics.json is written last, and taken away when a finished run is made longer."""
+        try:
+            metrics = _run_folder.read_json(folder / "metrics.json")
+        except UsageError:
+            return False
+        epochs = metrics.get("epochs")
+        return _is_count(epochs) and (
+            epochs == self.options["epochs"] or (metrics.get("stopped") is True and epochs < self.options["epochs"])
+        )
+
+    def _run_in_folder(self, setup: LabSetup) -> int:
+        if not self.goes_on:
             self._write_config(setup)
-        if not self.resumed and setup.data.image_shape is not None:
+        elif self.resumed:
+            for line in _run_folder.differences(self.resumed.config(), _run_folder.environment()):
+                self.display.say(f"not as when this run began: {line}; its bits may be others than in one go")
+        if setup.data.image_shape is not None and not (self.folder / "samples.png").exists():
             grid = scratch.plots.sample_grid(setup.data, setup.lab.rng(setup.seed))
             scratch.plots.save(grid, self.folder / "samples.png")
         self.display.begin(setup.epochs)
         try:
-            histories = self._train_both(setup) if self.backend == "both" else self._train_one(setup)
-        except (KeyboardInterrupt, SystemExit):
-            self.display.say(f"to go on: python scripts/train.py {setup.lab.name} --resume {self.folder.path}")
+            with self.interruption:
+                histories = self._train_both(setup) if self.backend == "both" else self._train_one(setup)
+                if setup.lab.epilogue:
+                    setup.lab.epilogue(Outcome(setup, self.learners, histories, self.folder.path, self.display.say))
+                self._write_metrics(setup, histories)
+        except Interrupted:
+            self._say_how_to_go_on(setup)
+            self.interruption.leave()
+        except (KeyboardInterrupt, SystemExit, OSError):
+            self._say_how_to_go_on(setup)
             raise
-        self._write_metrics(setup, histories)
-        if setup.lab.epilogue:
-            setup.lab.epilogue(Outcome(setup, self.learners, histories, self.folder.path, self.display.say))
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                self._say_how_to_go_on(setup)
+            raise
         self.display.say(f"config, history, metrics, weights and figures are in {self.folder.path}")
         return 0
+
+    def _say_how_to_go_on(self, setup: LabSetup) -> None:
+        parts = ["python", "scripts/train.py", setup.lab.name, "--resume", str(self.folder.path)]
+        if self.args.data_dir:
+            parts += ["--data-dir", str(self.args.data_dir)]
+        if self.args.epochs and self.goes_on:
+            parts += ["--epochs", str(self.args.epochs)]
+        self.display.say(f"to go on: {shlex.join(parts)}")
 
     def _set_up(self) -> LabSetup:
         """The lab, or the one in its place, on its data; every option that was left open is set then."""
@@ -142,7 +244,8 @@ class _Run:
         self.lab, self.data = _lab_data.load(lab, self.backend, folder, dtype, seed, self.display.say)
         try:
             setup = self.lab.set_up(self.data, seed=seed, **self._choices())
-        except ValueError as error:  # sizes that this lab's network cannot have
+            self.lab.learner(setup)
+        except ValueError as error:  # sizes that this lab's network cannot have, or a rate beyond its dtype
             raise UsageError(str(error)) from None
         chosen = {"seed": seed, "dtype": dtype, "hidden": setup.sizes[1:-1], "lr": setup.optimizer.lr}
         chosen |= {"epochs": setup.epochs, "batch_size": setup.batch_size}
@@ -164,13 +267,12 @@ class _Run:
     # what is trained
 
     def _train_one(self, setup: LabSetup) -> dict[str, History]:
-        def on_epoch(history: History) -> bool:
+        def on_epoch(history: History) -> None:
             self._write_config(setup)
             self.display.epoch(len(history), setup.epochs, _figures(history[-1]))
-            write_histories(self.folder / "history.csv", {self.backend: history})
+            self._write_histories({self.backend: history})
             if self._is_time_to_draw():
                 self._draw(setup, {self.backend: history})
-            return setup.lab.stop is not None and setup.lab.stop(history)
 
         learner, save_weights = self._learner(setup)
         self.learners = {self.backend: learner}
@@ -185,7 +287,7 @@ class _Run:
             batch_size=setup.batch_size,
             **self._loop_options(setup),
         )
-        write_histories(self.folder / "history.csv", {self.backend: history})
+        self._write_histories({self.backend: history})
         self._draw(setup, {self.backend: history})
         save_weights()
         return {self.backend: history}
@@ -210,14 +312,13 @@ class _Run:
 
         model = to_torch(setup.network)
 
-        def on_epoch(runs: Runs) -> bool:
+        def on_epoch(runs: Runs) -> None:
             self._write_config(setup)
             self.display.epoch(len(runs.torch), setup.epochs, _figures_of_both(runs))
-            write_histories(self.folder / "history.csv", runs.histories)
+            self._write_histories(runs.histories)
             runs.write_differences(self.folder / "differences.csv")
             if self._is_time_to_draw():
                 runs.plot(self.folder / "curves.png")
-            return setup.lab.stop is not None and setup.lab.stop(runs.scratch)
 
         weights = {"scratch": lambda: setup.network.params, "torch": lambda: _numpy(model)}
         runs = train_both(
@@ -239,7 +340,7 @@ class _Run:
             **self._loop_options(setup),
         )
         self.learners = runs.learners
-        write_histories(self.folder / "history.csv", runs.histories)
+        self._write_histories(runs.histories)
         runs.write_differences(self.folder / "differences.csv")
         runs.plot(self.folder / "curves.png")
         self._draw(setup, runs.histories)
@@ -252,13 +353,15 @@ class _Run:
     def _follower(
         self, setup: LabSetup, weights: Mapping[str, Callable[[], Mapping[str, Any]]]
     ) -> Callable[[str, Batch], None]:
-        """What is called after every update: the bars, and the lab's own `follow`."""
+        """What is called after every update: the bars, the lab's own `follow`, and a signal that waits for it."""
         follow = setup.lab.follow(setup, self.folder.path) if setup.lab.follow else None
 
         def on_batch(backend: str, batch: Batch) -> None:
             self.display.batch(backend, batch)
             if follow:
                 follow(backend, weights[backend](), batch)
+            self._write_config(setup)
+            self.interruption.expect_none()
 
         return on_batch
 
@@ -266,16 +369,18 @@ class _Run:
         facts = {"lab": setup.lab.name, "data": setup.data.source, "seed": setup.seed}
         loop: dict[str, Any] = {"shuffle": setup.lab.shuffle, "drop_last": setup.lab.drop_last}
         loop |= {"evaluate_train": setup.lab.evaluate_train, "watch": setup.lab.watch}
-        loop |= {"max_batches": setup.lab.max_batches}
-        return {**loop, "configuration": facts, "resume": self.resumed is not None}
+        loop |= {"max_batches": setup.lab.max_batches, "stop": setup.lab.stop}
+        loop |= {name: getattr(self.args, name) for name in SAVING}
+        return {**loop, "configuration": facts, "resume": self.goes_on}
 
     # what is written
 
     def _write_config(self, setup: LabSetup) -> None:
-        """Once; of a resumed run only when its first epoch is done, so that a refused one changes nothing."""
+        """Once; of a resumed run only when its first step is done, so that a refused one changes nothing."""
         if self.config_is_written:
             return
         self.config_is_written = True
+        (self.folder / "metrics.json").unlink(missing_ok=True)
         data = setup.data
         config = {
             "lab": setup.lab.name,
@@ -293,9 +398,10 @@ class _Run:
             "shuffle": setup.lab.shuffle,
             "device": "cpu" if self.backend == "scratch" else self.args.device,
             "check": self.verdicts,
+            **{name: getattr(self.args, name) for name in SAVING},
             **_run_folder.environment(),
         }
-        if self.resumed:
+        if self.resumed and self.goes_on:
             earlier = self.resumed.config()
             config["resumed"] = [*earlier.pop("resumed", []), earlier]
         self.folder.write_json("config.json", config)
@@ -319,7 +425,8 @@ class _Run:
         from safetensors.numpy import save
 
         source = {"data": setup.data.source}  # more than one entry would come in a random order
-        self._replace("weights.safetensors", save(dict(setup.network.params), metadata=source))
+        content = save(dict(setup.network.params), metadata=source)
+        write_atomically(self.folder / "weights.safetensors", content)
 
     def _save_torch(self, model: Any) -> None:
         import io
@@ -328,12 +435,12 @@ class _Run:
 
         content = io.BytesIO()
         torch.save({name: value.cpu() for name, value in model.state_dict().items()}, content)
-        self._replace("weights.pth", content.getvalue())
+        write_atomically(self.folder / "weights.pth", content.getvalue())
 
-    def _replace(self, name: str, content: bytes) -> None:
-        beside = self.folder / f"{name}.new"
-        beside.write_bytes(content)
-        beside.replace(self.folder / name)
+    def _write_histories(self, histories: Mapping[str, History]) -> None:
+        write_histories(self.folder / "history.csv", histories)
+        fingerprints = {name: history.fingerprints for name, history in histories.items()}
+        write_fingerprints(self.folder / "fingerprints.csv", fingerprints)
 
     def _write_metrics(self, setup: LabSetup, histories: Mapping[str, History]) -> None:
         metrics: dict[str, Any] = {
@@ -342,6 +449,7 @@ class _Run:
             "dtype": setup.dtype,
             "seed": setup.seed,
             "epochs": len(next(iter(histories.values()))),
+            "stopped": bool(setup.lab.stop and setup.lab.stop(next(iter(histories.values())))),
             "check": self.verdicts,
             "backends": {name: _summary(history) for name, history in histories.items()},
         }

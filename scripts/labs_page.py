@@ -11,8 +11,10 @@ Exit codes: 0 done; 1 a run ended otherwise than it should; 2 bad usage; 130, 14
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,9 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_all(runs: Sequence[LabRun], folder: Path, workers: int) -> list[str]:
     """Those that are not done yet, with a line for each; what failed, and how."""
-    from compare.lab_runs import Runner, is_done
+    from compare.lab_runs import RUNS, Runner, is_done
+    from compare.labs_page import DURATION
 
-    waiting = [run for run in runs if not is_done(run, folder)]
+    waiting, began = [run for run in runs if not is_done(run, folder)], time.monotonic()
     print(f"{len(runs) - len(waiting)} of {len(runs)} runs are done already", flush=True)
     runner, failed = Runner(folder, workers), []
     try:
@@ -67,6 +70,9 @@ def run_all(runs: Sequence[LabRun], folder: Path, workers: int) -> list[str]:
                 failed.append(f"{ended.run.name} ({ended.error})")
     finally:
         runner.close()
+    if len(waiting) == len(RUNS) and not failed:
+        took = {"seconds": round(time.monotonic() - began), "runs": len(waiting), "workers": workers}
+        (folder / DURATION).write_text(json.dumps(took) + "\n", encoding="utf-8")
     return failed
 
 

@@ -42,20 +42,27 @@ def read(runs: Sequence[Path]) -> tuple[dict[str, History], str]:
 
     configs = [RunFolder(run).config() for run in runs]
     try:
-        sources = [heading(config["data"]["name"], config["data"]["source"]) for config in configs]
-        names = [config["data"]["name"] for config in configs]
+        names, sources = ([_as_text(config["data"][key]) for config in configs] for key in ("name", "source"))
+        sources = [heading(*both) for both in zip(names, sources, strict=True)]
     except (KeyError, TypeError) as error:
         raise UsageError(f"config.json: no {error} in it, expected the folder of a run") from error
     histories: dict[str, History] = {}
     for run, data in zip(runs, names, strict=True):
         for backend, history in read_histories(run / "history.csv").items():
-            name = f"{run.resolve().name} {backend}" + ("" if len(set(names)) == 1 else f" ({data})")
+            name = _as_text(f"{run.resolve().name} {backend}") + ("" if len(set(names)) == 1 else f" ({data})")
             if name in histories:
-                name = f"{run} {backend}"
+                name = _as_text(f"{run} {backend}")
             histories[name] = history
-    if not histories:
+    if not any(map(len, histories.values())):
         raise UsageError(f"{runs[0]}/history.csv: found no epoch, expected at least one")
     return histories, "\n".join(dict.fromkeys(sources))
+
+
+def _as_text(value: object) -> str:
+    """In a figure as it stands: matplotlib sets what is between dollars as mathematics, and leaves out "_names"."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 400:
+        raise UsageError(f"found {str(value)[:80]!r} as a name in config.json or history.csv, expected a line of text")
+    return value.replace("\\", "/").replace("$", r"\$").lstrip("_")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@
     python scripts/sweep.py linear --published
     python scripts/sweep.py digit_pair --digits 7,9
     python scripts/sweep.py iris --published
+    python scripts/sweep.py LAB --resume DIR
 
 With --published, the published settings, beside the published figures. Runs go to all cores, one thread each. Writes
-config.json, study.csv and study.png into DIR (default: runs/sweep-LAB); study.csv grows row by row. Training that is
-not finite is a row of the table. Exit codes: 0 done; 2 bad usage or bad input; 130, 143 interrupted.
+config.json, runs.jsonl, study.csv and study.png into DIR (default: runs/sweep-LAB). Every single run is kept in
+runs.jsonl as it ends, and study.csv grows row by row; with --resume DIR an interrupted study goes on from there, with
+its own settings, and a finished one is drawn anew. Training that is not finite is a row of the table.
+Exit codes: 0 done; 2 bad usage or bad input; 130, 143 interrupted.
 """
 
 from __future__ import annotations
@@ -17,13 +20,17 @@ import csv
 import importlib
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from _command import Parser, UsageError, exit_code, positive_int
+
+if TYPE_CHECKING:
+    from scratch.study_runs import StudyRuns
 
 SEEDS = 5
 
@@ -31,48 +38,111 @@ Row = Mapping[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    import _lab_choice
     import _run_folder
     from _run_folder import RunFolder
     from rich.console import Console
 
-    parser = Parser(prog="sweep", description="A lab's studies: many settings, each over several seeds.")
-    parser.add_argument("lab", metavar="LAB", help=", ".join(labs_with_a_study()))
-    parser.add_argument("--seeds", type=positive_int, metavar="N", help=f"default: {SEEDS}, or the lab's own number")
-    parser.add_argument("--published", action="store_true", help="the published settings, beside the published figures")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder (default: runs/sweep-LAB)")
-    parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
-    _lab_choice.add_arguments(parser, variants=False)
-    args = parser.parse_args(argv)
-    if args.lab not in labs_with_a_study():
-        raise UsageError(f"lab {args.lab!r}: expected one of {', '.join(labs_with_a_study())}")
-    if args.out:
-        _run_folder.expect_free(args.out)
+    args = _arguments(argv)
+    resumed = RunFolder.open(args.resume) if args.resume else None
+    if resumed:
+        _take_over(args, resumed.config())
     module = lab_module(args.lab)
-    seeds = args.seeds or getattr(module, "SEEDS", SEEDS)
+    args.seeds = args.seeds or getattr(module, "SEEDS", SEEDS)
     console = Console(width=None if sys.stdout.isatty() else 160)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     data = _data(args, say)
-    folder = RunFolder.create(args.out, f"sweep-{args.lab}{'-published' if args.published else ''}")
-    options = {"lab": args.lab, "seeds": seeds, "published": args.published}
-    options |= {name: getattr(args, name) for name in _lab_choice.OPTIONS}
-    config = {"options": options, **_run_folder.environment()}
-    folder.write_json("config.json", config | ({"data": {"source": data.source}} if data else {}))
-    rows: list[Row] = []
-    for row in module.study(seeds, args.published, say, data):
-        rows.append(row)
-        write_rows(folder / "study.csv", rows)
+    folder = resumed or RunFolder.create(args.out, f"sweep-{args.lab}{'-published' if args.published else ''}")
+    config = {"options": {name: getattr(args, name) for name in _options()}, **_run_folder.environment()}
+    config |= {"data": {"source": data.source}} if data else {}
+    if resumed:
+        _expect_same_data(resumed.config(), config, args.resume)
+    else:
+        folder.write_json("config.json", config)
+    runs = _kept_runs(folder / "runs.jsonl")
+    if resumed:
+        say(f"{len(runs.results)} runs are done already")
+    try:
+        rows = _rows(module.study(args.seeds, args.published, say, data, runs), folder / "study.csv")
+    except (KeyboardInterrupt, SystemExit):
+        say(f"to go on: python scripts/sweep.py {args.lab} --resume {folder.path}")
+        raise
     for table in tables(rows):
         console.print(table)
     if hasattr(module, "study_figure"):
         import scratch.plots
 
-        scratch.plots.save(module.study_figure(rows, seeds, args.published), folder / "study.png")
+        scratch.plots.save(module.study_figure(rows, args.seeds, args.published), folder / "study.png")
     say(f"{len(rows)} rows are in {folder / 'study.csv'}")
     return 0
+
+
+def _arguments(argv: Sequence[str] | None) -> Namespace:
+    import _lab_choice
+    import _run_folder
+
+    parser = Parser(prog="sweep", description="A lab's studies: many settings, each over several seeds.")
+    parser.add_argument("lab", metavar="LAB", help=", ".join(labs_with_a_study()))
+    parser.add_argument("--seeds", type=positive_int, metavar="N", help=f"default: {SEEDS}, or the lab's own number")
+    parser.add_argument("--published", action="store_true", help="the published settings, beside the published figures")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder (default: runs/sweep-LAB)")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the study in this folder")
+    parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
+    _lab_choice.add_arguments(parser, variants=False)
+    args = parser.parse_args(argv)
+    if args.lab not in labs_with_a_study():
+        raise UsageError(f"lab {args.lab!r}: expected one of {', '.join(labs_with_a_study())}")
+    if args.resume and args.out:
+        raise UsageError("--out and --resume: expected one of them; a resumed study stays in its folder")
+    if args.out:
+        _run_folder.expect_free(args.out)
+    return args
+
+
+def _kept_runs(path: Path) -> StudyRuns:
+    from scratch.study_runs import StudyRuns, StudyRunsError
+
+    try:
+        return StudyRuns(path)
+    except StudyRunsError as error:
+        raise UsageError(str(error)) from error
+
+
+def _rows(study: Iterable[Row], path: Path) -> list[Row]:
+    """All rows; those that are there are in the file."""
+    rows: list[Row] = []
+    for row in study:
+        rows.append(row)
+        write_rows(path, rows)
+    return rows
+
+
+def _options() -> tuple[str, ...]:
+    """What a study consists of."""
+    import _lab_choice
+
+    return ("lab", "seeds", "published", *_lab_choice.OPTIONS)
+
+
+def _take_over(args: Any, config: Mapping[str, Any]) -> None:
+    """The resumed study's options where none were given. UsageError naming one that contradicts them."""
+    try:
+        saved = {name: config["options"][name] for name in _options()}
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{args.resume}/config.json: no {error} in it, expected a study's options") from error
+    for name, value in saved.items():
+        given = getattr(args, name)
+        if given not in (None, False, value):
+            option = "LAB" if name == "lab" else f"--{name}"
+            raise UsageError(f"--resume {args.resume}: a study with {option} {value}, expected {given}")
+        setattr(args, name, value)
+
+
+def _expect_same_data(saved: Mapping[str, Any], ours: Mapping[str, Any], where: Path) -> None:
+    if saved.get("data") != ours.get("data"):
+        raise UsageError(f"--resume {where}: a study on {saved.get('data')}, expected {ours.get('data')}")
 
 
 def labs_with_a_study() -> list[str]:

@@ -35,6 +35,7 @@ from torchvision.transforms import ToTensor
 from torchvision.utils import make_grid
 
 Row = dict[str, float]
+MAX_BYTES = 1 << 26  # of a file, unpacked; the largest real one has 47 million
 COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 COLORS = {"train": "#0072B2", "validation": "#D55E00"}  # Okabe and Ito's, told apart by every kind of eye
 
@@ -242,7 +243,10 @@ def unpack(raw: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     for file in sorted(raw.glob("*-ubyte*")):
         try:
-            content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+            with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+                content = stream.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                raise OSError(f"more than {MAX_BYTES} bytes, expected Fashion-MNIST")
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{file.name}: {error}") from error
         (folder / file.name.removesuffix(".gz").replace(".idx", "-idx")).write_bytes(content)

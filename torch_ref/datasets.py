@@ -6,16 +6,17 @@ shown a temporary folder. The user's folder is written to only where a download 
 """
 
 import gzip
+import hashlib
 import os
 import queue
-import socket
+import stat
 import tempfile
 import threading
 import time
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ STEMS = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in (
 IMAGE_MAGIC, LABEL_MAGIC = 2051, 2049
 REACH_SECONDS = 5.0  # for the host to answer at all
 STALL_SECONDS = 10.0  # without a byte, once it has answered
+SLOWEST = 10_000  # bytes a second, on the average, of a host that is waited for
+MAX_ARCHIVE = 1 << 26  # bytes; the largest real one has 26 million
+MAX_BYTES = 1 << 30  # unpacked
 TO_TENSOR = ToTensor()
 
 
@@ -122,14 +126,33 @@ def _read(
 
 
 def _content(path: Path) -> bytes:
-    """The file's bytes, unpacked where they are gzipped, whatever its name says."""
+    """The file's bytes, unpacked where they are gzipped, whatever its name says.
+
+    No more is unpacked than the IDX header promises, and one byte, which shows that there is more.
+    """
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            raise DatasetError(f"{path}: not a regular file")
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return _promised_bytes(gzip.GzipFile(fileobj=file) if zipped else file)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DatasetError(f"{path}: damaged gzip file ({error}), expected a whole one") from error
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _promised_bytes(stream: Any) -> bytes:
+    content = bytearray(stream.read(16))
+    axes = int.from_bytes(content[:4], "big") - 2048
+    if axes not in (1, 3) or len(content) < 4 * (1 + axes):
+        return bytes(content)
+    sizes = [int.from_bytes(content[4 * k : 4 * k + 4], "big") for k in range(1, axes + 1)]
+    promised = min(4 * (1 + axes) + int(np.prod(sizes, dtype=object)), MAX_BYTES)
+    while len(content) <= promised and (part := stream.read(min(1 << 20, promised + 1 - len(content)))):
+        content += part
+    return bytes(content)
 
 
 def _check_pair(image_path: Path, images: bytes, label_path: Path, labels: bytes) -> None:
@@ -159,32 +182,73 @@ def _header(path: Path, content: bytes, magic: int, axes: int) -> tuple[int, ...
 
 
 def _download(root: Path, kind: type[MNIST]) -> None:
-    """torchvision's downloader into a folder beside; what it has finished is renamed into place."""
+    """The archives into a folder beside, checked there; torchvision unpacks them, and they are renamed into place."""
     if not _reachable(kind):
         raise DatasetMissing(f"{_raw(root, kind)}: no {kind.__name__} files, and its hosts cannot be reached")
     with _writing(root):
         root.mkdir(parents=True, exist_ok=True)
         sibling = tempfile.TemporaryDirectory(prefix=f".{kind.__name__}-download-", dir=root)
     with sibling as folder:
+        raw = _raw(Path(folder), kind)
         try:
-            with _stall_limit():
-                kind(folder, download=True)
-        except (OSError, RuntimeError, HTTPException) as error:
+            raw.mkdir(parents=True)
+            for name, md5 in kind.resources:
+                _fetch([mirror + name for mirror in kind.mirrors], raw / name, md5)
+            kind(folder, download=True)  # it finds whole archives, and unpacks them
+        except (OSError, RuntimeError, HTTPException, ValueError) as error:
             reason = " ".join(str(error).split())
             raise DatasetMissing(f"{_raw(root, kind)}: the download failed ({reason})") from error
         with _writing(root):
-            _install(_raw(Path(folder), kind), _raw(root, kind))
+            _install(raw, _raw(root, kind))
+
+
+def _fetch(urls: list[str], path: Path, md5: str) -> None:
+    """The file with this checksum from the first host that has it. OSError with the last host's fault if none has.
+
+    torchvision's own downloader waits for ever for a host that trickles, and takes as much as one sends.
+    """
+    for number, url in enumerate(urls, 1):
+        try:
+            _fetch_one(url, path, md5)
+            return
+        except (OSError, HTTPException) as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, HTTPError):
+                error.close()
+            if number == len(urls):
+                raise OSError(f"{url}: {error}") from error
+
+
+def _fetch_one(url: str, path: Path, md5: str) -> None:
+    request = urllib.request.Request(url, headers={"User-Agent": "pytorch/vision"})
+    begun, size, digest = time.monotonic(), 0, hashlib.md5(usedforsecurity=False)
+    with urllib.request.urlopen(request, timeout=STALL_SECONDS) as answer, path.open("wb") as file:
+        while part := answer.read1(1 << 16):  # read() would wait for all of it, however slowly it comes
+            size += len(part)
+            if size > MAX_ARCHIVE:
+                raise OSError(f"sent more than {MAX_ARCHIVE} bytes, expected an archive of at most that")
+            if time.monotonic() - begun > STALL_SECONDS + size / SLOWEST:
+                raise OSError(f"sent {size} bytes in {time.monotonic() - begun:.0f} s, too few to wait for the rest")
+            digest.update(part)
+            file.write(part)
+    if digest.hexdigest() != md5:
+        raise OSError(f"sent {size} bytes of checksum {digest.hexdigest()}, expected {md5}")
 
 
 def _install(source: Path, target: Path) -> None:
-    """One rename where nothing is in the way, so that no interruption leaves a part of the files."""
-    target.mkdir(parents=True, exist_ok=True)
-    if any(target.iterdir()):
+    """One rename where nothing is in the way, so that no interruption leaves a part of the files.
+
+    Where something is, such as what another run has just downloaded, file by file: they are whole, and the same.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with suppress(FileNotFoundError):
+            target.rmdir()
+        source.rename(target)
+    except OSError:
+        target.mkdir(exist_ok=True)
         for path in sorted(source.iterdir()):
             path.replace(target / path.name)
-    else:
-        target.rmdir()
-        source.rename(target)
 
 
 def _reachable(kind: type[MNIST]) -> bool:
@@ -216,13 +280,3 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be written to ({error.strerror}), needed for the files") from error
-
-
-@contextmanager
-def _stall_limit() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -20,6 +20,9 @@ class TorchLearner:
     """A model, its loss and its optimiser, on one device; samples are rows.
 
     loss: a module whose `reduction` is "mean" or "sum"; threshold: above it, one output column says yes.
+    At the edge of the numbers nothing is clipped or skipped: underflow goes on, overflow and NaN stop a step before
+    its update with the layer named, and an update that overflows is found at the next step or evaluation. One row,
+    one class, constant inputs and equal labels are like any others. At rate 0 the weights keep their bits.
     Raises ValueError where these three do not belong together, TypeError where the model mixes dtypes.
     """
 
@@ -94,7 +97,7 @@ class TorchLearner:
         self.model.train()
         self.optimizer.zero_grad()
         y = self.model(x)
-        _check_shapes(y, t)
+        self._check_shapes(y, t)
         loss = self.loss(y, t)
         loss.backward()
         if not self._is_finite(loss):
@@ -111,13 +114,24 @@ class TorchLearner:
         total, correct, count = 0.0, 0, len(data[0])
         for x, t in zip(data[0].split(batch_size), data[1].split(batch_size), strict=True):
             y = self.model(x)
-            _check_shapes(y, t)
+            self._check_shapes(y, t)
             loss = self.loss(y, t).item()
             if not math.isfinite(loss):
                 raise FloatingPointError(self._first_non_finite(x, t))
             total += loss * (len(x) if self.loss.reduction == "mean" else 1)
             correct += self._correct(y, t)
         return total / count if self.loss.reduction == "mean" else total, correct / count
+
+    def _check_shapes(self, y: Tensor, t: Tensor) -> None:
+        """Class indices for several columns, else the output's own shape: (n, 1) minus (n,) is (n, n).
+
+        One column is one class only for a loss that takes class indices.
+        """
+        takes_indices = isinstance(self.loss, nn.CrossEntropyLoss | nn.NLLLoss)
+        indices = y.ndim == 2 and (y.shape[1] > 1 or takes_indices) and t.shape == y.shape[:1]
+        if y.ndim > 2 or not ((indices and not t.is_floating_point()) or t.shape == y.shape):
+            found = f"target {tuple(t.shape)} {t.dtype} for output {tuple(y.shape)}"
+            raise ValueError(f"{found}, expected the output's shape or class indices")
 
     def _is_finite(self, loss: Tensor) -> bool:
         """Of the loss and every gradient; a finite sum has only finite terms, and costs one wait for the device."""
@@ -158,8 +172,11 @@ class TorchLearner:
         return found[0] if found else "a value is not finite, and a second computation of it is"
 
     def _correct(self, y: Tensor, t: Tensor) -> int:
-        """argmax y = t, or = argmax t for rows of probabilities; in one column y > threshold = (t > 0.5)."""
-        if y.ndim == 1 or y.shape[1] == 1:
+        """argmax y = t, or = argmax t for rows of probabilities; in one column y > threshold = (t > 0.5).
+
+        One column for class indices (n,) is one class, and its argmax is 0.
+        """
+        if y.ndim == 1 or (y.shape[1] == 1 and t.ndim == 2):
             hits = (y > self.threshold) == (t > 0.5)
         else:
             hits = y.argmax(1) == (t if t.ndim == 1 else t.argmax(1))
@@ -227,14 +244,11 @@ def _check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
     foreign = [p for group in optimizer.param_groups for p in group["params"] if id(p) not in own]
     if foreign:
         raise ValueError(f"{len(foreign)} of the optimizer's parameters are not the model's, expected none")
-
-
-def _check_shapes(y: Tensor, t: Tensor) -> None:
-    """Class indices for several columns, else the output's own shape: (n, 1) minus (n,) is (n, n)."""
-    indices = y.ndim == 2 and y.shape[1] > 1 and t.shape == y.shape[:1] and not t.is_floating_point()
-    if y.ndim > 2 or not (indices or t.shape == y.shape):
-        found = f"target {tuple(t.shape)} {t.dtype} for output {tuple(y.shape)}"
-        raise ValueError(f"{found}, expected the output's shape or class indices")
+    dtype = next(model.parameters()).dtype
+    for group in optimizer.param_groups:
+        if float(group.get("lr", 0)) > torch.finfo(dtype).max:  # add_ would end in an error of its own
+            name = str(dtype).removeprefix("torch.")
+            raise ValueError(f"the rate is {group['lr']}, expected one that {name} can hold")
 
 
 def _check_entries(state: dict[str, np.ndarray], expected: dict[str, Any]) -> None:

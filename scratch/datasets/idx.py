@@ -33,14 +33,15 @@ FILES = {
 }
 
 
-def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """The uint8 array (rank 1 to 3) of an IDX file, gzipped or not by its content, whatever its name.
 
+    A file that promises more than `max_bytes` is refused, whether it has them or not.
     Raises DatasetError, one line "FILE: found ..., expected ...", for anything but a whole and exact file.
     """
     try:
         with open_regular(path) as file, _unzipped(file) as stream:
-            return _read_array(stream, path)
+            return _read_array(stream, path, max_bytes)
     except (OSError, EOFError, zlib.error) as reason:
         found = getattr(reason, "strerror", None) or reason
         raise DatasetError(f"{path}: found an unreadable file ({found}), expected IDX data") from reason
@@ -101,8 +102,8 @@ def _unzipped(file: IO[bytes]) -> Iterator[IO[bytes]]:
         yield stream  # type: ignore[misc]  # a GzipFile reads like any binary stream
 
 
-def _read_array(stream: IO[bytes], path: str | os.PathLike[str]) -> np.ndarray:
-    shape = _read_shape(stream, path)
+def _read_array(stream: IO[bytes], path: str | os.PathLike[str], max_bytes: int) -> np.ndarray:
+    shape = _read_shape(stream, path, max_bytes)
     size = prod(shape)
     # The extra byte finds an over-long file, and makes gzip test its checksum.
     data = read_up_to(stream, size + 1)
@@ -113,7 +114,7 @@ def _read_array(stream: IO[bytes], path: str | os.PathLike[str]) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _read_shape(stream: IO[bytes], path: str | os.PathLike[str]) -> tuple[int, ...]:
+def _read_shape(stream: IO[bytes], path: str | os.PathLike[str], max_bytes: int) -> tuple[int, ...]:
     magic = stream.read(4)
     if len(magic) < 4:
         raise DatasetError(f"{path}: found {len(magic)} bytes, expected an IDX header")
@@ -128,6 +129,6 @@ def _read_shape(stream: IO[bytes], path: str | os.PathLike[str]) -> tuple[int, .
     if len(sizes) < 4 * rank:
         raise DatasetError(f"{path}: found {len(sizes)} bytes of sizes, expected {4 * rank}")
     shape: tuple[int, ...] = struct.unpack(f">{rank}I", sizes)
-    if not 1 <= prod(shape) <= MAX_BYTES:
-        raise DatasetError(f"{path}: found sizes {shape}, expected 1 to {MAX_BYTES} bytes in all")
+    if not 1 <= prod(shape) <= max_bytes:
+        raise DatasetError(f"{path}: found sizes {shape}, expected 1 to {max_bytes} bytes in all")
     return shape

@@ -33,6 +33,7 @@ from scratch.losses import HalfSquaredErrorLoss
 from scratch.network import Sequential
 from scratch.optim import SGD
 from scratch.plots import COLORS, TEXT, TICKS, TITLE, dress, save
+from scratch.study_runs import StudyRuns
 from scratch.training import Batch
 
 if TYPE_CHECKING:
@@ -401,12 +402,16 @@ LAB = pair((1, 5))
 
 
 def study(
-    seeds: int, published: bool, say: Callable[[str], object], data: Dataset | None = None
+    seeds: int,
+    published: bool,
+    say: Callable[[str], object],
+    data: Dataset | None = None,
+    runs: StudyRuns | None = None,
 ) -> Iterator[dict[str, Any]]:
     """What scripts/sweep.py shows."""
     from scratch.labs import digit_pair_search
 
-    return digit_pair_search.study(seeds, published, say, data)
+    return digit_pair_search.study(seeds, published, say, data, runs)
 
 
 def study_figure(rows: Sequence[Mapping[str, Any]], seeds: int, published: bool) -> Figure:

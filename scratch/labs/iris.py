@@ -26,6 +26,7 @@ from scratch.layers import Array, Layer, Linear, ReLU, Softmax
 from scratch.losses import ProbabilityCrossEntropyLoss
 from scratch.network import Sequential
 from scratch.optim import SGD
+from scratch.study_runs import StudyRuns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,18 +172,29 @@ def chosen(validation_losses: Mapping[tuple[float, int], list[float]]) -> tuple[
 
 
 def study(
-    seeds: int, published: bool, say: Callable[[str], object], data: Dataset | None = None
+    seeds: int,
+    published: bool,
+    say: Callable[[str], object],
+    data: Dataset | None = None,
+    runs: StudyRuns | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The rows of scripts/sweep.py: the published table beside ours, or its settings over seeds 0, 1, ..."""
-    return published_rows(say) if published else seed_rows(seeds, say)
+    runs = runs or StudyRuns()
+    return published_rows(say, runs) if published else seed_rows(seeds, say, runs)
 
 
-def published_rows(say: Callable[[str], object]) -> Iterator[dict[str, Any]]:
+def kept(runs: StudyRuns, lr: float, hidden: int, seed: int = 0) -> Metrics:
+    """The metrics of `run`, once."""
+    words = f"rate {lr:g} h {hidden} seed {seed}"
+    return Metrics(*runs.one(words, lambda: run(lr, hidden, seed).metrics))
+
+
+def published_rows(say: Callable[[str], object], kept_runs: StudyRuns) -> Iterator[dict[str, Any]]:
     """Two rows a setting, measured and published; a published cell that differs is marked ≠, and the note says why."""
-    runs = {setting: run(*setting) for setting in PUBLISHED}
+    runs = {setting: kept(kept_runs, *setting) for setting in PUBLISHED}
     names = [name.replace("_", " ") for name in Metrics._fields]
     for (lr, h), cells in PUBLISHED.items():
-        found = runs[lr, h].metrics
+        found = runs[lr, h]
         wrong = differing(found, cells)
         settings = f"rate {lr:g}, h = {h}"
         measured = [f"{v:.4f}" for v in found]
@@ -191,31 +203,31 @@ def published_rows(say: Callable[[str], object]) -> Iterator[dict[str, Any]]:
             marked = [f"{cell} ≠" if i in wrong else cell for i, cell in enumerate(cells)]
             note = _explanation(wrong, cells, runs)
             yield {"study": "published", "settings": settings, **dict(zip(names, marked, strict=True)), "note": note}
-    best = min(runs, key=lambda setting: runs[setting].metrics.test_loss)
+    best = min(runs, key=lambda setting: runs[setting].test_loss)
     say(
         f"the published text chooses by the test error of this one seed, which is lowest at rate {best[0]:g}, "
         f"h = {best[1]}; without --published the validation set chooses, over many seeds"
     )
 
 
-def _explanation(wrong: list[int], cells: tuple[str, ...], runs: Mapping[tuple[float, int], Run]) -> str:
+def _explanation(wrong: list[int], cells: tuple[str, ...], runs: Mapping[tuple[float, int], Metrics]) -> str:
     """Where else the cells that differ are found."""
     if not wrong:
         return "all agree"
-    fits = [setting for setting, other in runs.items() if not set(wrong) & {*differing(other.metrics, cells)}]
+    fits = [setting for setting, other in runs.items() if not set(wrong) & {*differing(other, cells)}]
     return " ".join(f"≠: the figures of rate {lr:g}, h = {h}" for lr, h in fits) or "≠: found at no other setting"
 
 
-def seed_rows(seeds: int, say: Callable[[str], object]) -> Iterator[dict[str, Any]]:
+def seed_rows(seeds: int, say: Callable[[str], object], kept_runs: StudyRuns) -> Iterator[dict[str, Any]]:
     """A row a setting: validation loss and test accuracy over seeds 0, 1, ...; seed 0 is the published one."""
-    runs = {setting: [run(*setting, seed) for seed in range(seeds)] for setting in PUBLISHED}
-    best = chosen({setting: [each.metrics.val_loss for each in found] for setting, found in runs.items()})
+    runs = {setting: [kept(kept_runs, *setting, seed) for seed in range(seeds)] for setting in PUBLISHED}
+    best = chosen({setting: [each.val_loss for each in found] for setting, found in runs.items()})
     for (lr, h), found in runs.items():
-        accuracies = [each.metrics.test_accuracy for each in found]
+        accuracies = [each.test_accuracy for each in found]
         yield {
             "study": f"{seeds} seeds",
             "settings": f"rate {lr:g}, h = {h}",
-            **_spread("val loss", [each.metrics.val_loss for each in found]),
+            **_spread("val loss", [each.val_loss for each in found]),
             **_spread("test accuracy", accuracies),
             "under 0.90": f"{sum(a < 0.9 for a in accuracies)} of {seeds}",
             "seed 0": accuracies[0],

@@ -17,6 +17,7 @@ from scratch import datasets
 from scratch.datasets import Dataset
 from scratch.labs import point_by_point
 from scratch.labs.lab import Folder
+from scratch.study_runs import StudyRuns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,13 +38,17 @@ PUBLISHED = {
 
 
 def study(
-    seeds: int, published: bool, say: Callable[[str], object], data: Dataset | None = None
+    seeds: int,
+    published: bool,
+    say: Callable[[str], object],
+    data: Dataset | None = None,
+    runs: StudyRuns | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Rate, depth, width, no activation and an 80/20 split; or, if `published`, the published table beside our seeds.
 
     The seed draws the weights and the random points; data is not used.
     """
-    return point_by_point.study("linear", load, PUBLISHED if published else None, seeds, say)
+    return point_by_point.study("linear", load, PUBLISHED if published else None, seeds, say, runs)
 
 
 def study_figure(rows: Sequence[Mapping[str, Any]], seeds: int, published: bool) -> Figure:

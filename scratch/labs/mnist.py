@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from scratch.layers import Array, Layer, Softmax, expect
 from scratch.losses import CrossEntropyLoss, Loss, ProbabilityCrossEntropyLoss
 from scratch.network import Sequential
 from scratch.optim import SGD
+from scratch.study_runs import StudyRuns
 from scratch.training import expect_count
 
 
@@ -176,10 +178,17 @@ def stability(data: Dataset, variant: str, *, seed: int = LAB.seed, epochs: int 
     return found
 
 
-def study(seeds: int, published: bool, say: Callable[[str], object], data: Dataset) -> Iterator[dict[str, Any]]:
+def study(
+    seeds: int, published: bool, say: Callable[[str], object], data: Dataset, runs: StudyRuns | None = None
+) -> Iterator[dict[str, Any]]:
     """The rows of scripts/sweep.py: three variants, two precisions; seeds 1234, 1235, ...; `published` adds nothing."""
+    runs = runs or StudyRuns()
+
+    def run(dtype: str, seed: int, variant: str) -> Stability:
+        return stability(data.astype(dtype), variant, seed=seed)
+
     for dtype, seed, variant in product(("float32", "float64"), range(LAB.seed, LAB.seed + seeds), VARIANTS):
-        found = stability(data.astype(dtype), variant, seed=seed)
+        found = Stability(*runs.one(f"{dtype} {variant} seed {seed}", partial(run, dtype, seed, variant)))
         at = f"epoch {found.epoch}, batch {found.batch}"
         why = f"p of the true class is 0 in {found.underflows} rows: e^-{found.largest_lag:.0f} is 0 in {dtype}"
         yield {

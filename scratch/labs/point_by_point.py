@@ -29,13 +29,13 @@ from scratch.layers import Array, Layer, Linear, Sigmoid
 from scratch.losses import HalfSquaredErrorLoss
 from scratch.network import Sequential
 from scratch.optim import SGD
-from scratch.plots import COLORS, TEXT, TICKS, TITLE, heading, save
-from scratch.processes import in_processes
+from scratch.plots import COLORS, TEXT, TICKS, TITLE, heading, plain_numbers, save
+from scratch.study_runs import StudyRuns
 from scratch.training import TrainingError, fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 Load = Callable[[Folder, str, int], Dataset]
 Settings = tuple[str | None, tuple[int, ...], float]  # variant, hidden layers, rate
@@ -212,18 +212,6 @@ def loss_per_epoch(histories: Mapping[str, History], title: str) -> Figure:
     return figure
 
 
-def plain_numbers(axes: Axes) -> None:
-    """0.5, 1, 2 instead of powers of ten on a logarithmic axis of losses."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axes.get_ylim()
-    few = high < 30 * low
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=12))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(labelsize=TICKS)
-
-
 # --- studies ----------------------------------------------------------------------------------------------------------
 
 RATES = (1.0, 0.1, 0.01, 0.001, 0.0001)
@@ -262,28 +250,40 @@ def studies(published: bool) -> dict[str, dict[str, Settings]]:
 
 
 def study(
-    name: str, load: Load, published: Published | None, seeds: int, say: Callable[[str], object]
+    name: str,
+    load: Load,
+    published: Published | None,
+    seeds: int,
+    say: Callable[[str], object],
+    runs: StudyRuns | None = None,
 ) -> Iterator[dict[str, Any]]:
     """A row a setting: medians and spread over the seeds 0, 1, ..., which draw the weights and the random points.
 
-    With `published` figures, the published variant is run, and they stand beside ours.
+    With `published` figures, the published variant is run, and they stand beside ours. A row comes when its runs and
+    those of the rows before it are done.
     """
     settings = studies(published is not None)
-    different = list(dict.fromkeys(each for group in settings.values() for each in group.values()))
+    waiting = [(group, words, each) for group, rows in settings.items() for words, each in rows.items()]
+    figures = {group: iter(published[group]) if published else None for group in settings}
+    different = list(dict.fromkeys(each for _, _, each in waiting))
     tasks = [(name, load, each, seed) for each in different for seed in range(seeds)]
-    runs: dict[Settings, list[Run]] = {each: [] for each in different}
-    found: list[Run | None] = [None] * len(tasks)
-    for done, (i, run) in enumerate(in_processes(run_one, tasks), 1):
-        found[i] = run
+    found: dict[Settings, dict[int, Run]] = {each: {} for each in different}
+    for done, (i, result) in enumerate((runs or StudyRuns()).each(run_one, tasks, in_words), 1):
+        _, _, each, seed = tasks[i]
+        found[each][seed] = Run(*result)
         if done % seeds == 0 or done == len(tasks):
             say(f"{name}: {done} of {len(tasks)} runs")
-    for (_, _, each, _), one in zip(tasks, found, strict=True):
-        if one:
-            runs[each].append(one)
-    for group, rows in settings.items():
-        figures = published[group] if published else [None] * len(rows)
-        for (words, each), theirs in zip(rows.items(), figures, strict=True):
-            yield row(group, words, runs[each], theirs)
+        while waiting and len(found[waiting[0][2]]) == seeds:
+            group, words, each = waiting.pop(0)
+            theirs = figures[group]
+            in_order = [found[each][seed] for seed in range(seeds)]
+            yield row(group, words, in_order, next(theirs) if theirs else None)
+
+
+def in_words(task: tuple[str, Load, Settings, int]) -> str:
+    """What a run is called among those that are kept."""
+    name, _, (variant, hidden, lr), seed = task
+    return f"{name} {variant or 'own'} {'-'.join(map(str, hidden))} rate {lr:g} seed {seed}"
 
 
 def run_one(task: tuple[str, Load, Settings, int]) -> Run:
@@ -339,13 +339,31 @@ def _within(runs: Sequence[Run], theirs: tuple[float, float]) -> str:
 
 
 def study_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """A column a study: the loss above, the accuracy below, medians with the range over the seeds."""
+    """A column a study: the loss above, the accuracy below, medians with the range over the seeds.
+
+    Two columns beside each other, and the others below them: at half its size everything can still be read.
+    """
     from matplotlib.figure import Figure
 
     groups = list(dict.fromkeys(row["study"] for row in rows))
-    counts = [sum(row["study"] == group for row in rows) for group in groups]
-    figure = Figure(figsize=(6 + 0.9 * sum(counts), 11), layout="constrained")
+    parts = [part for part in (groups[:2], groups[2:]) if part]
+    figure = Figure(figsize=(14, 1 + 9.5 * len(parts)), layout="constrained")
     figure.suptitle(title, fontsize=TITLE)
+    known: dict[str, Any] = {}
+    for part, below in zip(parts, figure.subfigures(len(parts), 1, squeeze=False)[:, 0], strict=True):
+        known |= _draw_studies(below, [row for row in rows if row["study"] in part], part)
+    names = sorted(known, key=lambda name: ("median", "squared", "published", "not finite").index(_first(name)))
+    figure.legend([known[name] for name in names], names, loc="outside lower center", ncols=2, fontsize=TEXT)
+    return figure
+
+
+def _first(label: str) -> str:
+    return next(word for word in ("median", "squared", "published", "not finite") if label.startswith(word))
+
+
+def _draw_studies(figure: SubFigure, rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, Any]:
+    """A column a study; what the legend has to explain, by its words."""
+    counts = [sum(row["study"] == group for row in rows) for group in groups]
     ratios = [max(2.5, n) for n in counts]
     grid = figure.subplots(2, len(groups), sharex="col", sharey="row", squeeze=False, width_ratios=ratios)
     for column, group in enumerate(groups):
@@ -369,10 +387,7 @@ def study_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     known: dict[str, Any] = {}
     for axes in grid.flat:
         known |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    names = sorted(known, key=lambda name: ("median", "publis", "not fi").index(name[:6]))
-    handles = [known[name] for name in names]
-    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=TEXT)
-    return figure
+    return known
 
 
 def _draw_study(axes: Axes, rows: Sequence[Mapping[str, Any]], quantity: str) -> None:
@@ -385,18 +400,23 @@ def _draw_study(axes: Axes, rows: Sequence[Mapping[str, Any]], quantity: str) ->
     dots: dict[str, Any] = {"fmt": "o", "color": COLORS[0], "markersize": 11, "capsize": 7, "lw": 2.5}
     axes.errorbar(xs, median, bars, label="median and range of our seeds", **dots)
     if rows and "published loss" in rows[0]:
+        if quantity == "loss":  # which of the two the published loss is, is not known
+            squares = [(row["squares"], row["squares min"], row["squares max"]) for _, row in there]
+            middle, least, most = np.array(squares, dtype=float).T if squares else (np.array([]),) * 3
+            look = dots | {"fmt": "s", "color": COLORS[2], "mfc": "white", "mew": 2.5}
+            ends = np.array((middle - least, most - middle))
+            axes.errorbar([i - 0.25 for i in xs], middle, ends, label="squared errors after that pass", **look)
         theirs = [row[f"published {quantity}"] for row in rows]
         offset = [i + 0.25 for i in range(len(rows))]
         axes.plot(offset, theirs, "D", color=COLORS[1], markersize=10, label="published, one seed")
     bad = [i for i, row in enumerate(rows) if row["non-finite"]]
-    if bad:
-        height, where = 0.93 if quantity == "loss" else 0.07, axes.get_xaxis_transform()
+    if bad and quantity == "loss":
+        height, where = 0.93, axes.get_xaxis_transform()
         label = "not finite (how many of the runs)"
         axes.plot(bad, [height] * len(bad), "X", color=COLORS[6], markersize=14, transform=where, label=label)
         for i in bad:
             words = f"{rows[i]['non-finite']}/{rows[i]['runs']}"
-            y = height - 0.11 if quantity == "loss" else height + 0.06
-            axes.text(i, y, words, transform=where, ha="center", fontsize=TICKS)
+            axes.text(i, height - 0.11, words, transform=where, ha="center", fontsize=TICKS)
 
 
 def figure_title(name: str, source: str, seeds: int, published: bool) -> str:

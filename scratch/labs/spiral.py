@@ -12,6 +12,7 @@ network says the same of every point: 0.3333.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from scratch.layers import Array, ReLU
 from scratch.losses import ProbabilityCrossEntropyLoss
 from scratch.network import Sequential
 from scratch.optim import SGD
+from scratch.study_runs import StudyRuns
 from scratch.training import fit
 
 if TYPE_CHECKING:
@@ -64,15 +66,21 @@ SEEDS = 5
 KNOWN = {0.2: "0.8767 0.8600", 1.0: "0.9933 0.9833", 5.0: ""}  # rate -> training and test accuracy with seed 1234
 
 
-def study(seeds: int, published: bool, say: Callable[[str], object], data: object = None) -> Iterator[dict[str, Any]]:
+def study(
+    seeds: int,
+    published: bool,
+    say: Callable[[str], object],
+    data: object = None,
+    runs: StudyRuns | None = None,
+) -> Iterator[dict[str, Any]]:
     """The rows of scripts/sweep.py: the rates over seeds 1234, 1235, ..., points and weights alike.
 
     With `published`, over seed 1234 alone.
     """
+    runs = runs or StudyRuns()
     for rate, known in KNOWN.items():
-        dead, histories = zip(*(trained(rate, LAB.seed + k) for k in range(1 if published else seeds)), strict=True)
-        train = [history[-1].train_accuracy for history in histories]
-        test = [history[-1].val_accuracy for history in histories]
+        kept = [runs.one(f"rate {rate:g} seed {s}", partial(_last, rate, s)) for s in range(LAB.seed, LAB.seed + seeds)]
+        dead, train, test = zip(*(kept[:1] if published else kept), strict=True)
         yield {
             "study": "rate",
             "settings": f"rate {rate:g}",
@@ -85,7 +93,13 @@ def study(seeds: int, published: bool, say: Callable[[str], object], data: objec
     say("medians and ranges over the seeds; a dead unit is 0 for every training point, and learns no more")
 
 
-def _spread(name: str, values: list[float]) -> dict[str, float]:
+def _last(rate: float, seed: int) -> tuple[int, float, float]:
+    """(dead hidden units, training accuracy, test accuracy) in the end."""
+    dead, history = trained(rate, seed)
+    return dead, history[-1].train_accuracy, history[-1].val_accuracy
+
+
+def _spread(name: str, values: Sequence[float]) -> dict[str, float]:
     return {name: float(np.median(values)), f"{name} min": min(values), f"{name} max": max(values)}
 
 

@@ -18,7 +18,7 @@ from compare.datasets import DataMismatch, by_torchvision, verify_same_data
 from compare.runs import Runs, WeightDifference, train_both, weight_difference
 from compare.weights import copy_from_torch, to_torch, to_torch_loss, to_torch_optimizer
 from scratch import SGD, AdamW, CrossEntropyLoss, Linear, MSELoss, ReLU, Sequential, Sigmoid
-from scratch.checkpoint import CheckpointError, CheckpointFolder
+from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder
 from scratch.datasets import DatasetError, DatasetMissing, digits, fashion_mnist
 from scratch.history import History
 from scratch.labs import lab
@@ -226,13 +226,26 @@ def test_where_one_was_saved_an_epoch_less_it_catches_up(tmp_path: Path) -> None
     assert resumed.torch.figures == whole.torch.figures
 
 
-def test_runs_two_epochs_apart_are_refused(tmp_path: Path) -> None:
+def test_runs_several_epochs_apart_catch_up(tmp_path: Path) -> None:
+    whole, _ = both(digits_setup(), 4)
     both(digits_setup(), 1, checkpoint_dir=tmp_path / "a")
     both(digits_setup(), 3, checkpoint_dir=tmp_path / "b")
     (tmp_path / "a" / "torch").rename(tmp_path / "a" / "old")
     (tmp_path / "b" / "torch").rename(tmp_path / "a" / "torch")
-    with pytest.raises(CheckpointError, match="at epoch 1, and torch at 3, expected at most one apart"):
-        both(digits_setup(), 4, checkpoint_dir=tmp_path / "a", resume=True)
+    resumed, _ = both(digits_setup(), 4, checkpoint_dir=tmp_path / "a", resume=True)
+    assert resumed.weight_differences == whole.weight_differences
+    assert resumed.scratch.figures == whole.scratch.figures
+
+
+def test_a_checkpoint_beyond_the_differences_that_are_known_is_refused(tmp_path: Path) -> None:
+    both(digits_setup(), 3, checkpoint_dir=tmp_path)
+    for name in ("scratch", "torch"):
+        folder = CheckpointFolder(tmp_path / name)
+        checkpoint = Checkpoint.read(folder.newest)
+        checkpoint.extra["weight_differences"] = []
+        checkpoint.write(folder.newest)
+    with pytest.raises(CheckpointError, match="at epoch 3, with the differences of 0 epochs"):
+        both(digits_setup(), 4, checkpoint_dir=tmp_path, resume=True)
 
 
 def test_a_checkpoint_of_the_other_backend_is_refused(tmp_path: Path) -> None:

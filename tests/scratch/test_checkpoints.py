@@ -12,7 +12,7 @@ from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder, Ch
 from scratch.datasets import digits
 from scratch.learner import ScratchLearner
 from scratch.random_state import random_state, set_random_state
-from scratch.training import Training, train
+from scratch.training import Interrupted, Training, train
 
 RNGS = {
     "PCG64": lambda: np.random.default_rng(0),
@@ -90,6 +90,52 @@ def test_the_run_before_its_first_epoch_can_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, 2, on_batch=interrupt)
     assert run(tmp_path, 2, resume=True) == run(None, 2)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("killed_at", "saved_at"), [((1, 4), 3), ((2, 2), 6), ((2, 5), 9), ((3, 1), 10)])
+def test_a_run_killed_within_an_epoch_goes_on_from_its_last_steps(
+    tmp_path: Path, optimizer: str, killed_at: tuple[int, int], saved_at: int
+) -> None:
+    """Five batches an epoch, saved every three steps and after each epoch; the kill itself saves nothing."""
+
+    def kill(batch: Any) -> None:
+        if (batch.epoch, batch.batch) == killed_at:
+            raise KeyboardInterrupt
+
+    options = {"checkpoint_steps": 3, "fingerprint_steps": 2}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, 3, learner(optimizer), on_batch=kill, **options)
+    checkpoint = CheckpointFolder(tmp_path).load(CheckpointFolder(tmp_path)._whole()[0].configuration)
+    assert checkpoint.epoch * 5 + checkpoint.training["position"]["batch"] == saved_at
+    assert run(tmp_path, 3, learner(optimizer), resume=True, **options) == run(None, 3, learner(optimizer), **options)
+
+
+def test_an_interrupted_training_is_saved_at_that_step_and_its_fingerprints_go_on(tmp_path: Path) -> None:
+    def interrupted(batch: Any) -> None:
+        if (batch.epoch, batch.batch) == (2, 4):
+            raise Interrupted
+
+    def history(folder: Path | None, **options: Any) -> Any:
+        ours = learner()
+        rng = np.random.default_rng(0)
+        found = train(
+            ours, FEW, epochs=3, rng=rng, batch_size=64, fingerprint_steps=1, checkpoint_dir=folder, **options
+        )
+        return found.figures, found.fingerprints
+
+    whole = history(None)
+    with pytest.raises(Interrupted):
+        history(tmp_path, on_batch=interrupted)
+    assert Checkpoint.read(tmp_path / "checkpoint.safetensors").place == "epoch 1, batch 4"
+    assert history(tmp_path, resume=True) == whole
+    assert [each.step for each in whole[1]] == list(range(16))
+
+
+def test_a_run_that_its_lab_has_stopped_stays_stopped(tmp_path: Path) -> None:
+    stops = {"stop": lambda history: len(history) == 2}
+    assert len(run(tmp_path, 9, **stops)[0]) == 2
+    assert run(tmp_path, 9, resume=True, **stops) == run(None, 2)
 
 
 def interrupt(_: Any) -> None:
@@ -228,11 +274,63 @@ def test_nothing_to_resume_is_an_error(tmp_path: Path) -> None:
         run(tmp_path, 1, resume=True)
 
 
+MADE = {
+    "no history": lambda t: t.pop("history"),
+    "history of texts": lambda t: t.update(history=[["1", "a", "b", "c", "d", "e"]]),
+    "history of another length": lambda t: t.update(epoch=1),
+    "epoch": lambda t: t.update(epoch="2"),
+    "negative epoch": lambda t: t.update(epoch=-1),
+    "position beyond the epoch": lambda t: t["position"].update(batch=6, rows=300),
+    "position without rows": lambda t: t["position"].update(batch=2, rows=0),
+    "position that is no number": lambda t: t["position"].update(loss="1"),
+    "unknown position": lambda t: t["position"].update(bach=1),
+    "position of nan": lambda t: t["position"].update(batch=1, rows=64, loss=float("nan")),
+    "watched": lambda t: t.update(watched=[{"w": 1.0}]),
+    "fingerprints": lambda t: t.update(fingerprints=[[1]]),
+    "stream": lambda t: t.update(rng_at_epoch_start={"kind": "Generator(PCG64)", "state": {}}),
+    "stream of texts": lambda t: t["rng_at_epoch_start"]["state"]["state"].update(state="x"),
+    "stream of huge numbers": lambda t: t["rng_at_epoch_start"]["state"]["state"].update(state=2**200),
+    "stream of huge texts": lambda t: t["rng_at_epoch_start"]["state"].update(
+        state={"dtype": "U999999999", "values": ["x"]}
+    ),
+}
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_a_made_up_checkpoint_with_a_right_checksum_is_refused(tmp_path: Path, made: str) -> None:
+    run(tmp_path, 2)
+    folder = CheckpointFolder(tmp_path)
+    checkpoint = Checkpoint.read(folder.newest)
+    MADE[made](checkpoint.training)
+    checkpoint.write(folder.newest)
+    with pytest.raises(CheckpointError, match=r"a checkpoint (that cannot be resumed \(|of epoch )") as caught:
+        run(tmp_path, 3, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "key", "value"), [("MT19937", "pos", 625), ("MT19937", "pos", -1)])
+def test_a_stream_is_not_sent_beyond_its_own_numbers(name: str, key: str, value: int) -> None:
+    """NumPy would read what lies behind them."""
+    rng = RNGS[name]()
+    saved = random_state(rng)
+    saved["state"]["state"][key] = value
+    with pytest.raises(ValueError, match=f"the random stream is at {key} {value}, expected 0 to 624"):
+        set_random_state(rng, saved)
+
+
+def test_a_checkpoint_of_another_version_is_refused_and_the_one_before_is_not_used(tmp_path: Path) -> None:
+    run(tmp_path, 2)
+    newest = tmp_path / "checkpoint.safetensors"
+    newest.write_bytes(newest.read_bytes().replace(b"parity checkpoint 2", b"parity checkpoint 9"))
+    with pytest.raises(CheckpointError, match="found format 'backprop-parity checkpoint 9', expected 'backprop-parity"):
+        run(tmp_path, 3, resume=True)
+
+
 def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     save_file({"a": np.ones(3)}, tmp_path / "checkpoint.safetensors")
-    with pytest.raises(CheckpointError, match="found format None, expected 'backprop-parity checkpoint 1'"):
+    with pytest.raises(CheckpointError, match="found format None, expected 'backprop-parity checkpoint 2'"):
         CheckpointFolder(tmp_path).load({})
 
 

@@ -55,6 +55,9 @@ class Watched:
     def evaluate(self, data: Any) -> tuple[float, float]:
         return 1.0, 0.5
 
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
 
 def test_losses_and_accuracies_are_sums_over_rows_not_means_of_batches() -> None:
     """One batch of 40, one of 10, weighted 4 to 1; each measured before its update."""

@@ -20,10 +20,12 @@ Script = Any
 def expect_whole(page: Path) -> list[Path]:
     """Every link of the page leads to a file or a place in it, every test named is there; its figures."""
     text = page.read_text(encoding="utf-8")
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}  # as GitHub names them
     figures = [page.parent / name for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)]
     for name, target in re.findall(r"(?<!!)\[([^\]]+)\]\(([^)]+)\)", text):
         if target.startswith("#"):
-            assert target == "#every-run" or f'<a id="{target[1:]}">' in text, target
+            assert target[1:] in headings or f'<a id="{target[1:]}">' in text, target
             continue
         found = (page.parent / target).resolve()
         assert found.is_file(), target
@@ -101,6 +103,50 @@ def test_a_run_that_ends_otherwise_than_it_should_is_not_done(tmp_path: Path) ->
     assert ended.error == ""
     assert is_done(expected, tmp_path)
     assert labs_page.RunFiles(expected, tmp_path).last_line.startswith("train: lab 'no_such_lab'")
+
+
+def test_an_unfinished_study_goes_on_and_everything_else_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[list[str]] = []
+    study, other = lab_runs.study("study", "iris", "--seeds", "1"), lab_runs.training("training", "xor")
+    runner = Runner(tmp_path, 1)
+    monkeypatch.setattr(runner, "_call", lambda command, said: called.append(command) or 130)
+    for run in (study, other):
+        (tmp_path / f"{run.name}.unfinished").mkdir()
+        (tmp_path / f"{run.name}.unfinished" / "config.json").touch()
+    unknown = [study, other]  # nobody knows what began there
+    assert all(ended.error for ended in runner.all(unknown))
+    assert ["--resume" in command for command in called] == [False, False]
+    for run in (study, other):
+        (tmp_path / f"{run.name}.unfinished").mkdir(exist_ok=True)
+        (tmp_path / f"{run.name}.unfinished" / "config.json").touch()
+    list(runner.all([study, other, lab_runs.study("study", "iris", "--seeds", "2")]))
+    assert ["--resume" in command for command in called[2:]] == [True, False, False]
+    assert "--out" not in called[2]
+
+
+@pytest.mark.parametrize(
+    ("roundings", "first"),
+    [((1, 1, 1), None), ((1, 101, 1), None), ((1, 101, 102), 2), ((101, 1, 102), 3), ((200, 200, 200), 1), ((), None)],
+)
+def test_where_weights_part_for_good(roundings: tuple[int, ...], first: int | None) -> None:
+    assert labs_page._stays_above([n * 2.0**-53 for n in roundings], 2.0**-53) == first
+
+
+def test_the_page_has_every_lab_in_float64_within_1e_9() -> None:
+    from scratch.labs import LABS
+
+    text = DOCUMENT.read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if " | float64 | " in line]
+    assert {row[0].split("`")[1] for row in rows} == set(LABS)
+    assert all(float(row[4]) <= 1e-9 for row in rows), rows
+
+
+def test_the_page_misses_nothing() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert "*Missing" not in text
+    assert not re.search(r"\| missing \|", text)
 
 
 def test_a_run_of_another_command_is_not_done(tmp_path: Path) -> None:

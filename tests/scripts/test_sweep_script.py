@@ -33,6 +33,63 @@ def test_a_sweep_writes_table_file_and_figure(script: Script, tmp_path: Path) ->
     assert "6 of 6 runs" in done.out
 
 
+@pytest.mark.usefixtures("few")
+def test_an_interrupted_sweep_goes_on_where_it_was(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs that were done are kept, the rows too, and the end is as if nothing had happened."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert script("sweep", "xor_line", "--seeds", 2, "--out", whole).code == 0
+    monkeypatch.setattr("scratch.processes.cores", lambda: 1)  # in this process, where it can be interrupted
+    real, done = point_by_point.run_one, []
+
+    def interrupted(task: Any) -> Any:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(task)
+        return real(task)
+
+    monkeypatch.setattr(point_by_point, "run_one", interrupted)
+    stopped = script("sweep", "xor_line", "--seeds", 2, "--out", broken)
+    assert stopped.code == 130
+    assert "--resume" in stopped.out
+    assert len((broken / "runs.jsonl").read_text().splitlines()) == 3
+    assert len((broken / "study.csv").read_text().splitlines()) == 1 + 1  # of two seeds each: one setting is whole
+    again: list[Any] = []
+    monkeypatch.setattr(point_by_point, "run_one", lambda task: (again.append(task), real(task))[1])
+    resumed = script("sweep", "xor_line", "--resume", broken)
+    assert resumed.code == 0, resumed.err
+    assert "3 runs are done already" in resumed.out
+    assert len(again) == 3
+    for name in ("study.csv", "study.png"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("xor_line", "--resume", "{old}", "--seeds", 3), "a study with --seeds 2, expected 3"),
+        (("linear", "--resume", "{old}"), "a study with LAB xor_line, expected linear"),
+        (("xor_line", "--resume", "{old}", "--published"), "a study with --published False, expected True"),
+        (("xor_line", "--resume", "{old}", "--out", "{new}"), "expected one of them"),
+        (("xor_line", "--resume", "{new}"), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_line(
+    script: Script, tmp_path: Path, arguments: tuple[Any, ...], message: str
+) -> None:
+    old = tmp_path / "old"
+    assert script("sweep", "xor_line", "--seeds", 2, "--out", old).code == 0
+    done = script("sweep", *(str(each).format(old=old, new=tmp_path / "new") for each in arguments))
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert message in done.err
+    (old / "runs.jsonl").write_text("damaged\n")
+    done = script("sweep", "xor_line", "--resume", old)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert "runs.jsonl, line 1" in done.err
+
+
 def test_what_cannot_be_swept_is_one_line(script: Script, tmp_path: Path) -> None:
     done = script("sweep", "nothing")
     assert (done.code, len(done.err.splitlines())) == (2, 1)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scratch.checkpoint import Checkpoint
 from scratch.history import read_histories
 
 Script = Callable[..., Any]
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 SMALL = ("--hidden", "8", "--epochs", "2")
 FIGURES = {"samples.png", "loss.png", "accuracy.png"}
-FILES = {"config.json", "history.csv", "metrics.json", "checkpoints"}
+FILES = {"config.json", "fingerprints.csv", "history.csv", "metrics.json", "checkpoints"}
 WEIGHTS = {"scratch": {"weights.safetensors"}, "torch": {"weights.pth"}}
 WEIGHTS["both"] = {*WEIGHTS["scratch"], *WEIGHTS["torch"], "curves.png", "differences.csv"}
 
@@ -93,7 +93,7 @@ def test_both_in_float64_print_accuracies_and_differences_per_epoch(script: Scri
         (("digits", "--dtype", "float16"), "--dtype: invalid choice: 'float16'"),
         (("digits", "--optimizer", "lion"), "--optimizer: invalid choice: 'lion'"),
         (("digits", "--device", "nope"), "--device nope: PyTorch cannot use it"),
-        (("digits", "--resume", "nowhere"), r"nowhere/config.json: cannot be read"),
+        (("digits", "--checkpoint-steps", "0"), "--checkpoint-steps: got '0', expected a whole number of at least 1"),
         (("digits", "--resume", "a", "--out", "b"), "--out and --resume: expected one of them"),
     ],
 )
@@ -311,13 +311,10 @@ def test_scratch_alone_never_loads_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
-    script: Script, tmp_path: Path, number: int, code: int
-) -> None:
-    options = ("--backend", "scratch", "--hidden", "8", "--epochs", "100000", "--out", tmp_path / "part")
+def started(*options: object) -> subprocess.Popen[str]:
+    """train.py in its own process, after its first epoch."""
     process = subprocess.Popen(
-        [sys.executable, SCRIPTS / "train.py", "digits", *options],
+        [sys.executable, SCRIPTS / "train.py", *map(str, options)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -325,15 +322,144 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch"):
-            break
-    while not (tmp_path / "part" / "history.csv").exists() and process.poll() is None:
-        time.sleep(0.05)
+            return process
+    raise AssertionError(process.communicate())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["scratch", "torch", "both"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
+    script: Script, tmp_path: Path, number: int, code: int, backend: str
+) -> None:
+    options = ("digits", "--backend", backend, "--hidden", "8", "--no-check", "--batch-size", "4")
+    process = started(*options, "--epochs", 1000, "--out", tmp_path / "part")
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in err
-    assert f"--resume {tmp_path / 'part'}" in out
-    done = max(len(h) for h in read_histories(tmp_path / "part" / "history.csv").values()) + 2
-    script("train", "digits", "--resume", tmp_path / "part", "--epochs", done)
-    script("train", "digits", "--backend", "scratch", "--hidden", 8, "--epochs", done, "--out", tmp_path / "whole")
+    assert "finishing this step, to save it" in err
+    assert f"to go on: python scripts/train.py digits --resume {tmp_path / 'part'}" in out
+    names = ("scratch", "torch") if backend == "both" else (backend,)
+    newest = [Checkpoint.read(tmp_path / "part/checkpoints" / n / "checkpoint.safetensors") for n in names]
+    assert any(checkpoint.training["position"]["batch"] for checkpoint in newest), "not saved within an epoch"
+    epochs = max(checkpoint.epoch for checkpoint in newest) + 1
+    assert script("train", "digits", "--resume", tmp_path / "part", "--epochs", epochs).code == 0
+    assert script("train", *options, "--epochs", epochs, "--out", tmp_path / "whole").code == 0
     assert figures(tmp_path / "part") == figures(tmp_path / "whole")
+    for name in WEIGHTS[backend] & {"weights.safetensors", "weights.pth", "differences.csv"} | {"fingerprints.csv"}:
+        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("prepare", ["absent", "empty", "killed at once", "killed before its first checkpoint"])
+def test_where_there_is_nothing_to_resume_the_run_starts_anew_and_says_so(
+    script: Script, tmp_path: Path, prepare: str
+) -> None:
+    options = ("train", "digits", "--backend", "scratch", *SMALL)
+    assert script(*options, "--out", tmp_path / "whole").code == 0
+    run = tmp_path / "run"
+    if prepare != "absent":
+        run.mkdir()
+    if prepare == "killed at once":
+        (run / "config.json.new").write_text("{")
+    if prepare == "killed before its first checkpoint":
+        shutil.copy(tmp_path / "whole" / "config.json", run)
+        options = ("train", "digits")
+    done = script(*options, "--resume", run)
+    assert done.code == 0
+    assert "starting anew" in done.out
+    assert figures(run) == figures(tmp_path / "whole")
+
+
+def test_a_finished_run_resumed_is_left_alone(script: Script, tmp_path: Path) -> None:
+    assert script("train", "digits", "--backend", "scratch", *SMALL, "--out", tmp_path).code == 0
+    before = content(tmp_path)
+    done = script("train", "digits", "--resume", tmp_path)
+    assert (done.code, done.out) == (0, f"{tmp_path}: finished already, 2 epochs\n")
+    assert content(tmp_path) == before
+
+
+def test_what_was_killed_while_it_wrote_its_results_writes_them(script: Script, tmp_path: Path) -> None:
+    assert script("train", "digits", "--backend", "both", *SMALL, "--out", tmp_path).code == 0
+    names = ("fingerprints.csv", "weights.safetensors", "weights.pth")
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    for name in ("metrics.json", *before, "history.csv"):
+        (tmp_path / name).unlink()
+    assert script("train", "digits", "--resume", tmp_path).code == 0
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert (tmp_path / "metrics.json").exists()
+
+
+def test_foreign_files_are_no_run_to_resume(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    done = script("train", "digits", "--resume", tmp_path)
+    assert done.code == 2
+    assert f"{tmp_path}/config.json: cannot be read" in done.err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": "8"}, "found hidden '8', which is none"),
+        ({"hidden": [-8]}, "found hidden"),
+        ({"epochs": "2"}, "found epochs '2'"),
+        ({"epochs": True}, "found epochs 'True'"),
+        ({"seed": -1}, "found seed '-1'"),
+        ({"backend": ["torch"]}, "found backend"),
+        ({"lr": "1"}, "found lr '1'"),
+        ({"optimizer": "../x"}, "found optimizer '../x'"),
+        ({"variant": 3}, "found variant '3'"),
+        ({"lab": {}}, "found lab"),
+    ],
+)
+def test_a_made_up_config_is_refused_in_one_line(
+    script: Script, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    assert script("train", "digits", "--backend", "scratch", *SMALL, "--out", tmp_path).code == 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["options"] |= change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    done = script("train", "digits", "--resume", tmp_path)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert message in done.err
+
+
+def test_two_runs_do_not_share_a_folder(script: Script, tmp_path: Path) -> None:
+    process = started("digits", "--backend", "scratch", "--hidden", 8, "--epochs", 10000, "--out", tmp_path)
+    try:
+        resumed = script("train", "digits", "--resume", tmp_path)
+        assert resumed.code == 2
+        assert "another run is writing to it" in resumed.err
+    finally:
+        process.kill()
+        process.communicate()
+    assert script("train", "digits", "--resume", tmp_path, "--epochs", 10).code in (0, 2)  # the lock is gone with it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["scratch", "torch"])
+def test_the_same_bits_in_separate_processes_one_of_them_beside_others(tmp_path: Path, backend: str) -> None:
+    """Three processes of one run; while the third trains, two others compete with it for the processor."""
+    options = ("digits", "--backend", backend, "--hidden", "32", "--epochs", "3", "--no-check")
+    options = (*options, "--fingerprint-steps", "1")
+
+    def train(name: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, SCRIPTS / "train.py", *options, "--out", tmp_path / name]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    assert all(train(name).wait() == 0 for name in ("a", "b"))
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(1000))"]) for _ in range(2)]
+    try:
+        assert train("c").wait() == 0
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+    for other in ("b", "c"):
+        done = subprocess.run(
+            [sys.executable, SCRIPTS / "compare_runs.py", tmp_path / "a", tmp_path / other],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        assert f"{backend}: the same bits in all 3 epochs" in done.stdout

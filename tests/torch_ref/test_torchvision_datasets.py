@@ -3,12 +3,15 @@
 import gc
 import gzip
 import hashlib
+import os
 import shutil
 import socket
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -246,6 +249,105 @@ def test_a_failed_download_leaves_nothing_that_is_trusted(tmp_path: Path, host: 
     assert not list((tmp_path / "root").iterdir())
     with pytest.raises(DatasetMissing, match="none of the four"):
         load("fashion_mnist", tmp_path / "root")
+
+
+class Liar(Quiet):
+    """Sends every file wrongly, in the way that `lie` names."""
+
+    lie = ""
+
+    def do_GET(self) -> None:
+        content = (Path(self.directory) / self.path.lstrip("/")).read_bytes()
+        length = {"promises more": len(content) + 100, "promises less": len(content) - 1}.get(self.lie, len(content))
+        self.send_response(200)
+        if self.lie != "endless":
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        with suppress(OSError):
+            if self.lie == "endless":
+                while True:
+                    self.wfile.write(bytes(1 << 16))
+            if self.lie in ("hung", "trickle"):
+                self.wfile.write(content[:10])
+                self.wfile.flush()
+                for k in range(100):
+                    time.sleep(0.1)
+                    if self.lie == "trickle":
+                        self.wfile.write(content[10 + k : 11 + k])
+            elif self.lie == "other content":
+                content = content[:-1] + b"x"
+            elif self.lie == "promises more":
+                content = content[:-50]
+            self.wfile.write(content)
+
+
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        ("promises more", "the download failed .*of checksum"),
+        ("promises less", "the download failed .*of checksum"),
+        ("other content", "the download failed .*of checksum"),
+        ("endless", "the download failed .*sent more than 1000000 bytes"),
+        ("hung", "the download failed .*timed out"),
+        ("trickle", "the download failed .*too few to wait for the rest"),
+    ],
+)
+def test_a_host_that_lies_or_hangs_leaves_nothing(
+    tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch, lie: str, message: str
+) -> None:
+    monkeypatch.setattr(datasets, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(datasets, "MAX_ARCHIVE", 1_000_000)
+    handler = type("Lying", (Liar,), {"lie": lie})
+    host.server.RequestHandlerClass = partial(handler, directory=str(host.folder))  # type: ignore[assignment]
+    begun = time.monotonic()
+    with pytest.raises(DatasetMissing, match=message) as caught:
+        load("fashion_mnist", tmp_path / "root", download=True)
+    assert time.monotonic() - begun < 5
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "root").iterdir())
+
+
+def test_the_second_host_is_asked_when_the_first_one_lies(
+    tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = f"{FashionMNIST.mirrors[0]}none/"
+    monkeypatch.setattr(FashionMNIST, "mirrors", [nowhere, *FashionMNIST.mirrors])
+    assert len(load("fashion_mnist", tmp_path / "root", download=True)[0]) == 13
+
+
+def test_two_downloads_at_once_do_not_harm_each_other(tmp_path: Path, host: Host) -> None:
+    found: list[int] = []
+
+    def run() -> None:
+        found.append(len(load("fashion_mnist", tmp_path / "root", download=True)[0]))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [13] * 4
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["FashionMNIST"]
+
+
+def test_a_bomb_is_unpacked_no_further_than_its_header_promises(tmp_path: Path) -> None:
+    raw = write_root(tmp_path)
+    bomb = gzip.compress(contents()[TRAIN_IMAGES] + bytes(1 << 28), compresslevel=1)
+    (raw / f"{TRAIN_IMAGES}.gz").write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match="10209 bytes, expected 10208"):
+        load("fashion_mnist", tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_a_pipe_is_no_data(tmp_path: Path) -> None:
+    raw = write_root(tmp_path)
+    (raw / f"{TRAIN_IMAGES}.gz").unlink()
+    os.mkfifo(raw / TRAIN_IMAGES)
+    with pytest.raises(DatasetError, match=f"{TRAIN_IMAGES} missing"):
+        load("fashion_mnist", tmp_path)
 
 
 def test_a_host_that_refuses_is_missing_data_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

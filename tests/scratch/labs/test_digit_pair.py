@@ -154,7 +154,7 @@ def test_the_validation_split_parts_the_training_images() -> None:
 def test_test_images_cannot_enter_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search takes training images alone; and in the study, data without test images serve it as well."""
     takes = list(inspect.signature(digit_pair_search.grid_search).parameters)
-    assert takes == ["x", "t", "grid", "seed", "workers", "tried"]
+    assert takes == ["x", "t", "grid", "seed", "workers", "tried", "kept"]
     pair = digit_pair.only((1, 5), images())
     no_test = SimpleNamespace(x_train=pair.x_train, t_train=pair.t_train, class_names=pair.class_names)
     monkeypatch.setitem(digit_pair_search.GRID, "hidden", ((4,),))

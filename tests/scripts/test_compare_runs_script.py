@@ -1,0 +1,73 @@
+"""compare_runs.py: what differs between two runs, and the step at which they parted."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Script = Callable[..., Any]
+RUN = ("train", "digits", "--backend", "scratch", "--hidden", "8", "--epochs", "2", "--fingerprint-steps", "1")
+
+
+def parted_at(folder: Path, step: int) -> None:
+    """As if another bit had come out of that update, and of all after it."""
+    path = folder / "fingerprints.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[: step + 1], *(line[:-1] + "x" for line in lines[step + 1 :])]) + "\n")
+
+
+@pytest.mark.parametrize("step", [1, 5, 12, 13, 24])
+def test_the_step_at_which_two_runs_part_is_named(script: Script, tmp_path: Path, step: int) -> None:
+    for name in "ab":
+        assert script(*RUN, "--out", tmp_path / name).code == 0
+    assert script("compare_runs", tmp_path / "a", tmp_path / "b").code == 0
+    parted_at(tmp_path / "b", step)
+    done = script("compare_runs", tmp_path / "a", tmp_path / "b")
+    assert done.code == 1
+    assert f"scratch: the weights part at step {step}, in epoch {1 if step <= 12 else 2}" in done.out
+
+
+def test_what_was_asked_for_and_what_it_ran_on_are_told_apart(script: Script, tmp_path: Path) -> None:
+    assert script(*RUN, "--out", tmp_path / "a").code == 0
+    assert script(*RUN, "--seed", 1, "--epochs", 3, "--out", tmp_path / "b").code == 0
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    config["versions"]["numpy"], config["threads"]["OMP_NUM_THREADS"] = "1.0", "7"
+    (tmp_path / "b" / "config.json").write_text(json.dumps(config))
+    done = script("compare_runs", tmp_path / "a", tmp_path / "b")
+    assert done.code == 1
+    options, environment, scratch, weights = done.out.splitlines()
+    assert options == "options: options.epochs 2 and 3; options.seed 0 and 1"
+    assert environment.startswith("environment: threads.OMP_NUM_THREADS 1 and 7; versions.numpy ")
+    assert scratch.startswith("scratch: the weights differ from the start; the history differs from epoch 1 on")
+    assert weights == "weights.safetensors: they differ"
+
+
+def test_without_hashes_of_every_step_the_range_is_named(script: Script, tmp_path: Path) -> None:
+    assert script(*RUN[:-2], "--out", tmp_path / "a").code == 0
+    assert script(*RUN[:-2], "--lr", 0.1, "--out", tmp_path / "b").code == 0
+    done = script("compare_runs", tmp_path / "a", tmp_path / "b")
+    assert "the weights part between steps 1 and 12, in epoch 1 (--fingerprint-steps 1 in both" in done.out
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "config.json").write_text("["), "config.json: damaged"),
+        (lambda run: (run / "history.csv").unlink(), "history.csv: cannot be read"),
+        (lambda run: (run / "fingerprints.csv").write_text("a,b\n"), "fingerprints.csv: found 'a,b' in line 1"),
+        (
+            lambda run: (run / "fingerprints.csv").write_text("backend,step,epoch,fingerprint\nscratch,x,1,abc\n"),
+            "fingerprints.csv: line 2: found 4 cells",
+        ),
+        (lambda run: (run / "fingerprints.csv").write_bytes(b"\xff\xfe"), "fingerprints.csv: "),
+    ],
+)
+def test_a_folder_that_is_no_run_is_one_line(script: Script, tmp_path: Path, damage: Any, message: str) -> None:
+    for name in "ab":
+        assert script(*RUN, "--out", tmp_path / name).code == 0
+    damage(tmp_path / "b")
+    done = script("compare_runs", tmp_path / "a", tmp_path / "b")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert message in done.err
