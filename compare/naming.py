@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare import layout, reference
-from compare.architecture import Architecture, LayerKind
+from compare.architecture import Architecture, LayerKind, LayerSpec
 from compare.convention import Convention, Factor, factors, nearest
 from compare.layout import View
 from compare.observation import Observation
@@ -33,6 +33,7 @@ TIGHT = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}  # relative: eq
 VERSIONS = 4  # of a variable that are tried, from its first
 OUTPUTS = 24  # arrays that are tried as a layer's output
 OBJECTS = 40  # values of attributes, which have one name in several objects
+WAYS = 2000  # through layers whose outputs were not bound
 NEAR = 0.9  # relative: an array farther from what a layer should give is not its output
 ROUNDS = 3  # of a loop that are looked at: as many values of a line for each layer
 ATTEMPTS = 4  # inputs that make a first layer's output, and are followed to the end
@@ -141,14 +142,47 @@ def _attempts(
 def _sample_by_sample(
     network: Architecture, seen: Seen, rounds: int, single: Names, t: Array | None, convention: Convention
 ) -> Names | None:
-    """Where single samples pass one after another before the weights move: the same lines' values, as rows."""
-    stacked = seen.stacked(single.tensors["input"].observation, single.tensors["0.weight"].observation, rounds)
-    if stacked is None:
+    """Where single samples pass one after another before the weights move: the same lines' values, as rows.
+
+    The rounds are the values of the line that bound the first layer's output, of which each proves its sample.
+    """
+    weight = single.tensors["0.weight"]
+    output = single.tensors.get("0.output") or single.tensors.get("1.output")
+    if output is None or not output.observation.line:
         return None
-    together, first = stacked
+    made = seen.rounds_of(output.observation, weight.observation)
+    samples = _samples_of(network, seen, single, made)
+    if samples is None or len(made) < 2:
+        return None
+    since = single.tensors["input"].observation.time
+    together = seen.stacked(made, min(since, made[0].time) if since > weight.observation.time else made[0].time, rounds)
+    entering = replace(single.tensors["input"].observation, array=samples)
+    return Search(network, together, Named(entering, View(samples, layout.ROWS)), t, convention).names()
+
+
+def _samples_of(network: Architecture, seen: Seen, single: Names, made: Sequence[Observation]) -> Array | None:
+    """For each output of the first layer the sample that makes it, as rows; None where one has none."""
     fan_in = network.sizes[0]
-    view = next(layout.samples(first.array, len(first.array), fan_in), None)
-    return None if view is None else Search(network, together, Named(first, view), t, convention).names()
+    held = {o.array.tobytes(): o.array.reshape(fan_in) for o in seen.sized(fan_in) if o.array.dtype.kind == "f" and o.array.size == fan_in}
+    rows = [row for o in seen.matrices() if o.array.ndim == 2 for view in layout_rows(o.array, fan_in) for row in view]
+    samples = np.array([*held.values(), *{row.tobytes(): row for row in rows}.values()])
+    weight, bias = single.tensors["0.weight"].value, single.tensors.get("0.bias")
+    z = samples @ weight.T + (0.0 if bias is None else bias.value)
+    y = z if "0.output" in single.tensors else reference.apply(network.layers[1].kind, z)
+    found = []
+    for o in made:
+        far = np.linalg.norm(y - o.array.reshape(1, -1), axis=1)
+        best = int(np.argmin(far))
+        if far[best] > _tight(o.array) * max(float(np.linalg.norm(y[best])), 1e-300):
+            return None
+        found.append(samples[best])
+    return np.stack(found)
+
+
+def layout_rows(a: Array, fan_in: int) -> Iterator[Array]:
+    """`a` as samples, where one of its dimensions is theirs; few enough to be tried."""
+    if a.dtype.kind == "f" and max(a.shape) <= 10_000:
+        yield from (view.array for view in _any_input(a, fan_in) if view.array.shape[1] == fan_in)
 
 
 def _inputs(network: Architecture, seen: Seen, x: Array | None, convention: Convention) -> Iterator[Named]:
@@ -263,29 +297,33 @@ class Seen:
         """The first so many values of every line's every variable."""
         return Seen(_firsts(self.all, rounds))
 
-    def stacked(self, sample: Observation, weight: Observation, rounds: int) -> tuple[Seen, Observation] | None:
-        """What the lines bound for one sample after another, as rows; and the rows of `sample`.
+    def rounds_of(self, made: Observation, weight: Observation) -> list[Observation]:
+        """What the line of `made` bound from then on, sample after sample, until the weight changed."""
+        moved = next((o.time for o in self.after(weight) if o.time > made.time), np.inf)
+        same = [o for o in self.by_name[made.name] if _line(o) == _line(made) and o.array.shape == made.array.shape]
+        return [o for o in same if made.time <= o.time < moved]
 
-        From the sample's first value until the weight changes or the samples end. None for a single one. With them
-        what was bound before, what each line bound last, and the first so many values afterwards.
+    def stacked(self, rounds: Sequence[Observation], since: int, keep: int) -> Seen:
+        """What the lines bound once in each round, as rows; what was bound before, and last in each line, and after.
+
+        A round goes from one of the given values to the next, the first from `since`. Lines that were passed before
+        the value of their round belong to it if they are passed as often as it is.
         """
-        moved = next((o.time for o in self.after(weight) if o.time > sample.time), None)
-        end = moved if moved is not None else np.inf
-        samples = [o for o in self.by_name[sample.name] if _line(o) == _line(sample) and sample.time <= o.time < end]
-        if len(samples) < 2:
-            return None
-        starts = np.array([o.time for o in samples])
-        by_line: dict[tuple[Any, ...], dict[int, Observation]] = defaultdict(dict)
+        begun = np.array([since, *(o.time for o in rounds)])
+        length = (begun[-1] - begun[1]) / max(len(rounds) - 1, 1)
+        end = min(begun[-1] + 2 * length, np.inf)
+        by_line: dict[tuple[Any, ...], list[Observation]] = defaultdict(list)
         for o in self.all:
-            if starts[0] <= o.time < end:
-                by_line[(*_line(o), o.array.shape)][int(np.searchsorted(starts, o.time, "right"))] = o
-        whole = [found for found in by_line.values() if len(found) == len(samples) and _is_row(found[1].array)]
-        virtual = [_rows(found) for found in whole]
-        first = next(o for o in virtual if _line(o) == _line(sample))
-        last = [found[max(found)] for found in by_line.values()]
-        before = [o for o in self.all if o.time < starts[0]]
-        after = _firsts([o for o in self.all if o.time >= end], rounds)
-        return Seen(sorted([*before, *virtual, *last, *after], key=lambda o: o.time)), first
+            if since <= o.time <= end:
+                by_line[(*_line(o), o.array.shape)].append(o)
+        n = len(rounds)
+        virtual = [_rows(found[:n]) for found in by_line.values() if len(found) >= n and _is_row(found[0].array)]
+        sums = [found[n - 1] for found in by_line.values() if len(found) >= n]
+        last = [found[-1] for found in by_line.values()]
+        before = [o for o in self.all if o.time < since]
+        after = _firsts([o for o in self.all if o.time > begun[-1]], keep)
+        together = {(o.time, o.array.shape): o for o in (*before, *after, *last, *sums, *virtual)}
+        return Seen(sorted(together.values(), key=lambda o: (o.time, o.array.size)))
 
 
 def _line(o: Observation) -> tuple[str, int, str, str]:
@@ -306,10 +344,9 @@ def _is_row(a: Array) -> bool:
     return a.size == max(a.shape, default=1) and a.ndim <= 2
 
 
-def _rows(found: Mapping[int, Observation]) -> Observation:
-    """One observation for one line's values in all rounds, timed between its last and the next."""
-    last = found[max(found)]
-    return replace(last, array=np.stack([found[k].array.ravel() for k in sorted(found)]), time=last.time)
+def _rows(found: Sequence[Observation]) -> Observation:
+    """One observation for one line's values in all rounds, timed as its last."""
+    return replace(found[-1], array=np.stack([o.array.ravel() for o in found]))
 
 
 def _size(shape: Sequence[int]) -> tuple[int, ...]:
@@ -361,40 +398,106 @@ class Search:
     # --- forward ---
 
     def _forward(self) -> bool:
-        kinds = [layer.kind for layer in self.network.layers]
-        position = 0
-        while position < len(kinds):
-            if kinds[position] == "linear":
-                if not self._linear(position):
-                    return position > 0
-            else:
+        """Layer after layer; False where not even the first one's output, or a later one's that proves it, is seen."""
+        layers, position = self.network.layers, 0
+        while position < len(layers):
+            if layers[position].kind != "linear":
                 self._activation(position)
-            position += 1
+                position += 1
+                continue
+            near = self._linear(position)
+            if near is None:
+                position += 1
+            elif (reached := self._unseen(position)) is not None:
+                position = reached
+            elif near and (position > 0 or self.lenient):
+                self.found.tensors |= near
+                position += 1
+            else:
+                return position > 0
         return True
+
+    def _unseen(self, position: int) -> int | None:
+        """Layers whose outputs no line bound: the weights and biases that lead to the next output that was.
+
+        The position after that output; None where there is none, or where there are too many ways to get there.
+        """
+        entering = self._entering(position)
+        if entering is None:
+            return None
+        ways: list[tuple[dict[str, Named], Array]] = [({}, entering.value)]
+        for k in range(position, len(self.network.layers)):
+            ways = self._through(k, ways)
+            if not ways or len(ways) > WAYS:
+                return None
+            for names, value in ways:
+                if k > position and (output := self._equal(value, -1)) is not None:
+                    self.found.tensors |= names | {f"{k}.output": output}
+                    return k + 1
+        return self._unseen_to_the_loss(ways)
+
+    def _unseen_to_the_loss(self, ways: Sequence[tuple[dict[str, Named], Array]]) -> int | None:
+        """The same where the probabilities were bound and the logits were not."""
+        kind = PROBABILITIES.get(self.network.loss)
+        for names, value in ways if kind else ():
+            if self._equal(reference.apply(kind, value), -1) is not None:  # type: ignore[arg-type]
+                self.found.tensors |= names
+                return len(self.network.layers)
+        return None
+
+    def _through(
+        self, position: int, ways: Sequence[tuple[dict[str, Named], Array]]
+    ) -> list[tuple[dict[str, Named], Array]]:
+        """Every way through one layer."""
+        layer = self.network.layers[position]
+        if layer.kind != "linear":
+            return [(names, reference.apply(layer.kind, value)) for names, value in ways]
+        found = []
+        for names, value in ways:
+            taken = {n.observation.time for n in names.values()}
+            for weight in self._weights_of(layer, self.seen.early(self._weight_sized(layer))):
+                for bias in self._biases(weight, layer.out_features, None):
+                    if {weight.observation.time} & taken or (bias and {bias.observation.time} & taken):
+                        continue
+                    more = {f"{position}.weight": weight} | ({f"{position}.bias": bias} if bias else {})
+                    z = value @ weight.value.T + (0.0 if bias is None else bias.value)
+                    found.append((names | more, z))
+                    if len(found) > WAYS:
+                        return found
+        return found
+
+    def _weight_sized(self, layer: LayerSpec) -> list[Observation]:
+        return self.seen.sized(layer.out_features, layer.in_features, extra=(0, 1))
+
+    def _weights_of(self, layer: LayerSpec, held: Iterable[Observation]) -> list[Named]:
+        """Arrays that may be this layer's weight, equal ones once."""
+        views = [
+            Named(o, v)
+            for o in held
+            for v in layout.weights(o.array, layer.out_features, layer.in_features)
+            if o.array.dtype.kind == "f" and self.convention.allows(v, "weights") and np.any(v.array)
+        ]
+        return self.seen_first(views)
 
     def _entering(self, position: int) -> Named | None:
         return self.found.tensors.get("input" if position == 0 else f"{position - 1}.output")
 
-    def _linear(self, position: int) -> bool:
+    def _linear(self, position: int) -> dict[str, Named] | None:
         """Weight, bias and output of a linear layer: those whose product, or its activation, is among the arrays.
 
-        Arrays are tried as the output in order of time, with what its variables held at that moment. Where none is
-        exactly such a product, the output is the nearest one; not so for the first layer, which proves the input.
+        Arrays are tried as the output in order of time, with what its variables held at that moment. None where they
+        are named; else the names with the array that is nearest to such a product, if one is near.
         """
-        spec = self.network.layers[position]
-        nearest_yet: tuple[float, dict[str, Named]] | None = None
-        for made in self._makeable(position, spec.out_features):
+        nearest_yet: tuple[float, dict[str, Named]] = (NEAR, {})
+        for made in self._makeable(position, self.network.layers[position].out_features):
             for names, z in self._products(position, made.observation):
                 if name := self._made_name(made, z, position):
                     self.found.tensors |= names | {name: replace(made, exact=True)}
-                    return True
+                    return None
                 far = _distance(made.view.array, z)
-                if far < NEAR and (nearest_yet is None or far < nearest_yet[0]):
+                if far < nearest_yet[0]:
                     nearest_yet = far, names | {f"{position}.output": made}
-        if nearest_yet is None or (position == 0 and not self.lenient):
-            return False
-        self.found.tensors |= nearest_yet[1]
-        return True
+        return nearest_yet[1]
 
     def _makeable(self, position: int, fan_out: int) -> list[Named]:
         """Arrays that may be the output of a linear layer, or of the activation after it, the earliest first."""
@@ -406,22 +509,16 @@ class Search:
 
     def _products(self, position: int, made: Observation) -> Iterator[tuple[dict[str, Named], Array]]:
         """Every input, weight and bias that was held when `made` was bound, with their product."""
-        spec = self.network.layers[position]
-        held = self.seen.held_at(made, self.seen.sized(spec.out_features, spec.in_features, extra=(0, 1)))
-        weights = [
-            Named(o, v)
-            for o in held
-            for v in layout.weights(o.array, spec.out_features, spec.in_features)
-            if o.array.dtype.kind == "f" and self.convention.allows(v, "weights") and np.any(v.array)
-        ]
+        layer = self.network.layers[position]
+        weights = self._weights_of(layer, self.seen.held_at(made, self._weight_sized(layer)))
         for x in self._candidates_entering(position, made):
-            for weight in self.seen_first(weights):
-                product = x.value @ np.asarray(weight.view.array, dtype=np.float64).T
-                for bias in self._biases(weight, spec.out_features, made):
+            for weight in weights:
+                product = x.value @ weight.value.T
+                for bias in self._biases(weight, layer.out_features, made):
                     names = {f"{position}.weight": weight} | ({f"{position}.bias": bias} if bias else {})
                     if position and not x.exact and x.bound:
                         names[f"{position - 1}.output"] = x
-                    yield names, product if bias is None else product + np.asarray(bias.view.array, dtype=np.float64)
+                    yield names, product if bias is None else product + bias.value
 
     def _following(self, position: int) -> LayerKind | None:
         """The activation after a layer; after the last, the one that is part of the loss."""
@@ -467,13 +564,14 @@ class Search:
         outputs = [n.observation.time for name, n in self.found.tensors.items() if name.endswith(".output")]
         return max(outputs, default=self.found.tensors["input"].observation.time)
 
-    def _biases(self, weight: Named, fan_out: int, made: Observation) -> Iterator[Named | None]:
+    def _biases(self, weight: Named, fan_out: int, made: Observation | None) -> Iterator[Named | None]:
         """Attached to this weight, or of the right size, those named and placed most alike first; then none."""
         if weight.view.bias is not None:
             yield Named(weight.observation, View(weight.view.bias, weight.view.layout))
             return
         taken = {n.observation.time for name, n in self.found.tensors.items() if name.endswith(".bias")}
-        alike = [o for o in self.seen.held_at(made, self.seen.sized(fan_out)) if o.time not in taken]
+        held = self.seen.early(self.seen.sized(fan_out)) if made is None else self.seen.held_at(made, self.seen.sized(fan_out))
+        alike = [o for o in held if o.time not in taken]
         alike = [o for o in alike if o.array.dtype.kind == "f" and o.array.ndim > 0]
         alike.sort(key=lambda o: (not _related(o.name, weight.observation.name), abs(o.time - weight.observation.time)))
         yield from self.seen_first([Named(o, view) for o in alike for view in layout.biases(o.array, fan_out)], keep=True)
@@ -538,7 +636,7 @@ class Search:
         labels = self.network.loss in ("cross_entropy", "probability_cross_entropy")
         m, n = self.m, self._n
         if self.given_target is not None:
-            held = [Observation(self.given_target, "t as given", time=-1)]
+            held = [Observation(self.given_target, "t as given", time=-2)]
         else:
             held = [*self.seen.sized(m, n), *(self.seen.sized(m) if labels else [])]
         views = [Named(o, v) for o in held for v in layout.targets(o.array, m, n, labels)]
@@ -895,7 +993,8 @@ class Search:
         plain = self._descent_rate()
         scales = [n.scale for name, n in tensors.items() if name.endswith(".grad_weight") and name not in self.found.recovered]
         if plain is not None and scales:
-            return plain * self._most(scales) if plain * self._most(scales) > 0 else None
+            rate = float(f"{plain * self._most(scales):.14g}")
+            return rate if rate > 0 else None
         read_off = [tensors[name].scale for name in self.found.recovered]
         return self._most(read_off) if read_off and self._most(read_off) > 0 else None
 

@@ -5,6 +5,7 @@
     python scripts/check_parity.py LAB --inject FAULT | --inject list
     python scripts/check_parity.py LAB --exact | --network "64-256-10 relu, half squared error" --exact
     python scripts/check_parity.py fashion_mnist --json r.json --html r.html
+    python scripts/check_parity.py --watch student.py --network "5-7-4 relu, softmax cross-entropy" [--seconds S]
     python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F]
                                        [--html F] [-v]
 
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _reports(arguments: argparse.Namespace) -> list[Report]:
     if arguments.exact:
         return _check_exact(arguments)
+    if arguments.watch:
+        return _check_script(arguments)
     if arguments.record:
         return _check_record(arguments)
     return _check_fault(arguments) if arguments.inject else _check_lab(arguments)
@@ -74,7 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     _lab_choice.add_arguments(parser)
     parser.add_argument("--data-dir", type=Path, metavar="D", help="a torchvision root (default: BACKPROP_DATA_DIR)")
     parser.add_argument("--record", type=Path, metavar="F", help="check this record (.safetensors or .npz) instead")
-    parser.add_argument("--network", metavar="TEXT", help='of the record, or for --exact: "8-6-4 relu, mse"')
+    parser.add_argument("--watch", type=Path, metavar="F", help="run this script, unedited, and check what its lines bind")
+    parser.add_argument("--seconds", type=positive_int, default=20, metavar="S", help="for --watch (default: 20)")
+    parser.add_argument(
+        "--network", metavar="TEXT", help='of the record or the script, or for --exact: "8-6-4 relu, mse"'
+    )
     parser.add_argument(
         "--inject", metavar="FAULT", help="plant this mistake, and check the network that shows it; 'list' names them"
     )
@@ -230,6 +237,17 @@ def _check_record(arguments: argparse.Namespace) -> list[Report]:
     try:
         network = Architecture.of(arguments.network) if arguments.network else None
         return [check_records(load_records(arguments.record, network))]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_script(arguments: argparse.Namespace) -> list[Report]:
+    import compare
+
+    if arguments.network is None:
+        raise UsageError('--watch needs --network: what the script computes, such as "784-256-10 relu, softmax cross-entropy"')
+    try:
+        return [compare.check(arguments.watch, network=arguments.network, seconds=float(arguments.seconds))]
     except ValueError as error:
         raise UsageError(str(error)) from None
 
