@@ -7,4 +7,15 @@ from compare.report import Report
 from compare.runs import Runs, train_both
 from compare.weights import from_torch, to_torch
 
-__all__ = ["Convention", "Record", "Report", "Runs", "assert_parity", "check", "check_parity", "from_torch", "to_torch", "train_both"]
+__all__ = [
+    "Convention",
+    "Record",
+    "Report",
+    "Runs",
+    "assert_parity",
+    "check",
+    "check_parity",
+    "from_torch",
+    "to_torch",
+    "train_both",
+]

@@ -68,7 +68,9 @@ def check(
     if isinstance(candidate, str | Path):
         return foreign.check_file(Path(candidate), x, t, Architecture.of(network, loss), convention, **limits)
     if limits:
-        raise TypeError(f"got {', '.join(limits)}, which limit a script only; the candidate is {type(candidate).__name__}")
+        raise TypeError(
+            f"got {', '.join(limits)}, which limit a script only; the candidate is {type(candidate).__name__}"
+        )
     if x is None or t is None:
         raise TypeError(f"{'x' if x is None else 't'} is missing: only a script brings its own data")
     x, t = _array("x", x), _array("t", t)

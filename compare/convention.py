@@ -69,8 +69,17 @@ def factors(m: int, n: int, rates: Sequence[tuple[float, str]] = ()) -> list[Fac
 
 
 def _plain(m: int, n: int) -> Iterator[Factor]:
-    sums = [(1.0, ""), (m, "summed over the samples, not their mean"), (m * n, "summed over all elements, not their mean")]
-    sums += [(n, "summed over the outputs"), (1 / n, "divided by the outputs too"), (1 / m, "divided by the samples twice")]
+    sums = [
+        (1.0, ""),
+        (m, "summed over the samples, not their mean"),
+        (m * n, "summed over all elements, not their mean"),
+    ]
+    sums += [
+        (n, "summed over the outputs"),
+        (1 / n, "divided by the outputs too"),
+        (1 / m, "divided by the samples twice"),
+    ]
+    sums += [(m * m, "summed over the samples, times their number")]
     for scale, of in sums:
         for half, words in ((1.0, ""), (0.5, "half"), (2.0, "doubled"), (-1.0, "negative"), (-0.5, "half, negative")):
             yield Factor(scale * half, ", ".join(w for w in (words, of) if w))

@@ -21,9 +21,9 @@ from compare.architecture import Architecture, OptimizerSpec
 from compare.check import check_dictionary, check_records, consecutive
 from compare.convention import Convention
 from compare.findings import describe
+from compare.module_record import record_module, torch_loss
 from compare.naming import Names, NotFound, find
 from compare.observation import Observation
-from compare.module_record import record_module, torch_loss
 from compare.record import Record, load_records
 from compare.report import Report
 from compare.step import rules
@@ -36,12 +36,12 @@ CALLS = 2  # of a step function: all rows, then half of them, so that a factor o
 AROUND = 2  # lines of source shown before and after the one that is wrong
 
 
-def check_foreign(
-    candidate: Any, x: Array, t: Array, network: Any, loss: Any, convention: Convention | None
-) -> Report:
+def check_foreign(candidate: Any, x: Array, t: Array, network: Any, loss: Any, convention: Convention | None) -> Report:
     """A dictionary, a torch module, an object or a function. TypeError in one line for anything else."""
     if isinstance(candidate, nn.Module):
-        return check_module(candidate, x, t, Architecture.of(candidate if network is None else network, loss), loss, convention)
+        return check_module(
+            candidate, x, t, Architecture.of(candidate if network is None else network, loss), loss, convention
+        )
     if not isinstance(candidate, Mapping) and not callable(candidate) and _method(candidate, BACKWARD) is None:
         raise TypeError(
             f"got {type(candidate).__name__}, expected a network, an object with forward and backward, a function "
@@ -110,9 +110,7 @@ def check_call(
     return _report(found, watched[0].sources, watched[0])
 
 
-def check_object(
-    candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None
-) -> Report:
+def check_object(candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None) -> Report:
     """An object with forward and backward, called as their arguments' names ask; a copy is run."""
     return check_call(driver(copy.deepcopy(candidate), network), x, t, network, convention)
 
@@ -181,7 +179,10 @@ def _arguments(
         known = [value for names, value in offered.items() if parameter.name.lower().strip("_") in names]
         if known:
             found.append(known[0])
-        elif parameter.default is not parameter.empty or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        elif parameter.default is not parameter.empty or parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
             break
         else:
             found.append(_upstream(parameter.name, np.asarray(output), t, network))
@@ -218,7 +219,9 @@ def _record(names: Names, step: int) -> Record:
     if tensors["input"].dtype.kind != "f":
         tensors["input"] = tensors["input"].astype(tensors["0.weight"].dtype)
     scales = {name: named.scale for name, named in kept.items() if named.scale != 1}
-    scales |= {f"{int(name.partition('.')[0]) - 1}.grad_output": s for name, s in scales.items() if "grad_input" in name}
+    scales |= {
+        f"{int(name.partition('.')[0]) - 1}.grad_output": s for name, s in scales.items() if "grad_input" in name
+    }
     return Record(names.network, tensors, optimizer, step, plain_loss=True, scales=scales, slack=names.recovered)
 
 

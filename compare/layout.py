@@ -48,7 +48,10 @@ def inputs(a: Array, m: int, n: int) -> Iterator[View]:
     yield from samples(a, m, n)
     if a.ndim == 2:
         for view in samples(a, m, n + 1):
-            for ones, rest, where in ((view.array[:, -1], view.array[:, :-1], "last"), (view.array[:, 0], view.array[:, 1:], "first")):
+            for ones, rest, where in (
+                (view.array[:, -1], view.array[:, :-1], "last"),
+                (view.array[:, 0], view.array[:, 1:], "first"),
+            ):
                 if np.all(ones == 1):
                     yield View(rest, view.layout, ones, where)
 
@@ -80,7 +83,9 @@ def biases(a: Array, fan_out: int) -> Iterator[View]:
 def like(a: Array, view: View) -> View | None:
     """`a` read as `view` was read, for the gradient or the new value of a weight; None if its shape is another."""
     fan_out, fan_in = view.array.shape
-    return next((v for v in weights(a, fan_out, fan_in) if (v.layout, v.attached) == (view.layout, view.attached)), None)
+    return next(
+        (v for v in weights(a, fan_out, fan_in) if (v.layout, v.attached) == (view.layout, view.attached)), None
+    )
 
 
 def targets(a: Array, m: int, n: int, labels: bool) -> Iterator[View]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -163,7 +163,11 @@ def _sample_by_sample(
 def _samples_of(network: Architecture, seen: Seen, single: Names, made: Sequence[Observation]) -> Array | None:
     """For each output of the first layer the sample that makes it, as rows; None where one has none."""
     fan_in = network.sizes[0]
-    held = {o.array.tobytes(): o.array.reshape(fan_in) for o in seen.sized(fan_in) if o.array.dtype.kind == "f" and o.array.size == fan_in}
+    held = {
+        o.array.tobytes(): o.array.reshape(fan_in)
+        for o in seen.sized(fan_in)
+        if o.array.dtype.kind == "f" and o.array.size == fan_in
+    }
     rows = [row for o in seen.matrices() if o.array.ndim == 2 for view in layout_rows(o.array, fan_in) for row in view]
     samples = np.array([*held.values(), *{row.tobytes(): row for row in rows}.values()])
     weight, bias = single.tensors["0.weight"].value, single.tensors.get("0.bias")
@@ -211,7 +215,11 @@ def _parts(seen: Seen, x: Array, fan_in: int) -> Iterator[Named]:
     """Single samples of x."""
     rows = {np.asarray(row, dtype=np.float64).tobytes() for row in x}
     for o in seen.sized(1, fan_in):
-        if o.array.dtype.kind == "f" and o.array.size == fan_in and np.asarray(o.array, dtype=np.float64).tobytes() in rows:
+        if (
+            o.array.dtype.kind == "f"
+            and o.array.size == fan_in
+            and np.asarray(o.array, dtype=np.float64).tobytes() in rows
+        ):
             yield Named(o, View(o.array.reshape(1, fan_in), layout.COLUMNS if o.array.ndim == 2 else layout.ROWS))
             return
 
@@ -263,6 +271,12 @@ class Seen:
         """Arrays that may be an input."""
         return [o for o in self.all if o.array.ndim in (1, 2) and o.array.dtype.kind in "fiu"]
 
+    def before_statement(self, o: Observation) -> int:
+        """The moment before the statement that bound `o` began to bind: what one statement binds has no order."""
+        place = (o.file, o.line, o.function)
+        earlier = [e for e in self.all if e.time <= o.time and (e.file, e.line, e.function) != place]
+        return earlier[-1].time if earlier else -1
+
     def newest_of_each(self, found: Iterable[Observation]) -> list[Observation]:
         """In the order in which the variables appeared; of each the last of its first few values, then those before."""
         begun = {name: held[0].time for name, held in self.by_name.items()}
@@ -291,7 +305,8 @@ class Seen:
 
     def scalars(self, after: int = -1) -> list[Observation]:
         """Floating-point numbers that were bound later than a moment."""
-        return [o for o in self.by_size[()] if o.time > after and o.array.dtype.kind == "f" and o.array.size == 1]
+        found = [o for o in self.by_size[()] if o.array.dtype.kind == "f" and o.array.size == 1]
+        return [o for o in found if o.time > after or not o.line]
 
     def first_of_each_line(self, rounds: int) -> Seen:
         """The first so many values of every line's every variable."""
@@ -502,9 +517,13 @@ class Search:
     def _makeable(self, position: int, fan_out: int) -> list[Named]:
         """Arrays that may be the output of a linear layer, or of the activation after it, the earliest first."""
         since = self._latest()
-        held = [o for o in self.seen.sized(self.m, fan_out) if o.array.dtype.kind == "f" and (o.time > since or not o.line)]
+        held = [
+            o for o in self.seen.sized(self.m, fan_out) if o.array.dtype.kind == "f" and (o.time > since or not o.line)
+        ]
         views = [Named(o, v, exact=False) for o in held for v in layout.samples(o.array, self.m, fan_out)]
-        allowed = [named for named in views if self.convention.allows(named.view, "samples") and np.any(named.view.array)]
+        allowed = [
+            named for named in views if self.convention.allows(named.view, "samples") and np.any(named.view.array)
+        ]
         return self.seen_first(allowed)[:OUTPUTS]
 
     def _products(self, position: int, made: Observation) -> Iterator[tuple[dict[str, Named], Array]]:
@@ -561,8 +580,9 @@ class Search:
 
     def _latest(self) -> int:
         """When the last of the forward tensors was bound."""
-        outputs = [n.observation.time for name, n in self.found.tensors.items() if name.endswith(".output")]
-        return max(outputs, default=self.found.tensors["input"].observation.time)
+        outputs = [n.observation for name, n in self.found.tensors.items() if name.endswith(".output")]
+        last = max(outputs, key=lambda o: o.time, default=self.found.tensors["input"].observation)
+        return self.seen.before_statement(last) if last.line else last.time
 
     def _biases(self, weight: Named, fan_out: int, made: Observation | None) -> Iterator[Named | None]:
         """Attached to this weight, or of the right size, those named and placed most alike first; then none."""
@@ -570,11 +590,17 @@ class Search:
             yield Named(weight.observation, View(weight.view.bias, weight.view.layout))
             return
         taken = {n.observation.time for name, n in self.found.tensors.items() if name.endswith(".bias")}
-        held = self.seen.early(self.seen.sized(fan_out)) if made is None else self.seen.held_at(made, self.seen.sized(fan_out))
+        held = (
+            self.seen.early(self.seen.sized(fan_out))
+            if made is None
+            else self.seen.held_at(made, self.seen.sized(fan_out))
+        )
         alike = [o for o in held if o.time not in taken]
         alike = [o for o in alike if o.array.dtype.kind == "f" and o.array.ndim > 0]
         alike.sort(key=lambda o: (not _related(o.name, weight.observation.name), abs(o.time - weight.observation.time)))
-        yield from self.seen_first([Named(o, view) for o in alike for view in layout.biases(o.array, fan_out)], keep=True)
+        yield from self.seen_first(
+            [Named(o, view) for o in alike for view in layout.biases(o.array, fan_out)], keep=True
+        )
         yield None
 
     def _activation(self, position: int) -> None:
@@ -585,7 +611,9 @@ class Search:
         y = reference.apply(self.network.layers[position].kind, before.value)
         if output := self._equal(y, before.observation.time, but=before.observation):
             self._name(name, output)
-        elif position == len(self.network.layers) - 1 and (near := self._nearest(y, before.observation.time, limit=0.9)):
+        elif position == len(self.network.layers) - 1 and (
+            near := self._nearest(y, before.observation.time, limit=0.9)
+        ):
             self._name(name, near[1])
 
     def _fuse(self) -> None:
@@ -666,7 +694,11 @@ class Search:
         if self.network.layers[last].kind == "linear":
             return dy
         z = self._known_output(last - 1)
-        return dy if z is None else reference.activation_backward(self.network.layers[last].kind, z, dy, self.precision).value
+        return (
+            dy
+            if z is None
+            else reference.activation_backward(self.network.layers[last].kind, z, dy, self.precision).value
+        )
 
     def _known_output(self, position: int) -> Array | None:
         named = self.found.tensors.get(f"{position}.output")
@@ -690,7 +722,10 @@ class Search:
             for o in seen:
                 if factor := nearest(float(o.array.ravel()[0]) / value, known, _tight(o.array) * 10):
                     return Named(o, View(o.array.reshape(()), "number"), factor.value)
-        moved = min((o.time for o in self.seen.after(self.found.tensors["0.weight"].observation) if o.time > self._latest()), default=np.inf)
+        moved = min(
+            (o.time for o in self.seen.after(self.found.tensors["0.weight"].observation) if o.time > self._latest()),
+            default=np.inf,
+        )
         called = [o for o in seen if LOSS_NAME.search(o.name.rpartition(".")[2]) and o.time < moved] if by_name else []
         if not called:
             return None
@@ -777,7 +812,7 @@ class Search:
     def _since(self) -> int:
         """Gradients are bound after the forward pass; arrays from no line have no order."""
         last = self.found.tensors.get(f"{len(self.network.layers) - 1}.output")
-        return last.observation.time if last is not None and last.observation.line else -2
+        return self.seen.before_statement(last.observation) if last is not None and last.observation.line else -2
 
     def _gradient(self, rule: Rule, value: Array) -> Named | None:
         """The first array that is a multiple of this gradient, of those with the plainest known factor."""
@@ -796,7 +831,11 @@ class Search:
         """Where it was scaled in place afterwards (d /= m), by a factor that is none: that later value, as wrong."""
         if value.size < 3:
             return named
-        later = [n for n in self._views(rule, value.shape) if n.observation.name == named.observation.name and n.observation.time > named.observation.time]
+        later = [
+            n
+            for n in self._views(rule, value.shape)
+            if n.observation.name == named.observation.name and n.observation.time > named.observation.time
+        ]
         for after in later:
             scale = _scale(after.view.array, value)
             if scale is not None and _distance(after.view.array, scale * value) <= _tight(after.view.array):
@@ -810,7 +849,13 @@ class Search:
     def _rates(self) -> list[tuple[float, str]]:
         if self.convention.rate is not None:
             return [(self.convention.rate, "as declared")]
-        return list({v: (v, o.name) for o in self.seen.scalars() if 0 < (v := float(o.array.ravel()[0])) < 100 and v != 1 and _is_rate(o.name)}.values())
+        return list(
+            {
+                v: (v, o.name)
+                for o in self.seen.scalars()
+                if 0 < (v := float(o.array.ravel()[0])) < 100 and v != 1 and _is_rate(o.name)
+            }.values()
+        )
 
     def _is_weight(self, named: Named) -> bool:
         """A weight, bias or one of its later values, not a gradient."""
@@ -833,7 +878,15 @@ class Search:
             return False
         part = rule.name.rpartition(".")[2]
         attached = part == "grad_bias" and self.found.tensors[f"{rule.layer}.weight"].view.bias is not None
-        taken = set() if attached else {n.observation.time for name, n in self.found.tensors.items() if name.endswith((".grad_weight", ".grad_bias", ".output"))}
+        taken = (
+            set()
+            if attached
+            else {
+                n.observation.time
+                for name, n in self.found.tensors.items()
+                if name.endswith((".grad_weight", ".grad_bias", ".output"))
+            }
+        )
         candidates = [
             n
             for n in self._views(rule, value.shape)
@@ -876,7 +929,9 @@ class Search:
     def _adopt_leaf(self, rule: Rule, value: Array, candidates: Sequence[Named]) -> bool:
         """The array of a parameter gradient's shape that is called like one, nearest in direction."""
         head, _, part = rule.name.partition(".grad_")
-        parameter = self.found.tensors[f"{head}.{part}"].observation.name if f"{head}.{part}" in self.found.tensors else ""
+        parameter = (
+            self.found.tensors[f"{head}.{part}"].observation.name if f"{head}.{part}" in self.found.tensors else ""
+        )
 
         held = self.found.tensors.get(f"{head}.{part}")
 
@@ -991,7 +1046,9 @@ class Search:
         """By how much the weights moved along torch's gradient; of one that was read off the move, its own factor."""
         tensors = self.found.tensors
         plain = self._descent_rate()
-        scales = [n.scale for name, n in tensors.items() if name.endswith(".grad_weight") and name not in self.found.recovered]
+        scales = [
+            n.scale for name, n in tensors.items() if name.endswith(".grad_weight") and name not in self.found.recovered
+        ]
         if plain is not None and scales:
             rate = float(f"{plain * self._most(scales):.14g}")
             return rate if rate > 0 else None

@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     _lab_choice.add_arguments(parser)
     parser.add_argument("--data-dir", type=Path, metavar="D", help="a torchvision root (default: BACKPROP_DATA_DIR)")
     parser.add_argument("--record", type=Path, metavar="F", help="check this record (.safetensors or .npz) instead")
-    parser.add_argument("--watch", type=Path, metavar="F", help="run this script, unedited, and check what its lines bind")
+    parser.add_argument(
+        "--watch", type=Path, metavar="F", help="run this script, unedited, and check what its lines bind"
+    )
     parser.add_argument("--seconds", type=positive_int, default=20, metavar="S", help="for --watch (default: 20)")
     parser.add_argument(
         "--network", metavar="TEXT", help='of the record or the script, or for --exact: "8-6-4 relu, mse"'
@@ -135,9 +137,7 @@ def _lab_and_data(arguments: argparse.Namespace) -> tuple[Lab, Dataset, int]:
     chosen = _lab_choice.chosen(_named(lab, arguments.lab), vars(arguments))
     folder = _lab_data.data_dir(arguments.data_dir)
     number = chosen.seed if arguments.seed is None else arguments.seed
-    chosen, data = _lab_data.load(
-        chosen, "scratch", folder, "float32", number, lambda line: _say(arguments, line)
-    )
+    chosen, data = _lab_data.load(chosen, "scratch", folder, "float32", number, lambda line: _say(arguments, line))
     return chosen, data, number
 
 
@@ -245,7 +245,9 @@ def _check_script(arguments: argparse.Namespace) -> list[Report]:
     import compare
 
     if arguments.network is None:
-        raise UsageError('--watch needs --network: what the script computes, such as "784-256-10 relu, softmax cross-entropy"')
+        raise UsageError(
+            '--watch needs --network: what the script computes, such as "784-256-10 relu, softmax cross-entropy"'
+        )
     try:
         return [compare.check(arguments.watch, network=arguments.network, seconds=float(arguments.seconds))]
     except ValueError as error:
