@@ -57,6 +57,7 @@ class Sweep:
     def __init__(self, record: Record, step_rules: Sequence[Rule], given: Mapping[str, Array]) -> None:
         self.record, self.rules, self.given = record, step_rules, given
         self.known: dict[str, Known] = {}
+        self.dtype = record.dtype  # asked for at every tensor, and found by looking at all of them
         self.rng = np.random.default_rng(0)
         self.wrong: dict[tuple[str, str], Wrong] = {}
         self.ambiguous = 0  # pre-activations within their allowance of a ReLU's kink
@@ -77,7 +78,7 @@ class Sweep:
             wanted = np.asarray(self.given.get(name, got))
             expected = Expected(wanted, exact(wanted.shape))
             rule = _constant(name, "wiring", f"{name} as it was given", expected)
-            return Wrong(got, expected, Precision.of(self.record.dtype), rule)
+            return Wrong(got, expected, Precision.of(self.dtype), rule)
         precision = self._precision(rule)
         expected = rule.compute(*(self.known[source].value for source in rule.sources), p=precision)
         return Wrong(got, expected, precision, rule)
@@ -100,7 +101,7 @@ class Sweep:
     def _unchanged(self, name: str, got: Array, wanted: Array, check: Check, formula: str) -> Row:
         expected = Expected(np.asarray(wanted), exact(np.shape(wanted)))
         rule = _constant(name, check, formula, expected)
-        return self._judge(rule, np.asarray(got), expected, check, Precision.of(self.record.dtype))
+        return self._judge(rule, np.asarray(got), expected, check, Precision.of(self.dtype))
 
     def _remember(self, name: str, a: Array) -> None:
         a = np.asarray(a)
@@ -175,9 +176,9 @@ class Sweep:
     def _precision(self, rule: Rule) -> Precision:
         """A computation is as fine as its finest operand (NumPy's promotion), and no finer than its result."""
         result = self.record[rule.name].dtype if rule.name in self.record else None
-        finest = max(self._dtypes(rule), key=lambda d: d.itemsize, default=self.record.dtype)
+        finest = max(self._dtypes(rule), key=lambda d: d.itemsize, default=self.dtype)
         coarser = min((d for d in (finest, result) if d is not None and d.kind == "f"), key=lambda d: d.itemsize)
-        return Precision.of(coarser if coarser.itemsize >= 4 else self.record.dtype)
+        return Precision.of(coarser if coarser.itemsize >= 4 else self.dtype)
 
     def _twins(self, rule: Rule, sources: Sequence[Known], p: Precision) -> list[Array] | None:
         """The rule on the sources' twins, where there are any."""
@@ -189,7 +190,7 @@ class Sweep:
         self, rule: Rule, expected: Expected, allowance: Allowance, twins: list[Array] | None, sources: Sequence[Known]
     ) -> None:
         """Go on with the reference's value, and with twins that each rounding may have moved either way."""
-        dtypes = self._dtypes(rule) or frozenset({self.record.dtype})
+        dtypes = self._dtypes(rule) or frozenset({self.dtype})
         if rule.copies:
             self.known[rule.name] = Known(expected.value, dtypes, sources[0].twins, sources[0].allowance)
             return
