@@ -262,7 +262,7 @@ def _widened(expected: Expected, twins: Sequence[Array]) -> Allowance:
     spread = SPREAD * np.max([np.abs(t - expected.value) for t in twins], axis=0)
     own = expected.allowance
     sharp = None if own.sharp is None else own.sharp + spread
-    return Allowance(own.wide + spread, sharp, own.sums_well)
+    return Allowance(own.wide + spread, sharp, own.sums_well, own.reach)
 
 
 def _layer_of(name: str) -> str:
@@ -341,7 +341,8 @@ def judge(
         value = expected.value.astype(np.float64)
         difference = np.abs(got.astype(np.float64) - value)
         allowed = expected.allowance.for_difference(np.where(np.isnan(difference), 0, difference))
-        undecided = _undecided(got, value, allowed, p.largest / expected.headroom, sound)
+        reach = np.maximum(np.abs(value), expected.allowance.reach)
+        undecided = _undecided(got, value, allowed, reach, p.largest / expected.headroom, sound)
         wrong = ~undecided & ~(difference <= allowed)
         ratio = np.where(difference <= 0, 0.0, difference / allowed)
     ratio = np.where(undecided, -1.0, np.where(np.isnan(ratio), np.inf, ratio))
@@ -369,13 +370,14 @@ def judge(
     )
 
 
-def _undecided(got: Array, value: Array, allowed: Array, largest: float, sound: bool) -> Array:
+def _undecided(got: Array, value: Array, allowed: Array, reach: Array, largest: float, sound: bool) -> Array:
     """Where neither side can be held against the other: the same non-finite value; an overflow, in the candidate's
-    precision, of a value that float64 can hold; anything not finite that follows from what was not finite before."""
+    precision, of a value that float64 can hold, or on the way to it; anything not finite that follows from what was not
+    finite before."""
     with np.errstate(all="ignore"):
         got = got.astype(np.float64)
         same = (np.isnan(got) & np.isnan(value)) | (np.isinf(got) & (got == value))
-        overflow = ~np.isfinite(got) & np.isfinite(value) & (np.abs(value) + allowed >= largest)
+        overflow = ~np.isfinite(got) & np.isfinite(value) & (reach + allowed >= largest)
         inherited = (~np.isfinite(got) | ~np.isfinite(value)) & (not sound)
         boundless = np.isfinite(got) & np.isfinite(value) & ~np.isfinite(allowed)
     undecided: Array = same | overflow | inherited | boundless

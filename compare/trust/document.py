@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -14,6 +17,8 @@ import torch
 from compare.trust import tables
 from compare.trust.baselines import OWN_BITS
 from compare.trust.blind import BLIND_SETS, BlindSet
+from compare.trust.runs import Plan, tasks
+from compare.trust.settings import Setting
 from compare.trust.tables import Line
 
 TEMPLATE = Path(__file__).parents[1] / "templates" / "trust.md"
@@ -22,6 +27,7 @@ TEMPLATE = Path(__file__).parents[1] / "templates" / "trust.md"
 def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = False) -> str:
     """The whole document, as Markdown."""
     code = next(line for line in lines if line["part"] == "code")
+    plan = next(line for line in reversed(lines) if line["part"] == "plan")
     faults = [line for line in lines if line["part"] == "fault"]
     random = [line for line in lines if line["part"] == "random" and line["side"] == "scratch"]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
@@ -33,7 +39,8 @@ def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = F
         environment=versions(),
         digest=code["digest"][:12],
         commit=code["commit"],
-        plan=next(line for line in reversed(lines) if line["part"] == "plan"),
+        plan=plan,
+        unfinished=unfinished(lines, plan),
         seeds=", ".join(map(str, sorted({line["seed"] for line in faults}))),
         last_seed=max((line["seed"] for line in random), default=0),
         alarms=alarms(lines),
@@ -75,6 +82,24 @@ def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = F
             "scales64": tables.baselines_by_scale(lines, "float64"),
         },
     )
+
+
+PARTS = {"fault": "faults", "foreign": "foreign faults", "floor": "floors", "pursuit": "hunts", "random": "networks"}
+
+
+def unfinished(lines: Sequence[Line], plan: Line) -> str:
+    """ "faults 312 of 11,611, networks 0 of 24,000": the parts that lack runs; "" where none does."""
+    options: dict[str, Any] = {f.name: plan[f.name] for f in fields(Plan)}
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    options["floors"] = tuple(Setting(*name.split(", inputs ")) for name in plan["floors"])
+    asked = Plan(**options)
+    done, wanted = {line["key"] for line in lines}, Counter[str]()
+    there = Counter[str]()
+    for task in tasks(asked):
+        wanted[task.part] += len(task.keys)
+        there[task.part] += sum(key in done for key in task.keys)
+    short = [part for part in PARTS if there[part] < wanted[part]]
+    return ", ".join(f"{PARTS[part]} {there[part]:,} of {wanted[part]:,}" for part in short)
 
 
 def alarms(lines: Sequence[Line]) -> str:

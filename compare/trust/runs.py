@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import multiprocessing
+import random
 import subprocess
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -117,7 +118,7 @@ def foreign() -> tuple[Fault, ...]:
 
 
 def tasks(plan: Plan) -> Iterator[Task]:
-    """Everything there is to do, what is short first: a run that is broken off has some of every part but the last."""
+    """Everything there is to do, what is short first and the rest mixed: what is there at any time is a fair sample."""
     for dtype, seed in itertools.product(plan.dtypes, plan.seeds):
         yield from _fault_tasks("foreign", foreign(), dtype, seed, SETTINGS[0])
     for dtype, seed, setting in itertools.product(plan.dtypes, plan.seeds, plan.floors):
@@ -125,17 +126,28 @@ def tasks(plan: Plan) -> Iterator[Task]:
             yield Task("floor", (_key("floor", dtype, seed, setting, kind),), dtype, seed, setting, (kind,))
     for dtype, seed in itertools.product(plan.dtypes, range(plan.pursuits)):
         yield Task("pursuit", (_key("pursuit", dtype, seed),), dtype, seed, count=plan.examples)
+    networks = [list(_random_tasks(plan, dtype, side)) for dtype in plan.dtypes for side in SIDES]
+    faults = list(_corpus_tasks(plan))
+    random.Random(0).shuffle(faults)
+    parts = [faults, *networks]
+    places = (((i + 0.5) / len(part), k, i) for k, part in enumerate(parts) for i in range(len(part)))
+    for _, k, i in sorted(places):
+        yield parts[k][i]
+
+
+def _corpus_tasks(plan: Plan) -> Iterator[Task]:
     for dtype, seed, setting in itertools.product(plan.dtypes, plan.seeds, SETTINGS):
         if setting.shape in plan.shapes and setting.scale in plan.scales:
             faults = corpus()[:: plan.every] if setting.shape != "own" else corpus()
             yield from _fault_tasks("fault", faults, dtype, seed, setting)
-    for dtype in plan.dtypes:
-        for side in SIDES:
-            most = plan.networks if side == "scratch" else plan.others
-            for start in range(0, most, CHUNK):
-                seeds = range(start, min(start + CHUNK, most))
-                keys = tuple(_key("random", dtype, seed, side) for seed in seeds)
-                yield Task("random", keys, dtype, start, names=(side,), count=len(seeds), judged=plan.judged)
+
+
+def _random_tasks(plan: Plan, dtype: str, side: str) -> Iterator[Task]:
+    most = plan.networks if side == "scratch" else plan.others
+    for start in range(0, most, CHUNK):
+        seeds = range(start, min(start + CHUNK, most))
+        keys = tuple(_key("random", dtype, seed, side) for seed in seeds)
+        yield Task("random", keys, dtype, start, names=(side,), count=len(seeds), judged=plan.judged)
 
 
 def _fault_tasks(

@@ -279,3 +279,10 @@ def test_the_document_has_every_table(few: tuple[Path, list[Line]]) -> None:
     assert "{{" not in text
     assert all(f"\n### The {blind.name} set: {len(blind.faults)} faults\n" in text for blind in BLIND_SETS)
     assert "3 random networks a precision" in text
+    assert "Unfinished" not in text
+
+
+def test_the_document_of_an_unfinished_run_says_so(few: tuple[Path, list[Line]]) -> None:
+    lines = [line for line in few[1] if line["part"] != "pursuit" and line.get("seed") != 1]
+    text = render(lines, command="make trust", results="results.jsonl")
+    assert "**Unfinished:** of what the settings below ask for this page has hunts 0 of 2, networks 8 of 14." in text
