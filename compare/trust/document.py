@@ -14,11 +14,12 @@ import jinja2
 import numpy as np
 import torch
 
+from compare.faults import corpus
 from compare.trust import tables
 from compare.trust.baselines import OWN_BITS
 from compare.trust.blind import BLIND_SETS, BlindSet
-from compare.trust.runs import Plan, tasks
-from compare.trust.settings import Setting
+from compare.trust.runs import DTYPES, SIDES, Plan, foreign, tasks
+from compare.trust.settings import SETTINGS, Setting
 from compare.trust.tables import Line
 
 TEMPLATE = Path(__file__).parents[1] / "templates" / "trust.md"
@@ -26,6 +27,7 @@ TEMPLATE = Path(__file__).parents[1] / "templates" / "trust.md"
 
 def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = False) -> str:
     """The whole document, as Markdown."""
+    lines = in_order(lines)
     code = next(line for line in lines if line["part"] == "code")
     plan = next(line for line in reversed(lines) if line["part"] == "plan")
     faults = [line for line in lines if line["part"] == "fault"]
@@ -82,6 +84,23 @@ def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = F
             "scales64": tables.baselines_by_scale(lines, "float64"),
         },
     )
+
+
+def in_order(lines: Sequence[Line]) -> list[Line]:
+    """By precision, setting, fault and seed: they were measured in another order, so that tables do not hang on it."""
+    settings = {(s.shape, s.scale): i for i, s in enumerate(SETTINGS)}
+    names = {fault.name: i for i, fault in enumerate((*corpus(), *foreign()))}
+
+    def place(line: Line) -> tuple[int, ...]:
+        return (
+            DTYPES.index(line["dtype"]) if "dtype" in line else -1,
+            SIDES.index(line["side"]) if "side" in line else -1,
+            settings.get((line.get("shape", ""), line.get("scale", "")), -1),
+            names.get(line.get("fault", ""), -1),
+            line.get("seed", -1),
+        )
+
+    return sorted(lines, key=place)
 
 
 PARTS = {"fault": "faults", "foreign": "foreign faults", "floor": "floors", "pursuit": "hunts", "random": "networks"}

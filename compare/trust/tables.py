@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -99,7 +100,7 @@ def false_alarms(lines: Lines) -> str:
             sum(verdicts.values()),
             verdicts["mismatch"],
             verdicts["incomplete"],
-            max(ratios, default=0.0),
+            _below(max(ratios, default=0.0)),
         ])  # fmt: skip
     headers = ("precision", "correct networks", "checked", "false alarms", "incomplete (overflow)", "largest ratio")
     return table(headers, rows)
@@ -112,6 +113,11 @@ def _correct(lines: Lines) -> list[Line]:
 def _side(line: Line) -> str:
     names = {"scratch": "random", "torch": "random, in PyTorch", "other forms": "random, in other correct forms"}
     return names[line["side"]] if line["part"] == "random" else "the faults' own, without the fault"
+
+
+def _below(ratio: float) -> str:
+    """Cut off, not rounded: what is below 1 is not to be read as 1."""
+    return f"{math.floor(ratio * 1e4) / 1e4:.4f}" if ratio < 1 else f"{ratio:.3g}"
 
 
 def accused(lines: Lines) -> str:
@@ -131,7 +137,8 @@ def pursuits(lines: Lines) -> str:
         worst = max(found, key=lambda line: line["ratio"])
         alarms = sum(line["verdict"] == "mismatch" for line in found)
         quarry = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in worst["quarry"].items())
-        rows.append((dtype, sum(li["tried"] for li in found), alarms, worst["ratio"], worst["tensor"], quarry))
+        ratio = _below(worst["ratio"])
+        rows.append((dtype, sum(li["tried"] for li in found), alarms, ratio, worst["tensor"], quarry))
     return table(("precision", "networks tried", "false alarms", "largest ratio", "tensor", "the network"), rows)
 
 
