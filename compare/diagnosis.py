@@ -9,6 +9,7 @@ that happens to equal it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +23,19 @@ from compare.report import Diagnosis, Report, Row
 from compare.sweep import Sweep
 
 CONFIDENCE = (0.95, 0.8, 0.5)  # by rank: a formula of its own, one fitted parameter, a description
-
+DESCRIPTION = 2  # the last of these ranks
 
 CANNOT_BE_MADE = (Absent, ValueError, IndexError, TypeError, ZeroDivisionError)  # the shapes do not allow the mistake
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A hypothesis that fits, its words, and in which share of the steps that are off it does."""
+    """A hypothesis that fits, its words, in which share of the steps that are off it does, and how much that proves."""
 
     hypothesis: Hypothesis
     words: str
     steps: float
+    rank: int
 
 
 def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
@@ -102,55 +104,59 @@ def explanations(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list
         return []
     right = [r for r in rows if r.tensor == row.tensor and r.check == row.check and r.status == "ok"]
     sound = [Evidence(r, sweeps) for r in right]
-    found = []
-    for hypothesis in HYPOTHESES:
-        if hypothesis.place not in ("*", evidence[0].place):
-            continue
-        words = [_fit(hypothesis, e) for e in evidence]
-        if words[0] is None or _contradicted(hypothesis, sound):
-            continue
-        if not _too_easy(hypothesis, evidence, words):
-            agree = [w is not None and (hypothesis.rank < 1 or w == words[0]) for w in words]
-            found.append(Explanation(hypothesis, words[0], sum(agree) / len(words)))
-    return sorted(found, key=lambda e: (-e.steps, e.hypothesis.rank, e.hypothesis.place == "*"))
+    here = [h for h in HYPOTHESES if h.place in ("*", evidence[0].place)]
+    found = [e for h in here if (e := _explanation(h, evidence, sound)) is not None]
+    return sorted(found, key=lambda e: (-e.steps, e.rank, e.hypothesis.place == "*"))
 
 
-def visible(hypothesis: Hypothesis, e: Evidence) -> list[bool]:
-    """For each of its guesses, whether the mistake would be seen in this tensor; empty if it cannot be made there."""
+def _explanation(
+    hypothesis: Hypothesis, evidence: Sequence[Evidence], sound: Sequence[Evidence]
+) -> Explanation | None:
+    """With the words that fit in most steps, the first step among them."""
+    fitting = [_fitting(hypothesis, e) for e in evidence]
+    possible = [words for words in fitting[0] if not _contradicted(hypothesis, words, sound)]
+    if not possible:
+        return None
+    count, words = max(((sum(w in f for f in fitting), w) for w in possible), key=lambda pair: pair[0])
+    if not hypothesis.parametric:
+        return Explanation(hypothesis, words, sum(map(bool, fitting)) / len(fitting), hypothesis.rank)
+    # One number proves nothing about a fitted parameter, and little about one from a list: a second step must agree.
+    unproven = evidence[0].got.size == 1 and count < 2
+    if unproven and not hypothesis.listed:
+        return None
+    return Explanation(hypothesis, words, count / len(fitting), DESCRIPTION if unproven else hypothesis.rank)
+
+
+def visible(hypothesis: Hypothesis, e: Evidence, words: str = "") -> list[bool]:
+    """For each of its guesses, or those in these words, whether it would be seen; empty if it cannot be made there."""
     try:
         with np.errstate(all="ignore"):
-            guesses = [guess for guess, _ in hypothesis.guesses(e)]
+            guesses = [guess for guess, said in hypothesis.guesses(e) if words in ("", said)]
     except CANNOT_BE_MADE:
         return []
     return [g.shape != e.ref.shape or not fits(e.ref.value, g, e.ref.error) for g in guesses]
 
 
-def _contradicted(hypothesis: Hypothesis, sound: Sequence[Evidence]) -> bool:
+def _contradicted(hypothesis: Hypothesis, words: str, sound: Sequence[Evidence]) -> bool:
     """Whether the mistake would have been seen in a step in which the tensor was right."""
-    seen = [visible(hypothesis, e) for e in sound if hypothesis.rank < 1]
+    seen = [visible(hypothesis, e, words if hypothesis.listed else "") for e in sound if hypothesis.rank < 1]
     return any(each and all(each) for each in seen)
-
-
-def _too_easy(hypothesis: Hypothesis, evidence: Sequence[Evidence], words: Sequence[str | None]) -> bool:
-    """One number proves nothing about a fitted parameter: a second step must give the same."""
-    return hypothesis.rank > 0 and evidence[0].got.size == 1 and (len(words) < 2 or words[1] != words[0])
 
 
 def _has_evidence(row: Row, sweeps: Sequence[Sweep]) -> bool:
     return any(s.record.step == row.step and (row.check, row.tensor) in s.wrong for s in sweeps)
 
 
-def _fit(hypothesis: Hypothesis, e: Evidence) -> str | None:
-    """The words of the first of its guesses that is what the candidate computed; None if there is none."""
-    try:
-        with np.errstate(all="ignore"):
-            for guess, words in hypothesis.guesses(e):
-                finite = np.isfinite(e.got).all() or hypothesis.overflows
-                if finite and fits(e.got, guess) and not fits(e.ref.value, guess, e.ref.error):
-                    return words
-    except CANNOT_BE_MADE:
-        return None
-    return None
+def _fitting(hypothesis: Hypothesis, e: Evidence) -> list[str]:
+    """The words of those of its guesses that are what the candidate computed."""
+    if not (np.isfinite(e.got).all() or hypothesis.overflows):
+        return []
+    found = []
+    with suppress(*CANNOT_BE_MADE), np.errstate(all="ignore"):
+        for guess, words in hypothesis.guesses(e):
+            if fits(e.got, guess) and not fits(e.ref.value, guess, e.ref.error):
+                found.append(words)
+    return found
 
 
 def fits(a: Any, guess: Bounded, error: Any = 0.0) -> bool:
@@ -172,8 +178,8 @@ def _distinct(found: Sequence[Explanation]) -> list[Explanation]:
 
 def _diagnosis(e: Explanation, found: Sequence[Explanation], row: Row) -> Diagnosis:
     """Confidence: by rank, shared among the causes that fit equally well, less where some steps do not fit."""
-    peers = {f.hypothesis.cause for f in found if (f.steps, f.hypothesis.rank) == (e.steps, e.hypothesis.rank)}
-    confidence = CONFIDENCE[max(e.hypothesis.rank, 0)] * e.steps / len(peers)
+    peers = {f.hypothesis.cause for f in found if (f.steps, f.rank) == (e.steps, e.rank)}
+    confidence = CONFIDENCE[max(e.rank, 0)] * e.steps / len(peers)
     return Diagnosis(e.hypothesis.cause, row.layer, round(confidence, 3), f"{row.tensor}: {e.words}")
 
 

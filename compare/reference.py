@@ -262,8 +262,10 @@ def _sgd_allowance(
     if "momentum_buffer" in state:
         buffer = mu * np.abs(state["momentum_buffer"]) + abs(1 - float(options.get("dampening", 0))) * terms
     direction = terms + mu * buffer if options.get("nesterov") else (buffer if mu else terms)
-    allowances = {"": tolerance.sgd(np.abs(before) + lr * direction, p)}
-    return allowances | ({"momentum_buffer": tolerance.sgd(buffer, p)} if mu else {})
+    on_the_way = np.maximum(terms, buffer)
+    reach = np.abs(before) + np.maximum(on_the_way, direction)
+    allowances = {"": tolerance.sgd(np.abs(before) + lr * direction, p, reach)}
+    return allowances | ({"momentum_buffer": tolerance.sgd(buffer, p, on_the_way)} if mu else {})
 
 
 def _adam_allowance(
@@ -272,7 +274,9 @@ def _adam_allowance(
     """p <- p - a m / (sqrt(v) / r + eps), a = lr / (1 - b1^t), r = sqrt(1 - b2^t).
 
     m and v carry 6 u and 11 u of the sizes of their terms; the root halves v's; the quotient's roundings, with those of
-    a and r, are 8 u. Where v underflows, its root may be off by the root of a few subnormal numbers.
+    a and r, are 8 u. Where v underflows, its root may be off by the root of a few subnormal numbers. Where g^2, or the
+    corrected v, may overflow, although v = (1 - b2) g^2 + ... itself does not, the root may be infinite and the step 0:
+    nothing can be said of the parameter there, infinite or not.
     """
     lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
     b1, b2 = float(options["beta1"]), float(options["beta2"])
@@ -291,10 +295,14 @@ def _adam_allowance(
         carried = quotient * (14 * p.u + root_error / least)
     shrink = lr * decay * np.abs(before) if kind == "AdamW" else 0.0
     allowed = 3 * p.u * (np.abs(before) + shrink) + carried + 4 * p.subnormal * (1 + rate / least)
+    exp_avg = tolerance.moving_average(m_terms, p, np.abs(m_before) + size)
+    exp_avg_sq = tolerance.moving_average(v_terms, p, size * size, tolerance.SQUARE)
+    corrected = (1 + 2 * tolerance.SQUARE * p.u) * v_terms / (1 - b2**step)
+    reach = np.maximum(np.maximum(exp_avg.reach, exp_avg_sq.reach), corrected)
     return {
-        "": Allowance(np.where(np.isnan(allowed), np.inf, allowed)),
-        "exp_avg": tolerance.moving_average(m_terms, p),
-        "exp_avg_sq": tolerance.moving_average(v_terms, p, tolerance.SQUARE),
+        "": Allowance(np.where(np.isnan(allowed) | (reach >= p.largest), np.inf, allowed), reach=reach),
+        "exp_avg": exp_avg,
+        "exp_avg_sq": exp_avg_sq,
     }
 
 

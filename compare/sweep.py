@@ -57,6 +57,7 @@ class Sweep:
     def __init__(self, record: Record, step_rules: Sequence[Rule], given: Mapping[str, Array]) -> None:
         self.record, self.rules, self.given = record, step_rules, given
         self.known: dict[str, Known] = {}
+        self.dtype = record.dtype  # asked for at every tensor, and found by looking at all of them
         self.rng = np.random.default_rng(0)
         self.wrong: dict[tuple[str, str], Wrong] = {}
         self.ambiguous = 0  # pre-activations within their allowance of a ReLU's kink
@@ -77,7 +78,7 @@ class Sweep:
             wanted = np.asarray(self.given.get(name, got))
             expected = Expected(wanted, exact(wanted.shape))
             rule = _constant(name, "wiring", f"{name} as it was given", expected)
-            return Wrong(got, expected, Precision.of(self.record.dtype), rule)
+            return Wrong(got, expected, Precision.of(self.dtype), rule)
         precision = self._precision(rule)
         expected = rule.compute(*(self.known[source].value for source in rule.sources), p=precision)
         return Wrong(got, expected, precision, rule)
@@ -100,7 +101,7 @@ class Sweep:
     def _unchanged(self, name: str, got: Array, wanted: Array, check: Check, formula: str) -> Row:
         expected = Expected(np.asarray(wanted), exact(np.shape(wanted)))
         rule = _constant(name, check, formula, expected)
-        return self._judge(rule, np.asarray(got), expected, check, Precision.of(self.record.dtype))
+        return self._judge(rule, np.asarray(got), expected, check, Precision.of(self.dtype))
 
     def _remember(self, name: str, a: Array, dtype: np.dtype[Any] | None = None) -> None:
         a = np.asarray(a)
@@ -196,9 +197,9 @@ class Sweep:
     def _precision(self, rule: Rule) -> Precision:
         """A computation is as fine as its finest operand (NumPy's promotion), and no finer than its result."""
         result = self.record[rule.name].dtype if rule.name in self.record else None
-        finest = max(self._dtypes(rule), key=lambda d: d.itemsize, default=self.record.dtype)
+        finest = max(self._dtypes(rule), key=lambda d: d.itemsize, default=self.dtype)
         coarser = min((d for d in (finest, result) if d is not None and d.kind == "f"), key=lambda d: d.itemsize)
-        return Precision.of(coarser if coarser.itemsize >= 4 else self.record.dtype)
+        return Precision.of(coarser if coarser.itemsize >= 4 else self.dtype)
 
     def _twins(self, rule: Rule, sources: Sequence[Known], p: Precision) -> list[Array] | None:
         """The rule on the sources' twins, where there are any."""
@@ -210,7 +211,7 @@ class Sweep:
         self, rule: Rule, expected: Expected, allowance: Allowance, twins: list[Array] | None, sources: Sequence[Known]
     ) -> None:
         """Go on with the reference's value, and with twins that each rounding may have moved either way."""
-        dtypes = self._dtypes(rule) or frozenset({self.record.dtype})
+        dtypes = self._dtypes(rule) or frozenset({self.dtype})
         if rule.copies:
             self.known[rule.name] = Known(expected.value, dtypes, sources[0].twins, sources[0].allowance)
             return
@@ -365,7 +366,8 @@ def judge(
         value = expected.value.astype(np.float64)
         difference = np.abs(got.astype(np.float64) - value)
         allowed = expected.allowance.for_difference(np.where(np.isnan(difference), 0, difference))
-        undecided = _undecided(got, value, allowed, p.largest / expected.headroom, sound)
+        reach = np.maximum(np.abs(value), expected.allowance.reach)
+        undecided = _undecided(got, value, allowed, reach, p.largest / expected.headroom, sound)
         wrong = ~undecided & ~(difference <= allowed)
         ratio = np.where(difference <= 0, 0.0, difference / allowed)
     ratio = np.where(undecided, -1.0, np.where(np.isnan(ratio), np.inf, ratio))
@@ -393,13 +395,14 @@ def judge(
     )
 
 
-def _undecided(got: Array, value: Array, allowed: Array, largest: float, sound: bool) -> Array:
+def _undecided(got: Array, value: Array, allowed: Array, reach: Array, largest: float, sound: bool) -> Array:
     """Where neither side can be held against the other: the same non-finite value; an overflow, in the candidate's
-    precision, of a value that float64 can hold; anything not finite that follows from what was not finite before."""
+    precision, of a value that float64 can hold, or on the way to it; anything not finite that follows from what was not
+    finite before."""
     with np.errstate(all="ignore"):
         got = got.astype(np.float64)
         same = (np.isnan(got) & np.isnan(value)) | (np.isinf(got) & (got == value))
-        overflow = ~np.isfinite(got) & np.isfinite(value) & (np.abs(value) + allowed >= largest)
+        overflow = ~np.isfinite(got) & np.isfinite(value) & (reach + allowed >= largest)
         inherited = (~np.isfinite(got) | ~np.isfinite(value)) & (not sound)
         boundless = np.isfinite(got) & np.isfinite(value) & ~np.isfinite(allowed)
     undecided: Array = same | overflow | inherited | boundless

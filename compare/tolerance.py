@@ -62,11 +62,16 @@ class Precision:
 
 @dataclass(frozen=True)
 class Allowance:
-    """The allowed difference, element by element: `wide` always holds; `sharp` holds where `sums_well()` says so."""
+    """The allowed difference, element by element: `wide` always holds; `sharp` holds where `sums_well()` says so.
+
+    `reach` bounds the numbers on the way, partial sums and squares, where they can be larger than the result: a correct
+    computation may overflow there, and its result then be infinite or NaN.
+    """
 
     wide: Array
     sharp: Array | None = None
     sums_well: Callable[[], bool] = field(default=lambda: False)
+    reach: Array | float = 0.0
 
     def for_difference(self, difference: Array) -> Array:
         """The bound that applies: the sharp one unless it is exceeded and a plain sequential sum nearly does so too.
@@ -80,7 +85,7 @@ class Allowance:
     def widened(self, extra: Array | float, by: float = 1.0) -> Allowance:
         """`by` times the same, and so much more."""
         sharp = None if self.sharp is None else by * self.sharp + extra
-        return Allowance(by * self.wide + extra, sharp, self.sums_well)
+        return Allowance(by * self.wide + extra, sharp, self.sums_well, self.reach)
 
     def bound(self) -> Array:
         """The bound that applies, for a difference not yet known."""
@@ -113,20 +118,20 @@ def summation(
     The sharp bound 3 sqrt(k + 2) u |x| . |w| (Higham and Mary, SIAM J. Sci. Comput. 41, 2019, theorem 2.4, at three
     standard deviations) takes roundings for independent. Sums of nearly equal terms round with a bias and break it, so
     it may speak only where all that `sequential()` gives, plain sums of the same operands term after term in the
-    candidate's precision, stay within 0.4 of it over the whole tensor.
+    candidate's precision, stay within 0.4 of it over the whole tensor. No partial sum is larger than |x| . |w|.
     """
     rest = np.where(scale > 0, (terms + 2) * p.subnormal, 0.0) + inherited
     k = terms + 2
     wide = gamma(k, p.u) * scale + rest
     sharp = SHARP * np.sqrt(k) * p.u * scale + rest
     if SHARP * np.sqrt(k) >= k:
-        return Allowance(wide)
+        return Allowance(wide, reach=scale)
 
     def sums_well() -> bool:
         with np.errstate(all="ignore"):
             return all(bool(np.all(np.abs(plain - value) <= SPEAKS * sharp)) for plain in sequential())
 
-    return Allowance(wide, sharp, sums_well)
+    return Allowance(wide, sharp, sums_well, scale)
 
 
 def product(a: Array, b: Array, p: Precision, value: Array, addend: Array | None = None) -> Allowance:
@@ -242,7 +247,8 @@ def softmax_backward(s: Array, y: Array, dy: Array, p: Precision) -> Allowance:
     carried = (relative * weighted).sum(axis=1, keepdims=True)
     n = s.shape[1]
     rounding = (relative + (n + 4) * p.u) * y * (np.abs(dy) + c) + (1 + relative) * y * carried
-    return Allowance(rounding + (n + 3) * p.subnormal * (1 + np.abs(dy) + np.abs(dy).max(axis=1, keepdims=True)))
+    subnormal = (n + 3) * p.subnormal * (1 + np.abs(dy) + np.abs(dy).max(axis=1, keepdims=True))
+    return Allowance(rounding + subnormal, reach=np.abs(dy) + c)
 
 
 def cross_entropy(s: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
@@ -320,18 +326,22 @@ def logits_binary_cross_entropy_backward(y: Array, t: Array, count: int, p: Prec
     return Allowance(p.u * ((FUNCTION + 5) * y + 3 * np.abs(t)) / count + (p.normal + p.subnormal))
 
 
-def sgd(terms: Array, p: Precision) -> Allowance:
+def sgd(terms: Array, p: Precision, reach: Array) -> Allowance:
     """p - lr v, v a sum of at most three products: 6 u times the sum of the sizes of all terms of the update.
 
-    A term is the product of at most three factors (lr wd p) and enters three sums: at most 6 roundings on it.
+    A term is the product of at most three factors (lr wd p) and enters three sums: at most 6 roundings on it. `reach`
+    is the sum of the sizes before lr, or a dampening, makes them smaller.
     """
-    return Allowance(6 * p.u * terms + 4 * p.subnormal)
+    return Allowance(6 * p.u * terms + 4 * p.subnormal, reach=(1 + 6 * p.u) * reach)
 
 
 AVERAGE = 6  # u: of b m + (1 - b) g, with g = dL/dp + wd p carrying 3: two factors, a product and a sum
 SQUARE = 11  # u: of b v + (1 - b) g^2: the square doubles g's 3, and the rest is two factors, two products and a sum
 
 
-def moving_average(terms: Array, p: Precision, roundings: int = AVERAGE) -> Allowance:
-    """b m + (1 - b) g, or m + (1 - b) (g - m): so many roundings of terms = |m| + (1 - b) |g|, or of those with g^2."""
-    return Allowance(roundings * p.u * terms + 4 * p.subnormal)
+def moving_average(terms: Array, p: Precision, reach: Array, roundings: int = AVERAGE) -> Allowance:
+    """b m + (1 - b) g, or m + (1 - b) (g - m): so many roundings of terms = |m| + (1 - b) |g|, or of those with g^2.
+
+    `reach` is |g| + |m|, or g^2, before 1 - b makes it smaller.
+    """
+    return Allowance(roundings * p.u * terms + 4 * p.subnormal, reach=(1 + roundings * p.u) * reach)

@@ -30,6 +30,19 @@ def _loosely(a: Bounded) -> Bounded:
     return Bounded(a.value, a.error + 100 * a.p.u * np.abs(a.value).max(initial=0), a.p)
 
 
+def _past_derivatives(e: Evidence) -> Iterator[Guess]:
+    """The gradient that entered a later layer, times the weights between; what activations would do to it left out."""
+    layers = e.network.layers
+    for last in range(e.k + 2, len(layers)) if e.row.tensor.endswith("grad_output") else ():
+        kinds = [layer.kind for layer in layers[e.k + 1 : last + 1]]
+        if all(kind == "linear" for kind in kinds):
+            continue
+        passed = e.tensor(f"{last}.grad_output")
+        for i in range(last, e.k, -1):
+            passed = passed @ e.tensor(f"{i}.weight") if layers[i].kind == "linear" else passed
+        yield passed, f"{last}.grad_output"
+
+
 # fmt: off
 HANDED_ON = [
     H("input", "data-normalised-twice", lambda e: e.ref / 255.0, "it is divided by 255 once more"),
@@ -57,6 +70,8 @@ HANDED_ON = [
       "it is the parameter of the step before: the update was lost"),
     H("passed", "activation-derivative-lost", lambda e: e.tensor(f"{e.k + 1}.grad_output") * 1.0,
       "it is what entered the next layer's backward: that layer's derivative is lost on the way back"),
+    H("passed", "activation-derivative-lost", _past_derivatives,
+      "it is {}, through the weights alone: the derivative of every activation between is lost on the way back"),
     H("passed", "activation-missing", lambda e: e.tensor(f"{e.k - 1}.input" if e.k > 1 else "input") * 1.0,
       "it is what entered the layer before: that layer is left out"),
     H("passed", "dropout-left-in", dropped, "some elements are dropped, {}", 1),

@@ -22,6 +22,7 @@ class Hypothesis:
     """`rank`: 0 for a mistake with a formula of its own, 1 with a fitted parameter, 2 for a mere description.
 
     `overflows`: the mistake is an overflow, and NaN and infinity are what it predicts; no other may explain those.
+    `listed`: its guesses differ by a parameter from a list, an epsilon or a limit, which every step must share.
     """
 
     place: str
@@ -30,6 +31,12 @@ class Hypothesis:
     words: str
     rank: int = 0
     overflows: bool = False
+    listed: bool = False
+
+    @property
+    def parametric(self) -> bool:
+        """Whether its guesses have a parameter, fitted or from a list: the words must then be the same in each step."""
+        return self.listed or self.rank > 0
 
     def guesses(self, e: Evidence) -> Iterator[Guess]:
         """What the candidate would have computed, each with the words for it."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from compare.bounded import Bounded, absolute, clip, exp, log, relu, sigmoid, softmax, sqrt, where
+from compare.bounded import Bounded, absolute, clip, exp, log, relu, sigmoid, softmax, sqrt, tanh, where
 from compare.evidence import Absent, Evidence
 from compare.hypotheses.hypothesis import EPSILONS, Array, Formula, Guess, fitted
 from compare.hypotheses.hypothesis import Hypothesis as H
+
+LOGARITHMIC = ("cross_entropy", "probability_cross_entropy", "binary_cross_entropy", "logits_binary_cross_entropy")
 
 
 def terms(e: Evidence, y: Bounded | None = None, t: Bounded | None = None, eps: float = 0.0) -> Bounded:
@@ -122,12 +124,48 @@ def _epsilons(of: Callable[..., Bounded], finish: Callable[[Evidence, Bounded], 
     return guesses
 
 
-def _clipped(of: Callable[..., Bounded], finish: Callable[[Evidence, Bounded], Bounded]) -> Formula:
+def _clipped_loss(e: Evidence) -> Iterator[Guess]:
+    """The logarithms are of probabilities within [eps, 1 - eps]."""
+    q = probabilities(e)
+    for eps in EPSILONS:
+        p = clip(q, eps, 1 - eps)
+        ones = _times_log(e.t, p)
+        binary = "binary" in e.network.loss
+        yield -mean(e, ones + _times_log(1.0 - e.t, 1.0 - p) if binary else ones), f"[{eps:g}, 1 - {eps:g}]"
+
+
+def _clipped_gradient(e: Evidence) -> Iterator[Guess]:
+    """dL/dy with the probabilities within [eps, 1 - eps]: in the denominators, or in p - t."""
+    q = probabilities(e)
+    on_logits = e.network.loss in ("cross_entropy", "logits_binary_cross_entropy")
+    share = e.t.value.sum(axis=1, keepdims=True) if e.network.loss == "cross_entropy" else 1.0
+    for eps in EPSILONS:
+        p = clip(q, eps, 1 - eps)
+        yield (p * share - e.t) / e.count if on_logits else gradient(e, y=p), f"[{eps:g}, 1 - {eps:g}]"
+
+
+def probabilities(e: Evidence) -> Bounded:
+    """What the loss takes the logarithm of: the output, or its softmax or sigmoid. Absent for a loss without one."""
+    if e.network.loss in ("probability_cross_entropy", "binary_cross_entropy"):
+        return e.y
+    return softmax(e.y) if _only(e, *LOGARITHMIC).network.loss == "cross_entropy" else sigmoid(e.y)
+
+
+def _activated(of: Callable[..., Bounded], finish: Callable[[Evidence, Bounded], Bounded]) -> Formula:
+    """The loss of f(y): with the output y taken through an activation that is not in the network."""
+
     def guesses(e: Evidence) -> Iterator[Guess]:
-        for eps in EPSILONS:
-            yield finish(e, of(e, y=clip(e.y, eps, 1 - eps))), f"[{eps:g}, 1 - {eps:g}]"
+        yield finish(e, of(e, y=relu(e.y))), "ReLU"
+        yield finish(e, of(e, y=tanh(e.y))), "tanh"
 
     return guesses
+
+
+def _derived_activated(e: Evidence) -> Iterator[Guess]:
+    """dL/df f'(y), for the same activations."""
+    yield where(e.y.value > 0, gradient(e, y=relu(e.y)), 0.0, e.p), "ReLU"
+    a = tanh(e.y)
+    yield gradient(e, y=a) * (1.0 - a * a), "tanh"
 
 
 def _as_is(e: Evidence, value: Bounded) -> Bounded:
@@ -290,8 +328,9 @@ LOSS = [
     H("loss", "last-sample-only", lambda e: terms(e)[-1].sum(), "it is the last sample's loss only"),
     H("loss", "last-sample-only", lambda e: terms(e)[-1].sum() / e.count, "only the last sample of the batch enters"),
     H("loss", "first-sample-only", lambda e: terms(e)[0].sum(), "it is the first sample's loss only"),
-    H("loss", "epsilon-in-log", _epsilons(terms, mean), "{} is added inside the logarithm"),
-    H("loss", "probabilities-clipped", _clipped(terms, mean), "the probabilities are clipped to {}"),
+    H("loss", "epsilon-in-log", _epsilons(terms, mean), "{} is added inside the logarithm", listed=True),
+    H("loss", "probabilities-clipped", _clipped_loss, "the probabilities are clipped to {}", listed=True),
+    H("loss", "output-activated", _activated(terms, mean), "a {} is applied to the output before the loss"),
     H("loss", "wrong-logarithm", lambda e: mean(e, terms(e)) / np.log(2.0), "the logarithm is to base 2"),
     H("loss", "wrong-logarithm", lambda e: mean(e, terms(e)) / np.log(10.0), "the logarithm is to base 10"),
     H("loss", "label-off-by-one", _moved_targets(terms, mean), "class k is taken for class {}"),
@@ -377,8 +416,11 @@ LOSS_GRADIENT = [
       "the targets belong to other samples: they are {}"),
     H("loss.gradient", "targets-shuffled", _permuted_gradient,
       "the targets belong to other samples: their rows are {}", 1),
-    H("loss.gradient", "epsilon-in-log", _epsilons(gradient, _as_is), "{} is added to the probability"),
-    H("loss.gradient", "probabilities-clipped", _clipped(gradient, _as_is), "the probabilities are clipped to {}"),
+    H("loss.gradient", "epsilon-in-log", _epsilons(gradient, _as_is), "{} is added to the probability", listed=True),
+    H("loss.gradient", "probabilities-clipped", _clipped_gradient, "the probabilities are clipped to {}", listed=True),
+    H("loss.gradient", "output-activated", _activated(gradient, _as_is),
+      "a {} is applied to the output before the loss, and its derivative is left out"),
+    H("loss.gradient", "output-activated", _derived_activated, "a {} is applied to the output before the loss"),
     H("loss.gradient", "target-missing", lambda e: gradient(e, t=e.t * 0.0), "the target is not subtracted"),
     H("loss.gradient", "target-missing", lambda e: softmax(e.y) / e.count,
       "the target is not subtracted: p / m, not (p - t) / m"),

@@ -21,6 +21,7 @@ class Variant:
     lr: float = 1.0  # times the learning rate
     decay: str = "right"  # right, none, coupled, decoupled, doubled
     corrections: str = "mv"  # which moments are corrected for their bias
+    powerless: str = ""  # for which of them by 1 - beta at every step
     offset: int = 0  # of the step count
     eps: str = "outside"  # outside, inside, none, or before: not divided by the correction
     swapped: bool = False  # the betas
@@ -102,10 +103,8 @@ def _adam(e: Evidence, variant: Variant, g: Bounded, kind: str) -> Bounded:
     v = b2 * e.state("exp_avg_sq") + (1 - b2) * (g * g)
     if e.part:
         return m if e.part == "exp_avg" else v
-    if t < 1:
-        raise Absent("step 0")
-    m_hat = m / (1 - b1**t) if "m" in variant.corrections else m
-    v_hat = v / (1 - b2**t) if "v" in variant.corrections else v
+    m_hat = m / (1 - b1 ** (1 if "m" in variant.powerless else t)) if "m" in variant.corrections else m
+    v_hat = v / (1 - b2 ** (1 if "v" in variant.powerless else t)) if "v" in variant.corrections else v
     if variant.eps == "inside":
         root = sqrt(v_hat + eps)
     elif variant.eps == "before":
@@ -237,6 +236,12 @@ UPDATES = [
     _variant("bias-correction-missing", "the second moment is not corrected for its bias", corrections="m"),
     _variant("bias-correction-off-by-one", "the bias correction counts one step too many: t + 1", offset=1),
     _variant("bias-correction-off-by-one", "the bias correction counts from 0: t - 1", offset=-1),
+    _variant("bias-correction-without-power",
+      "the bias correction is 1 - beta at every step: beta is not raised to the power t", powerless="mv"),
+    _variant("bias-correction-without-power",
+      "the first moment's correction is 1 - beta1 at every step: beta1 is not raised to the power t", powerless="m"),
+    _variant("bias-correction-without-power",
+      "the second moment's correction is 1 - beta2 at every step: beta2 is not raised to the power t", powerless="v"),
     _variant("epsilon-inside-root", "epsilon is added inside the root", eps="inside"),
     _variant("epsilon-before-correction", "epsilon is added before the correction of the second moment", eps="before"),
     H("update.parameter", "epsilon-missing", lambda e: updated(e, Variant(eps="none")), "epsilon is missing",

@@ -35,6 +35,9 @@ class Causes:
         return "vague" if first in self.vague else "wrong"
 
 
+NO_MEAN = "with one {}, over the {} is no mean at all"
+ONE_NUMBER = "where both give infinity or NaN in the loss, one number shows no more than that the shift is wrong"
+SUMS_TO_ZERO = "where dy sums to 0 along the row, as under softmax cross-entropy, it is zero but for rounding"
 VAGUE = frozenset({"factor", "few-elements", "constant", "another-tensor", "zero"})
 
 
@@ -69,8 +72,8 @@ CAUSES_OF: Mapping[str, Causes] = {
     "bias-subtracted": causes("bias-subtracted"),
     "bias-added-to-the-rows": causes("bias-along-rows"),
     "bias-gradient-averaged": causes("mean-doubled"),
-    "bias-gradient-summed-over-features": causes("bias-over-features"),
-    "bias-gradient-summed-to-a-number": causes("bias-over-features"),
+    "bias-gradient-summed-over-features": causes("bias-over-features", note=SUMS_TO_ZERO),
+    "bias-gradient-summed-to-a-number": causes("bias-over-features", note=SUMS_TO_ZERO),
     "bias-gradient-without-axis": causes("bias-over-features", "wrong-shape"),
     "bias-gradient-of-the-last-sample": causes("last-sample-only"),
     "bias-gradient-zero": causes("zero"),
@@ -128,11 +131,9 @@ CAUSES_OF: Mapping[str, Causes] = {
     ),
     "cross-entropy-loss-summed": causes("mean-missing"),
     "cross-entropy-averaged-over-elements": causes("wrong-mean"),
-    "mse-averaged-over-samples": causes(
-        "wrong-mean", "mean-missing", "with one row, over the samples is no mean at all"
-    ),
-    "mse-gradient-averaged-over-samples": causes("wrong-mean", "mean-missing"),
-    "mse-gradient-averaged-over-features": causes("wrong-mean"),
+    "mse-averaged-over-samples": causes("wrong-mean", "mean-missing", NO_MEAN.format("row", "samples")),
+    "mse-gradient-averaged-over-samples": causes("wrong-mean", "mean-missing", NO_MEAN.format("row", "samples")),
+    "mse-gradient-averaged-over-features": causes("wrong-mean", note=NO_MEAN.format("column", "features")),
     "bce-gradient-summed": causes("mean-missing"),
     "mean-over-the-nominal-batch-size": causes(
         "mean-over-other-batch", "factor-half", "with a second batch of half the rows it is half of the right value"
@@ -163,9 +164,9 @@ CAUSES_OF: Mapping[str, Causes] = {
     "cross-entropy-without-shift": causes(
         "softmax-not-shifted",
         "softmax-shifted-by-batch-maximum",
-        "where both give infinity or NaN in the loss, one number shows no more than that the shift is wrong",
+        ONE_NUMBER,
     ),
-    "cross-entropy-shifted-by-the-batch": causes("softmax-shifted-by-batch-maximum", "softmax-not-shifted"),
+    "cross-entropy-shifted-by-the-batch": causes("softmax-shifted-by-batch-maximum", "softmax-not-shifted", ONE_NUMBER),
     "one-hot-off-by-one": causes("label-off-by-one"),
     "one-hot-by-column": causes("target-transposed"),
     "soft-target-rounded": causes("target-hardened"),
@@ -205,7 +206,9 @@ CAUSES_OF: Mapping[str, Causes] = {
     "activation-overwritten-before-backward": causes("overwritten-before-use", "input-changed wrong-input"),
     "activation-changed-by-backward": causes("activation-changed-by-backward overwritten-in-place"),
     "upstream-gradient-overwritten": causes("overwritten-in-place activation-changed-by-backward"),
-    "input-normalised-in-place": causes("overwritten-before-use input-changed"),
+    "input-normalised-in-place": causes(
+        "overwritten-before-use input-changed", note="with one row, what its mean is taken from is zero"
+    ),
     "targets-shuffled": causes("targets-shuffled", "rows-in-another-order"),
     "inputs-shuffled": causes("rows-in-another-order"),
     "one-label-off": causes("few-elements", "label-off-by-one", "with one row, one label is every label"),

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 import torch
 
+from compare.faults import corpus
 from compare.trust import tables
 from compare.trust.baselines import OWN_BITS
-from compare.trust.foreign_causes import FIRST_RUN
+from compare.trust.blind import BLIND_SETS, BlindSet
+from compare.trust.runs import DTYPES, SIDES, Plan, foreign, tasks
+from compare.trust.settings import SETTINGS, Setting
 from compare.trust.tables import Line
 
 TEMPLATE = Path(__file__).parents[1] / "templates" / "trust.md"
@@ -22,6 +27,9 @@ TEMPLATE = Path(__file__).parents[1] / "templates" / "trust.md"
 
 def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = False) -> str:
     """The whole document, as Markdown."""
+    lines = in_order(lines)
+    code = next(line for line in lines if line["part"] == "code")
+    plan = next(line for line in reversed(lines) if line["part"] == "plan")
     faults = [line for line in lines if line["part"] == "fault"]
     random = [line for line in lines if line["part"] == "random" and line["side"] == "scratch"]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
@@ -31,7 +39,10 @@ def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = F
         results=results,
         quick=quick,
         environment=versions(),
-        digest=next(line["digest"] for line in lines if line["part"] == "code")[:12],
+        digest=code["digest"][:12],
+        commit=code["commit"],
+        plan=plan,
+        unfinished=unfinished(lines, plan),
         seeds=", ".join(map(str, sorted({line["seed"] for line in faults}))),
         last_seed=max((line["seed"] for line in random), default=0),
         alarms=alarms(lines),
@@ -41,9 +52,18 @@ def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = F
         scales=", ".join(s for s in dict.fromkeys(line["scale"] for line in faults) if s != "own"),
         summary=tables.summary(lines),
         own_bits=OWN_BITS,
-        foreign_first=foreign_first(),
-        foreign_count=len({line["fault"] for line in lines if line["part"] == "foreign"}),
-        first_commit=json.loads(FIRST_RUN.read_text(encoding="utf-8"))["commit"],
+        blind=[
+            {
+                "name": blind.name,
+                "nature": blind.nature,
+                "count": len(blind.faults),
+                "commit": blind.commit,
+                "first": first_run(blind),
+                "rates": tables.blind_rates(lines, blind),
+                "faults": tables.blind_faults(lines, blind),
+            }
+            for blind in BLIND_SETS
+        ],
         tables={
             "false_alarms": tables.false_alarms(lines),
             "accused": _listed(tables.accused(lines)),
@@ -62,10 +82,43 @@ def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = F
             "scales32": tables.baselines_by_scale(lines, "float32"),
             "baselines64": tables.baselines(lines, "float64"),
             "scales64": tables.baselines_by_scale(lines, "float64"),
-            "foreign_rates": tables.foreign_rates(lines),
-            "foreign_faults": tables.foreign_faults(lines),
         },
     )
+
+
+def in_order(lines: Sequence[Line]) -> list[Line]:
+    """By precision, setting, fault and seed: they were measured in another order, so that tables do not hang on it."""
+    settings = {(s.shape, s.scale): i for i, s in enumerate(SETTINGS)}
+    names = {fault.name: i for i, fault in enumerate((*corpus(), *foreign()))}
+
+    def place(line: Line) -> tuple[int, ...]:
+        return (
+            DTYPES.index(line["dtype"]) if "dtype" in line else -1,
+            SIDES.index(line["side"]) if "side" in line else -1,
+            settings.get((line.get("shape", ""), line.get("scale", "")), -1),
+            names.get(line.get("fault", ""), -1),
+            line.get("seed", -1),
+        )
+
+    return sorted(lines, key=place)
+
+
+PARTS = {"fault": "faults", "foreign": "foreign faults", "floor": "floors", "pursuit": "hunts", "random": "networks"}
+
+
+def unfinished(lines: Sequence[Line], plan: Line) -> str:
+    """ "faults 312 of 11,611, networks 0 of 24,000": the parts that lack runs; "" where none does."""
+    options: dict[str, Any] = {f.name: plan[f.name] for f in fields(Plan)}
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    options["floors"] = tuple(Setting(*name.split(", inputs ")) for name in plan["floors"])
+    asked = Plan(**options)
+    done, wanted = {line["key"] for line in lines}, Counter[str]()
+    there = Counter[str]()
+    for task in tasks(asked):
+        wanted[task.part] += len(task.keys)
+        there[task.part] += sum(key in done for key in task.keys)
+    short = [part for part in PARTS if there[part] < wanted[part]]
+    return ", ".join(f"{PARTS[part]} {there[part]:,} of {wanted[part]:,}" for part in short)
 
 
 def alarms(lines: Sequence[Line]) -> str:
@@ -78,10 +131,9 @@ def alarms(lines: Sequence[Line]) -> str:
     return ", ".join(found)
 
 
-def foreign_first() -> str:
+def first_run(blind: BlindSet) -> str:
     """ "right cause 69 % (78 of 113), confidently wrong 0 % (0 of 113), in float64"."""
-    said = tables.first_run()["float64"]
-    found = [tables.first_judgement(tables.FOREIGN_CAUSES[name], causes) for name, causes in said.items()]
+    found = tables.first_judgements(blind, "float64").values()
     right, wrong = sum(verdict == "right" for verdict, _ in found), sum(is_wrong for _, is_wrong in found)
     n = len(found)
     return f"right cause {tables.share(right, n)}, confidently wrong {tables.share(wrong, n)}, in float64"

@@ -1,25 +1,13 @@
 """Foreign faults: which causes are right for each fault of somebody who has not read the diagnosis.
 
-Judged by hand, by comparing the author's sentence (TRUE_CAUSE) with the words of the causes. FIRST_RUN keeps what the
-diagnosis said of them when it had not been changed since they were written: the only blind measurement there can be.
+Judged by hand, by comparing the author's sentence (TRUE_CAUSE, SECOND_CAUSE, THIRD_CAUSE) with the words of the causes.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from compare.trust.causes import Causes, causes
-
-FIRST_RUN = Path(__file__).with_name("foreign_first_run.json")
-
-
-def first_run() -> dict[str, dict[str, list[tuple[str, float]]]]:
-    """dtype -> fault -> [(cause, confidence), ...]."""
-    found: dict[str, dict[str, list[tuple[str, float]]]] = json.loads(FIRST_RUN.read_text(encoding="utf-8"))["said"]
-    return found
-
 
 FOREIGN_CAUSES: Mapping[str, Causes] = {
     # --- Linear ---
@@ -147,4 +135,93 @@ FOREIGN_CAUSES: Mapping[str, Causes] = {
     "adamw-decay-without-the-rate": causes("weight-decay-without-rate"),
     "adamw-decays-afterwards": causes("weight-decay-after-step"),
     "adamw-decays-twice": causes("weight-decay-coupled weight-decay-doubled"),
+}
+
+SECOND_CAUSES: Mapping[str, Causes] = {
+    "second-one-over-m-again": causes("mean-doubled"),
+    "second-wrong-column-dropped": causes("wrong-weight"),
+    "second-buffer-not-cleared": causes("accumulated"),
+    "second-float-buffer": causes("computed-in-float32"),
+    "second-integer-division": causes("", note="that it is zero is true, and says nothing of the integers"),
+    "second-loop-ends-early": causes("sample-left-out"),
+    "second-last-feature-ignored": causes("feature-left-out"),
+    "second-bias-of-row": causes("bias-along-rows"),
+    "second-relu6": causes("relu-clipped values-clipped"),
+    "second-softmax-parenthesis": causes("wrong-derivative", note="the words are: the sum lacks its factor y_k"),
+    "second-pade-tanh": causes("approximation"),
+    "second-fast-sigmoid": causes("approximation"),
+    "second-maximum-in-numerator": causes("softmax-shift-on-one-side"),
+    "second-sum-of-gradient": causes("wrong-derivative", note="the words are: the sum is not weighted by y"),
+    "second-guided-relu": causes("relu-mask-from-gradient"),
+    "second-sigmoid-parenthesis": causes("parentheses-missing"),
+    "second-softmax-of-two": causes("wrong-base"),
+    "second-log10": causes("wrong-logarithm"),
+    "second-keras-clip": causes("probabilities-clipped"),
+    "second-mean-of-matrix": causes("wrong-mean"),
+    "second-inner-derivative": causes("inner-derivative-missing"),
+    "second-all-labelled-columns": causes("labels-of-all-rows"),
+    "second-padding-is-class-0": causes("samples-weighted"),
+    "second-class-weights-left": causes("samples-weighted"),
+    "second-sign-gradient": causes("square-missing"),
+    "second-square-of-mean": causes("square-of-mean"),
+    "second-loss-scale-left": causes("factor", note="the mistake is nothing but a number, 1024, which is named"),
+    "second-only-x-shuffled": causes("rows-in-another-order"),
+    "second-clipping-left-in": causes("values-clipped"),
+    "second-keep-probability-left": causes("factor-half dropout-scaling"),
+    "second-gradient-of-length-one": causes("norm-clipped"),
+    "second-adam-correction-kept": causes("correction-kept"),
+    "second-momentum-average": causes(
+        "momentum-averaged", note="with a rate of 1 - mu, mu v + (1 - mu) g and mu v + lr g are the same number"
+    ),
+    "second-second-moment-from-one": causes("state-not-zero"),
+    "second-rate-decays": causes("learning-rate-decays wrong-learning-rate"),
+    "second-rate-in-velocity": causes(
+        "momentum-order", note="with a rate of 1 - mu, mu v + lr g and mu v + (1 - mu) g are the same number"
+    ),
+}
+
+THIRD_CAUSES: Mapping[str, Causes] = {
+    "third-bias-gradient-averaged": causes("mean-doubled"),
+    "third-bias-gradient-one-sum": causes("bias-over-features"),
+    "third-bias-gradient-other-axis": causes("bias-over-features"),
+    "third-weight-gradient-from-own-output": causes("wrong-input"),
+    "third-weight-gradient-assigned-in-loop": causes("last-sample-only"),
+    "third-error-through-untransposed-weights": causes("weight-transposed"),
+    "third-weights-updated-on-the-way-back": causes("updated-weights"),
+    "third-relu-mask-from-the-error": causes("relu-mask-from-gradient"),
+    "third-relu-derivative-is-relu": causes("value-for-derivative"),
+    "third-sigmoid-derivative-forgotten": causes("derivative-missing"),
+    "third-sigmoid-derivative-of-z": causes("derivative-of-pre-activation"),
+    "third-sigmoid-of-the-activation": causes("derivative-of-activated"),
+    "third-tanh-with-sigmoid-derivative": causes("wrong-derivative", note="the words are: the derivative is sigmoid's"),
+    "third-softmax-derivative-elementwise": causes("softmax-diagonal"),
+    "third-softmax-over-the-whole-batch": causes("softmax-over-batch"),
+    "third-target-minus-output": causes("sign"),
+    "third-batch-size-forgotten-in-gradient": causes("mean-missing"),
+    "third-cross-entropy-by-np-mean": causes("wrong-mean"),
+    "third-softmax-derived-twice": causes("derivative-twice"),
+    "third-softmax-before-softmax-loss": causes("softmax-twice"),
+    "third-mse-without-the-two": causes("factor-half"),
+    "third-mse-gradient-per-row": causes("wrong-mean"),
+    "third-binary-inner-sign": causes("inner-derivative-missing"),
+    "third-sigmoid-derived-twice": causes("derivative-twice"),
+    "third-logits-minus-target": causes("softmax-missing", note="the words are: y stands where its function is meant"),
+    "third-raw-error-passed-on": causes("activation-derivative-lost"),
+    "third-output-error-in-hidden-delta": causes(
+        "activation-derivative-lost wrong-gradient",
+        note="the first tensor that is off is what entered the next layer's backward, which the words say",
+    ),
+    "third-output-layer-activated-too": causes("output-activated"),
+    "third-gradients-never-zeroed": causes("accumulated"),
+    "third-labels-not-shuffled-along": causes("rows-in-another-order"),
+    "third-last-layer-not-updated": causes("update-missing"),
+    "third-biases-not-updated": causes("update-missing"),
+    "third-update-rebinds-the-name": causes("update-missing"),
+    "third-momentum-as-average": causes("momentum-averaged"),
+    "third-velocity-made-anew": causes("momentum-missing moving-average-reset"),
+    "third-weight-decay-grows-weights": causes("weight-decay-sign"),
+    "third-adam-without-correction": causes("bias-correction-missing"),
+    "third-adam-counts-every-array": causes("bias-correction-off-by-one", note="for the second array t is t + 1"),
+    "third-adam-correction-without-power": causes("bias-correction-without-power"),
+    "third-adamw-as-adam-with-l2": causes("weight-decay-coupled"),
 }

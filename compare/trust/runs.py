@@ -7,10 +7,12 @@ import itertools
 import json
 import math
 import multiprocessing
+import random
+import subprocess
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import numpy as np
 import torch
 
 from compare.check import check, check_records, consecutive, given_batches
-from compare.faults import GRADED, Fault, corpus
+from compare.faults import FOREIGN, GRADED, SECOND, THIRD, Fault, corpus
 from compare.faults.case import Case
 from compare.record import record_scratch
 from compare.report import Report
@@ -63,7 +65,7 @@ MEASURED = (
     "scratch/optim.py",
     "torch_ref/losses.py",
 )
-JUDGING = ("tables.py", "document.py", "causes.py", "foreign_causes.py")  # of trust: read the lines, and make none
+JUDGING = ("tables.py", "document.py", "blind.py", "causes.py", "foreign_causes.py")  # of trust: they make no lines
 
 
 @dataclass(frozen=True)
@@ -111,35 +113,41 @@ class Task:
 
 
 def foreign() -> tuple[Fault, ...]:
-    """The faults by somebody who has read the layers only; none where they are not there."""
-    try:
-        from compare.faults.foreign import FOREIGN
-    except ImportError:
-        return ()
-    found: tuple[Fault, ...] = tuple(FOREIGN)
-    return found
+    """The blind sets: faults by people who had not read the diagnosis."""
+    return (*FOREIGN, *SECOND, *THIRD)
 
 
 def tasks(plan: Plan) -> Iterator[Task]:
-    """Everything there is to do."""
-    for dtype, seed, setting in itertools.product(plan.dtypes, plan.seeds, SETTINGS):
-        if setting.shape in plan.shapes and setting.scale in plan.scales:
-            faults = corpus()[:: plan.every] if setting.shape != "own" else corpus()
-            yield from _fault_tasks("fault", faults, dtype, seed, setting)
+    """Everything there is to do, what is short first and the rest mixed: what is there at any time is a fair sample."""
     for dtype, seed in itertools.product(plan.dtypes, plan.seeds):
         yield from _fault_tasks("foreign", foreign(), dtype, seed, SETTINGS[0])
     for dtype, seed, setting in itertools.product(plan.dtypes, plan.seeds, plan.floors):
         for kind in GRADED:
             yield Task("floor", (_key("floor", dtype, seed, setting, kind),), dtype, seed, setting, (kind,))
-    for dtype in plan.dtypes:
-        for seed in range(plan.pursuits):
-            yield Task("pursuit", (_key("pursuit", dtype, seed),), dtype, seed, count=plan.examples)
-        for side in SIDES:
-            most = plan.networks if side == "scratch" else plan.others
-            for start in range(0, most, CHUNK):
-                seeds = range(start, min(start + CHUNK, most))
-                keys = tuple(_key("random", dtype, seed, side) for seed in seeds)
-                yield Task("random", keys, dtype, start, names=(side,), count=len(seeds), judged=plan.judged)
+    for dtype, seed in itertools.product(plan.dtypes, range(plan.pursuits)):
+        yield Task("pursuit", (_key("pursuit", dtype, seed),), dtype, seed, count=plan.examples)
+    networks = [list(_random_tasks(plan, dtype, side)) for dtype in plan.dtypes for side in SIDES]
+    faults = list(_corpus_tasks(plan))
+    random.Random(0).shuffle(faults)
+    parts = [faults, *networks]
+    places = (((i + 0.5) / len(part), k, i) for k, part in enumerate(parts) for i in range(len(part)))
+    for _, k, i in sorted(places):
+        yield parts[k][i]
+
+
+def _corpus_tasks(plan: Plan) -> Iterator[Task]:
+    for dtype, seed, setting in itertools.product(plan.dtypes, plan.seeds, SETTINGS):
+        if setting.shape in plan.shapes and setting.scale in plan.scales:
+            faults = corpus()[:: plan.every] if setting.shape != "own" else corpus()
+            yield from _fault_tasks("fault", faults, dtype, seed, setting)
+
+
+def _random_tasks(plan: Plan, dtype: str, side: str) -> Iterator[Task]:
+    most = plan.networks if side == "scratch" else plan.others
+    for start in range(0, most, CHUNK):
+        seeds = range(start, min(start + CHUNK, most))
+        keys = tuple(_key("random", dtype, seed, side) for seed in seeds)
+        yield Task("random", keys, dtype, start, names=(side,), count=len(seeds), judged=plan.judged)
 
 
 def _fault_tasks(
@@ -341,7 +349,27 @@ def _expect_same_code(lines: Sequence[Line], path: Path) -> Line:
     before = next((line["digest"] for line in lines if line["part"] == "code"), digest if not lines else None)
     if before != digest:
         raise ValueError(f"{path} was measured with other code: remove it, or measure into another folder")
-    return {"part": "code", "key": "code", "digest": digest}
+    return {"part": "code", "key": "code", "digest": digest, "commit": commit()}
+
+
+def commit() -> str:
+    """Of this checkout: "3f9c2ab", with "and changes to it" where measured files differ; "" where git cannot say."""
+    root = Path(__file__).parents[2]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", *MEASURED)
+        return git("rev-parse", "--short", "HEAD") + (" and changes to it" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _settings(plan: Plan) -> Line:
+    """The line that says what was asked for."""
+    asked = json.loads(json.dumps(asdict(plan) | {"floors": [str(setting) for setting in plan.floors]}))
+    return {"part": "plan", "key": _key("plan", json.dumps(asked)), **asked}
 
 
 def measure(
@@ -356,9 +384,11 @@ def measure(
     _mend(path)
     done = 0
     with path.open("a", encoding="utf-8") as file:
-        if not lines:
-            file.write(json.dumps(code) + "\n")
-            lines, known = [code], {"code"}
+        for line in (code, _settings(plan)):
+            if line["key"] not in known:
+                file.write(json.dumps(line) + "\n")
+                lines.append(line)
+                known.add(line["key"])
         for task, found in _results(todo, known, workers):
             fresh = [json.loads(json.dumps(line)) for line in found if line["key"] not in known]
             known |= {line["key"] for line in fresh}

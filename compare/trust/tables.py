@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from compare.faults import TRUE_CAUSE
 from compare.hypotheses import CAUSES
 from compare.trust.baselines import OWN_BITS, RULES
+from compare.trust.blind import SET_OF, BlindSet
 from compare.trust.causes import CAUSES_OF, Causes
-from compare.trust.foreign_causes import FOREIGN_CAUSES, first_run
 
 Line = Mapping[str, Any]
 Lines = Sequence[Line]
@@ -37,7 +37,7 @@ def is_located(line: Line) -> bool:
 
 def judgement(line: Line) -> str:
     """Of the cause named for a fault, by the hand-written tables."""
-    known = FOREIGN_CAUSES if line["part"] == "foreign" else CAUSES_OF
+    known = SET_OF[line["fault"]].causes if line["part"] == "foreign" else CAUSES_OF
     return known[line["fault"]].judge([(cause, confidence) for cause, confidence, _ in line["diagnosis"]])
 
 
@@ -100,7 +100,7 @@ def false_alarms(lines: Lines) -> str:
             sum(verdicts.values()),
             verdicts["mismatch"],
             verdicts["incomplete"],
-            max(ratios, default=0.0),
+            _below(max(ratios, default=0.0)),
         ])  # fmt: skip
     headers = ("precision", "correct networks", "checked", "false alarms", "incomplete (overflow)", "largest ratio")
     return table(headers, rows)
@@ -113,6 +113,11 @@ def _correct(lines: Lines) -> list[Line]:
 def _side(line: Line) -> str:
     names = {"scratch": "random", "torch": "random, in PyTorch", "other forms": "random, in other correct forms"}
     return names[line["side"]] if line["part"] == "random" else "the faults' own, without the fault"
+
+
+def _below(ratio: float) -> str:
+    """Cut off, not rounded: what is below 1 is not to be read as 1."""
+    return f"{math.floor(ratio * 1e4) / 1e4:.4f}" if ratio < 1 else f"{ratio:.3g}"
 
 
 def accused(lines: Lines) -> str:
@@ -132,7 +137,8 @@ def pursuits(lines: Lines) -> str:
         worst = max(found, key=lambda line: line["ratio"])
         alarms = sum(line["verdict"] == "mismatch" for line in found)
         quarry = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in worst["quarry"].items())
-        rows.append((dtype, sum(li["tried"] for li in found), alarms, worst["ratio"], worst["tensor"], quarry))
+        ratio = _below(worst["ratio"])
+        rows.append((dtype, sum(li["tried"] for li in found), alarms, ratio, worst["tensor"], quarry))
     return table(("precision", "networks tried", "false alarms", "largest ratio", "tensor", "the network"), rows)
 
 
@@ -306,23 +312,29 @@ def _flagged_there(rule: str) -> Callable[[Line], bool]:
 # --- foreign faults, floors ------------------------------------------------------------------------------------------
 
 
-def foreign_rates(lines: Lines) -> str:
-    """Right, vague and wrong causes of the foreign faults: when nothing had been fitted to them, and now."""
+def blind_rates(lines: Lines, blind: BlindSet) -> str:
+    """Right, vague and wrong causes of a blind set: when nothing had been fitted to it, and now."""
     rows = []
-    large = [line for line in lines if line["part"] == "foreign" and is_large(line)]
-    for (dtype,), found in _by(large, lambda line: (line["dtype"],)).items():
-        said = first_run()[dtype]
-        names = [line["fault"] for line in found]
-        rows.append(
-            (dtype, "first run", *_judged([first_judgement(FOREIGN_CAUSES[n], said.get(n, [])) for n in names]))
-        )
+    large = [line for line in _of_set(lines, blind) if is_large(line)]
+    for dtype in ("float64", "float32"):
+        found = [line for line in large if line["dtype"] == dtype]
+        rows.append((dtype, "first run", *_judged(list(first_judgements(blind, dtype).values()))))
         rows.append((dtype, "now", *_judged([(judgement(li), is_confidently_wrong(li)) for li in found])))
     headers = ("precision", "", "faults", *(f"cause {j}" for j in JUDGEMENTS), f"wrong, confidence >= {CONFIDENT}")
     return table(headers, rows)
 
 
+def _of_set(lines: Lines, blind: BlindSet) -> list[Line]:
+    return [line for line in lines if line["part"] == "foreign" and SET_OF[line["fault"]] is blind]
+
+
+def first_judgements(blind: BlindSet, dtype: str) -> dict[str, tuple[str, bool]]:
+    """fault -> (verdict, whether confidently wrong), of the first run."""
+    return {name: first_judgement(blind.causes[name], said) for name, said in blind.said(dtype).items()}
+
+
 def first_judgement(causes: Causes, said: Sequence[Sequence[Any]]) -> tuple[str, bool]:
-    verdict = causes.judge([(cause, confidence) for cause, confidence in said])
+    verdict = causes.judge([(cause, confidence) for cause, confidence, *_ in said])
     return verdict, verdict == "wrong" and said[0][1] >= CONFIDENT
 
 
@@ -332,17 +344,22 @@ def _judged(found: Sequence[tuple[str, bool]]) -> list[object]:
     return [n, *(_percent(count[j], n) for j in JUDGEMENTS), _percent(sum(c for _, c in found), n)]
 
 
-def foreign_faults(lines: Lines) -> str:
-    """Every foreign fault: the true cause, what was said at first and what is said now, in float64."""
+def blind_faults(lines: Lines, blind: BlindSet) -> str:
+    """Every fault of a blind set: the true cause, what was said at first and what is said now, in float64."""
     rows = []
-    said = first_run()["float64"]
-    for line in lines:
-        if line["part"] == "foreign" and line["dtype"] == "float64" and line["outcome"] == "planted":
+    first = first_judgements(blind, "float64")
+    for line in _of_set(lines, blind):
+        if line["dtype"] == "float64" and line["outcome"] == "planted":
             name = line["fault"]
-            before, _ = first_judgement(FOREIGN_CAUSES[name], said.get(name, []))
             words = line["diagnosis"][0][2] if line["diagnosis"] else line["verdict"]
-            rows.append((name, TRUE_CAUSE[name], words.partition(": ")[2] or words, before, judgement(line)))
+            words = words.partition(": ")[2] or words
+            rows.append((name, blind.true[name], words, _aloud(first[name]), judgement(line)))
     return table(("fault", "its author says", "the report says now", "first run", "now"), rows)
+
+
+def _aloud(judged: tuple[str, bool]) -> str:
+    verdict, confidently = judged
+    return f"{verdict}, confidently" if confidently else verdict
 
 
 def floors(lines: Lines) -> str:

@@ -8,10 +8,11 @@ from compare.architecture import Architecture
 from compare.bounded import Bounded
 from compare.check import check, check_records, given_batches
 from compare.diagnosis import fits
-from compare.faults import REFERENCE_FAULTS, find, run
+from compare.faults import REFERENCE_FAULTS, THIRD, find, run
 from compare.hypotheses import CAUSES, HYPOTHESES
 from compare.record import Record, record_scratch
 from compare.tolerance import Precision
+from scratch import initializers
 
 DTYPES = ["float64", "float32"]
 
@@ -41,6 +42,76 @@ def test_a_mistake_is_named(fault: str, cause: str, words: str, dtype: str) -> N
     best = run(find(fault), dtype).diagnosis[0]
     assert best.cause == cause
     assert words in best.explanation
+
+
+# what the third blind set showed to be missing: its cause, and a cause that its numbers alone would allow
+MISSING_ONCE = [
+    ("third-adam-correction-without-power", "bias-correction-without-power", "bias-correction-off-by-one"),
+    ("third-output-layer-activated-too", "output-activated", "probabilities-clipped"),
+    ("third-raw-error-passed-on", "activation-derivative-lost", "unknown"),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "cause", "never"), MISSING_ONCE)
+def test_a_cause_that_was_missing_is_named_and_the_easy_one_is_not(
+    name: str, cause: str, never: str, dtype: str
+) -> None:
+    found = run(next(fault for fault in THIRD if fault.name == name), dtype).diagnosis
+    assert found[0].cause == cause
+    assert never not in [d.cause for d in found]
+
+
+@pytest.mark.parametrize("activation", ["ReLU", "tanh"])
+@pytest.mark.parametrize("derived", [True, False])
+def test_an_activation_before_the_loss_shows_in_the_gradient_too(activation: str, derived: bool) -> None:
+    record = _record(np.random.default_rng(5))
+    y, t = record.tensors["2.output"], np.eye(4)[record.tensors["target"]]
+    a, slope = (np.maximum(y, 0), y > 0) if activation == "ReLU" else (np.tanh(y), 1 - np.tanh(y) ** 2)
+    p = np.exp(a) / np.exp(a).sum(axis=1, keepdims=True)
+    record.tensors["2.grad_output"] = (p - t) / len(y) * (slope if derived else 1)
+    del record.tensors["loss"]
+    best = check_records([record]).diagnosis[0]
+    assert best.cause == "output-activated"
+    assert activation in best.explanation
+    assert ("left out" in best.explanation) != derived
+
+
+@pytest.mark.parametrize(
+    ("epsilons", "cause", "confidence"),
+    [
+        ((1e-2,), "epsilon-in-log", 0.5),  # one number, and an epsilon from a list: no more than a description
+        ((1e-2, 1e-2), "epsilon-in-log", 0.95),  # a second step has the same
+        ((1e-2, 1e-3), "epsilon-in-log", 0.25),  # a second step has another: one number each
+    ],
+)
+def test_a_parameter_from_a_list_needs_a_second_step(
+    epsilons: tuple[float, ...], cause: str, confidence: float
+) -> None:
+    records = _records(np.random.default_rng(6), rows=(6, 3)[: len(epsilons)])
+    for record, epsilon in zip(records, epsilons, strict=True):
+        y, t = record.tensors["2.output"], np.eye(4)[record.tensors["target"]]
+        p = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
+        record.tensors["loss"] = -(t * np.log(p + epsilon)).sum() / len(y)
+    best = check_records(records).diagnosis[0]
+    assert (best.cause, best.confidence) == (cause, confidence)
+
+
+@pytest.mark.parametrize("limit", [1e-1, 1e-2])
+@pytest.mark.parametrize("place", ["loss", "0.grad_output"])
+def test_it_is_probabilities_that_are_clipped_where_the_loss_takes_logits(place: str, limit: float) -> None:
+    rng = np.random.default_rng(7)
+    net = scratch.Sequential(scratch.Linear(5, 4, rng=rng, weight_init=initializers.normal(2.0), dtype="float64"))
+    batches = [(rng.standard_normal((m, 5)), rng.integers(0, 4, m)) for m in (16, 9)]
+    records = record_scratch(net, scratch.CrossEntropyLoss(), None, batches)
+    for record in records:
+        y, t = record.tensors["0.output"], np.eye(4)[record.tensors["target"]]
+        p = np.clip(np.exp(y) / np.exp(y).sum(axis=1, keepdims=True), limit, 1 - limit)
+        wrong = {"loss": -(t * np.log(p)).sum() / len(y), "0.grad_output": (p - t) / len(y)}
+        record.tensors[place] = np.asarray(wrong[place])
+    best = check_records(records).diagnosis[0]
+    assert best.cause == "probabilities-clipped"
+    assert f"[{limit:g}, 1 - {limit:g}]" in best.explanation
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

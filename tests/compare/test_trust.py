@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +14,27 @@ import pytest
 import torch
 
 import scratch
-from compare.faults import FOREIGN, TRUE_CAUSE, corpus, find
+from compare.faults import FOREIGN, SECOND, THIRD, corpus, find
 from compare.hypotheses import CAUSES
 from compare.random_case import random_case
 from compare.trust import baselines, forms, origins, runs, tables
+from compare.trust.blind import BLIND_SETS
 from compare.trust.causes import CAUSES_OF
 from compare.trust.document import render
-from compare.trust.foreign_causes import FOREIGN_CAUSES, first_run
 from compare.trust.runs import QUICK, Line, Plan, measure, read
 from compare.trust.settings import SETTINGS, Setting, adapted, case
+
+SOURCES = """
+import sys
+import compare.trust.runs
+for name, module in list(sys.modules.items()):
+    if name.partition(".")[0] in ("compare", "scratch", "torch_ref") and getattr(module, "__file__", None):
+        print(module.__file__)
+"""
+# imported, and no verdict, place or cause hangs on them: figures, data sets, checkpoints, training by epochs
+NOT_JUDGING = ("compare/plots.py", "compare/power.py", "compare/runs.py", "scratch/checkpoint.py", "scratch/datasets/*",
+               "scratch/history.py", "scratch/plots.py", "scratch/random_state.py", "scratch/training.py",
+               "torch_ref/learner.py")  # fmt: skip
 
 OWN = Plan(networks=0, others=0, judged=0, pursuits=0, floors=(), shapes=("own",), scales=("own",))
 FEW = replace(QUICK, networks=3, others=2, judged=1, examples=3, shapes=("2-1",), every=40, floors=())
@@ -37,7 +51,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[L
     """A little of everything."""
     path = tmp_path_factory.mktemp("few") / "results.jsonl"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "foreign", lambda: FOREIGN[:4])
+        patch.setattr(runs, "foreign", lambda: (*FOREIGN[:4], *SECOND[:2], *THIRD[:2]))
         yield path, measure(FEW, path, workers=1)
 
 
@@ -46,14 +60,27 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[L
 
 def test_every_fault_has_its_causes_and_every_cause_exists() -> None:
     assert set(CAUSES_OF) == {fault.name for fault in corpus()}
-    assert set(FOREIGN_CAUSES) == set(TRUE_CAUSE) == {fault.name for fault in FOREIGN}
-    named = {c for causes in (*CAUSES_OF.values(), *FOREIGN_CAUSES.values()) for c in causes.right | causes.vague}
+    for blind in BLIND_SETS:
+        assert set(blind.causes) == set(blind.true) == {fault.name for fault in blind.faults}
+    judged = [*CAUSES_OF.values(), *(causes for blind in BLIND_SETS for causes in blind.causes.values())]
+    named = {c for causes in judged for c in causes.right | causes.vague}
     assert named - set(CAUSES) <= {"wrong-shape", "dtype"}  # the two that need no hypothesis
 
 
-def test_the_first_run_of_the_foreign_faults_is_whole() -> None:
-    said = first_run()
-    assert set(said["float64"]) == {fault.name for fault in FOREIGN}
+@pytest.mark.parametrize("blind", BLIND_SETS, ids=lambda blind: blind.name)
+def test_the_first_run_of_a_blind_set_is_whole(blind) -> None:
+    assert set(blind.said("float64")) == {fault.name for fault in blind.faults}
+    assert set(blind.said("float32")) <= {fault.name for fault in blind.faults if "float32" in fault.dtypes}
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "confidently"), [("first", 78, []), ("second", 18, []),
+                                       ("third", 37, ["third-output-layer-activated-too",
+                                                      "third-adam-correction-without-power"])])  # fmt: skip
+def test_the_first_runs_as_they_were_counted(name: str, right: int, confidently: list[str]) -> None:
+    found = tables.first_judgements(next(blind for blind in BLIND_SETS if blind.name == name), "float64")
+    assert sum(verdict == "right" for verdict, _ in found.values()) == right
+    assert [fault for fault, (_, wrong) in found.items() if wrong] == confidently
 
 
 @pytest.mark.parametrize(
@@ -207,7 +234,7 @@ def test_no_false_alarm(side: str, dtype: str) -> None:
 
 def test_what_is_in_the_file_is_not_run_again(few: tuple[Path, list[Line]], monkeypatch: pytest.MonkeyPatch) -> None:
     path, lines = few
-    assert {line["part"] for line in lines} == {"code", "fault", "correct", "random", "foreign", "pursuit"}
+    assert {line["part"] for line in lines} == {"code", "plan", "fault", "correct", "random", "foreign", "pursuit"}
     assert len({line["key"] for line in lines}) == len(lines) == len(read(path))
 
     def never(*_: object) -> None:
@@ -215,6 +242,17 @@ def test_what_is_in_the_file_is_not_run_again(few: tuple[Path, list[Line]], monk
 
     monkeypatch.setattr(runs, "do", never)
     assert measure(FEW, path, workers=1) == read(path)
+
+
+def test_every_module_that_a_result_depends_on_is_in_the_digest() -> None:
+    """All that `runs` imports of this project, but the packages' own `__init__`, which import and do no more."""
+    root = Path(runs.__file__).parents[2]
+    known = {path for pattern in runs.MEASURED for path in root.glob(pattern)}
+    done = subprocess.run([sys.executable, "-c", SOURCES], cwd=root, capture_output=True, text=True, check=True)
+    used = {Path(line) for line in done.stdout.splitlines()}
+    assert len(used) > 30
+    unnoticed = {path.relative_to(root) for path in used - known if path.name != "__init__.py"}
+    assert not {path for path in unnoticed if not any(path.match(pattern) for pattern in NOT_JUDGING)}
 
 
 def test_results_of_other_code_are_not_gone_on_with(few: tuple[Path, list[Line]], tmp_path: Path) -> None:
@@ -239,3 +277,12 @@ def test_the_document_has_every_table(few: tuple[Path, list[Line]]) -> None:
     for heading in ("False alarms", "Planted faults", "Causes", "Floors", "Foreign faults", "To repeat it"):
         assert f"\n## {heading}\n" in text
     assert "{{" not in text
+    assert all(f"\n### The {blind.name} set: {len(blind.faults)} faults\n" in text for blind in BLIND_SETS)
+    assert "3 random networks a precision" in text
+    assert "Unfinished" not in text
+
+
+def test_the_document_of_an_unfinished_run_says_so(few: tuple[Path, list[Line]]) -> None:
+    lines = [line for line in few[1] if line["part"] != "pursuit" and line.get("seed") != 1]
+    text = render(lines, command="make trust", results="results.jsonl")
+    assert "**Unfinished:** of what the settings below ask for this page has hunts 0 of 2, networks 8 of 14." in text
