@@ -27,6 +27,7 @@ from compare.lockstep_figure import lockstep_figure
 from compare.runs import one_torch_thread
 from compare.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
 from scratch import AdamW, CrossEntropyLoss, Layer, Loss, Optimizer, ReLU, Sequential
+from scratch.engine import Engine
 from scratch.history import History
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, Rows, ScratchLearner
@@ -245,7 +246,7 @@ def train_in_lockstep(
     loss = loss if loss is not None else CrossEntropyLoss()
     optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
     rng = np.random.default_rng(rng) if isinstance(rng, int) else rng
-    ours = learner or ScratchLearner(net, loss, optimizer, threshold=threshold)
+    ours = learner or Engine(net, loss, optimizer, threshold=threshold)
     torch_optimizer = to_torch_optimizer(optimizer, model)
     theirs = TorchLearner(model, to_torch_loss(loss), torch_optimizer, device=device, threshold=threshold)
     result = Lockstep(every, title, ours.dtype)

@@ -22,6 +22,7 @@ from compare.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
 from scratch import AdamW, CrossEntropyLoss, Loss, Optimizer, Sequential
 from scratch.atomic_file import write_atomically
 from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointWarning
+from scratch.engine import Engine
 from scratch.history import History
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, ScratchLearner
@@ -124,7 +125,7 @@ def train_both(
     rng = np.random.default_rng(rng) if isinstance(rng, int) else rng
     torch_optimizer = to_torch_optimizer(optimizer, model)
     learners: dict[str, Learner] = {
-        "scratch": learner or ScratchLearner(net, loss, optimizer, threshold=threshold),
+        "scratch": learner or Engine(net, loss, optimizer, threshold=threshold),
         "torch": TorchLearner(model, to_torch_loss(loss), torch_optimizer, device=device, threshold=threshold),
     }
     streams = {"scratch": rng, "torch": copy.deepcopy(rng)}

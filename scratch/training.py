@@ -16,17 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder
+from scratch.engine import Engine
 from scratch.fingerprint import Fingerprint, fingerprint
 from scratch.history import History, Row
 from scratch.initializers import RandomSource
-from scratch.learner import Learner, ScratchLearner
+from scratch.learner import Learner
 from scratch.losses import Loss
 from scratch.network import Sequential
 from scratch.optim import Optimizer
 from scratch.random_state import random_state, set_random_state
 
 __all__ = [
-    *("Batch", "Data", "History", "Interrupted", "Learner", "Row", "SavedTraining", "ScratchLearner", "Training"),
+    *("Batch", "Data", "History", "Interrupted", "Learner", "Row", "SavedTraining", "Training"),
     *("TrainingError", "fit", "train"),
 ]
 
@@ -394,9 +395,12 @@ def fit(
     threshold: float = 0.5,
     **options: Any,
 ) -> History:
-    """Train a scratch network: `train` with a ScratchLearner; further options and errors as there."""
-    learner = ScratchLearner(network, loss, optimizer, threshold=threshold)
-    return train(learner, data, epochs=epochs, rng=rng, batch_size=batch_size, **options)
+    """Train a scratch network: `train` with an Engine; further options and errors as there."""
+    learner = Engine(network, loss, optimizer, threshold=threshold)
+    try:
+        return train(learner, data, epochs=epochs, rng=rng, batch_size=batch_size, **options)
+    finally:
+        learner.release()
 
 
 def expect_count(name: str, value: int) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import _fast_blas
+
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CHECKOUT = Path(__file__).resolve().parents[1]
 if str(CHECKOUT) not in sys.path:  # the scripts run without an installation too, and always with the code beside them
@@ -45,6 +47,8 @@ def one_thread_each() -> None:
 def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run `main(argv)`: its exit code, with every expected error as one line on stderr."""
     one_thread_each()
+    if _fast_blas.is_asked_for(sys.argv[1:] if argv is None else argv):
+        print(_fast_blas.choose(), flush=True)
     from scratch.checkpoint import CheckpointError
     from scratch.datasets import DatasetError
     from scratch.fingerprint import FingerprintError

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import _fast_blas
 import _lab_choice
 import _lab_data
 import _run_folder
@@ -55,6 +56,7 @@ def add_arguments(parser: Parser, *, check: bool | None) -> None:
     parser.add_argument("--fingerprint-steps", type=positive_int, metavar="N", help=hashes)
     checks = "check NumPy against PyTorch, tensor by tensor, before training"
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=check, help=checks)
+    _fast_blas.add_argument(parser)
     parser.add_argument("--device", default="cpu", help="where PyTorch trains: cpu (default), cuda, cuda:1, ...")
 
 

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import _fast_blas
 from _command import Parser, UsageError, exit_code, positive_int, seed
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
     parser.add_argument("--html", type=Path, metavar="F", help="write the report as one page, with figures")
     parser.add_argument("--save-record", type=Path, metavar="F", help="write what NumPy computed, as safetensors")
+    _fast_blas.add_argument(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show every tensor")
     return parser
 

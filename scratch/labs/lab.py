@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratch.datasets import Dataset
+from scratch.engine import Engine
 from scratch.history import History
 from scratch.initializers import RandomSource
 from scratch.layers import Layer
@@ -182,7 +183,7 @@ class Outcome:
 
 def plain_learner(setup: LabSetup) -> ScratchLearner:
     """Gradients from the layers' own backward."""
-    return ScratchLearner(setup.network, setup.loss, setup.optimizer, threshold=setup.lab.threshold)
+    return Engine(setup.network, setup.loss, setup.optimizer, threshold=setup.lab.threshold)
 
 
 def _samples(data: Dataset, targets: Targets) -> Samples:

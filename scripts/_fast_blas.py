@@ -1,0 +1,73 @@
+"""--fast-blas: NumPy's OpenBLAS takes its AVX-512 kernels where the processor has AVX-512 and OpenBLAS does not see it.
+
+It reads OPENBLAS_CORETYPE when it is loaded, so this runs before NumPy is, and loads none of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+OPTION = "--fast-blas"
+VARIABLE, KERNELS = "OPENBLAS_CORETYPE", "SkylakeX"
+NEEDED = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}  # what the kernels of SkylakeX are compiled for
+
+
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    text = "let NumPy use AVX-512 where the processor has it (other bits than without, the same from run to run)"
+    parser.add_argument(OPTION, action="store_true", help=text)
+
+
+def is_asked_for(arguments: Sequence[str]) -> bool:
+    """Before the arguments are parsed, which needs what loads NumPy; abbreviated, as argparse allows, as well."""
+    before = list(arguments)[: list(arguments).index("--")] if "--" in arguments else arguments
+    return any(len(each) >= len("--fa") and OPTION.startswith(each) for each in before)
+
+
+def choose() -> str:
+    """Set the variable where that is safe; one line that says what was done, or why nothing."""
+    reason = why_not()
+    if reason:
+        return f"fast BLAS: not used, {reason}"
+    os.environ[VARIABLE] = KERNELS
+    return f"fast BLAS: NumPy's OpenBLAS uses its AVX-512 kernels ({VARIABLE}={KERNELS})"
+
+
+def why_not(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Why the variable is not to be set; "" where it is."""
+    if "numpy" in sys.modules:
+        return "NumPy is loaded already"
+    if VARIABLE in os.environ:
+        return f"the environment has {VARIABLE}={os.environ[VARIABLE]}"
+    if not flags(cpuinfo) >= NEEDED:
+        return "the processor has no AVX-512" if flags(cpuinfo) else f"{cpuinfo} does not say what the processor has"
+    if "openblas" not in blas().lower():
+        return f"NumPy's BLAS is {blas() or 'unknown'}, expected OpenBLAS"
+    return ""
+
+
+def flags(cpuinfo: Path) -> set[str]:
+    """What Linux says that the processor can do; empty where it says nothing."""
+    try:
+        found = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+    except OSError:
+        return set()
+    return set(found[1].split()) if found else set()
+
+
+def blas() -> str:
+    """The name of the BLAS that NumPy was built with, from its own file, unloaded; "" where that is not found."""
+    numpy = importlib.util.find_spec("numpy")
+    if numpy is None or numpy.origin is None:
+        return ""
+    try:
+        text = (Path(numpy.origin).parent / "__config__.py").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    found = re.search(r'"blas":\s*\{\s*"name":\s*"([^"]*)"', text)
+    return found[1] if found else ""
