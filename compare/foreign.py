@@ -49,7 +49,7 @@ def check_foreign(candidate: Any, x: Array, t: Array, network: Any, loss: Any, c
         )
     wanted = Architecture.of(network, loss)
     if isinstance(candidate, Mapping):
-        if convention is None and any(name in _record_names(wanted) for name in candidate):
+        if convention is None and (not candidate or any(name in _record_names(wanted) for name in candidate)):
             return check_dictionary(candidate, x, t, wanted)
         return check_arrays(candidate, x, t, wanted, convention)
     if _method(candidate, BACKWARD) is not None:
