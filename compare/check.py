@@ -71,8 +71,9 @@ def check(
         raise TypeError(
             f"got {', '.join(limits)}, which limit a script only; the candidate is {type(candidate).__name__}"
         )
-    if x is None or t is None:
-        raise TypeError(f"{'x' if x is None else 't'} is missing: only a script brings its own data")
+    for name, a in (("x", x), ("t", t)):
+        if a is None:
+            raise TypeError(f"{name}: got None, expected an array: only a script brings its own data")
     x, t = _array("x", x), _array("t", t)
     for name, a in (("x", x), ("t", t)):
         if a.ndim == 0:

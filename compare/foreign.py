@@ -49,12 +49,18 @@ def check_foreign(candidate: Any, x: Array, t: Array, network: Any, loss: Any, c
         )
     wanted = Architecture.of(network, loss)
     if isinstance(candidate, Mapping):
-        if convention is None and (not candidate or any(name in _record_names(wanted) for name in candidate)):
+        if convention is None and _is_record(candidate, wanted):
             return check_dictionary(candidate, x, t, wanted)
         return check_arrays(candidate, x, t, wanted, convention)
     if _method(candidate, BACKWARD) is not None:
         return check_object(candidate, x, t, wanted, convention)
     return check_call(candidate, x, t, wanted, convention)
+
+
+def _is_record(arrays: Mapping[Any, Any], network: Architecture) -> bool:
+    """Whether the names are meant to be a record's: at least one is, or there is nothing to be found by value."""
+    known = _record_names(network)
+    return not arrays or any(name in known or not isinstance(name, str) for name in arrays)
 
 
 def check_file(

@@ -241,7 +241,7 @@ def test_torch_modules(factor: float, verdict: str) -> None:
     ("candidate", "arguments", "message"),
     [
         (3, {}, "got int, expected a network, an object with forward and backward, a function"),
-        (Theirs(), {"x": None}, "x is missing: only a script brings its own data"),
+        (Theirs(), {"x": None}, "x: got None, expected an array: only a script brings its own data"),
         (Theirs(), {"seconds": 3}, "got seconds, which limit a script only; the candidate is Theirs"),
         ("nowhere.py", {}, "nowhere.py: no such file"),
         ("notes.txt", {}, "notes.txt: expected a script (.py) or a record (.safetensors, .npz)"),
