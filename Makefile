@@ -33,7 +33,7 @@ quick: $(ready)  ## the tests that take seconds
 parity: $(ready)  ## the parity suite alone, in under 30 seconds
 	$(pytest) tests/parity $(ARGS)
 
-trust: $(ready)  ## measure the checker on planted faults and correct networks, in about 20 minutes: docs/trust.md
+trust: $(ready)  ## measure the checker on planted faults and correct networks, in about half an hour: docs/trust.md
 	$(python) scripts/measure_checker.py --resume --workers $(WORKERS) $(ARGS)
 
 labs: $(ready)  ## run every lab and study in both backends, in about 40 minutes: docs/labs.md
