@@ -190,12 +190,9 @@ def _inputs(network: Architecture, seen: Seen, x: Array | None, convention: Conv
     fan_in = network.sizes[0]
     if x is not None:
         m = len(x)
-        for o in seen.sized(m, fan_in, extra=(0, 1)):
-            for view in layout.inputs(o.array, m, fan_in):
-                if view.array.shape == x.shape and np.array_equal(view.array, x):
-                    yield Named(o, view)
-                    return
-        yield Named(Observation(x, "x as given", time=-1), View(x, layout.ROWS))
+        views = (Named(o, v) for o in seen.sized(m, fan_in, extra=(0, 1)) for v in layout.inputs(o.array, m, fan_in))
+        same = (named for named in views if named.view.array.shape == x.shape and np.array_equal(named.view.array, x))
+        yield next(same, Named(Observation(x, "x as given", time=-1), View(x, layout.ROWS)))
         yield from _parts(seen, x, fan_in)
         return
     tried: set[bytes] = set()
@@ -279,11 +276,15 @@ class Seen:
         latest: dict[tuple[str, str], Observation] = {}
         several: list[Observation] = []
         for o in sorted(found, key=lambda o: o.time):
-            if o.time < moment.time:
+            if o.time < moment.time or self._is_first_read_by(moment, o):
                 latest[(o.name, o.function)] = o
                 if "." in o.name:  # an attribute: one name, several objects
                     several.append(o)
         return list({o.time: o for o in (*latest.values(), *several[-OBJECTS:])}.values())
+
+    def _is_first_read_by(self, moment: Observation, o: Observation) -> bool:
+        """Whether this attribute was first seen at the line of `moment`: what a line reads comes after what it binds."""
+        return self.version[o.time] == 0 and "." in o.name and (o.file, o.line) == (moment.file, moment.line)
 
     def after(self, o: Observation) -> list[Observation]:
         """Later values of the same variable."""

@@ -27,7 +27,7 @@ VERSIONS = 20_000  # arrays whose last state is remembered
 COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 OWN_FILES = frozenset(
     str(Path(__file__).with_name(name))
-    for name in ("tracing.py", "watch.py", "script_process.py", "held_arrays.py", "statements.py")
+    for name in ("tracing.py", "watch.py", "script_process.py", "held_arrays.py", "statements.py", "foreign.py")
 )
 
 Scope = int  # the id of a code object, or of a module's variables; hashing code itself is slow
