@@ -245,7 +245,7 @@ def to_page(reports: Sequence[Report], made: Reproduction | None = None) -> str:
         raise ValueError("got no reports, expected at least one")
     ordered = sorted(reports, key=lambda report: -VERDICTS.index(report.verdict))
     views = [View(report, number) for number, report in enumerate(ordered, 1)]
-    template = _environment().get_template("report.html")
+    template = templates().get_template("report.html")
     return template.render(views=views, made=made or Reproduction(), environment=environment())
 
 
@@ -257,11 +257,12 @@ def write(path: str | Path, reports: Sequence[Report], made: Reproduction | None
 
 def to_fragment(report: Report) -> str:
     """The short form for notebooks: one element, styled by its attributes alone, so that no style leaves it."""
-    page: str = _environment().get_template("report_fragment.html").render(view=View(report))
+    page: str = templates().get_template("report_fragment.html").render(view=View(report))
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _environment() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The templates of all pages, which escape what they are given."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

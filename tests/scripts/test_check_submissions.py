@@ -1,0 +1,143 @@
+"""check_submissions.py: every submission has its row, whatever it does, and none harms another's or its own files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NETWORK = "3-5-1 tanh, sigmoid output, binary cross-entropy"
+RIGHT = (ROOT / "examples" / "script_right.py").read_text()
+WRONG = (ROOT / "examples" / "script_wrong.py").read_text()
+SUBMISSIONS = ROOT / "tests" / "compare" / "submissions"
+
+# file -> what it does, its verdict, what its cause says, and how it ended
+HOSTILE: dict[str, tuple[str, str, str, str]] = {
+    "=cmd() <b>.py": (RIGHT, "parity", "", ""),
+    "crashes.py": ("import ctypes\nctypes.string_at(0)\n", "not examined", "SIGSEGV", ""),
+    "deletes.py": (
+        f"import os, shutil\nos.remove(__file__)\nshutil.rmtree(os.getcwd())\n{RIGHT}", "parity", "", "",
+    ),
+    "exits.py": ("import sys; sys.exit(3)\n", "not examined", "SystemExit(3)", ""),
+    "leaves.py": ("import os; os._exit(7)\n", "not examined", "exit code 7", ""),
+    "loops.py": ("while True: pass\n", "not examined", "time limit of 4 s", ""),
+    "no_network.py": ("print(1 + 1)\n", "not examined", "no array was bound", ""),
+    "other_arrays.py": ("import numpy as np\na = np.ones((4, 4))\n", "not examined", "no weight of the first layer", ""),
+    "prints.py": (f'{RIGHT}print("x" * (1 << 20))\n', "parity", "", ""),
+    "raises.py": (f'{RIGHT}raise RuntimeError("[red]x[/red] \\x1b[31m <i>")\n', "parity", "", "RuntimeError"),
+    "reads_data.py": (f'import numpy as np\nnp.loadtxt("data.txt")\n{RIGHT}', "parity", "", ""),
+    "syntax.py": ("def f(:\n", "not examined", "SyntaxError", ""),
+    "wrong.py": (WRONG, "mismatch", "1 - x^2 in the place of 1 - y^2", ""),
+}  # fmt: skip
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "check_submissions.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=1800)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The folder, what was printed, and the files that were written."""
+    folder, out = tmp_path_factory.mktemp("handed_in"), tmp_path_factory.mktemp("checked") / "new"
+    for name, (text, *_) in HOSTILE.items():
+        (folder / name).write_text(text)
+    (folder / "data.txt").write_text("1 2\n3 4\n")
+    done = run(folder, "--network", NETWORK, "--seconds", 4, "--workers", 2, "--out", out)
+    return {"folder": folder, "out": out, "done": done}
+
+
+@pytest.mark.slow
+def test_every_submission_has_its_row(hostile: dict[str, Any]) -> None:
+    done, out = hostile["done"], hostile["out"]
+    assert done.returncode == 0, done.stderr
+    rows = {row["file"]: row for row in json.loads((out / "submissions.json").read_text())["submissions"]}
+    assert sorted(rows) == sorted(HOSTILE)
+    for name, (_, verdict, cause, ended) in HOSTILE.items():
+        assert rows[name]["verdict"] == verdict, rows[name]
+        assert cause in rows[name]["cause"]
+        assert ended in rows[name]["ended"]
+        assert bool(rows[name]["ended"]) == bool(ended)
+        assert bool(rows[name]["page"]) == (verdict != "not examined")
+    assert rows["wrong.py"]["line"] == "wrong.py line 21, dZ1"
+    assert rows["wrong.py"]["code"] == "dZ1 = W2.T @ dZ2 * (1 - Z1**2)"
+    assert f"{len(HOSTILE)} submissions: 1 mismatch, 5 parity, 7 not examined" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_nothing_is_harmed(hostile: dict[str, Any]) -> None:
+    """The files handed in are as they were, and nothing is left of them in the temporary folder."""
+    folder: Path = hostile["folder"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*HOSTILE, "data.txt"])
+    assert all((folder / name).read_text() == text for name, (text, *_) in HOSTILE.items())
+
+
+@pytest.mark.slow
+def test_the_index_and_the_table_escape_what_they_show(hostile: dict[str, Any]) -> None:
+    from tests.compare.html_page import HtmlPage
+
+    page = HtmlPage((hostile["out"] / "index.html").read_text())
+    assert not page.all("b", "i", "red", "script")
+    links = [link.attributes["href"] for link in page.all("a")][1:]
+    assert "./%3Dcmd%28%29%20%3Cb%3E.py.html" in links
+    assert len(links) == sum(verdict != "not examined" for _, verdict, *_ in HOSTILE.values())
+    with (hostile["out"] / "submissions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+    assert any(row["file"] == "'=cmd() <b>.py" for row in rows)
+
+
+@pytest.mark.slow
+def test_a_table_of_networks(tmp_path: Path) -> None:
+    """Some of the course's scripts, and one that nobody handed in."""
+    table = json.loads((SUBMISSIONS / "table.json").read_text())
+    chosen = {row["file"]: row for row in table if row["file"][:3] in ("s02", "s07", "s12", "s15")}
+    for name in chosen:
+        (tmp_path / name).write_text((SUBMISSIONS / name).read_text())
+    named = [f'{name},"{row["network"]}"' for name, row in chosen.items()]
+    (tmp_path / "networks.csv").write_text("\n".join(["file,network", *named, 'absent.py,"2-1, mse"']))
+    done = run(tmp_path, "--table", tmp_path / "networks.csv", "--out", tmp_path / "out", "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    rows = {row["file"]: row for row in json.loads((tmp_path / "out" / "submissions.json").read_text())["submissions"]}
+    assert rows.pop("absent.py")["cause"] == "no such file in the folder"
+    for name, row in rows.items():
+        assert row["verdict"] == ("parity" if chosen[name]["right"] else "mismatch")
+        assert chosen[name]["right"] or row["line"].startswith(f"{name} line {chosen[name]['line']},")
+
+
+WRONG_USAGE = [
+    (["absent", "--network", NETWORK], "absent: no such folder"),
+    (["."], "expected --network"),
+    ([".", "--network", "3-5"], "expected SIZES"),
+    ([".", "--network", NETWORK], "no *.py in it"),
+    ([".", "--table", "absent.csv"], "absent.csv"),
+    ([".", "--table", "other.csv"], "expected a file and a network in each row"),
+    ([".", "--table", "list.json"], "expected a file and a network in each row"),
+    ([".", "--table", "number.json"], "expected two texts"),
+    ([".", "--network", NETWORK, "--seconds", "0"], "expected a whole number of at least 1"),
+    (["with_one", "--network", NETWORK, "--out", "."], "expected a new or empty folder"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), WRONG_USAGE)
+def test_bad_usage_is_one_line(
+    script: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "with_one").mkdir()
+    (tmp_path / "with_one" / "a.py").write_text("")
+    (tmp_path / "other.csv").write_text("name,text\na.py,b\n")
+    (tmp_path / "list.json").write_text("[1, 2]")
+    (tmp_path / "number.json").write_text('{"a.py": 3}')
+    outcome = script("check_submissions", *arguments)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
