@@ -1,7 +1,8 @@
 """Both backends trained side by side on the same batches, and after how many steps they part by more than rounding.
 
-What rounding alone can do is measured, not guessed: further NumPy runs on the same batches, twins, start with every
-weight one ulp away in a random direction, and show how far a last bit can grow. But where a ReLU's input is so near
+What rounding alone can do is measured, not guessed: further NumPy runs on the same batches, twins, have every weight
+moved one ulp in a random direction, at the start and after every step, as each step rounds anew: they show how far last
+bits can grow. But where a ReLU's input is so near
 zero that rounding decides its mask, a whole row of a gradient moves at once, and two correct float32 runs part for
 good. So one more NumPy run, the aligned one, starts from the same bits and takes PyTorch's side in every such tie, and
 in nothing else. The twins are its twins, and have its masks; a correct PyTorch stays as near to it as they do.
@@ -233,7 +234,7 @@ def train_in_lockstep(
     """Train `net` in NumPy and `model` in PyTorch batch by batch, and compare every parameter every `every` updates.
 
     Options as in `train_both`; `steps`, where given, is the number of updates instead of `epochs`. `twins` NumPy runs
-    that start one ulp away give the envelope. ReLUs are those of `net` and the nn.ReLU modules of `model`, in the order
+    one ulp away give the envelope. ReLUs are those of `net` and the nn.ReLU modules of `model`, in the order
     in which they run.
     The last step is always compared. ValueError naming the first weight whose bits differ between net and model, or
     a count below 1; else errors as for scratch.training.train, which say whose number is not finite.
@@ -251,7 +252,7 @@ def train_in_lockstep(
     theirs = TorchLearner(model, to_torch_loss(loss), torch_optimizer, device=device, threshold=threshold)
     result = Lockstep(every, title, ours.dtype)
     result.learners = {"scratch": ours, "torch": theirs}
-    copies = [_one_ulp_away(copy.deepcopy(ours), seed) for seed in range(twins)]
+    copies = [_Twin(copy.deepcopy(ours), seed) for seed in range(twins)]
     with one_torch_thread(), _Together(ours, theirs, copies, result).watching() as together:
 
         def after(batch: Batch) -> None:
@@ -278,13 +279,18 @@ class _EnoughError(Exception):
     """So many steps were asked for, and so many are done."""
 
 
-def _one_ulp_away(twin: ScratchLearner, seed: int) -> ScratchLearner:
-    """Every weight moved to the next number above or below, by chance; zeros stay."""
-    rng = np.random.default_rng(seed)
-    for p in twin.network.params.values():
-        towards = np.where(rng.random(p.shape) < 0.5, -np.inf, np.inf).astype(p.dtype)
-        p[...] = np.where(p == 0, p, np.nextafter(p, towards))
-    return twin
+class _Twin:
+    """A NumPy run whose weights are moved one ulp at the start and after every step."""
+
+    def __init__(self, learner: ScratchLearner, seed: int) -> None:
+        self.learner, self.network, self.rng = learner, learner.network, np.random.default_rng(seed)
+        self.move()
+
+    def move(self) -> None:
+        """Every weight to the next number above or below, by chance; zeros stay."""
+        for p in self.network.params.values():
+            towards = np.where(self.rng.random(p.shape) < 0.5, -np.inf, np.inf).astype(p.dtype)
+            p[...] = np.where(p == 0, p, np.nextafter(p, towards))
 
 
 class _Together:
@@ -294,7 +300,7 @@ class _Together:
     twins happen to meet would accuse two correct runs that part a little later. It never is below one ulp.
     """
 
-    def __init__(self, ours: ScratchLearner, theirs: TorchLearner, twins: list[ScratchLearner], result: Lockstep):
+    def __init__(self, ours: ScratchLearner, theirs: TorchLearner, twins: list[_Twin], result: Lockstep):
         self.ours, self.theirs, self.twins, self.result = ours, theirs, twins, result
         self.aligned = copy.deepcopy(ours)
         self.step = 0
@@ -345,7 +351,8 @@ class _Together:
             self.stepping = True
         _step("NumPy with PyTorch's masks", self.aligned, data[0], rows)
         for twin in self.twins:
-            _step("NumPy, started one ulp away", twin, data[0], rows)
+            _step("NumPy, one ulp away", twin.learner, data[0], rows)
+            twin.move()
         self.stepping = False
         self._clear_inputs()
         self._measure_spread()
@@ -401,7 +408,7 @@ class _Together:
     def _measure_input_spread(self, x: Array) -> None:
         """Of the inputs of the ReLUs, by looking ahead: a forward pass of the aligned run and its twins."""
         self._clear_inputs()
-        for learner in (self.aligned, *self.twins):
+        for learner in (self.aligned, *(twin.learner for twin in self.twins)):
             learner.network.forward(x)
         for i, z in enumerate(self.aligned_inputs):
             apart = [float(np.abs(seen[i] - z).max()) for seen in self.twin_inputs]
