@@ -1,0 +1,111 @@
+"""Gradients: the arrays that equal what a gradient should be, up to layout and a known factor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from compare import layout
+from compare.convention import nearest
+from compare.layout import View
+from compare.naming import expected, factors
+from compare.naming.named import Named, split
+from compare.naming.state import State
+from compare.naming.values import distance, multiple, tight
+from compare.step import Rule
+
+Array = NDArray[Any]
+
+# A factor is the mean of as many rounding errors as the array has elements, but one element has only its own.
+FACTOR = 10  # times as far from a known factor as an array may be from what it should be
+FACTOR_AT_LEAST = 1e-7  # and so far in any dtype: a rate written in float32 has this much
+FEW = 3  # numbers; any array of one number is a multiple of the gradient, and one of two often is
+
+
+def match(state: State) -> None:
+    """Name every gradient that equals what it should be."""
+    for rule, value in expected.gradients(state):
+        if named := gradient(state, rule, value):
+            state.tensors[rule.name] = named
+
+
+def gradient(state: State, rule: Rule, value: Array) -> Named | None:
+    """The first array that is a multiple of this gradient, of those with the plainest known factor."""
+    known = factors.of_gradients(state)
+    best: tuple[int, Named] | None = None
+    for named in candidates(state, rule, value.shape):
+        scale = _exact_multiple(named, value)
+        factor = nearest(scale, known, _within(named)) if scale is not None else None
+        if factor is None or state.is_parameter(named):
+            continue
+        if best is None or known.index(factor) < best[0]:
+            best = known.index(factor), replace(named, scale=factor.value, rate=factor.rate)
+    return _last_version(state, rule, value, best[1]) if best else None
+
+
+def _exact_multiple(named: Named, value: Array) -> float | None:
+    """The factor by which an array is `value`; None if it is no multiple."""
+    scale = multiple(named.view.array, value)
+    if scale is None or distance(named.view.array, scale * value) > tight(named.view.array):
+        return None
+    return scale
+
+
+def _within(named: Named) -> float:
+    return max(tight(named.view.array) * FACTOR, FACTOR_AT_LEAST)
+
+
+def _last_version(state: State, rule: Rule, value: Array, named: Named) -> Named:
+    """Where it was scaled in place afterwards (d /= m), by a factor that is none: that later value, as wrong."""
+    if value.size < FEW:
+        return named
+    known, o = factors.of_gradients(state), named.observation
+    for after in candidates(state, rule, value.shape):
+        if after.observation.name != o.name or after.observation.time <= o.time:
+            continue
+        scale = _exact_multiple(after, value)
+        if scale is not None and nearest(scale, known, _within(after)) is None:
+            return replace(after, scale=1.0, exact=False)
+    return named
+
+
+def candidates(state: State, rule: Rule, shape: tuple[int, ...]) -> Iterator[Named]:
+    """All arrays that may be this gradient, by shape, bound after the output was."""
+    head, part = split(rule.name)
+    if part == "grad_weight":
+        return _weights_gradients(state, state.tensors[f"{head}.weight"].view)
+    if part == "grad_bias":
+        return _biases_gradients(state, state.tensors[f"{head}.weight"].view, shape[0])
+    return _samples_gradients(state, shape)
+
+
+def _weights_gradients(state: State, weight: View) -> Iterator[Named]:
+    """In the weight's layout, with the bias's gradient where the bias is part of the weight."""
+    extra = (0, 1) if weight.bias is not None else (0,)
+    since = state.forward_end()
+    for o in state.seen.sized(*weight.array.shape, extra=extra):
+        if o.time > since and (view := layout.like(o.array, weight)):
+            yield Named(o, view)
+
+
+def _biases_gradients(state: State, weight: View, fan_out: int) -> Iterator[Named]:
+    """Vectors; where the bias is part of the weight, the same part of its gradient."""
+    since = state.forward_end()
+    if weight.bias is None:
+        for o in state.seen.sized(fan_out):
+            if o.time > since:
+                yield from (Named(o, view) for view in layout.biases(o.array, fan_out))
+        return
+    for o in state.seen.sized(*weight.array.shape, extra=(1,)):
+        if o.time > since and (view := layout.like(o.array, weight)) and view.bias is not None:
+            yield Named(o, View(view.bias, view.layout))
+
+
+def _samples_gradients(state: State, shape: tuple[int, ...]) -> Iterator[Named]:
+    since = state.forward_end()
+    for o in state.seen.sized(*shape):
+        if o.time > since:
+            yield from (Named(o, view) for view in layout.samples(o.array, *shape))

@@ -1,0 +1,75 @@
+"""Moves: a parameter's later values, and whether they lie along a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compare import layout
+from compare.layout import View
+from compare.naming.named import Named, split
+from compare.naming.state import State
+from compare.naming.values import distance, multiple, tight
+from compare.observation import Observation
+
+Array = NDArray[Any]
+
+ROUNDINGS = 4  # of a weight that its change may carry: in float64, of the rate, the product, the difference, the result
+
+
+def moved(state: State, name: str, held: Named, value: Array) -> Named | None:
+    """The later value of the variable that differs by a multiple of `value`; else the first that differs."""
+    later = list(_later_values(state, name, held))
+    along = next((after for after in later if is_along(held, after, value)), None)
+    return along or _elsewhere(state, name, held, value) or (later[0] if later else None)
+
+
+def _later_values(state: State, name: str, held: Named) -> Iterator[Named]:
+    """Of the same variable, after the forward pass, where they differ."""
+    since = state.forward_end()
+    for o in state.seen.after(held.observation):
+        view = _reread(state, name, o) if o.time > since else None
+        if view is not None and not np.array_equal(view.array, held.view.array):
+            yield Named(o, view)
+
+
+def _elsewhere(state: State, name: str, held: Named, value: Array) -> Named | None:
+    """The parameter moved downhill, under another name, as the optimiser may have for it."""
+    since = state.forward_end()
+    for o in state.seen.sized(*held.observation.array.shape):
+        if o.time > since and o.line and (view := _reread(state, name, o)) is not None:
+            downhill = (multiple(held.view.array - view.array, value) or 0) > 0
+            if downhill and is_along(held, Named(o, view), value):
+                return Named(o, view)
+    return None
+
+
+def is_along(held: Named, after: Named, value: Array) -> bool:
+    """Whether the parameter's change is a multiple of `value`, as far as its digits say."""
+    change = held.view.array - after.view.array
+    scale = multiple(change, value)
+    return scale is not None and distance(change, scale * value) <= digits_lost(held, change)
+
+
+def digits_lost(held: Named, change: Array) -> float:
+    """How exactly a change is known, relative to it: some roundings of the weight, which is much larger."""
+    u = float(np.finfo(held.view.array.dtype).eps) if held.view.array.dtype.kind == "f" else 1e-16
+    size = float(np.linalg.norm(change)) or 1.0
+    return max(tight(held.view.array), ROUNDINGS * u * float(np.linalg.norm(held.view.array)) / size)
+
+
+def _reread(state: State, name: str, o: Observation) -> View | None:
+    """A later value of the variable, read as the first was."""
+    head, part = split(name)
+    parameter, weight = state.tensors[name], state.tensors[f"{head}.weight"].view
+    if o.array.shape != parameter.observation.array.shape or o.array.dtype.kind != "f":
+        return None
+    if part == "weight":
+        return layout.like(o.array, weight)
+    if weight.bias is None:
+        return next(layout.biases(o.array, len(parameter.view.array)), None)
+    view = layout.like(o.array, weight)
+    return view if view is None or view.bias is None else View(view.bias, view.layout)

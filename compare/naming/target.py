@@ -1,0 +1,105 @@
+"""Target: what the outputs are compared with, and the loss, of which each speaks for the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compare import layout, reference
+from compare.convention import Factor, nearest
+from compare.layout import View
+from compare.naming import factors, hints
+from compare.naming.named import Named, distinct
+from compare.naming.state import State
+from compare.naming.values import number, tight
+from compare.observation import Observation
+
+Array = NDArray[Any]
+
+SUMMING = 10  # times as far as an array may be: a loss is a sum of logarithms, which cancel
+PLAINEST = 5  # known factors that a wrong loss may have: the mean, half of it, twice, and the negatives
+
+
+def target_and_loss(state: State) -> None:
+    """The target whose loss or loss gradient is among the arrays, and that loss."""
+    output = state.tensors.get(f"{state.last}.output")
+    if output is None:
+        return
+    y = output.value
+    best = max(_targets(state), key=lambda t: _agreement(state, y, t), default=None)
+    if best is None:
+        return
+    state.tensors["target"] = best
+    if loss := _exact_loss(state, y, best) or _called_loss(state, y, best):
+        state.tensors["loss"] = loss
+
+
+def _targets(state: State) -> list[Named]:
+    """Arrays that may be the target, the last bound first; of those bound before the output, if there are any."""
+    labels = state.network.loss in ("cross_entropy", "probability_cross_entropy")
+    if state.given_target is not None:
+        held = [Observation(state.given_target, "t as given", time=-2)]
+    else:
+        held = [*state.seen.sized(state.m, state.n), *(state.seen.sized(state.m) if labels else [])]
+    views = [Named(o, view) for o in held for view in layout.targets(o.array, state.m, state.n, labels)]
+    taken = {n.observation.time for n in state.tensors.values()}
+    kept = [named for named in distinct(reversed(views)) if named.observation.time not in taken]
+    latest = state.latest()
+    return [named for named in kept if named.observation.time < latest] or kept
+
+
+def _agreement(state: State, y: Array, t: Named) -> tuple[int, int]:
+    """Whether the loss's gradient, and the loss, of this target are among the arrays; else the earlier bound."""
+    with np.errstate(all="ignore"):
+        gradient = _loss_gradient(state, y, t)
+        agreed = 2 * (state.equal(gradient, -1, scaled=True) is not None)
+        agreed += _exact_loss(state, y, t) is not None
+    return agreed, -t.observation.time
+
+
+def _loss_gradient(state: State, y: Array, t: Named) -> Array:
+    """Of the last linear layer's output, through an activation after it: what most people write in one."""
+    dy = reference.loss_backward(state.network, y, t.target, state.precision).value
+    kind = state.network.layers[state.last].kind
+    if kind == "linear":
+        return dy
+    before = state.tensors.get(f"{state.last - 1}.output")
+    z = state.product(state.last - 1) if before is None else before.value
+    return dy if z is None else reference.activation_backward(kind, z, dy, state.precision).value
+
+
+def _exact_loss(state: State, y: Array, t: Named) -> Named | None:
+    """The number that is a known multiple of the loss."""
+    value, known = _loss(state, y, t), _known(state)
+    if not value or not np.isfinite(value):
+        return None
+    for o in state.seen.scalars(state.latest()):
+        if factor := nearest(number(o.array) / value, known, tight(o.array) * SUMMING):
+            return Named(o, View(o.array.reshape(()), "number"), factor.value)
+    return None
+
+
+def _called_loss(state: State, y: Array, t: Named) -> Named | None:
+    """The first number that is called a loss and was bound before the weights moved: a wrong one."""
+    latest = state.latest()
+    weights = state.seen.after(state.tensors["0.weight"].observation)
+    moved = min((o.time for o in weights if o.time > latest), default=np.inf)
+    o = next((o for o in state.seen.scalars(latest) if hints.is_loss(o.name) and o.time < moved), None)
+    if o is None:
+        return None
+    value = _loss(state, y, t)
+    factor = min(_known(state)[:PLAINEST], key=lambda f: abs(number(o.array) - f.value * value))
+    return Named(o, View(o.array.reshape(()), "number"), factor.value, exact=False)
+
+
+def _loss(state: State, y: Array, t: Named) -> float:
+    with np.errstate(all="ignore"):
+        return float(reference.loss(state.network, y, t.target, state.precision).value)
+
+
+def _known(state: State) -> list[Factor]:
+    if state.convention.factor is not None:
+        return [Factor(state.convention.factor, "as declared")]
+    return factors.of_loss(state)
