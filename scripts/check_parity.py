@@ -194,8 +194,8 @@ def _seed(arguments: argparse.Namespace) -> str:
     """What the numbers of this check were drawn from, in words."""
     from scratch.labs import lab
 
-    if arguments.record:
-        return "none: the numbers are those of the record"
+    if arguments.record or arguments.watch:
+        return f"none: the numbers are those of the {'record' if arguments.record else 'script'}"
     if arguments.seed is not None:
         return str(arguments.seed)
     if arguments.inject or arguments.exact:
