@@ -247,7 +247,7 @@ def test_torch_modules(factor: float, verdict: str) -> None:
         ("notes.txt", {}, "notes.txt: expected a script (.py) or a record (.safetensors, .npz)"),
         ({"W": np.ones((3, 3))}, {}, "no weight of the first layer found: expected an array of shape (7, 5) or (5, 7)"),
     ],
-    ids=str,
+    ids=["a number", "no x", "limits", "no file", "no script", "other shapes"],
 )
 def test_what_cannot_be_checked_is_said_in_one_line(candidate: Any, arguments: dict[str, Any], message: str) -> None:
     x, t = batch()
