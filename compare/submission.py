@@ -108,6 +108,13 @@ def examine(
         while waiting or running:
             while waiting and len(running) < workers:
                 number, submission = waiting.popleft()
+                try:
+                    submission.path.open("rb").close()
+                except OSError as error:
+                    why = f"it cannot be read: {error.strerror}"
+                    found[number] = Examined(submission.path.name, submission.network, UNEXAMINED, why)
+                    said(found[number])
+                    continue
                 running[number] = _start(submission, limits, draw=out is not None)
             for number, each in list(running.items()):
                 late = each.seconds > limits.seconds + CHECKING
@@ -122,17 +129,16 @@ def examine(
 
 
 def _start(submission: Submission, limits: Limits, draw: bool) -> _Running:
+    """In a process of its own, on a copy."""
     work = tempfile.TemporaryDirectory(prefix="submission-", ignore_cleanup_errors=True)
     results = tempfile.TemporaryDirectory(prefix="examined-", ignore_cleanup_errors=True)
     script = _copy(submission.path, Path(work.name))
     settings = {"script": str(script), "network": submission.network, "results": results.name, "draw": draw}
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", START, str(Path(__file__).parents[1]), json.dumps(settings | asdict(limits))],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=(Path(results.name) / "stderr").open("wb"),
-        cwd=results.name,
-    )
+    command = [sys.executable, "-P", "-c", START, str(Path(__file__).parents[1]), json.dumps(settings | asdict(limits))]
+    with (Path(results.name) / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, cwd=results.name
+        )
     return _Running(submission, process, work, results)
 
 

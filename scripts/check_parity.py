@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     from scratch.datasets import Dataset
     from scratch.labs import Lab, LabSetup
 
+EXAMPLES = """examples:
+  check_parity.py digits                                  a lab of this project, in both precisions
+  check_parity.py digits --html report.html               the same as a page with figures
+  check_parity.py digits --inject bias-missing            what the report of a mistake looks like
+  check_parity.py --watch mine.py --network "784-128-10 relu, softmax cross-entropy"
+                                                          your script, unedited
+  check_parity.py --record step.safetensors               your arrays from any language
+  check_parity.py --network "8-6-4 relu, mse" --exact     equal bit for bit, or wrong
+
+exit codes: 0 parity; 1 a mismatch or an incomplete check; 2 bad usage or bad input"""
 DTYPES = {"both": ("float64", "float32"), "float64": ("float64",), "float32": ("float32",)}
 
 
@@ -68,7 +78,12 @@ def _parser() -> argparse.ArgumentParser:
 
     from scratch.labs import LABS
 
-    parser = Parser(prog="check_parity", description="Is it right, and if not, which line is wrong and why.")
+    parser = Parser(
+        prog="check_parity",
+        description="Is it right, and if not, which line is wrong and why.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("lab", metavar="LAB", nargs="?", help=", ".join(LABS))
     parser.add_argument("--dtype", choices=DTYPES, default="both", help="the precisions to check (default: both)")
     parser.add_argument(

@@ -1,0 +1,71 @@
+"""What becomes of a submission whose check itself fails or does not end, and the index that shows it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from compare import class_report, submission
+from compare.submission import UNEXAMINED, Examined, Submission, examine
+from tests.compare.html_page import HtmlPage
+
+HOSTILE = '<script>alert("x")</script>\x1b[31m'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    handed_in = tmp_path / "handed_in"
+    handed_in.mkdir()
+    (handed_in / "a.py").write_text("print(1)\n")
+    (handed_in / "b.py").write_text("print(2)\n")
+    return handed_in
+
+
+def found(folder: Path) -> list[Examined]:
+    return examine([Submission(folder / name, "2-1, mse") for name in ("a.py", "b.py")], workers=2)
+
+
+def test_a_check_that_fails_is_a_row_that_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "START", "import sys; sys.exit('broken')")
+    assert [(each.file, each.verdict) for each in found(folder)] == [("a.py", UNEXAMINED), ("b.py", UNEXAMINED)]
+    assert {each.cause for each in found(folder)} == {"the check itself failed with exit code 1: broken"}
+
+
+def test_a_check_that_does_not_end_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "START", "import time; time.sleep(600)")
+    monkeypatch.setattr(submission, "CHECKING", -19.0)
+    monkeypatch.setattr(submission, "GRACE", 0.5)
+    assert {each.cause for each in found(folder)} == {"the check took longer than -19 s"}
+
+
+def test_a_script_that_cannot_be_read_is_a_row_too(folder: Path) -> None:
+    (row,) = examine([Submission(folder / "gone.py", "2-1, mse")])
+    assert (row.verdict, row.cause) == (UNEXAMINED, "it cannot be read: No such file or directory")
+
+
+def test_only_the_script_and_data_are_copied(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "data.txt").write_text("1")
+    (folder / "large.txt").write_text("1" * 100)
+    monkeypatch.setattr(submission, "DATA", 50)
+    (tmp_path / "work").mkdir()
+    assert submission._copy(folder / "a.py", tmp_path / "work") == tmp_path / "work" / "a.py"
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["a.py", "data.txt"]
+
+
+def test_the_index_shows_what_it_is_given_as_text(tmp_path: Path) -> None:
+    rows = [
+        Examined("right.py", "2-1, mse", "parity", page="right.py.html"),
+        Examined(f"=1+{HOSTILE}", HOSTILE, "mismatch", HOSTILE, HOSTILE, HOSTILE, "0.weight", HOSTILE, (HOSTILE,)),
+        Examined("none.py", "2-1, mse", UNEXAMINED, "no array was bound", ended=HOSTILE),
+    ]
+    class_report.write(tmp_path, rows, HOSTILE)
+    page = HtmlPage((tmp_path / "index.html").read_text())
+    assert not page.all("script")
+    assert [link.attributes["href"] for link in page.all("a")] == ["#main", "./right.py.html"]
+    assert [e.text.split()[0] for e in page.all("td") if "word" not in e.attributes][:1] == ["mismatch"]
+    with (tmp_path / "submissions.csv").open(newline="") as file:
+        assert [row["file"][:3] for row in csv.DictReader(file)] == ["rig", "'=1", "non"]
+    assert class_report.counted(rows) == "3 submissions: 1 mismatch, 1 parity, 1 not examined"
+    assert "\x1b" not in class_report.printable(HOSTILE)

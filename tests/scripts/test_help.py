@@ -1,0 +1,22 @@
+"""--help: the examples are there, and each of them is a command that the parser takes."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["check_parity", "check_submissions"])
+def test_the_examples_of_help_are_taken(script: Callable[..., Any], name: str) -> None:
+    outcome = script(name, "--help")
+    assert outcome.code == 0
+    examples = [line.strip() for line in outcome.out.splitlines() if line.startswith(f"  {name}.py")]
+    assert len(examples) >= 2
+    parser = importlib.import_module(name)._parser()
+    for example in examples:
+        parser.parse_args(shlex.split(example.partition("   ")[0])[1:])
+    assert "exit codes: 0" in outcome.out
