@@ -93,7 +93,7 @@ def _updates(names: Names) -> Iterator[str]:
         held = listed(names.tensors[name].observation.name for name in names.recovered)
         yield f"some gradients were not bound to a name; they are {held}, divided by the learning rate"
     if names.rate is not None:
-        yield f"the step is plain gradient descent: the weights change by {names.rate:g} times the gradient"
+        yield f"the weights move by {names.rate:g} times the gradient"
 
 
 def _ambiguous(names: Names) -> Iterator[str]:
