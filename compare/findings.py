@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from compare import layout
 from compare.convention import factors, nearest
 from compare.naming import Named, Names
+
+SAMPLED = ("output", "grad_output", "grad_input")  # tensors of one row a sample, as input and target are
+PARAMETERS_GRADIENTS = (".grad_weight", ".grad_bias")
+BETWEEN = (".grad_output", ".grad_input")
 
 
 def describe(names: Names) -> list[str]:
@@ -15,73 +19,107 @@ def describe(names: Names) -> list[str]:
     return [*_layouts(names), *_factor(names), *_between(names), *_updates(names), *_ambiguous(names)]
 
 
+def listed(words: Iterable[object]) -> str:
+    """a; a and b; a, b and c. Equal ones once."""
+    *first, last = dict.fromkeys(map(str, words))
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _layouts(names: Names) -> Iterator[str]:
+    """Torch's own layout is said only where both are there."""
     kept: dict[str, list[str]] = defaultdict(list)
     for name, named in names.tensors.items():
-        part = name.rpartition(".")[2]
-        if part == "weight" and 1 not in named.view.array.shape:
-            kept[f"weights are {named.view.layout}"].append(named.observation.name)
-        if part == "weight" and named.view.attached != layout.SEPARATE:
-            kept[f"the bias is the {named.view.attached} of the weight"].append(named.observation.name)
-        if name in ("input", "target") or part in ("output", "grad_output", "grad_input"):
-            if 1 not in named.view.array.shape and named.view.layout == layout.COLUMNS:
-                kept["samples are columns"].append(named.observation.name)
-    several = len({words for words in kept if words.startswith("weights are")}) > 1
+        for words in _layout(name, named):
+            kept[words].append(named.observation.name)
+    mixed = sum(words.startswith("weights are") for words in kept) > 1
     for words, held in kept.items():
-        if not words.endswith(layout.OUT_IN) or several:
-            yield f"{words} ({', '.join(dict.fromkeys(held))})"
+        if mixed or not words.endswith(layout.OUT_IN):
+            yield f"{words} ({listed(held)})"
+
+
+def _layout(name: str, named: Named) -> Iterator[str]:
+    """How this tensor is kept; nothing where that is torch's way, or cannot be told from it by its shape."""
+    part, view = name.rpartition(".")[2], named.view
+    if part == "weight" and 1 not in view.array.shape:
+        yield f"weights are {view.layout}"
+    if part == "weight" and view.attached != layout.SEPARATE:
+        yield f"the bias is the {view.attached} of the weight"
+    sampled = name in ("input", "target") or part in SAMPLED
+    if sampled and 1 not in view.array.shape and view.layout == layout.COLUMNS:
+        yield "samples are columns"
 
 
 def _factor(names: Names) -> Iterator[str]:
-    loss, n = names.tensors.get("loss"), names.network.sizes[-1]
-    finals = {named.scale for name, named in names.tensors.items() if name.endswith((".grad_weight", ".grad_bias"))}
-    scale = loss.scale if loss is not None and loss.exact else max(finals, default=1.0)
-    found = nearest(scale, factors(names.m, n))
-    words = found.words if found else ""
     if names.uphill:
-        yield "your gradient is that of the negative loss, and the step is added: uphill on -L is downhill on L"
+        yield "your gradient is that of the negative loss, and the step adds it: this is descent on the loss itself"
+    loss, finals = names.tensors.get("loss"), _scales(names)
+    reported = loss if loss is not None and loss.exact else None
+    scale = reported.scale if reported else max(finals, default=1.0)
     if scale == 1:
         return
-    if loss is not None and loss.exact:
-        yield f"your loss ({loss.observation.origin}) is {scale:g} x the network's: {words or 'a factor of its own'}; its gradient is held to the same"
+    found = nearest(scale, factors(names.m, names.network.sizes[-1]))
+    words = found.words if found else ""
+    if reported:
+        yield (
+            f"your loss ({reported.observation.origin}) is {scale:g} times the network's "
+            f"({words or 'no factor that is known'}); its gradient is expected to have the same factor"
+        )
     elif finals:
         yield (
-            f"your gradient is that of {scale:g} x the network's loss{f' ({words})' if words else ''}; no loss was seen: "
-            "if the loss has the same factor this is a convention, else a mistake"
+            f"your gradient is that of {scale:g} times the network's loss{f' ({words})' if words else ''}; no loss was "
+            "seen: this is a convention if your loss has the same factor, and a mistake if it has not"
         )
 
 
+def _scales(names: Names) -> set[float]:
+    return {named.scale for name, named in names.tensors.items() if name.endswith(PARAMETERS_GRADIENTS)}
+
+
 def _between(names: Names) -> Iterator[str]:
-    finals = {named.scale for name, named in names.tensors.items() if name.endswith((".grad_weight", ".grad_bias"))}
-    other = {
-        named.scale: named
-        for name, named in reversed(names.tensors.items())
-        if name.endswith((".grad_output", ".grad_input")) and named.scale not in finals
-    }
-    for scale, named in other.items():
-        if len(finals) == 1:
-            ratio = scale / next(iter(finals))
-            yield f"the gradients between layers ({named.observation.origin}) are {ratio:g} x those of the weights: divided later"
+    finals = _scales(names)
+    if len(finals) != 1:
+        return
+    final = next(iter(finals))
+    between = [named for name, named in names.tensors.items() if name.endswith(BETWEEN) and named.scale != final]
+    for scale, named in {named.scale: named for named in reversed(between)}.items():
+        yield (
+            f"the gradients between layers ({named.observation.origin}) are {scale / final:g} times as large as they "
+            "would be with the factor of the weights' gradients: the factor is applied later"
+        )
 
 
 def _updates(names: Names) -> Iterator[str]:
     if names.recovered:
-        held = ", ".join(names.tensors[name].observation.name for name in names.recovered)
-        yield f"no gradient was bound for these: read off {held}, over the learning rate"
+        held = listed(names.tensors[name].observation.name for name in names.recovered)
+        yield f"some gradients were not bound to a name; they are {held}, divided by the learning rate"
     if names.rate is not None:
-        yield f"the weights move by {names.rate:g} x the gradient"
+        yield f"the weights move by {names.rate:g} times the gradient"
 
 
 def _ambiguous(names: Names) -> Iterator[str]:
     if names.m == 1:
-        yield "warning: one sample, so a sum and a mean are the same"
+        yield "warning: there is one sample, so a sum and a mean over the samples are the same"
     if names.unbiased:
-        held = " and ".join(map(str, names.unbiased))
-        yield f"warning: layer {held} is computed without a bias, and is checked so; the network's text has one"
+        yield _without_bias(names.unbiased)
     square = [named for name, named in names.tensors.items() if name.endswith(".weight") and _is_square(named)]
     if square:
-        held = ", ".join(named.observation.name for named in square)
-        yield f"{held}: square, so its layout is known by what it computes, not by its shape"
+        are, layouts = ("are", "their layouts are") if len(square) > 1 else ("is", "its layout is")
+        yield (
+            f"{listed(named.observation.name for named in square)} {are} square, so {layouts} known from what is "
+            "computed, not from the shape"
+        )
+
+
+def _without_bias(layers: list[int]) -> str:
+    if len(layers) == 1:
+        return (
+            f"warning: layer {layers[0]} is computed without a bias and is checked that way; "
+            "in the network as it was given, it has one"
+        )
+    return (
+        f"warning: layers {listed(layers)} are computed without a bias and are checked that way; "
+        "in the network as it was given, they have one"
+    )
 
 
 def _is_square(named: Named) -> bool:

@@ -177,7 +177,7 @@ def _method(candidate: Any, names: Sequence[str]) -> Callable[..., Any] | None:
 
 
 def _arguments(
-    backward: Callable[..., Any], offered: Mapping[Sequence[str], Any], output: Array, t: Array, network: Architecture
+    backward: Callable[..., Any], offered: Mapping[tuple[str, ...], Any], output: Array, t: Array, network: Architecture
 ) -> list[Any]:
     """What backward asks for, argument by argument."""
     found: list[Any] = []

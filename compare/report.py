@@ -198,7 +198,7 @@ class Report:
         """The report as the JSON schema has it."""
         first = self.first
         keys = ("step", "layer", "kind", "tensor", "check")
-        found = {
+        found: dict[str, Any] = {
             "verdict": self.verdict,
             "dtype": self.dtype,
             "network": self.network,

@@ -181,9 +181,9 @@ class Sweep:
     def _for_scale(self, rule: Rule, value: Array, allowance: Allowance, p: Precision) -> Allowance:
         """What a scale costs: the reference's division of sources and tensor, and the candidate's own multiplication.
 
-        Divided in float64, each operand carries one rounding of float64 more; every allowance that is not 0 has at least
-        three of the candidate's, so a third is added. Where the candidate changes the scale, that is a factor in at most
-        two roundings.
+        Divided in float64, each operand carries one rounding of float64 more; every allowance that is not 0 has at
+        least three of the candidate's, so a third is added. Where the candidate changes the scale, that is a factor in
+        at most two roundings.
         """
         scales = {name: self.record.scales.get(name, 1.0) for name in (*rule.sources, rule.name)}
         if all(s == 1 for s in scales.values()) and rule.name not in self.record.slack:

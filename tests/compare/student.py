@@ -77,7 +77,7 @@ class Student:
         return {name: np.array(a) for name, a in found.items()}
 
     def is_alive(self) -> bool:
-        """Whether every hidden layer shows its weights: where all units of a ReLU are off, nobody can say which they are."""
+        """Whether every hidden layer shows its weights: of a ReLU whose units are all off, nobody can say which."""
         shown = replace(self, shown=True, samples="rows").arrays()
         return all(np.linalg.matrix_rank(shown[f"a{k}"]) > 0 for k in range(len(self.sizes) - 2))
 

@@ -269,7 +269,11 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 
 
 WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
-    (lambda: compare.check(object(), *batch()), TypeError, "got object, expected a network, an object with forward and backward"),
+    (
+        lambda: compare.check(object(), *batch()),
+        TypeError,
+        "got object, expected a network, an object with forward and backward",
+    ),
     (lambda: compare.check({}, *batch()), ValueError, "the loss is missing"),
     (lambda: compare.check(network(), *batch()), TypeError, "got loss NoneType, expected a scratch loss"),
     (lambda: compare.check({}, *batch(), network="7-6-4, mse"), ValueError, "the activation between its layers"),

@@ -207,8 +207,9 @@ def test_functions_with_caches(backward: Any, verdict: str, cause: str | None) -
         q /= q.sum(axis=1, keepdims=True)
         loss = -np.log(q[np.arange(len(t)), t]).mean()  # noqa: F841
         d = (q - np.eye(4)[t]) / len(t)
-        dh, dW2, db2 = backward(d, c2)
-        dx, dW1, db1 = backward(dh * (z > 0), c1)
+        # Not used, but their names are what the watcher sees.
+        dh, dW2, db2 = backward(d, c2)  # noqa: RUF059
+        dx, dW1, db1 = backward(dh * (z > 0), c1)  # noqa: RUF059
 
     report = compare.check(step, *batch(), network=NET)
     assert report.verdict == verdict, report.text(verbose=True)
@@ -268,7 +269,7 @@ def sklearn_step(model: Any, targets: Any) -> Any:
         deltas = [None for _ in model.coefs_]
         coef_grads, intercept_grads = list(deltas), list(deltas)
         coefs, intercepts = model.coefs_, model.intercepts_  # noqa: F841
-        loss, coef_grads, intercept_grads = model._backprop(
+        loss, coef_grads, intercept_grads = model._backprop(  # noqa: RUF059
             x, y, None, activations, deltas, coef_grads, intercept_grads
         )
         passed = [*activations, *deltas]  # noqa: F841

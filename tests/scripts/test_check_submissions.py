@@ -29,7 +29,12 @@ HOSTILE: dict[str, tuple[str, str, str, str]] = {
     "leaves.py": ("import os; os._exit(7)\n", "not examined", "exit code 7", ""),
     "loops.py": ("while True: pass\n", "not examined", "time limit of 4 s", ""),
     "no_network.py": ("print(1 + 1)\n", "not examined", "no array was bound", ""),
-    "other_arrays.py": ("import numpy as np\na = np.ones((4, 4))\n", "not examined", "no weight of the first", ""),
+    "other_arrays.py": (
+        "import numpy as np\na = np.ones((4, 4))\n",
+        "not examined",
+        "no weight of the first layer",
+        "",
+    ),
     "prints.py": (f'{RIGHT}print("x" * (1 << 20))\n', "parity", "", ""),
     "raises.py": (f'{RIGHT}raise RuntimeError("[red]x[/red] \\x1b[31m <i>")\n', "parity", "", "RuntimeError"),
     "reads_data.py": (f'import numpy as np\nnp.loadtxt("data.txt")\n{RIGHT}', "parity", "", ""),
