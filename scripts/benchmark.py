@@ -48,6 +48,7 @@ CONTENDERS = {  # name -> (job, what it needs)
 MODULES = ("numpy", "scratch", "torch", "torch_ref.learner", "compare")
 CHECKED = [((784, 256, 10), 128), ((784, *[2048] * 7, 10), 256)]  # networks of the check's cost, and their batches
 GROWTH = [((256,) * (depth + 1), 128) for depth in (2, 4, 8, 16)]  # and of how it grows with depth
+LONGEST = 900  # seconds of one measurement, compilation included
 SWEEPS: dict[str, list[tuple[tuple[int, ...], int]]] = {
     "batch size": [((784, 256, 10), m) for m in (1, 4, 16, 64, 256, 1024, 4096)],
     "width": [((784, width, 10), 128) for width in (64, 256, 1024, 4096)],
@@ -215,7 +216,11 @@ class Benchmark:
         environment = {**os.environ, **dict.fromkeys(THREADS, threads), "PYTHONPATH": str(CHECKOUT)}
         environment |= variables or {}
         command = [sys.executable, str(JOB), job, json.dumps({**own, "seed": 0, **order})]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            self.leave_out(name, f"it took more than {LONGEST} seconds")
+            return {}
         try:
             answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         except (IndexError, ValueError):
