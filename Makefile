@@ -13,7 +13,7 @@ pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
 ready  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test quick parity trust labs mutants fuzz torture lint clean
+.PHONY: help venv run test quick parity trust labs mutants bench fuzz torture lint clean
 .NOTPARALLEL:    # the tests share out the cores themselves, and `make -j clean test` means one after the other
 
 help:  ## list the targets
@@ -41,6 +41,9 @@ labs: $(ready)  ## run every lab and study in both backends, in about 40 minutes
 
 mutants: $(ready)  ## mutation testing with the check as the judge, in about 15 minutes: docs/mutants.md
 	$(python) scripts/mutate.py --workers $(WORKERS) $(ARGS)
+
+bench: $(ready)  ## an epoch by NumPy, PyTorch and others, in turns, in about 10 minutes: runs/benchmark
+	$(python) scripts/benchmark.py --sweeps $(ARGS)
 
 fuzz: $(ready)  ## a million hostile files for the readers, in about an hour; guided by coverage where atheris is installed
 	$(python) scripts/fuzz.py $(ARGS)

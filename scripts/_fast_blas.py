@@ -1,6 +1,7 @@
-"""--fast-blas: NumPy's OpenBLAS takes its AVX-512 kernels where the processor has AVX-512 and OpenBLAS does not see it.
+"""--fast-blas: NumPy's OpenBLAS takes its AVX-512 kernels where the processor has AVX-512.
 
-It reads OPENBLAS_CORETYPE when it is loaded, so this runs before NumPy is, and loads none of it.
+It takes others where it does not know the processor, or where OPENBLAS_CORETYPE names others. It reads that variable
+when it is loaded, so this runs before NumPy is, and loads none of it.
 """
 
 from __future__ import annotations
@@ -34,16 +35,19 @@ def choose() -> str:
     reason = why_not()
     if reason:
         return f"fast BLAS: not used, {reason}"
+    before = os.environ.get(VARIABLE, KERNELS)
     os.environ[VARIABLE] = KERNELS
-    return f"fast BLAS: NumPy's OpenBLAS uses its AVX-512 kernels ({VARIABLE}={KERNELS})"
+    instead = f", not {before}" if before != KERNELS else ""
+    return f"fast BLAS: NumPy's OpenBLAS uses its AVX-512 kernels ({VARIABLE}={KERNELS}{instead})"
 
 
 def why_not(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Why the variable is not to be set; "" where it is."""
-    if "numpy" in sys.modules:
-        return "NumPy is loaded already"
-    if VARIABLE in os.environ:
-        return f"the environment has {VARIABLE}={os.environ[VARIABLE]}"
+    return "NumPy is loaded already" if "numpy" in sys.modules else why_not_in_a_new_process(cpuinfo)
+
+
+def why_not_in_a_new_process(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Why the variable is not to be set for a process that is yet to start; "" where it is."""
     if not flags(cpuinfo) >= NEEDED:
         return "the processor has no AVX-512" if flags(cpuinfo) else f"{cpuinfo} does not say what the processor has"
     if "openblas" not in blas().lower():

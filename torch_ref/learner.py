@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 Data = tuple[Tensor, Tensor]
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 class TorchLearner:
     """A model, its loss and its optimiser, on one device; samples are rows.
 
     loss: a module whose `reduction` is "mean" or "sum"; threshold: above it, one output column says yes.
+    fused: the optimiser's update in one kernel, where PyTorch has one (SGD, Adam, AdamW); equal within rounding.
+    compiled: training steps run the model through torch.compile, which needs a C++ compiler and a slow first step.
     At the edge of the numbers nothing is clipped or skipped: underflow goes on, overflow and NaN stop a step before
     its update with the layer named, and an update that overflows is found at the next step or evaluation. One row,
     one class, constant inputs and equal labels are like any others. At rate 0 the weights keep their bits.
@@ -34,15 +37,20 @@ class TorchLearner:
         *,
         device: str | torch.device = "cpu",
         threshold: float = 0.5,
+        fused: bool = False,
+        compiled: bool = False,
     ) -> None:
         _check_dtypes(model)
         _check_loss(loss)
         _check_optimizer(model, optimizer)
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        if fused:
+            _fuse(optimizer)
         self.threshold = threshold
         self._device = _existing(device)
         model.to(self._device)
         loss.to(self._device)
+        self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if compiled else model
         if optimizer.state:
             optimizer.load_state_dict(optimizer.state_dict())  # moves it to where the parameters are
 
@@ -96,7 +104,7 @@ class TorchLearner:
         x, t = (part.index_select(0, index) for part in data)
         self.model.train()
         self.optimizer.zero_grad()
-        y = self.model(x)
+        y = self._forward(x)
         self._check_shapes(y, t)
         loss = self.loss(y, t)
         loss.backward()
@@ -249,6 +257,16 @@ def _check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
         if float(group.get("lr", 0)) > torch.finfo(dtype).max:  # add_ would end in an error of its own
             name = str(dtype).removeprefix("torch.")
             raise ValueError(f"the rate is {group['lr']}, expected one that {name} can hold")
+
+
+def _fuse(optimizer: Optimizer) -> None:
+    """As if it had been made with fused=True, which its state must have been begun with."""
+    if not isinstance(optimizer, FUSED):
+        raise ValueError(f"the optimizer is {type(optimizer).__name__}, which has no fused form")
+    if optimizer.state:
+        raise ValueError("the optimizer has taken steps already, expected a new one to fuse")
+    for group in optimizer.param_groups:
+        group["fused"], group["foreach"] = True, False
 
 
 def _check_entries(state: dict[str, np.ndarray], expected: dict[str, Any]) -> None:

@@ -52,10 +52,20 @@ def test_only_with_avx_512_and_openblas(
 
 
 @pytest.mark.usefixtures("unloaded")
-def test_what_the_environment_says_stays(fast_blas: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    assert fast_blas.choose() == "fast BLAS: not used, the environment has OPENBLAS_CORETYPE=Haswell"
-    assert os.environ["OPENBLAS_CORETYPE"] == "Haswell"
+@pytest.mark.parametrize(
+    ("before", "said"), [(None, ""), ("SkylakeX", ""), ("Haswell", ", not Haswell")]
+)
+def test_the_option_outweighs_the_environment_and_says_so(
+    fast_blas: Any, monkeypatch: pytest.MonkeyPatch, before: str | None, said: str
+) -> None:
+    monkeypatch.setattr(fast_blas, "why_not", lambda: "")
+    if before:
+        monkeypatch.setenv("OPENBLAS_CORETYPE", before)
+    else:
+        monkeypatch.setenv("OPENBLAS_CORETYPE", "")  # so that it is undone
+        monkeypatch.delenv("OPENBLAS_CORETYPE")
+    assert fast_blas.choose().endswith(f"(OPENBLAS_CORETYPE=SkylakeX{said})")
+    assert os.environ["OPENBLAS_CORETYPE"] == "SkylakeX"
 
 
 def test_too_late_is_said(fast_blas: Any, monkeypatch: pytest.MonkeyPatch) -> None:

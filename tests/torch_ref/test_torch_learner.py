@@ -303,3 +303,52 @@ def test_cuda_trains_as_the_cpu_does(name: str) -> None:
     assert there.device.startswith("cuda")
     for entry, value in here.state_dict().items():
         np.testing.assert_allclose(there.state_dict()[entry], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw"])
+def test_a_fused_update_is_the_plain_one_within_rounding_and_resumes_to_the_same_bits(name: str, dtype: str) -> None:
+    def made(fused: bool) -> TorchLearner:
+        model = network(getattr(torch, dtype))
+        return TorchLearner(model, nn.CrossEntropyLoss(), OPTIMIZERS[name](model), fused=fused)
+
+    plain, fused, resumed = made(False), made(True), made(True)
+    data = plain.place(*points(getattr(np, dtype)))
+    steps = orders(epochs=3)
+    for rows in steps[:5]:
+        for each in (plain, fused):
+            each.train_step(data, rows)
+    resumed.load_state_dict(fused.state_dict())
+    for rows in steps[5:]:
+        for each in (plain, fused, resumed):
+            each.train_step(data, rows)
+    assert "fused=True" in fused.description["optimizer"]
+    limit = 1e3 * torch.finfo(getattr(torch, dtype)).eps  # of weights of about 1, over 12 steps
+    for weight, a in plain.weights().items():
+        assert np.abs(fused.weights()[weight] - a).max() <= limit
+        assert resumed.weights()[weight].tobytes() == fused.weights()[weight].tobytes()
+
+
+def test_only_a_new_optimizer_that_has_a_fused_form_is_fused() -> None:
+    model = network()
+    with pytest.raises(ValueError, match="the optimizer is RMSprop, which has no fused form"):
+        TorchLearner(model, nn.CrossEntropyLoss(), OPTIMIZERS["rmsprop"](model), fused=True)
+    used = learner()
+    used.train_step(used.place(*points()), np.arange(BATCH))
+    with pytest.raises(ValueError, match="has taken steps already, expected a new one to fuse"):
+        TorchLearner(used.model, nn.CrossEntropyLoss(), used.optimizer, fused=True)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_trains_to_the_same_weights_within_rounding() -> None:
+    model = network()
+    try:
+        compiled = TorchLearner(model, nn.CrossEntropyLoss(), OPTIMIZERS["adamw"](model), compiled=True)
+        compiled.train_step(compiled.place(*points()), np.arange(BATCH))
+    except (RuntimeError, ImportError) as error:
+        pytest.skip(f"torch.compile does not work here: {str(error)[:80]}")
+    plain = learner()
+    plain.train_step(plain.place(*points()), np.arange(BATCH))
+    for name, a in plain.weights().items():
+        assert np.abs(compiled.weights()[name] - a).max() <= 1e-12
+    assert list(compiled.weights()) == list(plain.weights())

@@ -1,0 +1,458 @@
+"""One measurement of the benchmark, in a process of its own; the answer is JSON in the last line of stdout.
+
+    python scripts/_benchmark_job.py JOB ORDER
+
+ORDER is a JSON object: "data" (an .npz of uint8 images (n, 28, 28) and labels (n,)), "batch_size", "threads", "seed".
+What is timed is one epoch of 784-256-10, ReLU, cross-entropy, AdamW (lr 1e-3) in float32, on data in memory as each
+library likes it best, shuffled anew, after a warm-up on a few batches. Libraries are imported where they are needed:
+no job pays for another one's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+Order = dict[str, Any]
+Epoch = Callable[[], object]  # trains once over all samples
+SIZES, RATE, DECAY = (784, 256, 10), 1e-3, 1e-2
+WARM_UP = 20  # batches
+
+
+def images(order: Order) -> tuple[Any, Any]:
+    """(uint8 (n, 28, 28), int64 (n,))."""
+    import numpy as np
+
+    with np.load(order["data"]) as found:
+        return found["images"], found["labels"]
+
+
+def rows(order: Order) -> tuple[Any, Any]:
+    """x (n, 784) float32 in [0, 1], t (n,) int64."""
+    import numpy as np
+
+    pixels, t = images(order)
+    x = np.empty((len(pixels), 784), np.float32)
+    np.divide(pixels.reshape(x.shape), np.float32(255), out=x, dtype=np.float32)
+    return x, t
+
+
+def network(seed: int, sizes: Sequence[int] = SIZES, dtype: str = "float32") -> Any:
+    import numpy as np
+
+    from scratch import Linear, ReLU, Sequential
+
+    rng, layers = np.random.default_rng(seed), []
+    for n, m in pairwise(sizes):
+        layers += [Linear(n, m, rng=rng, dtype=dtype), ReLU()]
+    return Sequential(*layers[:-1])
+
+
+# --- one epoch, by whom ----------------------------------------------------------------------------------------------
+
+
+def in_batches(learner: Any, data: Any, order: Order) -> Epoch:
+    """The loop of this project, without checkpoints and validation: either learner's train_step on every batch."""
+    import numpy as np
+
+    rng, m = np.random.default_rng(order["seed"]), order["batch_size"]
+    n = len(data[0])
+
+    def epoch() -> None:
+        at = rng.permutation(n)
+        for start in range(0, n, m):
+            learner.train_step(data, at[start : start + m])
+
+    for start in range(0, WARM_UP * m, m):
+        learner.train_step(data, np.arange(start, start + m) % n)
+    if n % m:
+        learner.train_step(data, np.arange(n % m))
+    return epoch
+
+
+def scratch(order: Order) -> Epoch:
+    from scratch import AdamW, CrossEntropyLoss
+    from scratch.engine import Engine
+
+    net = network(order["seed"])
+    learner = Engine(net, CrossEntropyLoss(), AdamW(net, RATE, weight_decay=DECAY))
+    return in_batches(learner, learner.place(*rows(order)), order)
+
+
+def plain(order: Order) -> Epoch:
+    from scratch import AdamW, CrossEntropyLoss
+    from scratch.learner import ScratchLearner
+
+    net = network(order["seed"])
+    learner = ScratchLearner(net, CrossEntropyLoss(), AdamW(net, RATE, weight_decay=DECAY))
+    return in_batches(learner, learner.place(*rows(order)), order)
+
+
+def torch_ref(order: Order) -> Epoch:
+    import torch
+
+    from torch_ref.learner import TorchLearner
+
+    model = torch_model(order)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+    learner = TorchLearner(model, torch.nn.CrossEntropyLoss(), optimizer)
+    return in_batches(learner, learner.place(*rows(order)), order)
+
+
+def torch_model(order: Order) -> Any:
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(order["threads"])
+    torch.manual_seed(order["seed"])
+    return nn.Sequential(nn.Linear(*SIZES[:2]), nn.ReLU(), nn.Linear(*SIZES[1:]))
+
+
+def torch_loop(order: Order, *, fused: bool = False, compiled: bool = False) -> Epoch:
+    """As one writes it by hand, with all samples in two tensors."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    model = torch_model(order)
+    x, t = map(torch.from_numpy, rows(order))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY, fused=fused or None)
+    m = order["batch_size"]
+
+    def loss_of(x: Any, t: Any) -> Any:
+        return cross_entropy(model(x), t)
+
+    forward = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+
+    def step(at: Any) -> None:
+        optimizer.zero_grad()
+        forward(x[at], t[at]).backward()
+        optimizer.step()
+
+    def epoch() -> None:
+        for at in torch.randperm(len(x)).split(m):
+            step(at)
+
+    for start in range(0, WARM_UP * m, m):
+        step(torch.arange(start, start + m) % len(x))
+    if len(x) % m:
+        step(torch.arange(len(x) % m))
+    return epoch
+
+
+def torch_default(order: Order) -> Epoch:
+    return torch_loop(order)
+
+
+def torch_fused(order: Order) -> Epoch:
+    return torch_loop(order, fused=True)
+
+
+def torch_compiled(order: Order) -> Epoch:
+    return torch_loop(order, fused=True, compiled=True)
+
+
+def assignment(order: Order) -> Epoch:
+    """The assignment's own loop: torchvision's way from image to tensor, one by one, and a DataLoader."""
+    import torch
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision.transforms import ToTensor
+
+    from torch_ref.assignment import MLP, Console, Display, train_epoch
+
+    pixels, labels = images(order)
+    transform = ToTensor()
+
+    class Images(Dataset[Any]):
+        """What torchvision.datasets.FashionMNIST does with an index."""
+
+        def __len__(self) -> int:
+            return len(pixels)
+
+        def __getitem__(self, index: int) -> Any:
+            return transform(Image.fromarray(pixels[index])), int(labels[index])
+
+    torch_model(order)
+    model, m = MLP(), order["batch_size"]
+    criterion, optimizer = torch.nn.CrossEntropyLoss(), torch.optim.AdamW(model.parameters(), lr=RATE)
+    display = Display(1, Console(quiet=True))
+    data: Any = Images()
+    few = DataLoader(torch.utils.data.Subset(data, range(WARM_UP * m % len(data))), m)
+    train_epoch(model, few, criterion, optimizer, display, 1)
+    loader = DataLoader(data, m, shuffle=True)
+    return lambda: train_epoch(model, loader, criterion, optimizer, display, 1)
+
+
+def scikit_learn(order: Order) -> Epoch:
+    """Adam: it has no AdamW."""
+    from sklearn.neural_network import MLPClassifier
+
+    x, t = rows(order)
+    m = order["batch_size"]
+    model = MLPClassifier(SIZES[1:-1], solver="adam", alpha=0, batch_size=m, learning_rate_init=RATE, random_state=0)
+    model.partial_fit(x[: WARM_UP * m], t[: WARM_UP * m], classes=range(10))
+    return lambda: model.partial_fit(x, t)
+
+
+def jax_step(order: Order) -> Epoch:
+    import jax
+    import numpy as np
+
+    (x, t), (state, step) = rows(order), jax_parts()
+    rng, m, held = np.random.default_rng(order["seed"]), order["batch_size"], [state]
+    step = jax.jit(step, donate_argnums=0)
+
+    def run(at: Any) -> None:
+        held[0] = step(held[0], (x[at], t[at]))[0]
+
+    def epoch() -> None:
+        at = rng.permutation(len(x))
+        for start in range(0, len(x), m):
+            run(at[start : start + m])
+        jax.block_until_ready(held[0])
+
+    for size in (m, len(x) % m or m):
+        run(np.arange(size))
+    jax.block_until_ready(held[0])
+    return epoch
+
+
+def jax_scan(order: Order) -> Epoch:
+    """The whole epoch as one compiled program; the last, smaller batch comes after the scan."""
+    import jax
+    import numpy as np
+    from jax import numpy as jnp
+
+    (x, t), (state, step) = map(jnp.asarray, rows(order)), jax_parts()
+    rng, m, held = np.random.default_rng(order["seed"]), order["batch_size"], [state]
+    whole = len(x) // m * m
+
+    def run(state: Any, at: Any, x: Any, t: Any) -> Any:
+        def one(state: Any, at: Any) -> Any:
+            return step(state, (x[at], t[at]))
+
+        state, _ = jax.lax.scan(one, state, at[:whole].reshape(-1, m))
+        return step(state, (x[at[whole:]], t[at[whole:]]))[0] if whole < len(x) else state
+
+    compiled = jax.jit(run, donate_argnums=0)
+
+    def epoch() -> None:
+        held[0] = jax.block_until_ready(compiled(held[0], rng.permutation(len(x)), x, t))
+
+    epoch()
+    return epoch
+
+
+def jax_parts() -> tuple[Any, Callable[..., Any]]:
+    """(the state: parameters, two moments, the step's number; the step, which returns the state and the loss)."""
+    import jax
+    import numpy as np
+    from jax import numpy as jnp
+
+    params = {name: jnp.asarray(p) for name, p in network(0).params.items()}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+
+    def loss_of(p: Any, x: Any, t: Any) -> Any:
+        h = jax.nn.relu(x @ p["0.weight"].T + p["0.bias"])
+        s = h @ p["2.weight"].T + p["2.bias"]
+        return -jnp.take_along_axis(jax.nn.log_softmax(s), t[:, None], axis=1).mean()
+
+    def step(state: Any, batch: Any) -> Any:
+        p, m, v, k = state
+        loss, g = jax.value_and_grad(loss_of)(p, *batch)
+        k = k + 1
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+
+        def update(p: Any, m: Any, v: Any) -> Any:
+            root = jnp.sqrt(v) / jnp.sqrt(1 - 0.999**k) + 1e-8
+            return p * (1 - RATE * DECAY) - RATE / (1 - 0.9**k) * m / root
+
+        return (jax.tree.map(update, p, m, v), m, v, k), loss
+
+    return (params, zeros, jax.tree.map(jnp.copy, zeros), np.float32(0)), step
+
+
+EPOCHS: dict[str, Callable[[Order], Epoch]] = {
+    each.__name__: each
+    for each in (
+        *(scratch, plain, torch_ref, torch_default, torch_fused, torch_compiled),
+        *(scikit_learn, jax_step, jax_scan, assignment),
+    )
+}
+
+
+# --- what is measured ------------------------------------------------------------------------------------------------
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def best_of(action: Callable[[], object], times: int) -> float:
+    action()
+    return min(seconds_of(action) for _ in range(times))
+
+
+def timed(name: str, order: Order) -> dict[str, Any]:
+    """Seconds of one epoch, and those of all its threads on a core, which a busy machine moves less.
+
+    For scratch also what its matrix products take alone, and the machine's best.
+    """
+    epoch = EPOCHS[name](order)
+    before = time.process_time()
+    found: dict[str, Any] = {"seconds": seconds_of(epoch)}
+    found["cpu_seconds"] = time.process_time() - before
+    if name == "scratch":
+        found |= {"kernels": kernels(), **products(order)}
+    return found
+
+
+def kernels() -> str:
+    """Those that NumPy's BLAS has chosen, where it can be asked."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return "unknown"
+    return next((str(pool["architecture"]) for pool in threadpool_info() if "architecture" in pool), "unknown")
+
+
+def products(order: Order) -> dict[str, Any]:
+    """The matrix products of one epoch alone: x W^T and dy^T x of every layer, dy W of all but the first."""
+    import numpy as np
+
+    rng, m = np.random.default_rng(0), order["batch_size"]
+    n = len(images(order)[1])
+    a, b, c = SIZES
+    x, h, s = (rng.random((m, k), np.float32) for k in SIZES)
+    w1, w2 = rng.random((b, a), np.float32), rng.random((c, b), np.float32)
+    dw1, dw2, dh = np.empty_like(w1), np.empty_like(w2), np.empty_like(h)
+
+    def step() -> None:
+        np.matmul(x, w1.T, out=dh)
+        np.matmul(h, w2.T, out=s)
+        np.matmul(s.T, h, out=dw2)
+        np.matmul(s, w2, out=dh)
+        np.matmul(dh.T, x, out=dw1)
+
+    def epoch() -> None:
+        for _ in range(n // m):
+            step()
+
+    step()
+    operations = n // m * m * (4 * a * b + 6 * b * c)
+    seconds = seconds_of(epoch)
+    k = 2048
+    big, out = rng.random((k, k), np.float32), np.empty((k, k), np.float32)
+    best = 2 * k**3 / best_of(lambda: np.matmul(big, big, out=out), 3)
+    return {"products_seconds": seconds, "products_gflops": operations / seconds / 1e9, "sgemm_gflops": best / 1e9}
+
+
+def memory(order: Order) -> dict[str, Any]:
+    """Peak resident memory of `train.py fashion_mnist --backend scratch` over one epoch. MiB are not meant: 10^6."""
+    import contextlib
+    import io
+    import tempfile
+
+    import _command
+    import train
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
+        arguments = ["fashion_mnist", "--backend", "scratch", "--epochs", "1", "--out", str(Path(folder, "run"))]
+        code = _command.exit_code(train.main, arguments + order["arguments"])
+    if code != 0:
+        raise RuntimeError(f"the training run ended with exit code {code}: {said.getvalue()[-200:]}")
+    return {"peak_bytes": peak_bytes(), "imports_torch": "torch" in sys.modules}
+
+
+def peak_bytes() -> int:
+    """VmHWM: unlike ru_maxrss it does not begin with what the parent had."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status: found no VmHWM")
+
+
+def imports(order: Order) -> dict[str, Any]:
+    """Seconds to import a module in a fresh process."""
+    return {"seconds": seconds_of(lambda: importlib.import_module(order["module"]))}
+
+
+def step_time(order: Order) -> dict[str, Any]:
+    """Seconds of a training step of a network of order["sizes"], by scratch or by PyTorch with fused AdamW."""
+    import numpy as np
+
+    sizes, m = order["sizes"], order["batch_size"]
+    rng = np.random.default_rng(0)
+    data = rng.random((m, sizes[0]), np.float32), rng.integers(0, sizes[-1], m)
+    net = network(0, sizes)
+    if order["by"] == "scratch":
+        from scratch import AdamW, CrossEntropyLoss
+        from scratch.engine import Engine
+
+        learner: Any = Engine(net, CrossEntropyLoss(), AdamW(net))
+    else:
+        import torch
+
+        from compare.weights import to_torch
+        from torch_ref.learner import TorchLearner
+
+        torch.set_num_threads(order["threads"])
+        model = to_torch(net)
+        learner = TorchLearner(model, torch.nn.CrossEntropyLoss(), torch.optim.AdamW(model.parameters(), fused=True))
+    placed, at = learner.place(*data), np.arange(m)
+    return {"seconds": best_of(lambda: learner.train_step(placed, at), 5)}
+
+
+def check(order: Order) -> dict[str, Any]:
+    """A check of one side in float32, its record given, against a float64 forward and backward in PyTorch."""
+    import numpy as np
+    import torch
+
+    from compare.check import check_records
+    from compare.record import record_scratch
+    from compare.weights import to_torch
+    from scratch import CrossEntropyLoss
+
+    torch.set_num_threads(order["threads"])
+    sizes, m = order["sizes"], order["batch_size"]
+    rng = np.random.default_rng(0)
+    x, t = rng.random((m, sizes[0]), np.float32), rng.integers(0, sizes[-1], m)
+    net = network(0, sizes)
+    records = record_scratch(net, CrossEntropyLoss(), None, [(x, t)])
+    model = to_torch(net).double()
+    inputs, targets = torch.from_numpy(x).double().requires_grad_(), torch.from_numpy(t)
+
+    def reference() -> None:
+        model.zero_grad()
+        inputs.grad = None
+        torch.nn.functional.cross_entropy(model(inputs), targets).backward()
+
+    times = order.get("times", 3)
+    before = peak_bytes()
+    ours, theirs = best_of(lambda: check_records(records), times), best_of(reference, times)
+    parameters = sum(p.nbytes for p in net.params.values())
+    verdict = check_records(records).verdict if times > 1 else ""
+    return {"check_seconds": ours, "reference_seconds": theirs, "ratio": ours / theirs, "parameter_bytes": parameters,
+            "peak_more_bytes": peak_bytes() - before, "verdict": verdict}  # fmt: skip
+
+
+def main(job: str, order: Order) -> dict[str, Any]:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: order["threads"]])
+    kinds = {"memory": memory, "imports": imports, "step_time": step_time, "check": check}
+    return timed(job, order) if job in EPOCHS else kinds[job](order)
+
+
+if __name__ == "__main__":
+    sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
+    print(json.dumps(main(sys.argv[1], json.loads(sys.argv[2]))))

@@ -1,0 +1,129 @@
+"""benchmark.py: every contender learns, what is missing is left out by name, and the table says what was measured."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+Script = Callable[..., Any]
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture
+def job() -> Any:
+    return importlib.import_module("_benchmark_job")
+
+
+@pytest.fixture
+def report() -> Any:
+    return importlib.import_module("_benchmark_report")
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> dict[str, Any]:
+    """Few images, the last batch smaller; a bright row says the class."""
+    labels = np.random.default_rng(0).integers(0, 10, 150)
+    images = np.zeros((150, 28, 28), np.uint8)
+    images[np.arange(150), labels] = 255
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    return {"data": str(tmp_path / "data.npz"), "batch_size": 32, "threads": 1, "seed": 0}
+
+
+def answers(**medians: float) -> dict[str, list[dict[str, Any]]]:
+    return {name: [{"seconds": s * f} for f in (0.9, 1.0, 1.3)] for name, s in medians.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["scratch", "plain", "torch_ref", "torch_default", "torch_fused", "scikit_learn", "assignment"]
+)
+def test_every_contender_trains_over_all_samples(job: Any, order: dict[str, Any], name: str) -> None:
+    epoch = job.EPOCHS[name](order)
+    assert job.seconds_of(epoch) > 0
+
+
+@pytest.mark.parametrize("name", ["jax_step", "jax_scan"])
+def test_jax_trains_as_well_where_it_is_installed(job: Any, order: dict[str, Any], name: str) -> None:
+    pytest.importorskip("jax")
+    assert job.seconds_of(job.EPOCHS[name](order)) > 0
+
+
+def test_the_pixels_are_those_of_the_readers(job: Any, order: dict[str, Any]) -> None:
+    x, t = job.rows(order)
+    assert (x.dtype, x.shape, t.dtype) == (np.float32, (150, 784), np.int64)
+    assert {0.0, 1.0} == set(np.unique(x))
+
+
+def test_the_products_are_those_of_an_epoch(job: Any, order: dict[str, Any]) -> None:
+    found = job.products(order)
+    operations = found["products_gflops"] * 1e9 * found["products_seconds"]
+    assert operations == pytest.approx(4 * 32 * (4 * 784 * 256 + 6 * 256 * 10), rel=1e-6)
+
+
+def test_a_check_costs_a_multiple_of_a_forward_and_backward_and_finds_parity(job: Any, order: dict[str, Any]) -> None:
+    found = job.check({**order, "sizes": [20, 16, 10], "batch_size": 8})
+    assert found["ratio"] == pytest.approx(found["check_seconds"] / found["reference_seconds"])
+    assert found["parameter_bytes"] == 4 * (20 * 16 + 16 + 16 * 10 + 10)
+
+
+def test_medians_ratios_and_aims(report: Any) -> None:
+    epochs = answers(**{"scratch": 0.4, "scratch, fast BLAS": 0.3, "PyTorch, fused AdamW": 0.5})
+    lines = report.lines(epochs)
+    assert [line.name for line in lines] == ["scratch, fast BLAS", "scratch", "PyTorch, fused AdamW"]
+    assert [line.ratio for line in lines] == pytest.approx([0.75, 1, 1.25])
+    assert lines[1].cells == ("scratch", "0.400 s", "0.360 to 0.520 s", "1.00")
+    found = {"epochs": epochs, "left_out": {"JAX": "jax is not installed"}, "memory": {}, "imports": {}, "checks": []}
+    assert report.facts(found) == [
+        "left out: JAX: jax is not installed",
+        "scratch, fast BLAS / PyTorch, fused AdamW: 0.600 (aim: at most 0.75, met)",
+    ]
+
+
+def test_without_scratch_there_is_no_ratio(report: Any) -> None:
+    assert report.lines(answers(torch_ref=1.0))[0].cells[-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "tensorflow"], "--only tensorflow: expected some of scratch, plain, torch_ref"),
+        (["--rounds", "0"], "argument --rounds: got '0', expected a whole number of at least 1"),
+    ],
+)
+def test_bad_usage_is_one_line(script: Script, options: list[str], message: str) -> None:
+    done = script("benchmark", *options)
+    assert done.code == 2
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_damaged_data_is_one_line(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "FashionMNIST" / "raw").mkdir(parents=True)
+    (tmp_path / "FashionMNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(b"\0\0")
+    done = script("benchmark", "--data-dir", tmp_path, "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "found 1 of 4 files" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_run_writes_table_figure_and_numbers_and_says_that_pixels_are_random(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "benchmark.py"), "--rounds", "2", "--images", "300", "--threads", "1"]
+    command += ["--only", "scratch,torch_fused,jax_step", "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
+    assert "going on with random pixels" in done.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
+    found = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert found["data"] == "random pixels, 300 images"
+    assert found["memory"] == {}
+    assert all(len(each) == 2 for each in found["epochs"].values())
+    known = {"scratch", "scratch, fast BLAS", "PyTorch, fused AdamW", "JAX, a jitted step"}
+    assert {*found["epochs"], *found["left_out"]} == known
+    assert "| one epoch | median | spread | to scratch |" in (tmp_path / "out" / "benchmark.md").read_text()
