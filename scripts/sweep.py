@@ -21,7 +21,7 @@ import importlib
 import io
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,9 @@ from typing import TYPE_CHECKING, Any
 from _command import Parser, UsageError, exit_code, positive_int
 
 if TYPE_CHECKING:
+    from _run_folder import RunFolder
+    from rich.console import Console
+
     from scratch.study_runs import StudyRuns
 
 SEEDS = 5
@@ -38,27 +41,45 @@ Row = Mapping[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    import _run_folder
     from _run_folder import RunFolder
     from rich.console import Console
 
     args = _arguments(argv)
     resumed = RunFolder.open(args.resume) if args.resume else None
-    if resumed:
-        _take_over(args, resumed.config())
+    try:
+        if resumed:
+            _take_over(args, resumed.config())
+        console = Console(width=None if sys.stdout.isatty() else 160)
+
+        def say(text: str) -> None:
+            console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+        module = lab_module(args.lab)
+        args.seeds = args.seeds or getattr(module, "SEEDS", SEEDS)
+        data = _data(args, say)
+        named = f"sweep-{args.lab}{'-published' if args.published else ''}"
+        folder = resumed or RunFolder.create(args.out, named)
+    except BaseException:
+        if resumed:
+            resumed.close()
+        raise
+    try:
+        return _study(args, folder, resumed is not None, data, console, say)
+    finally:
+        folder.close()
+
+
+def _study(
+    args: Namespace, folder: RunFolder, resumed: bool, data: Any, console: Console, say: Callable[[str], None]
+) -> int:
+    """The study, its table and its figure, in its folder."""
+    import _run_folder
+
     module = lab_module(args.lab)
-    args.seeds = args.seeds or getattr(module, "SEEDS", SEEDS)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-    data = _data(args, say)
-    folder = resumed or RunFolder.create(args.out, f"sweep-{args.lab}{'-published' if args.published else ''}")
     config = {"options": {name: getattr(args, name) for name in _options()}, **_run_folder.environment()}
     config |= {"data": {"source": data.source}} if data else {}
     if resumed:
-        _expect_same_data(resumed.config(), config, args.resume)
+        _expect_same_data(folder.config(), config, args.resume)
     else:
         folder.write_json("config.json", config)
     runs = _kept_runs(folder / "runs.jsonl")
