@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from compare.findings import describe
 from compare.module_record import record_module, torch_loss
 from compare.naming import Names, NotFound, find
 from compare.observation import Observation
-from compare.record import Record, load_records
+from compare.record import Record, load_records, same_bits
 from compare.report import Report
 from compare.step import rules
 from compare.tolerance import Precision
@@ -210,8 +211,24 @@ def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Arra
 
 
 def records(names: Sequence[Names]) -> list[Record]:
-    """What was named, as records of consecutive steps, in torch's layout, with each tensor's own scale."""
-    return [_record(found, step) for step, found in enumerate(names, 1)]
+    """What was named, as records of consecutive steps, in torch's layout, with each tensor's own scale.
+
+    A function that makes its network anew at every call begins each step with the same weights: what a step left is
+    then not what the next one began with, and is no part of the record.
+    """
+    found = [_record(each, step) for step, each in enumerate(names, 1)]
+    for record, following in pairwise(found):
+        if all(
+            same_bits(record[name], following[name])
+            for name in record.network.parameters()
+            if _held(name, record, following)
+        ):
+            record.tensors = {name: a for name, a in record.tensors.items() if ".new_" not in name}
+    return found
+
+
+def _held(name: str, *records: Record) -> bool:
+    return all(name in record for record in records)
 
 
 def _record(names: Names, step: int) -> Record:

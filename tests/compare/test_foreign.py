@@ -216,6 +216,20 @@ def test_functions_with_caches(backward: Any, verdict: str, cause: str | None) -
     assert cause is None or cause in (report.cause or ""), report
 
 
+def test_a_function_that_makes_its_network_anew_at_every_call() -> None:
+    def step(x: Any, t: Any) -> None:
+        net = Theirs()
+        s = net.forward(x)
+        q = np.exp(s - s.max(axis=1, keepdims=True))
+        q /= q.sum(axis=1, keepdims=True)
+        net.backward((q - np.eye(4)[t]) / len(t))
+        for name in net.P:
+            net.P[name] -= 0.1 * net.G[name]
+
+    report = compare.check(step, *batch(), network=NET)
+    assert report.verdict == "parity", report.text(verbose=True)
+
+
 class Fused(nn.Module):
     """A port with the first layer written out."""
 
