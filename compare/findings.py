@@ -52,7 +52,7 @@ def _layout(name: str, named: Named) -> Iterator[str]:
 def _factor(names: Names) -> Iterator[str]:
     if names.uphill:
         yield "your gradient is that of the negative loss, and the step adds it: this is descent on the loss itself"
-    loss, finals = names.tensors.get("loss"), _scales(names)
+    loss, finals = names.tensors.get("loss"), _factors(names)
     reported = loss if loss is not None and loss.exact else None
     scale = reported.scale if reported else max(finals, default=1.0)
     if scale == 1:
@@ -71,20 +71,21 @@ def _factor(names: Names) -> Iterator[str]:
         )
 
 
-def _scales(names: Names) -> set[float]:
-    return {named.scale for name, named in names.tensors.items() if name.endswith(PARAMETERS_GRADIENTS)}
+def _factors(names: Names) -> set[float]:
+    """Of the parameter gradients, the learning rate left out."""
+    return {named.factor for name, named in names.tensors.items() if name.endswith(PARAMETERS_GRADIENTS)}
 
 
 def _between(names: Names) -> Iterator[str]:
-    finals = _scales(names)
+    finals = _factors(names)
     if len(finals) != 1:
         return
     final = next(iter(finals))
     between = [named for name, named in names.tensors.items() if name.endswith(BETWEEN) and named.scale != final]
     for scale, named in {named.scale: named for named in reversed(between)}.items():
         yield (
-            f"the gradients between layers ({named.observation.origin}) are {scale / final:g} times as large as they "
-            "would be with the factor of the weights' gradients: the factor is applied later"
+            f"the gradients between layers ({named.observation.origin}) are {scale / final:g} times those of the weights: "
+            f"{'divided' if abs(scale) > abs(final) else 'multiplied'} later"
         )
 
 
