@@ -84,8 +84,8 @@ def _between(names: Names) -> Iterator[str]:
     between = [named for name, named in names.tensors.items() if name.endswith(BETWEEN) and named.scale != final]
     for scale, named in {named.scale: named for named in reversed(between)}.items():
         yield (
-            f"the gradients between layers ({named.observation.origin}) are {scale / final:g} times those of the weights: "
-            f"{'divided' if abs(scale) > abs(final) else 'multiplied'} later"
+            f"the gradients between layers ({named.observation.origin}) are {scale / final:g} times those of the "
+            f"weights: {'divided' if abs(scale) > abs(final) else 'multiplied'} later"
         )
 
 
