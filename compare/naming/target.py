@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,16 @@ from compare.convention import Factor, nearest
 from compare.layout import View
 from compare.naming import factors, hints
 from compare.naming.named import Named, distinct
+from compare.naming.probabilities import ACTIVATION
 from compare.naming.state import State
 from compare.naming.values import number, tight
 from compare.observation import Observation
 
 Array = NDArray[Any]
 
+GUARDS = tuple(10.0**-k for k in range(6, 17))  # so small that nobody means another loss; larger ones are mistakes
+GUARDED = 1e-11  # relative: float64's roundings in a sum of logarithms, far below what a guard does
+CLEARLY = 16  # times nearer to the guarded loss than to the plain one
 SUMMING = 10  # times as far as an array may be: a loss is a sum of logarithms, which cancel
 PLAINEST = 5  # known factors that a wrong loss may have: the mean, half of it, twice, and the negatives
 
@@ -32,7 +37,10 @@ def target_and_loss(state: State) -> None:
     if best is None:
         return
     state.tensors["target"] = best
-    if loss := _exact_loss(state, y, best) or _called_loss(state, y, best):
+    loss = _exact_loss(state, y, best)
+    if guarded := _guarded_loss(state, y, best, loss):
+        state.tensors["loss"], state.found.guard = guarded
+    elif loss := loss or _called_loss(state, y, best):
         state.tensors["loss"] = loss
 
 
@@ -79,6 +87,35 @@ def _exact_loss(state: State, y: Array, t: Named) -> Named | None:
         if factor := nearest(number(o.array) / value, known, tight(o.array) * SUMMING):
             return Named(o, View(o.array.reshape(()), "number"), factor.value)
     return None
+
+
+def _guarded_loss(state: State, y: Array, t: Named, exact: Named | None) -> tuple[Named, float] | None:
+    """The number that is the loss with a tiny number inside its logarithms, and that number."""
+    plain, known = _loss(state, y, t), _known(state)
+    held = [exact.observation] if exact else state.seen.scalars(state.latest())
+    for guard, value in _guarded(state, y, t):
+        for o in held:
+            found = number(o.array)
+            factor = nearest(found / value, known, GUARDED) if value and np.isfinite(value) else None
+            if factor and CLEARLY * abs(found - factor.value * value) < abs(found - factor.value * plain):
+                return Named(o, View(o.array.reshape(()), "number"), factor.value), guard
+    return None
+
+
+def _guarded(state: State, y: Array, t: Named) -> Iterator[tuple[float, float]]:
+    """Each guard, with the loss that adds it inside the logarithms, and with the one that clips the probabilities."""
+    kind = ACTIVATION.get(state.network.loss)
+    if kind is None and "cross_entropy" not in state.network.loss:
+        return
+    p = y if kind is None else reference.apply(kind, y)
+    rows = np.eye(p.shape[1])[t.target] if t.target.ndim == 1 else np.asarray(t.target, dtype=np.float64)
+    both = "binary" in state.network.loss
+    count = 1 if state.network.reduction == "sum" else p.size if both else len(p)
+    for guard in GUARDS:
+        for q, added in ((p, guard), (np.clip(p, guard, 1 - guard), 0.0)):
+            with np.errstate(all="ignore"):
+                terms = rows * np.log(q + added) + ((1 - rows) * np.log(1 - q + added) if both else 0.0)
+            yield guard, float(-terms.sum() / count)
 
 
 def _called_loss(state: State, y: Array, t: Named) -> Named | None:

@@ -216,6 +216,26 @@ def test_functions_with_caches(backward: Any, verdict: str, cause: str | None) -
     assert cause is None or cause in (report.cause or ""), report
 
 
+@pytest.mark.parametrize(("guard", "verdict"), [(1e-12, "parity"), (1e-8, "parity"), (1e-3, "mismatch")])
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_loss_that_keeps_its_logarithms_finite(guard: float, verdict: str, clipped: bool) -> None:
+    theirs = Theirs()
+
+    def step(x: Any, t: Any) -> None:
+        s = theirs.forward(x)
+        q = np.exp(s - s.max(axis=1, keepdims=True))
+        q /= q.sum(axis=1, keepdims=True)
+        guarded = np.clip(q, guard, 1 - guard) if clipped else q + guard
+        loss = -np.log(guarded[np.arange(len(t)), t]).mean()  # noqa: F841
+        theirs.backward((q - np.eye(4)[t]) / len(t))
+
+    report = compare.check(step, *batch(), network=NET)
+    unseen = clipped and verdict == "parity"  # no probability is so small, so nothing is clipped
+    assert report.verdict == verdict, report.text(verbose=True)
+    if verdict == "parity" and not unseen:
+        assert any(f"finite by {guard:g}" in finding for finding in report.findings), report.findings
+
+
 def test_a_function_that_makes_its_network_anew_at_every_call() -> None:
     def step(x: Any, t: Any) -> None:
         net = Theirs()
