@@ -100,8 +100,8 @@ def _updates(names: Names) -> Iterator[str]:
 def _guard(names: Names) -> Iterator[str]:
     if names.guard:
         yield (
-            f"your loss ({names.tensors['loss'].observation.origin}) keeps its logarithms finite by {names.guard:g}; it "
-            "is not judged, and the gradient is held against the loss without it"
+            f"your loss ({names.tensors['loss'].observation.origin}) keeps its logarithms finite by {names.guard:g}: "
+            "it is not judged, and the gradient is held against the loss without it"
         )
 
 
