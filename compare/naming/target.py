@@ -22,6 +22,7 @@ Array = NDArray[Any]
 
 GUARDS = tuple(10.0**-k for k in range(6, 17))  # so small that nobody means another loss; larger ones are mistakes
 GUARDED = 1e-11  # relative: float64's roundings in a sum of logarithms, far below what a guard does
+ROUNDED = 1e-13  # relative: what rounding alone may do to a loss in float64
 CLEARLY = 16  # times nearer to the guarded loss than to the plain one
 SUMMING = 10  # times as far as an array may be: a loss is a sum of logarithms, which cancel
 PLAINEST = 5  # known factors that a wrong loss may have: the mean, half of it, twice, and the negatives
@@ -97,7 +98,10 @@ def _guarded_loss(state: State, y: Array, t: Named, exact: Named | None) -> tupl
         for o in held:
             found = number(o.array)
             factor = nearest(found / value, known, GUARDED) if value and np.isfinite(value) else None
-            if factor and CLEARLY * abs(found - factor.value * value) < abs(found - factor.value * plain):
+            if factor is None:
+                continue
+            far, far_from_plain = abs(found - factor.value * value), abs(found - factor.value * plain)
+            if far_from_plain > ROUNDED * abs(found) and CLEARLY * far < far_from_plain:
                 return Named(o, View(o.array.reshape(()), "number"), factor.value), guard
     return None
 
