@@ -126,7 +126,8 @@ def check_script(path: str | Path, network: Architecture, convention: Convention
     """A script, unedited, in a process of its own. ValueError in one line where it could not be run."""
     watched = watch_script(path, **limits)
     if not watched.observations:
-        raise ValueError(f"{path}: no array was bound; {watched.ended}")
+        how = "it ran to its end" if watched.complete else watched.ended
+        raise ValueError(f"{path}: {how}, and no array was bound")
     names = _found(network, watched, None, None, convention)
     return _report([names], watched.sources, watched)
 
@@ -218,17 +219,15 @@ def records(names: Sequence[Names]) -> list[Record]:
     """
     found = [_record(each, step) for step, each in enumerate(names, 1)]
     for record, following in pairwise(found):
-        if all(
-            same_bits(record[name], following[name])
-            for name in record.network.parameters()
-            if _held(name, record, following)
-        ):
+        if _begin_alike(record, following):
             record.tensors = {name: a for name, a in record.tensors.items() if ".new_" not in name}
     return found
 
 
-def _held(name: str, *records: Record) -> bool:
-    return all(name in record for record in records)
+def _begin_alike(one: Record, other: Record) -> bool:
+    """Whether both steps began with the same weights, of those that both hold."""
+    held = [name for name in one.network.parameters() if name in one and name in other]
+    return bool(held) and all(same_bits(one[name], other[name]) for name in held)
 
 
 def _record(names: Names, step: int) -> Record:

@@ -372,7 +372,7 @@ class _Together:
         return self.ours.state_dict()
 
     def load_state_dict(self, state: dict[str, Array]) -> None:
-        raise NotImplementedError("runs in lockstep are not resumed")
+        raise ValueError("got a checkpoint to resume in lockstep, expected a new run: the twins keep none")
 
     # parameters
 

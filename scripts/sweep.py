@@ -22,6 +22,7 @@ import io
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 from types import ModuleType
@@ -45,28 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     args = _arguments(argv)
-    resumed = RunFolder.open(args.resume) if args.resume else None
-    try:
+    console = Console(width=None if sys.stdout.isatty() else 160)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    with ExitStack() as held:
+        resumed = RunFolder.open(args.resume) if args.resume else None
         if resumed:
+            held.callback(resumed.close)
             _take_over(args, resumed.config())
-        console = Console(width=None if sys.stdout.isatty() else 160)
-
-        def say(text: str) -> None:
-            console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-        module = lab_module(args.lab)
-        args.seeds = args.seeds or getattr(module, "SEEDS", SEEDS)
+        args.seeds = args.seeds or getattr(lab_module(args.lab), "SEEDS", SEEDS)
         data = _data(args, say)
         named = f"sweep-{args.lab}{'-published' if args.published else ''}"
         folder = resumed or RunFolder.create(args.out, named)
-    except BaseException:
-        if resumed:
-            resumed.close()
-        raise
-    try:
+        held.callback(folder.close)
         return _study(args, folder, resumed is not None, data, console, say)
-    finally:
-        folder.close()
 
 
 def _study(
