@@ -15,6 +15,7 @@ import _fast_blas
 import _lab_choice
 import _lab_data
 import _run_folder
+import _torchrun
 from _command import Mismatch, Parser, UsageError, is_out_of_memory, positive_float, positive_int, seed, sizes
 from _interruption import Interruption
 from _progress import Display
@@ -76,10 +77,21 @@ def run(args: argparse.Namespace, kind: type[_Run] | None = None) -> int:
                 args.check = options["backend"] != "scratch"
             if options["backend"] != "scratch":
                 _expect_device(args.device)
-            return (kind or _Run)(args, options, display, folder).run()
+            return _kind_of_run(kind)(args, options, display, folder).run()
         finally:
             if folder:
                 folder.close()
+
+
+def _kind_of_run(kind: type[_Run] | None) -> type[_Run]:
+    """`kind`, or the usual one: in this process alone, or with those that torchrun started beside it."""
+    if not _torchrun.is_started():
+        return kind or _Run
+    if kind is not None:
+        raise UsageError("several processes train --backend torch only, without --lockstep")
+    import _team_run
+
+    return _team_run.TeamRun
 
 
 def _earlier(args: argparse.Namespace, display: Display) -> RunFolder | None:
@@ -300,13 +312,17 @@ class _Run:
             ours = setup.lab.learner(setup)
             return ours, lambda: self._save_scratch(setup)
         from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
-        from torch_ref.learner import TorchLearner
 
         model = to_torch(setup.network)
         optimizer = to_torch_optimizer(setup.optimizer, model)
         where = {"device": self.args.device, "threshold": setup.lab.threshold}
-        theirs = TorchLearner(model, to_torch_loss(setup.loss), optimizer, **where)
+        theirs = self._torch_learner(model, to_torch_loss(setup.loss), optimizer, **where)
         return theirs, lambda: self._save_torch(model)
+
+    def _torch_learner(self, *parts: Any, **where: Any) -> Learner:
+        from torch_ref.learner import TorchLearner
+
+        return TorchLearner(*parts, **where)
 
     def _train_both(self, setup: LabSetup) -> dict[str, History]:
         from compare.runs import Runs, train_both

@@ -17,6 +17,10 @@ from _command import Parser, exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    import _torchrun
+
+    if _torchrun.is_follower():
+        return _torchrun.help_train()
     import _training_run
 
     parser = Parser(prog="fashion_mnist", description="Fashion-MNIST in NumPy and in PyTorch, from the same weights.")

@@ -20,6 +20,10 @@ from _command import Parser, exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    import _torchrun
+
+    if _torchrun.is_follower():
+        return _torchrun.help_train()
     import _lockstep_run
     import _training_run
 

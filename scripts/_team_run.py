@@ -1,0 +1,170 @@
+"""`torchrun --nproc-per-node N scripts/train.py LAB --backend torch`: rank 0 is the run, the others lend their hands.
+
+Rank 0 alone reads the options, writes the folder, prints, and decides when to stop; the others hear from it what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from zlib import crc32
+
+import _training_run
+from _command import UsageError
+from _progress import Display
+from rich.console import Console
+
+from scratch.labs import LabSetup
+from scratch.training import Interrupted
+from torch_ref.distributed import LeadingLearner, ShardedLearner, follow
+from torch_ref.team import Team, TeamError
+
+Result = TypeVar("Result")
+
+
+class RankLost(Interrupted):
+    """Training ends between two steps, and is saved, because a rank is gone."""
+
+
+class TeamRun(_training_run._Run):
+    """A run led by rank 0: the same, but for its learner."""
+
+    def run(self) -> int:
+        if self.backend != "torch":
+            raise UsageError(f"several processes train --backend torch only, got --backend {self.backend}")
+        if self.args.device not in ("cpu", "cuda"):
+            raise UsageError(f"--device {self.args.device}: several processes have one each, expected cpu or cuda")
+        return led(self._run_with, self.args.device)
+
+    def _run_with(self, team: Team) -> int:
+        self.team = team
+        return super().run()
+
+    def _learner(self, setup: LabSetup) -> tuple[Any, Any]:
+        self.team.tell((self.args, self.options))
+        self.display.say(f"{self.team.size} processes, each with its shard of every batch")
+        return super()._learner(setup)
+
+    def _torch_learner(self, *parts: Any, **where: Any) -> _SavingLearner:
+        return _SavingLearner(self._sharded(*parts, **where))
+
+    def _sharded(self, *parts: Any, device: str, **where: Any) -> ShardedLearner:
+        """The device is the team's: of several GPUs each process has its own."""
+        expect_equal(self.team, self.data, "data")
+        return ShardedLearner(*parts, team=self.team, **where)
+
+    def help_the_leader(self, team: Team) -> None:
+        """The part of another rank, from the leader's options to its last order."""
+        self.team = team
+        setup = self._set_up()
+        self._torch_learner = self._sharded  # type: ignore[method-assign,assignment]
+        learner, _ = super()._learner(setup)
+        samples = setup.samples
+        sets = [(samples.x_train, samples.t_train), (samples.x_val, samples.t_val)]
+        follow(learner, [learner.place(x, t) for x, t in sets])
+
+    def _run_in_folder(self, setup: LabSetup) -> int:
+        try:
+            return super()._run_in_folder(setup)
+        except (KeyboardInterrupt, SystemExit):
+            if lost := self.team.lost():  # that is why, and the signal was torchrun's
+                raise TeamError(lost) from None
+            raise
+
+
+class _SavingLearner(LeadingLearner):
+    """A lost rank ends training as a signal does: with everything saved up to the last step."""
+
+    def train_step(self, data: Any, rows: Any) -> tuple[float, int]:
+        with _interrupting():
+            return super().train_step(data, rows)
+
+    def evaluate(self, data: Any, batch_size: int = 4096) -> tuple[float, float]:
+        with _interrupting():
+            return super().evaluate(data, batch_size)
+
+
+@contextmanager
+def _interrupting() -> Iterator[None]:
+    try:
+        yield
+    except TeamError as error:
+        raise RankLost(str(error)) from None
+
+
+def led(work: Callable[[Team], Result], device: str = "cpu") -> Result:
+    """work(team) on rank 0; whatever it ends with, the others are sent home, or know why not."""
+    team = Team(device)
+    try:
+        found = work(team)
+    except TeamError as error:
+        if not team.is_first_to_say():
+            raise SystemExit(2) from None
+        raise TeamError(str(error)) from None
+    except BaseException as error:
+        team.is_first_to_say()  # it is told by whoever catches it
+        team.leave_word("with an error of its own" if not isinstance(error, UsageError) else str(error))
+        _dismiss(team)
+        raise
+    _dismiss(team)
+    return found
+
+
+def _dismiss(team: Team) -> None:
+    try:
+        team.tell(None)
+        team.leave()
+    except (TeamError, RuntimeError):
+        pass  # who is not there any more need not be sent home
+
+
+def helped(work: Callable[[Team, Any], bool]) -> int:
+    """work(team, order) for every order of rank 0, on another rank, until it returns True or all are sent home.
+
+    The exit code; it prints only what rank 0 cannot.
+
+    Signals are rank 0's to act on: it needs the others for the step that it finishes and saves.
+    """
+    team = Team()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        while (order := team.hear()) is not None and not work(team, order):
+            pass
+        team.leave()
+    except TeamError as error:
+        if team.is_first_to_say():
+            print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr, flush=True)
+        return 2
+    except BaseException as error:
+        team.leave_word(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        raise SystemExit(2) from None
+    return 0
+
+
+def help_train() -> int:
+    """What train.py does on every rank but 0, which alone reads the command line."""
+
+    def work(team: Team, order: tuple[argparse.Namespace, dict[str, Any]]) -> bool:
+        args, options = order
+        with Display(Console(quiet=True)) as display:
+            TeamRun(args, options, display, None).help_the_leader(team)
+        return True
+
+    return helped(work)
+
+
+def expect_equal(team: Team, data: Any, what: str) -> None:
+    """UsageError on every rank if one of them has read other data than the leader."""
+    digest = 0
+    for name in ("x_train", "t_train", "x_val", "t_val"):
+        digest = crc32(memoryview(getattr(data, name)).cast("B"), digest)
+    try:
+        team.expect_equal(f"{digest:08x}", what)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

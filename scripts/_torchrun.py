@@ -1,0 +1,22 @@
+"""Whether torchrun has started this script in several processes, and what such a process does; loads no PyTorch itself."""
+
+from __future__ import annotations
+
+import os
+
+
+def is_started() -> bool:
+    """Whether this process is one of several."""
+    return "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+
+
+def is_follower() -> bool:
+    """Whether another process of them reads the options, and leads."""
+    return is_started() and os.environ["RANK"] != "0"
+
+
+def help_train() -> int:
+    """What train.py and fashion_mnist.py do in a process that follows: its exit code."""
+    import _team_run
+
+    return _team_run.help_train()
