@@ -102,10 +102,11 @@ def led(work: Callable[[Team], Result], device: str = "cpu") -> Result:
     team = Team(device)
     try:
         found = work(team)
-    except TeamError as error:
+    except TeamError:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, on account of the lost rank: this one ends anyway
         if not team.is_first_to_say():
             raise SystemExit(2) from None
-        raise TeamError(str(error)) from None
+        raise
     except BaseException as error:
         team.is_first_to_say()  # it is told by whoever catches it
         team.leave_word("with an error of its own" if not isinstance(error, UsageError) else str(error))

@@ -20,3 +20,10 @@ def help_train() -> int:
     import _team_run
 
     return _team_run.help_train()
+
+
+def help_check() -> int:
+    """The same for check_parity.py."""
+    import _team_check
+
+    return _team_check.help_check()

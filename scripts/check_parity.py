@@ -8,6 +8,7 @@
     python scripts/check_parity.py --watch student.py --network "5-7-4 relu, softmax cross-entropy" [--seconds S]
     python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F]
                                        [--html F] [-v]
+    torchrun --nproc-per-node 2 scripts/check_parity.py LAB [--inject FAULT]
 
 Exit codes: 0 parity; 1 a mismatch or an incomplete check; 2 bad usage or bad input.
 """
@@ -18,19 +19,22 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import _fast_blas
+import _torchrun
 from _command import Parser, UsageError, exit_code, positive_int, seed
 
 if TYPE_CHECKING:
     from compare import Report
     from compare.record import Batch
-    from scratch import Loss, Sequential
+    from scratch import Loss, Optimizer, Sequential
     from scratch.datasets import Dataset
     from scratch.labs import Lab, LabSetup
+
+    Job = tuple[Sequential, Loss, Optimizer, list[Batch]]
 
 EXAMPLES = """examples:
   check_parity.py digits                                  a lab of this project, in both precisions
@@ -46,6 +50,8 @@ DTYPES = {"both": ("float64", "float32"), "float64": ("float64",), "float32": ("
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    if _torchrun.is_follower():
+        return _torchrun.help_check()
     arguments = _parser().parse_args(argv)
     arguments.typed = sys.argv[1:] if argv is None else list(argv)
     arguments.said = []
@@ -64,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _reports(arguments: argparse.Namespace) -> list[Report]:
+    if _torchrun.is_started():
+        return _check_ranks(arguments)
     if arguments.exact:
         return _check_exact(arguments)
     if arguments.watch:
@@ -158,18 +166,44 @@ def _lab_and_data(arguments: argparse.Namespace) -> tuple[Lab, Dataset, int]:
     return chosen, data, number
 
 
+def _check_ranks(arguments: argparse.Namespace) -> list[Report]:
+    """The lab, or the network that shows a fault, by all the processes that torchrun started."""
+    import _team_check
+
+    from compare.faults import DISTRIBUTED_FAULTS
+
+    for option in ("exact", "watch", "record", "save_record"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option.replace('_', '-')} is checked by one process, expected it without torchrun")
+    if not arguments.inject:
+        return _team_check.reports(_setups(arguments))
+    known = {fault.name: fault for fault in DISTRIBUTED_FAULTS}
+    if arguments.inject not in known:
+        raise UsageError(f"--inject {arguments.inject}: under torchrun expected one of {', '.join(known)}")
+    fault = known[arguments.inject]
+    print(f"planted: {fault.summary}\n")
+    arguments.said.append(f"planted: {fault.summary}")
+    return _team_check.reports(_team_check.cases(fault, DTYPES[arguments.dtype], arguments.seed or 0), fault)
+
+
+def _setups(arguments: argparse.Namespace) -> Iterator[Job]:
+    """The lab's network, loss, optimiser and batches in each precision."""
+    chosen, data, number = _lab_and_data(arguments)
+    for dtype in DTYPES[arguments.dtype]:
+        setup = chosen.set_up(data.astype(dtype), seed=number, batch_size=arguments.batch_size)
+        batches = _batches(arguments, setup)
+        yield setup.network, setup.loss, setup.optimizer, batches
+
+
 def _check_lab(arguments: argparse.Namespace) -> list[Report]:
     import compare
     from compare.record import record_scratch, save_records
 
-    chosen, data, number = _lab_and_data(arguments)
     reports = []
-    for dtype in DTYPES[arguments.dtype]:
-        setup = chosen.set_up(data.astype(dtype), seed=number, batch_size=arguments.batch_size)
-        batches = _batches(arguments, setup)
-        reports.append(compare.check_parity(setup.network, setup.loss, setup.optimizer, batches))
+    for network, loss, optimizer, batches in _setups(arguments):
+        reports.append(compare.check_parity(network, loss, optimizer, batches))
         if arguments.save_record:
-            save_records(record_scratch(setup.network, setup.loss, setup.optimizer, batches), arguments.save_record)
+            save_records(record_scratch(network, loss, optimizer, batches), arguments.save_record)
     return reports
 
 
@@ -226,9 +260,9 @@ def _named(lab, name):  # type: ignore[no-untyped-def]
 
 
 def _list_faults() -> int:
-    from compare.faults import corpus
+    from compare.faults import DISTRIBUTED_FAULTS, corpus
 
-    for fault in corpus():
+    for fault in DISTRIBUTED_FAULTS if _torchrun.is_started() else corpus():
         print(f"{fault.name:46} {fault.summary}")
     return 0
 
@@ -238,6 +272,9 @@ def _check_fault(arguments: argparse.Namespace) -> list[Report]:
     from compare.faults import find, run
 
     fault = _named(find, arguments.inject)
+    if fault.family == "distributed":
+        command = "torchrun --nproc-per-node 2 scripts/check_parity.py"
+        raise UsageError(f"--inject {fault.name}: only several processes can have it, expected {command}")
     dtypes = [dtype for dtype in DTYPES[arguments.dtype] if dtype in fault.dtypes]
     if not dtypes:
         raise UsageError(f"--inject {fault.name}: got --dtype {arguments.dtype}, expected {' or '.join(fault.dtypes)}")

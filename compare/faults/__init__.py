@@ -10,6 +10,7 @@ import difflib
 
 from compare.faults.activations import ACTIVATIONS
 from compare.faults.case import Case, record, run, run_correct
+from compare.faults.distributed import DISTRIBUTED_FAULTS
 from compare.faults.fault import Edit, Fault
 from compare.faults.foreign import FOREIGN, TRUE_CAUSE
 from compare.faults.graded import GRADED, GRADED_FAULTS, graded
@@ -22,6 +23,7 @@ from compare.faults.third_opinion import THIRD, THIRD_CAUSE
 from compare.faults.training import TRAINING
 
 __all__ = [
+    "DISTRIBUTED_FAULTS",
     "FOREIGN",
     "GRADED",
     "REFERENCE_FAULTS",
@@ -48,8 +50,8 @@ def corpus() -> tuple[Fault, ...]:
 
 
 def find(name: str) -> Fault:
-    """The fault of this name, of a candidate or of the reference. ValueError with the names that are near it."""
-    known = {fault.name: fault for fault in corpus() + REFERENCE_FAULTS}
+    """The fault of this name, of a candidate, several ranks or the reference. ValueError with the names near it."""
+    known = {fault.name: fault for fault in corpus() + DISTRIBUTED_FAULTS + REFERENCE_FAULTS}
     if name not in known:
         near = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or [n for n in known if name in n][:5]
         raise ValueError(f"got fault {name!r}, expected {'one like ' + ', '.join(near) if near else 'a known name'}")
