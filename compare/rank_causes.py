@@ -57,10 +57,11 @@ def _checksum(rank: Seen, names: Mapping[str, Any]) -> int:
 def _gradients(record: Record, ranks: Sequence[Seen], given: Mapping[str, Array]) -> tuple[str, str] | None:
     """The first formula that gives the gradients that every rank ended with."""
     names = [n for n in (f"{p.replace('.', '.grad_')}" for p in record.network.parameters()) if n in ranks[0]]
-    whole = _reference(record, given[f"{record.step}/input"], given[f"{record.step}/target"])
+    x, t = (given[f"{record.step}/{name}"] for name in ("input", "target"))
+    whole = _reference(record, x, t)
     own = [_reference(record, rank["input"], rank["target"]) if len(rank["input"]) else None for rank in ranks]
     alike = all(np.array_equal(rank[name], ranks[0][name]) for rank in ranks for name in names)
-    for cause, words, guess in _formulas(record, ranks, whole, own, names, alike):
+    for cause, words, guess in _formulas(record, ranks, len(x), whole, own, names, alike):
         right = all(fits(np.asarray(rank[n]), guess[r][n]) for r, rank in enumerate(ranks) for n in names)
         told = any(not fits(whole[n].value, g[n], whole[n].error) for g in guess for n in names)
         if right and told:
@@ -71,46 +72,43 @@ def _gradients(record: Record, ranks: Sequence[Seen], given: Mapping[str, Array]
 def _formulas(
     record: Record,
     ranks: Sequence[Seen],
+    m: int,
     whole: Gradients,
     own: Sequence[Gradients | None],
     names: Sequence[str],
     alike: bool,
 ) -> Iterator[tuple[str, str, list[Gradients]]]:
-    """(cause, words, the gradients that every rank ends with): of what is summed, with which weights, over which rows."""
+    """(cause, words, the gradients that every rank ends with): of what is summed, with which weights, over which rows.
+
+    `whole` are the gradients of the m rows that were given, `own` those of each rank's rows; `alike`: all ended alike.
+    """
     size, is_mean = len(ranks), record.network.reduction == "mean"
     rows = [len(rank["input"]) for rank in ranks]
     shards = [g for g in own if g is not None]
-
-    def everywhere(one: Gradients) -> list[Gradients]:
-        return [one] * size
+    of, shown = f"the {size} ranks", " and ".join(map(str, rows))
 
     def scaled(g: Gradients, factor: float) -> Gradients:
         return {n: g[n] * factor for n in names}
 
-    summed = {n: reduce(add, (g[n] for g in shards)) for n in names}
-    of = f"the {size} ranks"
+    if alike and own[0] is not None and _same_rows(ranks):
+        words = f"the gradient is that of rank 0's {rows[0]} rows alone: every rank was given the same data"
+        for factor in {1.0, size * rows[0] / m if is_mean else float(size)}:
+            yield "same-data-on-every-rank", words, [scaled(own[0], factor)] * size
     if alike:
         words = f"all gradients are {size} x what they should be: summed over {of}, not averaged"
-        yield "gradients-summed-over-ranks", words, everywhere(scaled(whole, float(size)))
-        words = f"all gradients are 1/{size} of what they should be: averaged over {of}, of a loss that is a sum"
-        yield "gradients-averaged-over-ranks", words, everywhere(scaled(whole, 1.0 / size))
-        shown = " and ".join(map(str, rows))
-        if is_mean:
-            words = f"the shards of {shown} rows are averaged with equal weights: each row of a small one counts more"
-            yield "shards-averaged-with-equal-weights", words, everywhere(scaled(summed, 1.0 / size))
-            words = f"the mean gradients of the shards of {shown} rows are summed over {of}, whatever their rows"
-            yield "gradients-summed-over-ranks", words, everywhere(summed)
-    if own[0] is None:
-        return
-    factors = {1.0, size * rows[0] / sum(rows)} if is_mean else {1.0, float(size)}
-    for factor in sorted(factors):
-        words = f"the gradient is that of rank 0's {rows[0]} rows alone"
-        if alike and _same_rows(ranks):
-            words += ": every rank was given the same data"
-            yield "same-data-on-every-rank", words, everywhere(scaled(own[0], factor))
+        yield "gradients-summed-over-ranks", words, [scaled(whole, float(size))] * size
+        why = f"divided by {of} once too often" if is_mean else f"averaged over {of}, of a loss that is a sum"
+        words = f"all gradients are 1/{size} of what they should be: {why}"
+        yield "gradients-averaged-over-ranks", words, [scaled(whole, 1.0 / size)] * size
+    if alike and is_mean:
+        summed = {n: reduce(add, (g[n] for g in shards)) for n in names}
+        words = f"the shards of {shown} rows are averaged with equal weights: each row of a small one counts more"
+        yield "shards-averaged-with-equal-weights", words, [scaled(summed, 1.0 / size)] * size
+        words = f"the mean gradients of the shards of {shown} rows are summed over {of}, whatever their rows"
+        yield "gradients-summed-over-ranks", words, [summed] * size
     if not alike and len(shards) == size:
-        for weights in ([1.0] * size, [size * m / sum(rows) for m in rows]):
-            words = "each rank kept the gradient of its own rows: nothing is exchanged between them"
+        words = "each rank kept the gradient of its own rows: nothing is exchanged between them"
+        for weights in ([1.0] * size, [size * each / m if is_mean else float(size) for each in rows]):
             mine = [scaled(g, w) for g, w in zip(shards, weights, strict=True)]
             yield "gradients-not-exchanged", words, mine
 

@@ -123,7 +123,8 @@ def record_rank(learner: ShardedLearner, batch: Batch) -> Seen:
         tensors[f"{k}.output"] = _copy(output)
         tensors[f"{k}.grad_output"] = _gradient(output)
         tensors[f"{k}.grad_input"] = _gradient(before)
-    return tensors | {name.replace(".", ".new_"): _copy(p) for name, p in names.items()} | _state(learner, names, "new_")
+    tensors |= {name.replace(".", ".new_"): _copy(p) for name, p in names.items()}
+    return tensors | _state(learner, names, "new_")
 
 
 def _copy(a: torch.Tensor) -> Array:
@@ -168,7 +169,7 @@ def _apart(record: Record, ranks: Sequence[Seen]) -> Iterator[tuple[Row, Wrong]]
         got = np.stack([rank[name] for rank in ranks])
         expected = Expected(np.broadcast_to(ranks[0][name], got.shape), exact(got.shape))
         formula = f"{name} is rank 0's on every rank (the first index is the rank)"
-        rule = Rule(name, name.partition(".")[0], kind, "wiring", (), lambda p, e=expected: e, formula)  # type: ignore[misc]
+        rule = Rule(name, name.partition(".")[0], kind, "wiring", (), lambda p, e=expected: e, formula)
         precision = Precision.of(record.dtype)
         yield judge(record, rule, got, expected, "wiring", precision), Wrong(got, expected, precision, rule)
 

@@ -1,4 +1,4 @@
-"""Whether torchrun has started this script in several processes, and what such a process does; loads no PyTorch itself."""
+"""Whether torchrun has started this script in several processes, and what such a one does; loads no PyTorch itself."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def _check_ranks(arguments: argparse.Namespace) -> list[Report]:
         if getattr(arguments, option):
             raise UsageError(f"--{option.replace('_', '-')} is checked by one process, expected it without torchrun")
     if not arguments.inject:
-        return _team_check.reports(_setups(arguments))
+        return _team_check.reports(list(_setups(arguments)))
     known = {fault.name: fault for fault in DISTRIBUTED_FAULTS}
     if arguments.inject not in known:
         raise UsageError(f"--inject {arguments.inject}: under torchrun expected one of {', '.join(known)}")

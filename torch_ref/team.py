@@ -46,8 +46,8 @@ class Team:
             device = self._store.get("device").decode()
             self.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
             dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=ORDERS)
-            self.answers = dist.new_group(backend="gloo", timeout=ANSWERS)
-            self.gradients = self.answers
+            self.answers: Any = dist.new_group(backend="gloo", timeout=ANSWERS)
+            self.gradients: Any = self.answers
             if self.device.startswith("cuda"):
                 torch.cuda.set_device(self.device)
                 self.gradients = dist.new_group(backend="nccl", timeout=ANSWERS)

@@ -1,0 +1,131 @@
+"""Real ranks under torchrun, two and three of them: correct ones agree with one process, planted faults have names."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compare.faults import DISTRIBUTED_FAULTS, REFERENCE_FAULTS, corpus, find
+from scratch.datasets import DatasetMissing
+from scratch.datasets.mnist import raw
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = Path(__file__).with_name("ranks_job.py")
+DATA = Path(os.environ.get("BACKPROP_DATA_DIR", ROOT / "data"))
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+Found = dict[str, Any]
+
+
+def has_fashion_mnist() -> bool:
+    try:
+        raw(DATA, "FashionMNIST")
+    except DatasetMissing:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Found]:
+    """found(n): what a job of n ranks found; two ranks run in lockstep too."""
+
+    @cache
+    def run(size: int) -> Found:
+        out = tmp_path_factory.mktemp("ranks") / "found.json"
+        folder = [str(DATA if has_fashion_mnist() else "digits")] if size == 2 else []
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(size), str(JOB), str(out)]
+        environment = {**os.environ, **THREADS, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*command, *folder], env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-3000:]
+        answer: Found = json.loads(out.read_text())
+        return answer
+
+    return run
+
+
+def test_the_faults_of_several_ranks_are_a_list_of_their_own() -> None:
+    names = {fault.name for fault in DISTRIBUTED_FAULTS}
+    assert len(names) == len(DISTRIBUTED_FAULTS) == 4
+    assert not names & {fault.name for fault in corpus() + REFERENCE_FAULTS}
+    assert all(find(name).family == "distributed" for name in names)
+
+
+@pytest.mark.parametrize("fault", DISTRIBUTED_FAULTS, ids=lambda fault: fault.name)
+def test_its_edits_apply_once_and_are_undone(fault: Any) -> None:
+    from torch_ref.distributed import ShardedLearner
+
+    before = dict(vars(ShardedLearner))
+    with fault.planted():
+        changed = {name for name, value in vars(ShardedLearner).items() if value is not before.get(name)}
+    assert {f"ShardedLearner.{name}" for name in changed} == {edit.function for edit in fault.edits}
+    assert dict(vars(ShardedLearner)) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("fault", DISTRIBUTED_FAULTS, ids=lambda fault: fault.name)
+def test_a_planted_fault_is_found_where_it_is_and_by_name(found: Callable[[int], Found], fault: Any, size: int) -> None:
+    rows = [row for row in found(size)["faults"] if row["name"] == fault.name]
+    assert [row["dtype"] for row in rows] == list(fault.dtypes)
+    for row in rows:
+        assert row["cause"] == fault.name
+        assert tuple(row["place"]) in fault.where
+        assert row["step"] == fault.step
+        assert (row["without"], row["numpy"]) == ("parity", "parity")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
+def test_uneven_and_empty_shards_and_both_reductions_equal_one_process(
+    found: Callable[[int], Found], size: int
+) -> None:
+    rows = found(size)["networks"]
+    assert len(rows) == 10
+    for row in rows:
+        bound = 1e-12 if row["dtype"] == "float64" else 1e-4
+        assert row["verdict"] == "parity", row
+        assert 0 < row["ratio"] <= 1
+        assert row["apart"] < bound, row
+        assert row["figures"] < bound, row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
+def test_what_is_not_finite_on_one_rank_stops_all_with_the_same_words(
+    found: Callable[[int], Found], size: int
+) -> None:
+    assert found(size)["not_finite"] == {
+        "said": ["the input is not finite"] * 2,
+        "everywhere": True,
+        "weights_kept": True,
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lab", "rows"),
+    [
+        ("digits", [128] * 11 + [29]),
+        pytest.param(
+            "fashion_mnist",
+            [128] * 10 + [31],
+            marks=pytest.mark.skipif(not has_fashion_mnist(), reason="Fashion-MNIST is not there"),
+        ),
+    ],
+)
+def test_at_every_step_of_the_first_epoch_the_gradients_from_the_same_weights_agree(
+    found: Callable[[int], Found], lab: str, rows: list[int]
+) -> None:
+    steps = found(2)[lab]
+    assert [step["rows"] for step in steps] == rows
+    for number, step in enumerate(steps, 1):
+        assert (step["across"], step["isolated"], step["bits"]) == ("parity", "parity", True), (number, step)
+        assert step["compared"] == 4
+        assert 0 < step["numpy"] <= 1, (number, step)
