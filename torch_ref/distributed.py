@@ -35,7 +35,7 @@ class ShardedLearner(TorchLearner):
 
     def _averaging(self, model: nn.Module) -> nn.Module:
         """The model with rank 0's weights, whose backward leaves the ranks' mean in every gradient."""
-        return DistributedDataParallel(model, process_group=self.team.gradients)
+        return DistributedDataParallel(model, process_group=self.team.gradients, gradient_as_bucket_view=True)
 
     def shard(self, rows: np.ndarray) -> np.ndarray:
         """This rank's rows: one of `size` consecutive parts whose lengths differ by at most one."""

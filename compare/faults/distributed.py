@@ -13,7 +13,7 @@ _averaging = partial(
     Edit,
     "torch_ref.distributed",
     "ShardedLearner._averaging",
-    "return DistributedDataParallel(model, process_group=self.team.gradients)",
+    "return DistributedDataParallel(model, process_group=self.team.gradients, gradient_as_bucket_view=True)",
 )
 
 DISTRIBUTED_FAULTS = (

@@ -122,8 +122,8 @@ def not_finite(team: Team) -> dict[str, Any]:
     x, t = points(architecture, 12, "float64")
     x[-1, 0] = np.inf
     before, said = learner.weights(), []
-    for act in (lambda: learner.train_step(learner.place(x, t), np.arange(12)), lambda: learner.evaluate((x1, t1))):
-        x1, t1 = learner.place(x, t)
+    placed = learner.place(x, t)
+    for act in (lambda: learner.train_step(placed, np.arange(12)), lambda: learner.evaluate(placed)):
         try:
             act()
         except FloatingPointError as error:

@@ -96,7 +96,7 @@ def apart(a: Path, b: Path) -> float:
 USAGE = [
     ("train", ("digits", "--backend", "both"), "several processes train --backend torch only, got --backend both"),
     ("train", ("digits",), "several processes train --backend torch only, got --backend both"),
-    ("train", ("digits", "--backend", "scratch"), "several processes train --backend torch only, got --backend scratch"),
+    ("train", ("digits", "--backend", "scratch"), "--backend torch only, got --backend scratch"),
     ("train", ("digits", "--lockstep"), "several processes train --backend torch only, without --lockstep"),
     ("train", ("digits", "--epochs", "0"), "--epochs: got '0', expected a whole number of at least 1"),
     ("fashion_mnist", ("--backend", "both"), "several processes train --backend torch only"),
