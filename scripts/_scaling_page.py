@@ -13,6 +13,7 @@ FLOAT = 4  # bytes
 HELD = 4 * FLOAT  # bytes a parameter: weight, gradient and the two moments of AdamW
 LARGER = [(203_530, 128), (10_000_000, 1024), (100_000_000, 1024)]  # parameters, rows of the whole batch
 STEPS = "network | parameters | batch | 1 process | 1 process, 2 threads | 2 processes | the model"
+BUSY = 0.5  # load of the machine before, above which its times say little
 WORKERS = (2, 4, 8, 16)
 RATES = {"this loopback": None, "10 Gbit/s": 1.25e9, "1 Gbit/s": 1.25e8}  # bytes a second
 
@@ -130,12 +131,19 @@ def _introduction(found: dict[str, Any]) -> str:
     environment = found["environment"]
     return _text(
         "`torchrun --nproc-per-node W scripts/train.py LAB --backend torch` gives each of W processes its shard of",
-        "every batch, and DistributedDataParallel averages their gradients. The weights are those of one process, to within",
-        "1e-12 in float64; this page is about the cost. `python scripts/measure_scaling.py` writes it, in about two",
-        f"minutes. Measured on {environment['processor']}, {environment['cores']} cores, gloo on the loopback: medians",
-        f"of {found['rounds']} rounds, float32, AdamW, load {found['load_before'][0]:.1f} before. Two cores and no",
-        "network are little: what is said of more than two workers is a prediction.",
+        "every batch, and DistributedDataParallel averages their gradients. The weights are those of one process, to",
+        "within 1e-12 in float64; this page is about the cost. `python scripts/measure_scaling.py` writes it, in",
+        f"about two minutes. Measured on {environment['processor']}, {environment['cores']} cores, gloo on the loopback: medians",
+        f"of {found['rounds']} rounds, float32, AdamW. Two cores and no network are little: what is said of more than",
+        "two workers is a prediction.",
+        *_warning(found["load_before"][0]),
     )
+
+
+def _warning(load: float) -> list[str]:
+    if load < BUSY:
+        return []
+    return [f"The machine was busy with other things (load {load:.1f}): times are disturbed, bytes are not."]
 
 
 def _fitted(found: dict[str, Any], model: Model) -> str:

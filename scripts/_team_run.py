@@ -6,6 +6,7 @@ Rank 0 alone reads the options, writes the folder, prints, and decides when to s
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 import _training_run
+import torch
 from _command import UsageError
 from _progress import Display
 from rich.console import Console
@@ -39,6 +41,8 @@ class TeamRun(_training_run._Run):
             raise UsageError(f"several processes train --backend torch only, got --backend {self.backend}")
         if self.args.device not in ("cpu", "cuda"):
             raise UsageError(f"--device {self.args.device}: several processes have one each, expected cpu or cuda")
+        if self.args.device == "cuda":
+            _expect_a_gpu_each()
         return led(self._run_with, self.args.device)
 
     def _run_with(self, team: Team) -> int:
@@ -75,6 +79,12 @@ class TeamRun(_training_run._Run):
             if lost := self.team.lost():  # that is why, and the signal was torchrun's
                 raise TeamError(lost) from None
             raise
+
+
+def _expect_a_gpu_each() -> None:
+    here, found = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if found < here:
+        raise UsageError(f"--device cuda: {here} processes on this machine and {found} GPUs, expected one for each")
 
 
 class _SavingLearner(LeadingLearner):

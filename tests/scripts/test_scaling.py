@@ -71,6 +71,13 @@ def test_the_model_by_hand(page: Any) -> None:
     assert page.sent(10, 4) == 240
 
 
+@pytest.mark.parametrize(("load", "is_said"), [(0.2, False), (2.7, True)])
+def test_a_busy_machine_is_said(page: Any, load: float, is_said: bool) -> None:
+    model = page.Model(fixed=1e-4, update=2e-9, row=6e-11, exchange=1e-3, rate=8e8)
+    found = {**numbers(page, model), "load_before": [load, 0.0, 0.0]}
+    assert ("times are disturbed" in page.page(found).replace("\n", " ")) is is_said
+
+
 def headings(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("#") or line.startswith("| network")]
 

@@ -121,6 +121,18 @@ def test_what_cannot_be_combined_is_one_line_from_rank_0(
     assert done.err.count("\n") == 1
 
 
+def test_each_process_needs_a_gpu_of_its_own(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("_training_run._expect_device", lambda name: None)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    done = script("train", "digits", "--backend", "torch", "--device", "cuda")
+    assert (done.code, done.out) == (2, "")
+    assert "--device cuda: 2 processes on this machine and 1 GPUs, expected one for each" in done.err
+    done = script("train", "digits", "--backend", "torch", "--device", "cuda:1")
+    assert "--device cuda:1: several processes have one each, expected cpu or cuda" in done.err
+
+
 def test_a_fault_of_several_ranks_cannot_be_planted_in_one_process(script: Script) -> None:
     done = script("check_parity", "digits", "--inject", "same-data-on-every-rank")
     assert (done.code, done.out) == (2, "")
