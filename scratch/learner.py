@@ -105,7 +105,7 @@ class ScratchLearner:
     def train_step(self, data: tuple[Array, NDArray[Any]], rows: Rows) -> tuple[float, int]:
         if len(rows) == 0:
             raise ValueError("a training step on no rows, expected at least one")
-        x, t = data[0][rows], data[1][rows]
+        x, t = (part.take(rows, axis=0) for part in data)
         with np.errstate(all="ignore"):  # what is not finite is found and named below
             y = self.network.forward(x)
             loss = float(self.loss.forward(y, t))
@@ -196,8 +196,8 @@ class ScratchLearner:
 
 
 def _is_finite(a: NDArray[Any]) -> bool:
-    """A finite sum has only finite terms, and is cheaper to ask for; a sum that overflowed proves nothing."""
-    return bool(np.isfinite(a.sum()) or np.isfinite(a).all())
+    """A finite sum of squares has only finite terms, and BLAS is quick at it; one that overflowed proves nothing."""
+    return bool(np.isfinite(np.vdot(a, a)) or np.isfinite(a).all())
 
 
 def _moments(optimizer: Optimizer) -> dict[str, NDArray[Any]]:
