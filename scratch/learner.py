@@ -105,7 +105,7 @@ class ScratchLearner:
     def train_step(self, data: tuple[Array, NDArray[Any]], rows: Rows) -> tuple[float, int]:
         if len(rows) == 0:
             raise ValueError("a training step on no rows, expected at least one")
-        x, t = (part.take(rows, axis=0) for part in data)
+        x, t = data[0][rows], data[1][rows]
         with np.errstate(all="ignore"):  # what is not finite is found and named below
             y = self.network.forward(x)
             loss = float(self.loss.forward(y, t))
