@@ -63,9 +63,9 @@ def facts(found: Mapping[str, Any]) -> list[str]:
             found_so = "met" if ratio <= limit else "missed"
             said.append(f"{ours} / {theirs}: {ratio:.3f} (aim: at most {limit}, {found_so})")
     for name, answers in found["epochs"].items():
-        if "products_seconds" in answers[0]:
-            share = statistics.median(each["products_seconds"] / each["seconds"] for each in answers)
-            rate, best = (statistics.median(a[key] for a in answers) for key in ("products_gflops", "sgemm_gflops"))
+        if "products_share" in answers[0]:
+            keys = ("products_share", "products_gflops", "sgemm_gflops")
+            share, rate, best = (statistics.median(a[key] for a in answers) for key in keys)
             said.append(
                 f"{name} ({answers[0]['kernels']} kernels): matrix products take {share:.0%} of the epoch, "
                 f"at {rate:.0f} GFLOP/s; a product of 2048 x 2048 runs at {best:.0f}"

@@ -49,6 +49,7 @@ class TorchLearner:
         self.threshold = threshold
         self._device = _existing(device)
         model.to(self._device)
+        self._parameters = list(model.parameters())
         loss.to(self._device)
         self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if compiled else model
         if optimizer.state:
@@ -102,16 +103,19 @@ class TorchLearner:
             raise ValueError("a training step on no rows, expected at least one")
         index = self._tensor(np.asarray(rows, dtype=np.int64))
         x, t = (part.index_select(0, index) for part in data)
-        self.model.train()
-        self.optimizer.zero_grad()
+        if not self.model.training:
+            self.model.train()
+        for p in self._parameters:
+            p.grad = None
         y = self._forward(x)
         self._check_shapes(y, t)
         loss = self.loss(y, t)
         loss.backward()
+        hits = self._hits(y.detach(), t).sum()  # begun before the first wait for the device
         if not self._is_finite(loss):
             raise FloatingPointError(self._first_non_finite(x, t))
         self.optimizer.step()
-        return loss.item(), self._correct(y.detach(), t)
+        return loss.item(), int(hits)
 
     @torch.no_grad()
     def evaluate(self, data: Data, batch_size: int = 4096) -> tuple[float, float]:
@@ -127,7 +131,7 @@ class TorchLearner:
             if not math.isfinite(loss):
                 raise FloatingPointError(self._first_non_finite(x, t))
             total += loss * (len(x) if self.loss.reduction == "mean" else 1)
-            correct += self._correct(y, t)
+            correct += int(self._hits(y, t).sum())
         return total / count if self.loss.reduction == "mean" else total, correct / count
 
     def _check_shapes(self, y: Tensor, t: Tensor) -> None:
@@ -143,9 +147,9 @@ class TorchLearner:
 
     def _is_finite(self, loss: Tensor) -> bool:
         """Of the loss and every gradient; a finite sum has only finite terms, and costs one wait for the device."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        sums = torch.stack([loss.detach(), *(g.sum() for g in gradients)])
-        return bool(sums.isfinite().all()) or all(bool(a.isfinite().all()) for a in (loss, *gradients))
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        total = sum((g.sum() for g in gradients), loss.detach())
+        return math.isfinite(total.item()) or all(bool(a.isfinite().all()) for a in (loss, *gradients))
 
     @torch.enable_grad()
     def _first_non_finite(self, x: Tensor, t: Tensor) -> str:
@@ -179,16 +183,14 @@ class TorchLearner:
             look(f"the gradient of {name}", p.grad)
         return found[0] if found else "a value is not finite, and a second computation of it is"
 
-    def _correct(self, y: Tensor, t: Tensor) -> int:
+    def _hits(self, y: Tensor, t: Tensor) -> Tensor:
         """argmax y = t, or = argmax t for rows of probabilities; in one column y > threshold = (t > 0.5).
 
         One column for class indices (n,) is one class, and its argmax is 0.
         """
         if y.ndim == 1 or (y.shape[1] == 1 and t.ndim == 2):
-            hits = (y > self.threshold) == (t > 0.5)
-        else:
-            hits = y.argmax(1) == (t if t.ndim == 1 else t.argmax(1))
-        return int(hits.sum())
+            return (y > self.threshold) == (t > 0.5)
+        return y.argmax(1) == (t if t.ndim == 1 else t.argmax(1))
 
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of the model's arrays, under the names of its `state_dict`."""
