@@ -90,8 +90,8 @@ def facts(found: Mapping[str, Any]) -> list[str]:
         sizes, share = "-".join(map(str, large["sizes"])), large["peak_more_bytes"] - large["activation_bytes"]
         said.append(
             f"check of {sizes}, batch {large['batch_size']}: {large['parameter_bytes'] / 4e6:.0f} million parameters "
-            f"in {large['seconds']:.0f} s; beside one batch of activations {share / large['parameter_bytes']:.2f} x their "
-            "memory, the network itself included"
+            f"in {large['seconds']:.0f} s; beside one batch of activations {share / large['parameter_bytes']:.2f} x "
+            "their memory, the network itself included"
         )
     return said
 
