@@ -120,6 +120,19 @@ def write(found: Mapping[str, Any], folder: Path, elsewhere: Path | None) -> Non
     draw(found, folder / "benchmark.png")
 
 
+BEGIN, END = "<!-- made by scripts/benchmark.py --publish -->", "<!-- end of the benchmark -->"
+
+
+def publish(found: Mapping[str, Any], checkout: Path) -> None:
+    """docs/benchmark.json, docs/benchmark.png, and the part of README.md between the two marks."""
+    (checkout / "docs" / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    draw(found, checkout / "docs" / "benchmark.png")
+    readme = checkout / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    readme.write_text(f"{before}{BEGIN}\n{markdown(found)}{END}{after}", encoding="utf-8")
+
+
 def markdown(found: Mapping[str, Any]) -> str:
     rows = [HEADER, ("---", "---:", "---:", "---:"), *(line.cells for line in lines(found["epochs"]))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
