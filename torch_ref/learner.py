@@ -47,7 +47,7 @@ class TorchLearner:
         if fused:
             _fuse(optimizer)
         self.threshold = threshold
-        self._device = _existing(device)
+        self._device = existing(device)
         model.to(self._device)
         self._parameters = list(model.parameters())
         loss.to(self._device)
@@ -225,7 +225,8 @@ def _one_line(module: nn.Module) -> str:
     return " ".join(str(module).split())
 
 
-def _existing(device: str | torch.device) -> torch.device:
+def existing(device: str | torch.device) -> torch.device:
+    """The device. ValueError where it is CUDA, and there is none."""
     device = torch.device(device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {device}, but this PyTorch finds no CUDA device")
