@@ -445,10 +445,34 @@ def check(order: Order) -> dict[str, Any]:
             "peak_more_bytes": peak_bytes() - before, "verdict": verdict}  # fmt: skip
 
 
+def large_check(order: Order) -> dict[str, Any]:
+    """Peak memory of compare.check of a network of order["sizes"], the network itself included."""
+    import numpy as np
+    import torch
+
+    import compare
+    from scratch import CrossEntropyLoss
+
+    torch.set_num_threads(order["threads"])
+    rng, sizes, m = np.random.default_rng(0), order["sizes"], order["batch_size"]
+    batch = rng.random((m, sizes[0]), np.float32), rng.integers(0, sizes[-1], m)
+    small = (8, 4, sizes[-1])
+    compare.check(network(0, small), batch[0][:, :8], batch[1], loss=CrossEntropyLoss())  # loads what is loaded late
+    before = peak_bytes()
+    net = network(0, sizes)
+    seconds, parameters = time.perf_counter(), sum(p.nbytes for p in net.params.values())
+    verdict = compare.check(net, *batch, loss=CrossEntropyLoss()).verdict
+    activations = m * (2 * sum(sizes) - sizes[0] - sizes[-1])  # into and out of every ReLU
+    return {"seconds": time.perf_counter() - seconds, "parameter_bytes": parameters, "verdict": verdict,
+            "peak_more_bytes": peak_bytes() - before, "activation_bytes": 4 * activations,
+            "sizes": sizes, "batch_size": m}  # fmt: skip
+
+
 def main(job: str, order: Order) -> dict[str, Any]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: order["threads"]])
-    kinds = {"memory": memory, "imports": imports, "step_time": step_time, "check": check}
+    kinds = {"memory": memory, "imports": imports, "step_time": step_time, "check": check,
+             "large_check": large_check}  # fmt: skip
     return timed(job, order) if job in EPOCHS else kinds[job](order)
 
 

@@ -86,6 +86,13 @@ def facts(found: Mapping[str, Any]) -> list[str]:
                 f"check of {sizes}, batch {each['batch_size']}: {each['check_seconds']:.3f} s, {each['ratio']:.1f} x a "
                 f"float64 forward and backward in PyTorch; {each['peak_more_bytes'] / 1e6:.0f} MB more than before"
             )
+    if large := found["large_check"]:
+        sizes, share = "-".join(map(str, large["sizes"])), large["peak_more_bytes"] - large["activation_bytes"]
+        said.append(
+            f"check of {sizes}, batch {large['batch_size']}: {large['parameter_bytes'] / 4e6:.0f} million parameters "
+            f"in {large['seconds']:.0f} s; beside one batch of activations {share / large['parameter_bytes']:.2f} x "
+            "their memory, the network itself included"
+        )
     return said
 
 

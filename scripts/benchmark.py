@@ -48,6 +48,7 @@ CONTENDERS = {  # name -> (job, what it needs)
 MODULES = ("numpy", "scratch", "torch", "torch_ref.learner", "compare")
 CHECKED = [((784, 256, 10), 128), ((784, *[2048] * 7, 10), 256)]  # networks of the check's cost, and their batches
 GROWTH = [((256,) * (depth + 1), 128) for depth in (2, 4, 8, 16)]  # and of how it grows with depth
+LARGE = (784, *[4096] * 7, 10), 64  # 104 million parameters
 LONGEST = 900  # seconds of one measurement, compilation included
 SWEEPS: dict[str, list[tuple[tuple[int, ...], int]]] = {
     "batch size": [((784, 256, 10), m) for m in (1, 4, 16, 64, 256, 1024, 4096)],
@@ -119,6 +120,7 @@ class Benchmark:
             "memory": self.memory(),
             "imports": self.imports(),
             "checks": self.checks(),
+            "large_check": self.large_check(),
             "sweeps": self.sweeps() if self.args.sweeps else {},
             "environment": _run_folder.environment(),
         }
@@ -197,6 +199,12 @@ class Benchmark:
             {"sizes": sizes, "batch_size": m, **self.measured(f"check of {sizes}", "check", sizes=sizes, batch_size=m)}
             for sizes, m in cases
         ]
+
+    def large_check(self) -> dict[str, Any]:
+        if self.args.images and self.args.images < 6000:  # a rehearsal
+            return {}
+        sizes, m = LARGE
+        return self.measured(f"check of {sizes}", "large_check", sizes=sizes, batch_size=m)
 
     def sweeps(self) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}

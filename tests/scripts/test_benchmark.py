@@ -89,6 +89,18 @@ def test_a_check_costs_a_multiple_of_a_forward_and_backward_and_finds_parity(job
     assert found["parameter_bytes"] == 4 * (20 * 16 + 16 + 16 * 10 + 10)
 
 
+@pytest.mark.slow
+def test_a_hundred_million_parameters_are_checked_in_four_times_their_memory(order: dict[str, Any]) -> None:
+    sizes, m = importlib.import_module("benchmark").LARGE
+    large = json.dumps({**order, "sizes": sizes, "batch_size": m})
+    command = [sys.executable, str(SCRIPTS / "_benchmark_job.py"), "large_check", large]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["verdict"] == "parity"
+    assert found["parameter_bytes"] >= 4 * 100e6
+    assert found["peak_more_bytes"] <= 4 * found["parameter_bytes"] + found["activation_bytes"]
+
+
 def test_medians_ratios_and_aims(report: Any) -> None:
     epochs = answers(**{"scratch": 0.4, "scratch, fast BLAS": 0.3, "PyTorch, fused AdamW": 0.5})
     lines = report.lines(epochs)
@@ -96,6 +108,7 @@ def test_medians_ratios_and_aims(report: Any) -> None:
     assert [line.ratio for line in lines] == pytest.approx([0.75, 1, 1.25])
     assert lines[1].cells == ("scratch", "0.400 s", "0.360 to 0.520 s", "1.00")
     found = {"epochs": epochs, "left_out": {"JAX": "jax is not installed"}, "memory": {}, "imports": {}, "checks": []}
+    found["large_check"] = {}
     assert report.facts(found) == [
         "left out: JAX: jax is not installed",
         "scratch, fast BLAS / PyTorch, fused AdamW: 0.600 (aim: at most 0.75, met)",
