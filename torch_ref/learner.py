@@ -90,6 +90,15 @@ class TorchLearner:
             raise TypeError(f"t is {t.dtype}, expected integers or {self.dtype}, the model's dtype")
         return self._tensor(x), self._tensor(t)
 
+    def expect_compiled(self, x: np.ndarray) -> None:
+        """Compile for a batch x, before anything is trained. ValueError in one line where torch.compile fails here."""
+        try:
+            self._forward(self._tensor(x)).sum().backward()
+        except Exception as error:  # whatever a compiler may end in
+            reason = next((" ".join(line.split()) for line in str(error).splitlines() if line.strip()), "")
+            raise ValueError(f"torch.compile does not work here ({type(error).__name__}: {reason[:200]})") from error
+        self.optimizer.zero_grad()
+
     def _tensor(self, array: np.ndarray) -> Tensor:
         # torch takes neither read-only memory nor negative strides: those alone are copied
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
@@ -131,7 +140,7 @@ class TorchLearner:
             if not math.isfinite(loss):
                 raise FloatingPointError(self._first_non_finite(x, t))
             total += loss * (len(x) if self.loss.reduction == "mean" else 1)
-            correct += int(self._hits(y, t).sum())
+            correct += self._correct(y, t)
         return total / count if self.loss.reduction == "mean" else total, correct / count
 
     def _check_shapes(self, y: Tensor, t: Tensor) -> None:
@@ -182,6 +191,9 @@ class TorchLearner:
         for name, p in reversed(list(self.model.named_parameters())):
             look(f"the gradient of {name}", p.grad)
         return found[0] if found else "a value is not finite, and a second computation of it is"
+
+    def _correct(self, y: Tensor, t: Tensor) -> int:
+        return int(self._hits(y, t).sum())
 
     def _hits(self, y: Tensor, t: Tensor) -> Tensor:
         """argmax y = t, or = argmax t for rows of probabilities; in one column y > threshold = (t > 0.5).
