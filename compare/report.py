@@ -216,6 +216,8 @@ class Report:
             found["end_to_end"] = {name: _plain(value) for name, value in self.end_to_end.items()}
         if self.reference:
             found["reference"] = {"verdict": self.reference.verdict, "rows": [r.to_dict() for r in self.reference.rows]}
+            if self.reference.diagnosis:
+                found["reference"]["diagnosis"] = [d.to_dict() for d in self.reference.diagnosis]
         return found
 
     def to_json(self, path: str | Path) -> None:
@@ -304,6 +306,7 @@ class Report:
                 f"PyTorch's own {self.dtype} by the same bounds: {self.reference.verdict}, "
                 f"worst ratio {worst.ratio:.2g} ({worst.tensor})"
             )
+            lines += [f"PyTorch's cause: {each.cause}: {each.explanation}" for each in self.reference.diagnosis[:1]]
         if self.ambiguous:
             lines.append(
                 f"{self.ambiguous} pre-activations lie within rounding of a ReLU's kink, where either side is right"

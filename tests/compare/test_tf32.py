@@ -1,5 +1,6 @@
 """TF32 is named where it was on and is the cause; nothing else is blamed on it. Without a GPU, rounding makes it."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -186,6 +187,25 @@ def test_on_the_cpu_a_record_never_says_that_it_was_on() -> None:
     assert found.verdict == "parity"
     assert found.reference is not None
     assert found.reference.verdict == "parity"
+
+
+def test_where_pytorch_alone_is_off_the_report_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the first screen and in the JSON, though NumPy's own run is in parity."""
+
+    def rounded(*_: Any) -> list[Record]:
+        ours, batches = case()
+        for layer in ours:
+            if isinstance(layer, scratch.Linear):
+                layer.__class__ = RoundedLinear
+        return [replace(record, tf32=True) for record in record_scratch(ours, loss, None, batches)]
+
+    loss = scratch.CrossEntropyLoss()
+    monkeypatch.setattr(importlib.import_module("compare.check"), "record_torch", rounded)
+    network, batches = case()
+    found = check_parity(network, loss, None, batches)
+    assert found.verdict == "parity"
+    assert "PyTorch's cause: tf32: 0.output: TF32 was on" in found.text()
+    assert found.to_dict()["reference"]["diagnosis"][0]["cause"] == "tf32"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
