@@ -16,6 +16,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from torch_ref.tf32 import tf32_is_on
+
 if TYPE_CHECKING:
     from compare.power import Power
     from compare.record import Record
@@ -343,11 +345,12 @@ def _numbers(row: Row) -> tuple[str, str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and threads: what a reader needs to repeat the check."""
+    """Versions, threads and TF32: what a reader needs to repeat the check."""
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "tf32": tf32_is_on(),
     }

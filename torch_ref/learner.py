@@ -95,8 +95,8 @@ class TorchLearner:
         try:
             self._forward(self._tensor(x)).sum().backward()
         except Exception as error:  # whatever a compiler may end in
-            reason = next((" ".join(line.split()) for line in str(error).splitlines() if line.strip()), "")
-            raise ValueError(f"torch.compile does not work here ({type(error).__name__}: {reason[:200]})") from error
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"torch.compile does not work here ({type(error).__name__}: {reason})") from error
         self.optimizer.zero_grad()
 
     def _tensor(self, array: np.ndarray) -> Tensor:
