@@ -25,6 +25,7 @@ from compare.report import Report, Row
 from compare.step import Rule, rules
 from compare.sweep import Sweep, judgement, roots, updated_names
 from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from torch_ref.learner import existing
 
 Array = NDArray[Any]
 
@@ -110,16 +111,22 @@ def check_dictionary(arrays: Mapping[str, Any], x: Array, t: Array, network: Arc
 
 
 def check_parity(
-    network: scratch.Sequential, loss: scratch.Loss, optimizer: scratch.Optimizer | None, batches: Sequence[Batch]
+    network: scratch.Sequential,
+    loss: scratch.Loss,
+    optimizer: scratch.Optimizer | None,
+    batches: Sequence[Batch],
+    *,
+    device: str = "cpu",
 ) -> Report:
     """NumPy and PyTorch from the same weights through consecutive training steps, each judged by the same bounds.
 
     The Report is on the scratch side; its `reference` is the Report on PyTorch's own run, and `end_to_end` the largest
-    differences between the two runs, for information. Neither network is changed: copies are trained.
+    differences between the two runs, for information. Neither network is changed: copies are trained. PyTorch's run is
+    on `device`; ValueError where that is not there.
     """
     ours = copy.deepcopy((network, loss, optimizer))
     given = given_batches(batches) | _weights(network, loss)
-    model = to_torch(network)
+    model = to_torch(network).to(existing(device))
     theirs = to_torch_optimizer(optimizer, model) if optimizer else None
     records = record_scratch(*ours, batches)
     torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)

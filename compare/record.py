@@ -35,6 +35,7 @@ from scratch.datasets.npz import read_whole_npz
 from scratch.layers import LayerError
 from scratch.learner import ScratchLearner
 from scratch.tensor_file import TensorFileError, read_tensors
+from torch_ref.tf32 import tf32_is_on
 
 MAX_NAME = 10_000  # characters of a tensor's name or of a network in a file
 Array = NDArray[Any]
@@ -50,7 +51,7 @@ class Record(Mapping[str, Array]):
     looked at. `nothing` says, for tensors that are due and are none, what was found. `plain_loss` says that the loss
     was, or may have been, a Python number, which has no dtype. `scales` says of a tensor that it is so many times
     torch's, for a candidate that sums where the network means; `slack` what it may be off beyond its own operation's
-    rounding, for a gradient read off the change of a weight.
+    rounding, for a gradient read off the change of a weight. `tf32` says that its products may have been computed so.
     """
 
     network: Architecture
@@ -64,6 +65,7 @@ class Record(Mapping[str, Array]):
     plain_loss: bool = False
     scales: Mapping[str, float] = field(default_factory=dict)
     slack: Mapping[str, Array] = field(default_factory=dict)
+    tf32: bool = False
 
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]
@@ -506,7 +508,7 @@ def _torch_step(
     if optimizer:
         optimizer.step()
         tensors |= {_new(name): _numpy(p) for name, p in names.items()} | _torch_state(names, optimizer, _new)
-    return Record(architecture, tensors, spec, step)
+    return Record(architecture, tensors, spec, step, tf32=device.type == "cuda" and tf32_is_on())
 
 
 def _expect_unshared(model: nn.Module) -> None:
@@ -558,7 +560,7 @@ def _registered(handle: Any) -> Iterator[None]:
 def save_records(records: Sequence[Record], path: str | Path) -> None:
     """Write consecutive steps as one safetensors file; with several, names are prefixed "1/", "2/", ... by step.
 
-    Metadata: network, optimiser with its options as JSON, number of the first step.
+    Metadata: network, optimiser with its options as JSON, number of the first step, "tf32" where that was on.
     """
     several = len(records) > 1
     tensors = {
@@ -566,6 +568,8 @@ def save_records(records: Sequence[Record], path: str | Path) -> None:
     }
     first = records[0]
     metadata = {"network": str(first.network), "step": str(first.step)}
+    if first.tf32:
+        metadata["tf32"] = "on"
     if first.optimizer:
         metadata["optimizer"] = json.dumps({"kind": first.optimizer.kind} | dict(first.optimizer.options))
     safetensors.numpy.save_file(tensors, path, metadata)
@@ -595,7 +599,8 @@ def load_records(path: str | Path, network: Architecture | None = None, *, max_b
     except (OverflowError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())[:400]}") from None
     # a file has no Python numbers: a loss in float64 may have been one
-    return [Record(network, by_step[step], optimizer, step, plain_loss=True) for step in sorted(by_step)]
+    tf32 = metadata.get("tf32") == "on"
+    return [Record(network, by_step[s], optimizer, s, plain_loss=True, tf32=tf32) for s in sorted(by_step)]
 
 
 def _optimizer(metadata: Mapping[str, str]) -> OptimizerSpec | None:

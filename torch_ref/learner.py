@@ -47,7 +47,7 @@ class TorchLearner:
         if fused:
             _fuse(optimizer)
         self.threshold = threshold
-        self._device = _existing(device)
+        self._device = existing(device)
         model.to(self._device)
         self._parameters = list(model.parameters())
         loss.to(self._device)
@@ -90,6 +90,15 @@ class TorchLearner:
             raise TypeError(f"t is {t.dtype}, expected integers or {self.dtype}, the model's dtype")
         return self._tensor(x), self._tensor(t)
 
+    def expect_compiled(self, x: np.ndarray) -> None:
+        """Compile for a batch x, before anything is trained. ValueError in one line where torch.compile fails here."""
+        try:
+            self._forward(self._tensor(x)).sum().backward()
+        except Exception as error:  # whatever a compiler may end in
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"torch.compile does not work here ({type(error).__name__}: {reason})") from error
+        self.optimizer.zero_grad()
+
     def _tensor(self, array: np.ndarray) -> Tensor:
         # torch takes neither read-only memory nor negative strides: those alone are copied
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
@@ -131,7 +140,7 @@ class TorchLearner:
             if not math.isfinite(loss):
                 raise FloatingPointError(self._first_non_finite(x, t))
             total += loss * (len(x) if self.loss.reduction == "mean" else 1)
-            correct += int(self._hits(y, t).sum())
+            correct += self._correct(y, t)
         return total / count if self.loss.reduction == "mean" else total, correct / count
 
     def _check_shapes(self, y: Tensor, t: Tensor) -> None:
@@ -183,6 +192,9 @@ class TorchLearner:
             look(f"the gradient of {name}", p.grad)
         return found[0] if found else "a value is not finite, and a second computation of it is"
 
+    def _correct(self, y: Tensor, t: Tensor) -> int:
+        return int(self._hits(y, t).sum())
+
     def _hits(self, y: Tensor, t: Tensor) -> Tensor:
         """argmax y = t, or = argmax t for rows of probabilities; in one column y > threshold = (t > 0.5).
 
@@ -225,7 +237,8 @@ def _one_line(module: nn.Module) -> str:
     return " ".join(str(module).split())
 
 
-def _existing(device: str | torch.device) -> torch.device:
+def existing(device: str | torch.device) -> torch.device:
+    """The device. ValueError where it is CUDA, and there is none."""
     device = torch.device(device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {device}, but this PyTorch finds no CUDA device")
