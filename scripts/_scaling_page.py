@@ -132,9 +132,9 @@ def _introduction(found: dict[str, Any]) -> str:
     return _text(
         "`torchrun --nproc-per-node W scripts/train.py LAB --backend torch` gives each of W processes its shard of",
         "every batch, and DistributedDataParallel averages their gradients. The weights are those of one process, to",
-        "within 1e-12 in float64; this page is about the cost. `python scripts/measure_scaling.py` writes it, in",
-        f"about two minutes. Measured on {environment['processor']}, {environment['cores']} cores, gloo on the loopback: medians",
-        f"of {found['rounds']} rounds, float32, AdamW. Two cores and no network are little: what is said of more than",
+        "within 1e-12 in float64; this page is about the cost. `python scripts/measure_scaling.py` writes it, in about",
+        f"two minutes. Measured on {environment['processor']}, {environment['cores']} cores, gloo on the loopback:",
+        f"medians of {found['rounds']} rounds, float32, AdamW. Two cores and no network are little: what is said of more than",
         "two workers is a prediction.",
         *_warning(found["load_before"][0]),
     )

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from _command import UsageError
-from _team_run import helped, led
+from _team_run import expect_device_for_each, helped, led
 
 from compare import Report
 from compare.faults import Case, Fault, find
@@ -19,16 +19,17 @@ from torch_ref.team import Team
 Job = tuple[Sequential, Loss, Optimizer, list[Batch]]
 
 
-def reports(jobs: Iterable[Job], fault: Fault | None = None) -> list[Report]:
+def reports(jobs: Iterable[Job], device: str, fault: Fault | None = None) -> list[Report]:
     """On rank 0: the Report on each job by all ranks; and on NumPy's own run of it, where that is not in parity."""
     found: list[Report] = []
+    expect_device_for_each(device)
 
     def work(team: Team) -> None:
         for job in jobs:
             team.tell((fault.name if fault else None, job))
             found.extend(_checked(team, fault, job))
 
-    led(work)
+    led(work, device)
     return found
 
 

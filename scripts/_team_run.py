@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
 
+import _device
 import _training_run
 import torch
 from _command import UsageError
@@ -39,10 +40,9 @@ class TeamRun(_training_run._Run):
     def run(self) -> int:
         if self.backend != "torch":
             raise UsageError(f"several processes train --backend torch only, got --backend {self.backend}")
-        if self.args.device not in ("cpu", "cuda"):
-            raise UsageError(f"--device {self.args.device}: several processes have one each, expected cpu or cuda")
-        if self.args.device == "cuda":
-            _expect_a_gpu_each()
+        if self.args.compile:
+            raise UsageError("--compile: several processes train without it")
+        expect_device_for_each(self.args.device)
         return led(self._run_with, self.args.device)
 
     def _run_with(self, team: Team) -> int:
@@ -65,6 +65,7 @@ class TeamRun(_training_run._Run):
     def help_the_leader(self, team: Team) -> None:
         """The part of another rank, from the leader's options to its last order."""
         self.team = team
+        _device.expect_usable(self.args)
         setup = self._set_up()
         self._torch_learner = self._sharded  # type: ignore[method-assign,assignment]
         learner, _ = super()._learner(setup)
@@ -81,9 +82,12 @@ class TeamRun(_training_run._Run):
             raise
 
 
-def _expect_a_gpu_each() -> None:
+def expect_device_for_each(device: str) -> None:
+    """UsageError unless every process of this machine can have such a device."""
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device}: several processes have one each, expected cpu or cuda")
     here, found = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-    if found < here:
+    if device == "cuda" and found < here:
         raise UsageError(f"--device cuda: {here} processes on this machine and {found} GPUs, expected one for each")
 
 

@@ -2,6 +2,7 @@
 
     python scripts/check_parity.py LAB [--dtype float64|float32|both] [--batch-size N] [--seed S] [--json F]
                                        [--html F] [--save-record F] [--data-dir D] [-v]
+                                       [--device cuda] [--tf32]
     python scripts/check_parity.py LAB --inject FAULT | --inject list
     python scripts/check_parity.py LAB --exact | --network "64-256-10 relu, half squared error" --exact
     python scripts/check_parity.py fashion_mnist --json r.json --html r.html
@@ -23,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import _device
 import _fast_blas
 import _torchrun
 from _command import Parser, UsageError, exit_code, positive_int, seed
@@ -55,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     arguments.typed = sys.argv[1:] if argv is None else list(argv)
     arguments.said = []
+    _expect_device(arguments)
     if arguments.inject == "list":
         return _list_faults()
     reports = _reports(arguments)
@@ -67,6 +70,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(_merged(reports), indent=1, allow_nan=False) + "\n")
     return 0 if all(_is_parity(report) for report in reports) else 1
+
+
+def _expect_device(arguments: argparse.Namespace) -> None:
+    """Where PyTorch's own run of a lab is computed; nothing else that is checked runs in PyTorch."""
+    asked = next((name for name in ("device", "tf32") if getattr(arguments, name)), None)
+    _device.settle(arguments)
+    if asked is None:
+        return
+    for option in ("record", "watch", "inject", "exact"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{asked} does not go with --{option}, expected LAB, which PyTorch computes too")
+    _device.expect_usable(arguments)
 
 
 def _reports(arguments: argparse.Namespace) -> list[Report]:
@@ -117,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
     parser.add_argument("--html", type=Path, metavar="F", help="write the report as one page, with figures")
     parser.add_argument("--save-record", type=Path, metavar="F", help="write what NumPy computed, as safetensors")
+    _device.add_arguments(parser, trains=False)
     _fast_blas.add_argument(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show every tensor")
     return parser
@@ -172,18 +188,19 @@ def _check_ranks(arguments: argparse.Namespace) -> list[Report]:
 
     from compare.faults import DISTRIBUTED_FAULTS
 
-    for option in ("exact", "watch", "record", "save_record"):
+    for option in ("exact", "watch", "record", "save_record", "tf32"):
         if getattr(arguments, option):
             raise UsageError(f"--{option.replace('_', '-')} is checked by one process, expected it without torchrun")
     if not arguments.inject:
-        return _team_check.reports(list(_setups(arguments)))
+        return _team_check.reports(list(_setups(arguments)), arguments.device)
     known = {fault.name: fault for fault in DISTRIBUTED_FAULTS}
     if arguments.inject not in known:
         raise UsageError(f"--inject {arguments.inject}: under torchrun expected one of {', '.join(known)}")
     fault = known[arguments.inject]
     print(f"planted: {fault.summary}\n")
     arguments.said.append(f"planted: {fault.summary}")
-    return _team_check.reports(_team_check.cases(fault, DTYPES[arguments.dtype], arguments.seed or 0), fault)
+    cases = _team_check.cases(fault, DTYPES[arguments.dtype], arguments.seed or 0)
+    return _team_check.reports(cases, arguments.device, fault)
 
 
 def _setups(arguments: argparse.Namespace) -> Iterator[Job]:
@@ -201,7 +218,7 @@ def _check_lab(arguments: argparse.Namespace) -> list[Report]:
 
     reports = []
     for network, loss, optimizer, batches in _setups(arguments):
-        reports.append(compare.check_parity(network, loss, optimizer, batches))
+        reports.append(compare.check_parity(network, loss, optimizer, batches, device=arguments.device))
         if arguments.save_record:
             save_records(record_scratch(network, loss, optimizer, batches), arguments.save_record)
     return reports

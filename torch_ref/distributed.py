@@ -60,9 +60,10 @@ class ShardedLearner(TorchLearner):
             self._check_shapes(y, t)
             loss = self._loss_of(y, t)
             (loss * self.weight(len(own), len(rows))).backward()
+        hits = self._hits(y.detach(), t).sum()
         is_finite = self._is_finite(loss)
         share = len(own) / len(rows) if self.loss.reduction == "mean" else 1
-        total, correct, finite = self.team.sums([loss.item() * share, self._correct(y.detach(), t), is_finite])
+        total, correct, finite = self.team.sums([loss.item() * share, int(hits), is_finite])
         if finite < self.team.size:
             raise FloatingPointError(self._first_of_all("" if is_finite else self._first_non_finite(x, t)))
         self.optimizer.step()

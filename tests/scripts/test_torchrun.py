@@ -98,6 +98,7 @@ USAGE = [
     ("train", ("digits",), "several processes train --backend torch only, got --backend both"),
     ("train", ("digits", "--backend", "scratch"), "--backend torch only, got --backend scratch"),
     ("train", ("digits", "--lockstep"), "several processes train --backend torch only, without --lockstep"),
+    ("train", ("digits", "--backend", "torch", "--compile"), "--compile: several processes train without it"),
     ("train", ("digits", "--epochs", "0"), "--epochs: got '0', expected a whole number of at least 1"),
     ("fashion_mnist", ("--backend", "both"), "several processes train --backend torch only"),
     ("check_parity", ("digits", "--exact"), "--exact is checked by one process, expected it without torchrun"),
@@ -124,7 +125,7 @@ def test_what_cannot_be_combined_is_one_line_from_rank_0(
 def test_each_process_needs_a_gpu_of_its_own(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("_training_run._expect_device", lambda name: None)
+    monkeypatch.setattr("_device.expect_usable", lambda args: None)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     done = script("train", "digits", "--backend", "torch", "--device", "cuda")
     assert (done.code, done.out) == (2, "")
