@@ -134,8 +134,8 @@ def _introduction(found: dict[str, Any]) -> str:
         "every batch, and DistributedDataParallel averages their gradients. The weights are those of one process, to",
         "within 1e-12 in float64; this page is about the cost. `python scripts/measure_scaling.py` writes it, in about",
         f"two minutes. Measured on {environment['processor']}, {environment['cores']} cores, gloo on the loopback:",
-        f"medians of {found['rounds']} rounds, float32, AdamW. Two cores and no network are little: what is said of more than",
-        "two workers is a prediction.",
+        f"medians of {found['rounds']} rounds, float32, AdamW. Two cores and no network are little: what is said of",
+        "more than two workers is a prediction.",
         *_warning(found["load_before"][0]),
     )
 
