@@ -14,13 +14,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import _torchrun
 from _command import CHECKOUT, THREADS, UsageError
 
 from scratch.atomic_file import write_atomically
 
 MAX_JSON = 1 << 24  # bytes; a run's own files have a few thousand
 LEFTOVERS = {".new", "config.json.new"}  # of a run that was killed before it had a config.json
-ENVIRONMENT = ("versions", "platform", "processor", "cores", "threads", "blas")
+ENVIRONMENT = ("versions", "platform", "processor", "cores", "processes", "threads", "blas")
 LIBRARIES = ("numpy", "torch", "torchvision", "matplotlib", "scikit-learn", "safetensors")
 
 
@@ -145,6 +146,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "processes": _torchrun.processes(),
         "threads": threads,
         "blas": _blas(),
     }

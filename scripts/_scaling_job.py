@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import _torchrun
 from _command import CHECKOUT
@@ -23,19 +23,19 @@ from _command import CHECKOUT
 sys.path.insert(0, str(CHECKOUT))
 
 import numpy as np
-import torch
-import torch.distributed as dist
-from torch import nn
 
-from torch_ref.distributed import LeadingLearner, ShardedLearner, follow
-from torch_ref.learner import TorchLearner
-from torch_ref.team import Team
+if TYPE_CHECKING:
+    from torch_ref.team import Team
 
 SIZES = [4**k for k in range(5, 13)]  # bytes of the all-reduces that are timed: 1 KiB to 16 MiB
 ROWS = 4096
 
 
 def main() -> None:
+    import torch
+
+    from torch_ref.team import Team
+
     order = json.loads(sys.argv[1])
     torch.set_num_threads(order["threads"])
     team = Team() if _torchrun.is_started() else None
@@ -50,6 +50,12 @@ def main() -> None:
 
 def measured(sizes: tuple[int, ...], m: int, seconds: float, team: Team | None) -> dict[str, Any] | None:
     """Seconds of a step, bytes on the loopback in one, and what the network and its optimiser take of memory."""
+    import torch
+    from torch import nn
+
+    from torch_ref.distributed import LeadingLearner, ShardedLearner, follow
+    from torch_ref.learner import TorchLearner
+
     before = resident()
     torch.manual_seed(0)
     layers = [[nn.Linear(a, b), nn.ReLU()] for a, b in pairwise(sizes)]
@@ -92,6 +98,9 @@ def timed(act: Callable[[int], object], seconds: float) -> tuple[dict[str, Any],
 
 def exchanges(team: Team, seconds: float) -> dict[str, Any]:
     """What the parts of a step's communication cost: the order, the three numbers, and all-reduces by size."""
+    import torch
+    import torch.distributed as dist
+
     found: dict[str, Any] = {"allreduce": []}
     calls = 200
     for name, act in (("order", lambda: _order(team)), ("sums", lambda: team.sums([1.0, 2.0, 3.0]))):
@@ -112,7 +121,7 @@ def _repeated(team: Team, act: Callable[[], object], calls: int) -> float:
     """Median seconds of a call that all ranks make together."""
     times = []
     for _ in range(calls):
-        dist.barrier(group=team.answers)
+        team.sums([0.0])  # all begin together
         start = time.perf_counter()
         act()
         times.append(time.perf_counter() - start)

@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,7 @@ from zlib import crc32
 
 import _device
 import _training_run
-import torch
-from _command import UsageError
+from _command import Mismatch, UsageError
 from _progress import Display
 from rich.console import Console
 
@@ -28,6 +28,7 @@ from torch_ref.distributed import LeadingLearner, ShardedLearner, follow
 from torch_ref.team import Team, TeamError
 
 Result = TypeVar("Result")
+EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError, Mismatch)  # a user's or a machine's, not a mistake here
 
 
 class RankLost(Interrupted):
@@ -84,6 +85,8 @@ class TeamRun(_training_run._Run):
 
 def expect_device_for_each(device: str) -> None:
     """UsageError unless every process of this machine can have such a device."""
+    import torch
+
     if device not in ("cpu", "cuda"):
         raise UsageError(f"--device {device}: several processes have one each, expected cpu or cuda")
     here, found = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
@@ -146,6 +149,7 @@ def helped(work: Callable[[Team, Any], bool]) -> int:
     Signals are rank 0's to act on: it needs the others for the step that it finishes and saves.
     """
     team = Team()
+    warnings.simplefilter("ignore")  # rank 0 has them too
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     try:
@@ -158,7 +162,9 @@ def helped(work: Callable[[Team, Any], bool]) -> int:
         return 2
     except BaseException as error:
         team.leave_word(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        raise SystemExit(2) from None
+        if not isinstance(error, EXPECTED):
+            raise
+        return 2  # rank 0 says what the word was
     return 0
 
 

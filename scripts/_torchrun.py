@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # which torchrun sets
+
+
+def processes() -> int:
+    """How many there are, this one included."""
+    return int(os.environ["WORLD_SIZE"]) if all(os.environ.get(name) for name in VARIABLES) else 1
+
 
 def is_started() -> bool:
     """Whether this process is one of several."""
-    return "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+    return processes() > 1
 
 
 def is_follower() -> bool:
