@@ -1,7 +1,7 @@
 """Team: the processes of one job, as torchrun starts them; rank 0 leads, and a rank that is gone is named.
 
-Three groups of the same processes, each with its own patience: orders of the leader may be hours apart, but once all
-ranks are in a step none may keep the others waiting.
+Groups of the same processes, each with its own patience: to meet, and to read the data, takes a while; orders of the
+leader may be hours apart; but once all ranks are in a step none may keep the others waiting.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+MEETING = timedelta(minutes=10)  # until all have started, and have read the data
 ORDERS = timedelta(days=30)  # between two orders the leader may check, draw or be stopped by hand
 ANSWERS = timedelta(seconds=50)  # within a step all ranks are at work; a minute is what a lost rank may cost
 GONE = 3.0  # seconds in which a process whose connection is closed is seen to have ended
@@ -45,13 +46,16 @@ class Team:
                 self._store.set("device", device)
             device = self._store.get("device").decode()
             self.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
-            dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=ORDERS)
+            dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=MEETING)
+            # gloo sends to a rank that listens only: the leader need not wait long for one that should
+            self._orders: Any = dist.new_group(backend="gloo", timeout=ANSWERS if self.leads else ORDERS)
             self.answers: Any = dist.new_group(backend="gloo", timeout=ANSWERS)
             self.gradients: Any = self.answers
             if self.device.startswith("cuda"):
                 torch.cuda.set_device(self.device)
                 self.gradients = dist.new_group(backend="nccl", timeout=ANSWERS)
-            self._processes: list[tuple[str, int]] = self.gather((socket.gethostname(), os.getpid()))
+            self._processes: list[tuple[str, int]] = []
+            self._processes = self.gather((socket.gethostname(), os.getpid()))
 
     @property
     def leads(self) -> bool:
@@ -60,13 +64,13 @@ class Team:
     def tell(self, order: Any) -> None:
         """The leader's order to all others; None sends them home."""
         with self.together():
-            dist.broadcast_object_list([order], src=0)
+            dist.broadcast_object_list([order], src=0, group=self._orders)
 
     def hear(self) -> Any:
         """The leader's next order, however long that takes."""
         heard: list[Any] = [None]
         with self.together():
-            dist.broadcast_object_list(heard, src=0)
+            dist.broadcast_object_list(heard, src=0, group=self._orders)
         return heard[0]
 
     def sums(self, numbers: Sequence[float]) -> list[float]:
@@ -86,7 +90,9 @@ class Team:
 
     def expect_equal(self, value: str, what: str) -> None:
         """ValueError on every rank, naming the first that has another value than the leader."""
-        found = self.gather(value)
+        found: list[Any] = [None] * self.size
+        with self.together():
+            dist.all_gather_object(found, value)
         other = next((rank for rank, each in enumerate(found) if each != found[0]), None)
         if other is not None:
             raise ValueError(f"rank {other} has other {what} than rank 0, expected the same on every rank")
