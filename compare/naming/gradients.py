@@ -13,6 +13,7 @@ from compare.convention import nearest
 from compare.layout import View
 from compare.naming import expected, factors
 from compare.naming.named import Named, split
+from compare.naming.stack import Stack
 from compare.naming.state import State
 from compare.naming.values import distance, multiple, tight
 from compare.step import Rule
@@ -36,7 +37,7 @@ def gradient(state: State, rule: Rule, value: Array) -> Named | None:
     """The first array that is a multiple of this gradient, of those with the plainest known factor."""
     known = factors.of_gradients(state)
     best: tuple[int, Named] | None = None
-    for named in candidates(state, rule, value.shape):
+    for named in candidates(state, rule, value.shape, value):
         scale = _exact_multiple(named, value)
         factor = nearest(scale, known, _within(named)) if scale is not None else None
         if factor is None or state.is_parameter(named):
@@ -63,7 +64,7 @@ def _last_version(state: State, rule: Rule, value: Array, named: Named) -> Named
     if value.size < FEW:
         return named
     known, o = factors.of_gradients(state), named.observation
-    for after in candidates(state, rule, value.shape):
+    for after in candidates(state, rule, value.shape, value):
         if after.observation.name != o.name or after.observation.time <= o.time:
             continue
         scale = _exact_multiple(after, value)
@@ -72,40 +73,45 @@ def _last_version(state: State, rule: Rule, value: Array, named: Named) -> Named
     return named
 
 
-def candidates(state: State, rule: Rule, shape: tuple[int, ...]) -> Iterator[Named]:
-    """All arrays that may be this gradient, by shape, bound after the output was."""
+def candidates(state: State, rule: Rule, shape: tuple[int, ...], value: Array | None = None) -> Iterator[Named]:
+    """All arrays of its shape that were bound after the output; with `value`, those that may be a multiple of it."""
+    since, stack = state.forward_end(), _readings(state, rule, shape)
+    for named in stack.named if value is None else stack.like(value):
+        if named.observation.time > since:
+            yield named
+
+
+def _readings(state: State, rule: Rule, shape: tuple[int, ...]) -> Stack:
+    """Every array that can be read as this gradient."""
     head, part = split(rule.name)
+    if part not in ("grad_weight", "grad_bias"):
+        return state.seen.stack(("gradients", shape), lambda: _samples_gradients(state, shape))
+    weight = state.tensors[f"{head}.weight"].view
+    key = (part, weight.array.shape, weight.layout, weight.attached)
     if part == "grad_weight":
-        return _weights_gradients(state, state.tensors[f"{head}.weight"].view)
-    if part == "grad_bias":
-        return _biases_gradients(state, state.tensors[f"{head}.weight"].view, shape[0])
-    return _samples_gradients(state, shape)
+        return state.seen.stack(key, lambda: _weights_gradients(state, weight))
+    return state.seen.stack(key, lambda: _biases_gradients(state, weight, shape[0]))
 
 
 def _weights_gradients(state: State, weight: View) -> Iterator[Named]:
     """In the weight's layout, with the bias's gradient where the bias is part of the weight."""
     extra = (0, 1) if weight.bias is not None else (0,)
-    since = state.forward_end()
     for o in state.seen.sized(*weight.array.shape, extra=extra):
-        if o.time > since and (view := layout.like(o.array, weight)):
+        if view := layout.like(o.array, weight):
             yield Named(o, view)
 
 
 def _biases_gradients(state: State, weight: View, fan_out: int) -> Iterator[Named]:
     """Vectors; where the bias is part of the weight, the same part of its gradient."""
-    since = state.forward_end()
     if weight.bias is None:
         for o in state.seen.sized(fan_out):
-            if o.time > since:
-                yield from (Named(o, view) for view in layout.biases(o.array, fan_out))
+            yield from (Named(o, view) for view in layout.biases(o.array, fan_out))
         return
     for o in state.seen.sized(*weight.array.shape, extra=(1,)):
-        if o.time > since and (view := layout.like(o.array, weight)) and view.bias is not None:
+        if (view := layout.like(o.array, weight)) and view.bias is not None:
             yield Named(o, View(view.bias, view.layout))
 
 
 def _samples_gradients(state: State, shape: tuple[int, ...]) -> Iterator[Named]:
-    since = state.forward_end()
     for o in state.seen.sized(*shape):
-        if o.time > since:
-            yield from (Named(o, view) for view in layout.samples(o.array, *shape))
+        yield from (Named(o, view) for view in layout.samples(o.array, *shape))

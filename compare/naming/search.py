@@ -69,9 +69,15 @@ class Search:
 
     def names(self) -> Names | None:
         """All that is found; None where not even the first layer is."""
+        return self.complete() if self.begin() else None
+
+    def begin(self) -> bool:
+        """Name the forward pass; False where not even the first layer is found."""
+        return forward(self.state)
+
+    def complete(self) -> Names:
+        """Name what follows from the forward pass."""
         state = self.state
-        if not forward(state):
-            return None
         departures.without_bias(state)
         departures.fuse(state)
         state.tensors.pop("probabilities", None)
@@ -108,11 +114,12 @@ def _attempts(
     rounds, made = ROUNDS * max(len(network.sizes) - 1, 1), 0
     seen = everything.first_of_each_line(rounds)
     for entering in inputs(network, seen, x, convention):
-        names = Search(network, seen, entering, t, convention, lenient).names()
-        if names is None:
+        search = Search(network, seen, entering, t, convention, lenient)
+        if not search.begin():
             continue
+        names = search.state.found
         rows = single_samples.together(network, everything, names, rounds) if names.m == 1 else None
-        yield (Search(network, *rows, t, convention).names() if rows else None) or names
+        yield (Search(network, *rows, t, convention).names() if rows else None) or search.complete()
         made += 1
         if made == ATTEMPTS:
             return
