@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from compare.check import check_dictionary, check_records, consecutive
 from compare.convention import Convention
 from compare.findings import describe
 from compare.module_record import record_module, torch_loss
-from compare.naming import Names, NotFound, find
+from compare.naming import Named, Names, NotFound, find
+from compare.naming.named import new_value_of
 from compare.observation import Observation
 from compare.record import Record, load_records, same_bits
 from compare.report import Report
+from compare.side_effects import Written, followed, given_back, in_words, shared, written_into
 from compare.step import rules
 from compare.tolerance import Precision
 from compare.watch import Watched, watch_call, watch_script
@@ -89,7 +92,9 @@ def check_arrays(
 ) -> Report:
     """A dictionary of arrays under any names. NotFound in one line where the network's own are not among them."""
     observations = [Observation(np.asarray(a), name, time=k) for k, (name, a) in enumerate(arrays.items())]
-    return _report([find(network, observations, x, t, convention)], {}, None)
+    report = _report([Step(find(network, observations, x, t, convention))])
+    report.side_effects = [*shared(arrays)]
+    return report
 
 
 def check_module(
@@ -109,12 +114,15 @@ def check_call(
     convention: Convention | None,
 ) -> Report:
     """A function that does one training step in somebody's code, watched while it runs, on two batches."""
-    found, watched = [], []
+    found = []
     for batch in consecutive(x, t, CALLS):
-        _, seen = watch_call(step, *batch)
-        watched.append(seen)
-        found.append(_found(network, seen, *batch, convention))
-    return _report(found, watched[0].sources, watched[0])
+        theirs = [a.copy() for a in batch]
+        _, seen = watch_call(step, *theirs)
+        found.append(Step.of(_found(network, seen, *batch, convention), seen))
+        for name, before, after in zip(("input", "target"), batch, theirs, strict=True):
+            if (written := given_back(name, before, after, seen)) is not None:
+                found[-1].written.setdefault(name, written)
+    return _report(found)
 
 
 def check_object(candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None) -> Report:
@@ -128,8 +136,7 @@ def check_script(path: str | Path, network: Architecture, convention: Convention
     if not watched.observations:
         how = "it ran to its end" if watched.complete else watched.ended
         raise ValueError(f"{path}: {how}, and no array was bound")
-    names = _found(network, watched, None, None, convention)
-    return _report([names], watched.sources, watched)
+    return _report([Step.of(_found(network, watched, None, None, convention), watched)])
 
 
 def _found(
@@ -211,13 +218,27 @@ def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Arra
 # --- the report -------------------------------------------------------------------------------------------------------
 
 
-def records(names: Sequence[Names]) -> list[Record]:
+@dataclass(frozen=True)
+class Step:
+    """One training step of somebody's code: its names, what was watched of it, and what backward wrote into."""
+
+    names: Names
+    watched: Watched | None = None
+    written: dict[str, Written] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, names: Names, watched: Watched) -> Step:
+        """With what backward wrote into, as far as lines show it."""
+        return cls(names, watched, written_into(names, watched))
+
+
+def records(steps: Sequence[Step]) -> list[Record]:
     """What was named, as records of consecutive steps, in torch's layout, with each tensor's own scale.
 
     A function that makes its network anew at every call begins each step with the same weights: what a step left is
     then not what the next one began with, and is no part of the record.
     """
-    found = [_record(each, step) for step, each in enumerate(names, 1)]
+    found = [_record(each, number) for number, each in enumerate(steps, 1)]
     for record, following in pairwise(found):
         if _begin_alike(record, following):
             record.tensors = {name: a for name, a in record.tensors.items() if ".new_" not in name}
@@ -230,8 +251,8 @@ def _begin_alike(one: Record, other: Record) -> bool:
     return bool(held) and all(same_bits(one[name], other[name]) for name in held)
 
 
-def _record(names: Names, step: int) -> Record:
-    optimizer = None
+def _record(step: Step, number: int) -> Record:
+    optimizer, names = None, step.names
     kept = dict(names.tensors)
     if names.rate is None:
         kept = {name: named for name, named in kept.items() if ".new_" not in name}
@@ -246,18 +267,45 @@ def _record(names: Names, step: int) -> Record:
     scales |= {
         f"{int(name.partition('.')[0]) - 1}.grad_output": s for name, s in scales.items() if "grad_input" in name
     }
-    return Record(names.network, tensors, optimizer, step, plain_loss=True, scales=scales, slack=names.recovered)
+    return Record(
+        names.network,
+        tensors,
+        optimizer,
+        number,
+        touched=_touched(step),
+        plain_loss=True,
+        scales=scales,
+        slack=names.recovered,
+        told=True,
+    )
 
 
-def _report(names: Sequence[Names], sources: Mapping[str, Sequence[str]], watched: Watched | None) -> Report:
-    report = check_records(records(names))
-    report.findings = describe(names[0])
-    report.origins = {name: named.observation.origin for name, named in names[0].tensors.items()}
+def _touched(step: Step) -> dict[str, Array]:
+    """What arrays of the forward pass became in the backward pass; weights that are updated, too."""
+    held = step.names.tensors
+    new = {name: held[new_value_of(name)].view.array for name in step.names.network.parameters() if _moves(name, held)}
+    return new | {name: written.after for name, written in step.written.items()}
+
+
+def _moves(name: str, held: Mapping[str, Named]) -> bool:
+    return name in held and new_value_of(name) in held
+
+
+def _report(steps: Sequence[Step]) -> Report:
+    first, watched = steps[0], steps[0].watched
+    report = check_records(records(steps))
+    report.findings = describe(first.names)
+    report.origins = {name: named.observation.origin for name, named in first.names.tensors.items()}
+    if watched is None:
+        return report
     if report.first is not None:
-        named = names[report.first.step - 1].tensors.get(report.first.tensor)
+        named = steps[report.first.step - 1].names.tensors.get(report.first.tensor)
         if named is not None:
-            report.excerpt = _excerpt(named.observation, sources)
-    if watched is not None and not watched.complete:
+            report.excerpt = _excerpt(named.observation, watched.sources)
+    written = {name: each for step in reversed(steps) for name, each in step.written.items()}
+    report.side_effects = [in_words(each, report) for each in written.values()]
+    report.watched = followed(first.names, watched)
+    if not watched.complete:
         report.findings.append(f"the code did not run to its end: {watched.ended}")
     return report
 

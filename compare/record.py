@@ -50,7 +50,8 @@ class Record(Mapping[str, Array]):
     looked at. `nothing` says, for tensors that are due and are none, what was found. `plain_loss` says that the loss
     was, or may have been, a Python number, which has no dtype. `scales` says of a tensor that it is so many times
     torch's, for a candidate that sums where the network means; `slack` what it may be off beyond its own operation's
-    rounding, for a gradient read off the change of a weight.
+    rounding, for a gradient read off the change of a weight. `told` says that what was written into is said in words
+    elsewhere and is no mistake as such, as in somebody's own code.
     """
 
     network: Architecture
@@ -64,6 +65,7 @@ class Record(Mapping[str, Array]):
     plain_loss: bool = False
     scales: Mapping[str, float] = field(default_factory=dict)
     slack: Mapping[str, Array] = field(default_factory=dict)
+    told: bool = False
 
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]

@@ -115,6 +115,7 @@ class Report:
     end_to_end: dict[str, float] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)  # the candidate's conventions, in words
     origins: dict[str, str] = field(default_factory=dict)  # tensor -> "student.py line 41, dz1"
+    side_effects: list[str] = field(default_factory=list)  # of somebody's own code, in words
     excerpt: str = ""  # the source around the first divergence
 
     @classmethod
@@ -210,6 +211,8 @@ class Report:
         }
         if self.findings:
             found["findings"] = self.findings
+        if self.side_effects:
+            found["side_effects"] = self.side_effects
         if self.origins:
             found["origins"] = self.origins
         if self.end_to_end:
@@ -313,7 +316,8 @@ class Report:
             lines.append(
                 f"end to end, for information: NumPy and PyTorch differ by at most {value:.1e} relative ({name})"
             )
-        if self.watched and not any(row.check == "side_effects" for row in self.rows):
+        lines += [f"side effect: {words}" for words in self.side_effects]
+        if self.watched and not self.side_effects and not any(row.check == "side_effects" for row in self.rows):
             lines.append(f"side effects: none; {self.watched} arrays have the same bits afterwards as before")
         return [*lines, self.coverage]
 

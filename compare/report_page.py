@@ -169,7 +169,7 @@ class View:
     def closing(self) -> list[str]:
         """PyTorch's own verdict, kinks, side effects, coverage."""
         lines = self.report.closing()
-        if not self.report.watched:
+        if not self.report.watched and not self.report.side_effects:
             lines.insert(-1, "side effects: not looked for, since backward was not seen to run")
         return lines
 

@@ -260,9 +260,10 @@ class Sweep:
         return [unjudged(self.record, r, "the optimiser was not named") for r in rule]
 
     def _side_effects(self) -> list[Row]:
+        touched = {} if self.record.told else self.record.touched
         return [
             self._unchanged(name, after, self.record[name], "side_effects", self._left(name))
-            for name, after in self.record.touched.items()
+            for name, after in touched.items()
         ]
 
     def _left(self, name: str) -> str:

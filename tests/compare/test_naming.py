@@ -195,7 +195,7 @@ def near(value: Array, dtype: str, rng: np.random.Generator) -> list[Array]:
     """Arrays that are a value, multiples of it, nearly so, and others; zeros and what is not finite among them."""
     off = np.array([0, 1e-9, 0.9e-8, 1.1e-8, 1e-6, 0.9e-4, 1.1e-4, 1e-3, 0.1])
     found = [s * value * (1 + o * rng.choice([-1, 1], value.shape)) for s in (1, -1, 6.0, 1e-3) for o in off]
-    found += [rng.normal(size=value.shape), np.zeros_like(value), np.full_like(value, np.nan), np.full_like(value, np.inf)]
+    found += [rng.normal(size=value.shape), *(np.full_like(value, number) for number in (0, np.nan, np.inf))]
     with np.errstate(invalid="ignore"):
         return [a.astype(dtype) for a in found]
 
