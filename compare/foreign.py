@@ -10,6 +10,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ from compare.naming import Named, Names, NotFound, find
 from compare.naming.named import new_value_of
 from compare.observation import Observation
 from compare.record import Record, load_records, same_bits
-from compare.report import Report
+from compare.report import Diagnosis, Report
 from compare.side_effects import Written, followed, given_back, in_words, shared, written_into
 from compare.step import rules
 from compare.tolerance import Precision
+from compare.two_rates import RATES, at_half_the_rate, dependence, is_rate, rate_argument, updates
 from compare.watch import Watched, watch_call, watch_script
 
 Array = NDArray[Any]
@@ -113,7 +115,21 @@ def check_call(
     network: Architecture,
     convention: Convention | None,
 ) -> Report:
-    """A function that does one training step in somebody's code, watched while it runs, on two batches."""
+    """A function that does one training step in somebody's code, watched while it runs, on two batches.
+
+    Where its rate is an argument, it runs once more at half of it; that says something where it makes its weights anew.
+    """
+    found = _calls(step, x, t, network, convention)
+    report = _report(found)
+    if (argument := rate_argument(step)) is not None and updates(found[0].names):
+        name, rate = argument
+        _at_two_rates(report, found[0], partial(step, **{name: rate / 2}), (rate, rate / 2), (x, t), convention)
+    return report
+
+
+def _calls(
+    step: Callable[[Array, Array], Any], x: Array, t: Array, network: Architecture, convention: Convention | None
+) -> list[Step]:
     found = []
     for batch in consecutive(x, t, CALLS):
         theirs = [a.copy() for a in batch]
@@ -122,12 +138,52 @@ def check_call(
         for name, before, after in zip(("input", "target"), batch, theirs, strict=True):
             if (written := given_back(name, before, after, seen)) is not None:
                 found[-1].written.setdefault(name, written)
-    return _report(found)
+    return found
+
+
+def _at_two_rates(
+    report: Report,
+    first: Step,
+    step: Callable[[Array, Array], Any],
+    rates: tuple[float, float],
+    batch: tuple[Array, Array],
+    convention: Convention | None,
+) -> None:
+    """Say in the report what depends on the rate, of the first step and the same at another one."""
+    _, seen = watch_call(step, *(a.copy() for a in batch))
+    try:
+        names = find(first.names.network, seen.observations, *batch, convention)
+    except NotFound:
+        return
+    found = dependence(first.names, names, rates)
+    if found is None:
+        return
+    report.findings.append(str(found))
+    if report.first is not None and report.diagnosis[0].cause == "unknown":
+        report.diagnosis = [Diagnosis("updated-weights", found.layer, AT_TWO_RATES, str(found))]
 
 
 def check_object(candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None) -> Report:
-    """An object with forward and backward, called as their arguments' names ask; a copy is run."""
-    return check_call(driver(copy.deepcopy(candidate), network), x, t, network, convention)
+    """An object with forward and backward, called as their arguments' names ask; a copy is run.
+
+    Where it updates its weights itself, another copy runs at half the learning rate.
+    """
+    found = _calls(driver(copy.deepcopy(candidate), network), x, t, network, convention)
+    report = _report(found)
+    if not updates(found[0].names):
+        return report
+    if _takes_a_rate(candidate):
+        other = driver(copy.deepcopy(candidate), network, RATE / 2)
+        _at_two_rates(report, found[0], other, (RATE, RATE / 2), (x, t), convention)
+    elif (half := at_half_the_rate(candidate)) is not None:
+        _at_two_rates(report, found[0], driver(half[0], network), half[1], (x, t), convention)
+    return report
+
+
+def _takes_a_rate(candidate: Any) -> bool:
+    """Whether backward takes the learning rate as an argument."""
+    backward = _method(candidate, BACKWARD)
+    return backward is not None and any(is_rate(name) for name in inspect.signature(backward).parameters)
 
 
 def check_script(path: str | Path, network: Architecture, convention: Convention | None, **limits: Any) -> Report:
@@ -156,12 +212,14 @@ BACKWARD = ("backward", "backprop", "backpropagate", "backpropagation", "backwar
 TARGETS = ("t", "y", "target", "targets", "label", "labels", "y_true", "ytrue", "truth", "expected")
 INPUTS = ("x", "input", "inputs", "data", "batch", "samples")
 OUTPUTS = ("out", "output", "outputs", "y_hat", "yhat", "y_pred", "pred", "prediction", "a", "p", "probs")
-RATES = ("lr", "rate", "learning_rate", "eta", "alpha", "step_size")
 RATE = 0.01
+AT_TWO_RATES = 0.95  # the confidence: only an update in between makes a gradient depend on the rate
 
 
-def driver(candidate: Any, network: Architecture) -> Callable[[Array, Array], Any]:
+def driver(candidate: Any, network: Architecture, rate: float = RATE) -> Callable[[Array, Array], Any]:
     """One training step of an object: its forward on x, its backward on what its arguments' names say.
+
+    `rate` is for a backward that takes the learning rate as an argument.
 
     TypeError in one line where it has no such methods, or where an argument's name says nothing: pass a function
     step(x, t) then, that calls the object.
@@ -173,7 +231,7 @@ def driver(candidate: Any, network: Architecture) -> Callable[[Array, Array], An
 
     def step(x: Array, t: Array) -> Any:
         output = forward(x)
-        offered = {INPUTS: x, TARGETS: t, OUTPUTS: output, RATES: RATE}
+        offered = {INPUTS: x, TARGETS: t, OUTPUTS: output, RATES: rate}
         backward(*_arguments(backward, offered, output, t, network))
         return output
 
