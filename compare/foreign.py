@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from compare import reference
+from compare import reference, second_step
 from compare.architecture import Architecture, OptimizerSpec
 from compare.check import check_dictionary, check_records, consecutive
 from compare.convention import Convention
@@ -192,7 +192,35 @@ def check_script(path: str | Path, network: Architecture, convention: Convention
     if not watched.observations:
         how = "it ran to its end" if watched.complete else watched.ended
         raise ValueError(f"{path}: {how}, and no array was bound")
-    return _report([Step.of(_found(network, watched, None, None, convention), watched)])
+    first = _found(network, watched, None, None, convention)
+    report = _report([Step.of(first, watched)])
+    return report if report.first is not None else _with_second_step(report, first, network, watched, convention)
+
+
+def _with_second_step(
+    report: Report, first: Names, network: Architecture, watched: Watched, convention: Convention | None
+) -> Report:
+    """The report on the first step, or, where that one shows nothing wrong and the second does, on the second."""
+    seen = second_step.observations(first, watched.observations)
+    try:
+        second = second_step.with_biases(first, find(network, seen, None, None, convention), seen)
+    except NotFound:
+        return report
+    if not second_step.follows(first, second):
+        return report
+    if kept := second_step.never_updated(first, second):
+        again = _report([Step.of(replace(first, tensors=first.tensors | kept), watched)])
+        if again.first is not None and again.first.tensor in kept:
+            words = f"{again.first.tensor}: it is never updated: the second step begins with the same values"
+            again.diagnosis = [Diagnosis("update-missing", again.first.layer, NEVER_UPDATED, words)]
+        return again
+    later = _report([Step.of(second, watched)])
+    if later.first is None:
+        if later.verdict == "parity":
+            report.findings.append("a second step, from the updated weights, is right too")
+        return report
+    later.findings.append("this is the second step: in the first one, from the initial weights, nothing is wrong")
+    return later
 
 
 def _found(
@@ -213,6 +241,7 @@ TARGETS = ("t", "y", "target", "targets", "label", "labels", "y_true", "ytrue", 
 INPUTS = ("x", "input", "inputs", "data", "batch", "samples")
 OUTPUTS = ("out", "output", "outputs", "y_hat", "yhat", "y_pred", "pred", "prediction", "a", "p", "probs")
 RATE = 0.01
+NEVER_UPDATED = 0.95  # the confidence, where two steps show the same values
 AT_TWO_RATES = 0.95  # the confidence: only an update in between makes a gradient depend on the rate
 
 

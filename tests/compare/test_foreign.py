@@ -356,6 +356,7 @@ def test_submissions_as_they_are(entry: dict[str, Any]) -> None:
     if entry["right"]:
         assert report.verdict == "parity", report.text(verbose=True)
         assert not report.needed
+        assert any("second step" in finding for finding in report.findings), "weights that are no longer zero"
         return
     assert report.verdict == "mismatch", report.text(verbose=True)
     assert report.first is not None
