@@ -214,7 +214,7 @@ def _with_second_step(
             words = f"{again.first.tensor}: it is never updated: the second step begins with the same values"
             again.diagnosis = [Diagnosis("update-missing", again.first.layer, NEVER_UPDATED, words)]
         return again
-    later = _report([Step.of(second, watched)])
+    later = _report([Step.of(second_step.without_updates(second), watched)])
     if later.first is None:
         if later.verdict == "parity":
             report.findings.append("a second step, from the updated weights, is right too")

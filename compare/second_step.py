@@ -65,6 +65,8 @@ def follows(first: Names, second: Names) -> bool:
     known = {name for name in first.tensors if name.endswith((".weight", ".grad_weight", ".grad_bias"))}
     if first.m != second.m or not known <= set(second.tensors):
         return False
+    if any(not second.tensors[name].exact for name in second.recovered):
+        return False  # read off a variable that may stand for several parameters in turn
     return any(not _same(first, second, name) for name in first.network.parameters() if name.endswith("weight"))
 
 
@@ -86,6 +88,12 @@ def with_biases(first: Names, second: Names, seen: Sequence[Observation]) -> Nam
             view = replace(held.view, array=now[-1].array.reshape(held.view.array.shape))
             tensors[name] = replace(held, observation=now[-1], view=view)
     return replace(second, tensors=tensors, network=first.network, unbiased=first.unbiased)
+
+
+def without_updates(second: Names) -> Names:
+    """Updates are judged in the first step: in the second, a variable may stand for several parameters in turn."""
+    tensors = {name: named for name, named in second.tensors.items() if ".new_" not in name}
+    return replace(second, tensors=tensors, rate=None)
 
 
 def never_updated(first: Names, second: Names) -> dict[str, Named]:
