@@ -508,7 +508,8 @@ def _registered(handle: Any) -> Iterator[None]:
 def save_records(records: Sequence[Record], path: str | Path) -> None:
     """Write consecutive steps as one safetensors file; with several, names are prefixed "1/", "2/", ... by step.
 
-    Metadata: network, optimiser with its options as JSON, number of the first step.
+    Metadata: network, its layers as JSON where its text cannot say them, optimiser with its options as JSON, number of
+    the first step.
     """
     several = len(records) > 1
     tensors = {
@@ -516,6 +517,8 @@ def save_records(records: Sequence[Record], path: str | Path) -> None:
     }
     first = records[0]
     metadata = {"network": str(first.network), "step": str(first.step)}
+    if not _can_be_said(first.network):
+        metadata["architecture"] = json.dumps(first.network.to_dict())
     if first.optimizer:
         metadata["optimizer"] = json.dumps({"kind": first.optimizer.kind} | dict(first.optimizer.options))
     safetensors.numpy.save_file(tensors, path, metadata)
@@ -532,7 +535,7 @@ def load_records(path: str | Path, network: Architecture | None = None, *, max_b
             f"{path}: the file names no network; pass it, such as '784-256-10 relu, softmax cross-entropy'"
         )
     try:
-        network = network or Architecture.of(metadata["network"][:MAX_NAME])
+        network = network or _network(metadata)
         optimizer, first = _optimizer(metadata), _step(metadata.get("step", "1"))
         by_step: dict[int, dict[str, Array]] = {}
         for name, a in tensors.items():
@@ -546,6 +549,20 @@ def load_records(path: str | Path, network: Architecture | None = None, *, max_b
         raise ValueError(f"{path}: {' '.join(str(error).split())[:400]}") from None
     # a file has no Python numbers: a loss in float64 may have been one
     return [Record(network, by_step[step], optimizer, step, plain_loss=True) for step in sorted(by_step)]
+
+
+def _can_be_said(network: Architecture) -> bool:
+    """Whether the network's text says all of it: one activation for all hidden layers, a bias in each."""
+    try:
+        return Architecture.of(str(network)) == network
+    except ValueError:
+        return False
+
+
+def _network(metadata: Mapping[str, str]) -> Architecture:
+    if "architecture" in metadata:
+        return Architecture.from_dict(json.loads(metadata["architecture"]))
+    return Architecture.of(metadata["network"][:MAX_NAME])
 
 
 def _optimizer(metadata: Mapping[str, str]) -> OptimizerSpec | None:

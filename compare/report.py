@@ -49,6 +49,11 @@ class Row:
     expected: float = float("nan")
     wrong: int = 0
 
+    @property
+    def digits(self) -> int:
+        """As many digits as found and expected need to differ; at least nine."""
+        return next((d for d in range(9, 17) if f"{self.found:.{d}g}" != f"{self.expected:.{d}g}"), 17)
+
     def to_dict(self) -> dict[str, Any]:
         """The row as the JSON schema has it."""
         keys = (
@@ -268,8 +273,8 @@ class Report:
         if math.isfinite(row.found) or math.isfinite(row.expected):
             at = f"[{', '.join(map(str, row.index))}]" if row.index else ""
             lines.append(
-                f"  {row.tensor}{at}: found {row.found:.9g}, "
-                f"expected {row.expected:.9g} +- {row.allowed:.2g}; {row.note}"
+                f"  {row.tensor}{at}: found {row.found:.{row.digits}g}, "
+                f"expected {row.expected:.{row.digits}g} +- {row.allowed:.2g}; {row.note}"
             )
         else:
             lines.append(f"  {row.note}")

@@ -36,6 +36,10 @@ CHECKS = {
     "update": "the parameters after the optimiser's step, from the state before it",
     "side_effects": "backward must leave it as it was",
 }
+CONFIDENCE = (
+    "Confidence: 95 % for a mistake whose formula gives the candidate's numbers, 80 % where a number in it was fitted, "
+    "50 % for a description; shared where several explain it, less where some steps do not fit."
+)
 STATUS = {"ok": "parity", "not checked": "incomplete", "off": "mismatch"}
 
 
@@ -144,6 +148,11 @@ class View:
     def check(self) -> str:
         """What the check of the first divergence does."""
         return CHECKS.get(self.first.check, "") if self.first else ""
+
+    @property
+    def confidence(self) -> str:
+        """What the confidence of a cause means."""
+        return CONFIDENCE
 
     @property
     def findings(self) -> list[str]:

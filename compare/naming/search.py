@@ -128,11 +128,13 @@ def _attempts(
 def _missing(network: Architecture, seen: Seen, x: Array | None) -> str:
     """What was not found, of what shape it would be, and the shapes that were seen."""
     fan_in, fan_out = network.sizes[:2]
-    wanted = f"({fan_out}, {fan_in}) or ({fan_in}, {fan_out})"
+    wanted = f"({fan_out}, {fan_in}) or ({fan_in}, {fan_out}), or with the bias in it, one row or column more"
     shapes = list(dict.fromkeys(str(o.array.shape) for o in seen.all if o.array.ndim == 2))
     held = f"the arrays seen have shapes {', '.join(shapes[:SHAPES])}" if shapes else "no array was seen"
     if not any(True for o in seen.all for _ in layout.weights(o.array, fan_out, fan_in)):
         return f"no weight of the first layer found: expected an array of shape {wanted}; {held}"
     if x is None and not any(True for o in seen.all for _ in readings(o.array, fan_in)):
         return f"no input found: expected an array with {fan_in} columns or rows; {held}"
-    return f"no output of the first layer found: nothing equals input times an array of shape {wanted}"
+    sized = [o for o in seen.all for _ in layout.weights(o.array, fan_out, fan_in)]
+    first = ", ".join(dict.fromkeys(f"{o.name} {o.array.shape}" for o in sized[:SHAPES]))
+    return f"no output of the first layer found: nothing equals input times a weight; of its size are {first}"

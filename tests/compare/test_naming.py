@@ -282,13 +282,14 @@ X, T = STUDENT.data()
         (
             {},
             X,
-            "no weight of the first layer found: expected an array of shape (7, 5) or (5, 7); no array was seen",
+            "no weight of the first layer found: expected an array of shape (7, 5) or (5, 7), "
+            "or with the bias in it, one row or column more; no array was seen",
         ),
         (
             without("w0", "g0"),
             X,
-            "no weight of the first layer found: expected an array of shape (7, 5) or (5, 7); "
-            "the arrays seen have shapes (7, 4), (9, 4), (9, 7)",
+            "no weight of the first layer found: expected an array of shape (7, 5) or (5, 7), "
+            "or with the bias in it, one row or column more; the arrays seen have shapes (7, 4), (9, 4), (9, 7)",
         ),
         (
             {"a vector": np.ones(7), "w": np.arange(42.0).reshape(7, 6)},
@@ -298,7 +299,7 @@ X, T = STUDENT.data()
         (
             {"w": np.ones((7, 5)), "v": np.ones((7, 4))},
             X,
-            "no output of the first layer found: nothing equals input times an array of shape (7, 5) or (5, 7)",
+            "no output of the first layer found: nothing equals input times a weight; of its size are w (7, 5)",
         ),
     ],
     ids=["nothing", "no weight", "no input", "no output"],
