@@ -60,17 +60,23 @@ def _within(named: Named) -> float:
 
 
 def _last_version(state: State, rule: Rule, value: Array, named: Named) -> Named:
-    """Where it was scaled in place afterwards (d /= m), by a factor that is none: that later value, as wrong."""
+    """Where the variable was scaled afterwards: by a factor that is none (d /= m - 1), that later value, as wrong.
+
+    By a known one other than the learning rate (dW *= m), a parameter's gradient is that later value, at its factor.
+    """
     if value.size < FEW:
         return named
-    known, o = factors.of_gradients(state), named.observation
+    known, o, last = factors.of_gradients(state), named.observation, named
     for after in candidates(state, rule, value.shape, value):
         if after.observation.name != o.name or after.observation.time <= o.time:
             continue
         scale = _exact_multiple(after, value)
-        if scale is not None and nearest(scale, known, _within(after)) is None:
+        factor = nearest(scale, known, _within(after)) if scale is not None else None
+        if scale is not None and factor is None:
             return replace(after, scale=1.0, exact=False)
-    return named
+        if factor and factor.rate == named.rate == 1 and ".grad_input" not in rule.name:
+            last = replace(after, scale=factor.value)
+    return last
 
 
 def candidates(state: State, rule: Rule, shape: tuple[int, ...], value: Array | None = None) -> Iterator[Named]:
