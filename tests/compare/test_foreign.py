@@ -266,6 +266,26 @@ def test_a_function_that_makes_its_network_anew_at_every_call() -> None:
     assert report.verdict == "parity", report.text(verbose=True)
 
 
+def test_a_number_near_to_a_factor_of_the_loss_is_not_the_loss() -> None:
+    """In float32, where the loss is near to a third of a number that is bound before it."""
+    theirs = Theirs()
+    theirs.P = {name: a.astype(np.float32) for name, a in theirs.P.items()}
+    x, t = batch()
+
+    def before(x: Any, t: Any) -> None:
+        s = theirs.forward(x)
+        number = np.float32(first / 4 * 1.0005 if len(t) == 12 else 0.1)  # noqa: F841
+        q = np.exp(s - s.max(axis=1, keepdims=True))
+        q /= q.sum(axis=1, keepdims=True)
+        loss = -np.log(q[np.arange(len(t)), t]).mean()  # noqa: F841
+        theirs.backward((q - np.eye(4, dtype=np.float32)[t]) / np.float32(len(t)))
+
+    s = theirs.forward(x.astype(np.float32))
+    first = float(torch.nn.functional.cross_entropy(torch.tensor(s), torch.tensor(t)))
+    report = compare.check(before, x.astype(np.float32), t, network=NET)
+    assert report.verdict == "parity", report.text(verbose=True)
+
+
 class Fused(nn.Module):
     """A port with the first layer written out."""
 
