@@ -34,16 +34,18 @@ def match(state: State) -> None:
 
 
 def gradient(state: State, rule: Rule, value: Array) -> Named | None:
-    """The first array that is a multiple of this gradient, of those with the plainest known factor."""
-    known = factors.of_gradients(state)
-    best: tuple[int, Named] | None = None
+    """The first array that is a multiple of this gradient, by the reported loss's factor, else the plainest known."""
+    known, loss = factors.of_gradients(state), state.tensors.get("loss")
+    meant = loss.scale if loss is not None and loss.exact and ".grad_input" not in rule.name else None
+    best: tuple[tuple[bool, int], Named] | None = None
     for named in candidates(state, rule, value.shape, value):
         scale = _exact_multiple(named, value)
         factor = nearest(scale, known, _within(named)) if scale is not None else None
         if factor is None or state.is_parameter(named):
             continue
-        if best is None or known.index(factor) < best[0]:
-            best = known.index(factor), replace(named, scale=factor.value, rate=factor.rate)
+        rank = factor.value != meant, known.index(factor)
+        if best is None or rank < best[0]:
+            best = rank, replace(named, scale=factor.value, rate=factor.rate)
     return _last_version(state, rule, value, best[1]) if best else None
 
 
