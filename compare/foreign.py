@@ -39,6 +39,7 @@ from compare.watch import Watched, watch_call, watch_script
 Array = NDArray[Any]
 
 CALLS = 2  # of a step function: all rows, then half of them, so that a factor of m is no constant
+OTHERS = 3  # tensors that are wrong, too, and are named in one line
 AROUND = 2  # lines of source shown before and after the one that is wrong
 
 
@@ -389,12 +390,23 @@ def _report(steps: Sequence[Step]) -> Report:
         named = steps[report.first.step - 1].names.tensors.get(report.first.tensor)
         if named is not None:
             report.excerpt = _excerpt(named.observation, watched.sources)
+        report.findings += _also_wrong(report)
     written = {name: each for step in reversed(steps) for name, each in step.written.items()}
     report.side_effects = [in_words(each, report) for each in written.values()]
     report.watched = followed(first.names, watched)
     if not watched.complete:
         report.findings.append(f"the code did not run to its end: {watched.ended}")
     return report
+
+
+def _also_wrong(report: Report) -> list[str]:
+    """What else is wrong on its own inputs, and where: each is a mistake of its own."""
+    first = report.first
+    assert first is not None
+    others = [r for r in report.rows if r.status == "off" and r.step == first.step and r.tensor != first.tensor]
+    shown = [f"{r.tensor} ({report.origins[r.tensor]})" for r in others if r.tensor in report.origins]
+    more = f" and {len(shown) - OTHERS} more" if len(shown) > OTHERS else ""
+    return [f"also wrong, on its own inputs: {', '.join(shown[:OTHERS])}{more}"] if shown else []
 
 
 def _excerpt(o: Observation, sources: Mapping[str, Sequence[str]]) -> str:
