@@ -36,7 +36,7 @@ parity: $(ready)  ## the parity suite alone, in under 30 seconds
 trust: $(ready)  ## measure the checker on planted faults and correct networks, in about half an hour: docs/trust.md
 	$(python) scripts/measure_checker.py --resume --workers $(WORKERS) $(ARGS)
 
-labs: $(ready)  ## run every lab and study in both backends, in about 40 minutes: docs/labs.md
+labs: $(ready)  ## run every lab and study in both backends, in about half an hour: docs/labs.md
 	$(python) scripts/labs_page.py --workers $(WORKERS) $(ARGS)
 
 mutants: $(ready)  ## mutation testing with the check as the judge, in about 15 minutes: docs/mutants.md

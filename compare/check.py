@@ -19,12 +19,13 @@ from compare.architecture import LOSS_TYPES, Architecture, named_parameters
 from compare.convention import Convention
 from compare.diagnosis import diagnose
 from compare.power import power
-from compare.record import Batch, Record, record_scratch, record_torch
+from compare.record import Batch, Record, record_scratch, record_torch, same_bits
 from compare.reference import STATES
 from compare.report import Report, Row
 from compare.step import Rule, rules
 from compare.sweep import Sweep, judgement, roots, updated_names
 from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from torch_ref.learner import existing
 
 Array = NDArray[Any]
 
@@ -88,11 +89,18 @@ def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, 
     batches = consecutive(x, t, steps if optimizer is not None else 1)
     given = given_batches(batches)
     if isinstance(candidate, scratch.Sequential):
-        candidate, loss, optimizer = copy.deepcopy((candidate, _loss(loss, network), optimizer))
-        given |= _weights(candidate, loss)
-        return check_records(record_scratch(candidate, loss, optimizer, batches), given)
-    candidate, loss, optimizer = copy.deepcopy((candidate, loss, optimizer))
-    return check_records(record_torch(candidate, loss, optimizer, batches), given)
+        loss = _loss(loss, network)
+        Architecture.of(candidate, loss)
+        originals = named_parameters(candidate)
+        records = record_scratch(*copy.deepcopy((candidate, loss, optimizer)), batches, originals=originals)
+        return check_records(records, given | _as_given(originals, records[0]))
+    copies = copy.deepcopy((candidate, loss, optimizer))
+    return check_records(record_torch(*copies, batches, originals=named_parameters(candidate)), given)
+
+
+def _as_given(originals: Mapping[str, Array], record: Record) -> dict[str, Array]:
+    """The parameters before the first step; in the record's memory where it has their bits: the owner's may change."""
+    return {n: record[n] if n in record and same_bits(record[n], p) else p.copy() for n, p in originals.items()}
 
 
 def check_dictionary(arrays: Mapping[str, Any], x: Array, t: Array, network: Architecture) -> Report:
@@ -103,16 +111,22 @@ def check_dictionary(arrays: Mapping[str, Any], x: Array, t: Array, network: Arc
 
 
 def check_parity(
-    network: scratch.Sequential, loss: scratch.Loss, optimizer: scratch.Optimizer | None, batches: Sequence[Batch]
+    network: scratch.Sequential,
+    loss: scratch.Loss,
+    optimizer: scratch.Optimizer | None,
+    batches: Sequence[Batch],
+    *,
+    device: str = "cpu",
 ) -> Report:
     """NumPy and PyTorch from the same weights through consecutive training steps, each judged by the same bounds.
 
     The Report is on the scratch side; its `reference` is the Report on PyTorch's own run, and `end_to_end` the largest
-    differences between the two runs, for information. Neither network is changed: copies are trained.
+    differences between the two runs, for information. Neither network is changed: copies are trained. PyTorch's run is
+    on `device`; ValueError where that is not there.
     """
     ours = copy.deepcopy((network, loss, optimizer))
     given = given_batches(batches) | _weights(network, loss)
-    model = to_torch(network)
+    model = to_torch(network).to(existing(device))
     theirs = to_torch_optimizer(optimizer, model) if optimizer else None
     records = record_scratch(*ours, batches)
     torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)

@@ -20,11 +20,6 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 TONES = {"parity": "parity", "mismatch": "mismatch"}
 
 
-def printable(text: str) -> str:
-    """Without what could move a terminal's cursor."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def counted(found: Sequence[Examined]) -> str:
     """ "20 submissions: 10 mismatch, 10 parity"."""
     counts = Counter(each.verdict for each in found)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from compare import tf32
 from compare.across import CANNOT_BE_MADE, carried
 from compare.arbiter import rule, written_out
 from compare.bounded import Bounded
@@ -44,7 +45,12 @@ def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
     row = report.first
     if why := _reference_wrong(row, sweeps):
         return [Diagnosis("reference-wrong", row.layer, 0.95, f"{row.tensor}: {why}")]
+    rounded = tf32.diagnose(row, report.rows, sweeps)
+    if rounded and rounded.confidence >= CONFIDENCE[0]:
+        return [rounded]
     found = explanations(row, report.rows, sweeps)
+    if rounded and not found:
+        return [rounded]
     if not found and row.note.startswith("shape"):
         return [_misshapen(row)]
     if not found and row.note.startswith("float"):
@@ -53,7 +59,8 @@ def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
         return across
     if not found:
         return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(CAUSES)} known causes explains it")]
-    diagnoses = [_diagnosis(e, found, row) for e in _distinct(found)[:2]]
+    diagnoses = [*(_diagnosis(e, found, row) for e in _distinct(found)[:1]), *([rounded] if rounded else [])]
+    diagnoses += [_diagnosis(e, found, row) for e in _distinct(found)[1:2]]
     return [*_convention(row, diagnoses[0], report, sweeps), *diagnoses][:2]
 
 

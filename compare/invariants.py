@@ -25,7 +25,7 @@ from compare import reference
 from compare.architecture import Architecture, LayerKind, flatten
 from compare.linearisation import Tangent, along, loss_along, weight_tangent
 from compare.reference import Expected
-from compare.tolerance import Allowance, Precision, gamma
+from compare.tolerance import Precision, gamma
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -198,8 +198,7 @@ def _limited(expected: Expected, reach: float, p: Precision) -> Expected:
     if reach < p.largest / 8 and not near.any():
         return expected
     near = near if reach < p.largest / 8 else np.ones_like(near)
-    sharp = None if own.sharp is None else np.where(near, np.inf, own.sharp)
-    return Expected(expected.value, Allowance(np.where(near, np.inf, own.wide), sharp, own.sums_well))
+    return Expected(expected.value, own.unbounded_at(near))
 
 
 # --- judging two computations of one thing ----------------------------------------------------------------------------
@@ -362,9 +361,7 @@ def _minus(a: Array, b: Array) -> Array:
 
 def _rows(expected: Expected, rows: Any) -> Expected:
     """The allowance of these rows of a tensor."""
-    own = expected.allowance
-    sharp = None if own.sharp is None else own.sharp[rows]
-    return Expected(expected.value[rows], Allowance(own.wide[rows], sharp, own.sums_well))
+    return Expected(expected.value[rows], expected.allowance.rows(rows))
 
 
 HALF_ROWS = "each half gives its rows of the whole"

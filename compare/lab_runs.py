@@ -110,8 +110,8 @@ RUNS: tuple[LabRun, ...] = (
     study("xor_line_study", "xor_line", "--seeds", "5", spreads=True),
     study("linear_published", "linear", "--published", "--seeds", "5", spreads=True),
     study("linear_study", "linear", "--seeds", "5", spreads=True),
-    study("digit_pair_published_1_5", "digit_pair", "--published", "--digits", "1,5", "--seeds", "4", spreads=True),
-    study("digit_pair_published_7_9", "digit_pair", "--published", "--digits", "7,9", "--seeds", "4", spreads=True),
+    study("digit_pair_published_1_5", "digit_pair", "--published", "--digits", "1,5", "--seeds", "5", spreads=True),
+    study("digit_pair_published_7_9", "digit_pair", "--published", "--digits", "7,9", "--seeds", "5", spreads=True),
     study("digit_pair_search", "digit_pair", "--digits", "7,9", "--seeds", "5", spreads=True),
 )
 QUICK: tuple[LabRun, ...] = (

@@ -207,7 +207,10 @@ class Page:
         if not path.exists():
             return ""
         found = json.loads(path.read_text(encoding="utf-8"))
-        return f"{found['seconds'] / 60:.0f} minutes for {found['runs']} runs, {found['workers']} at a time"
+        commands = {str(run) for run in self.runs.values()}
+        since = len(commands - set(found["commands"]))
+        took = f"{found['seconds'] / 60:.0f} minutes for {len(found['commands'])} runs, {found['workers']} at a time"
+        return took + (f"; {since} of today's runs are of a later call, with other settings" if since else "")
 
     def study(self, name: str, only: str | None = None, columns: Mapping[str, str] | None = None) -> str:
         """study.csv as a table: medians with their ranges. only: one of its studies; columns: column -> heading."""

@@ -35,6 +35,7 @@ from scratch.datasets.npz import read_whole_npz
 from scratch.layers import LayerError
 from scratch.learner import ScratchLearner
 from scratch.tensor_file import TensorFileError, read_tensors
+from torch_ref.tf32 import tf32_is_on
 
 MAX_NAME = 10_000  # characters of a tensor's name or of a network in a file
 Array = NDArray[Any]
@@ -51,7 +52,8 @@ class Record(Mapping[str, Array]):
     was, or may have been, a Python number, which has no dtype. `scales` says of a tensor that it is so many times
     torch's, for a candidate that sums where the network means; `slack` what it may be off beyond its own operation's
     rounding, for a gradient read off the change of a weight. `told` says that what was written into is said in words
-    elsewhere and is no mistake as such, as in somebody's own code.
+    elsewhere and is no mistake as such, as in somebody's own code. `tf32` says that its products may have been computed
+    so.
     """
 
     network: Architecture
@@ -66,6 +68,7 @@ class Record(Mapping[str, Array]):
     scales: Mapping[str, float] = field(default_factory=dict)
     slack: Mapping[str, Array] = field(default_factory=dict)
     told: bool = False
+    tf32: bool = False
 
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]
@@ -104,9 +107,18 @@ class _StepEnds(Exception):
 
 
 def record_scratch(
-    network: scratch.Sequential, loss: scratch.Loss, optimizer: scratch.Optimizer | None, batches: Sequence[Batch]
+    network: scratch.Sequential,
+    loss: scratch.Loss,
+    optimizer: scratch.Optimizer | None,
+    batches: Sequence[Batch],
+    *,
+    originals: Mapping[str, Array] | None = None,
 ) -> list[Record]:
     """One Record a batch: consecutive training steps of the project's own learner. The network is trained by them.
+
+    `originals` says that the network is a copy that is used for nothing else, and what it is a copy of: parameters by
+    record name. Without an optimiser the record then holds the network's own arrays, and its weights are held against
+    the originals instead of a further copy: a large network is recorded in the memory of its copy and its gradients.
 
     A step that ends in a value that is not finite, or in a shape with which it cannot go on, ends the recording, with
     what it had computed. ValueError or TypeError in one line, naming the layer, where that shows nothing.
@@ -115,7 +127,7 @@ def record_scratch(
     _expect_own_layers(network)
     records: list[Record] = []
     for step, batch in enumerate(batches, start=1):
-        seen = _Sightings()
+        seen = _Sightings(originals if optimizer is None else None)
         finished = _run_step(seen, architecture, network, loss, optimizer, batch)
         if finished and optimizer:
             seen.copy_all(_after_update(network, optimizer))
@@ -193,9 +205,13 @@ class _NoStep(scratch.Optimizer):
 
 
 class _Sightings:
-    """Copies of the tensors of one step, made when they were seen, and the live arrays to look at once more later."""
+    """Copies of the tensors of one step, made when they were seen, and the live arrays to look at once more later.
 
-    def __init__(self) -> None:
+    Given `originals`, arrays with their bits stand in for copies until the record is made, and gradients for their own.
+    """
+
+    def __init__(self, originals: Mapping[str, Array] | None = None) -> None:
+        self.originals, self.keeps = originals or {}, originals is not None
         self.tensors: dict[str, Array] = {}
         self.live: dict[str, Array] = {}
         self.touched: dict[str, Array] = {}
@@ -206,7 +222,8 @@ class _Sightings:
         self.plain_loss = False
 
     def copy(self, name: str, a: Any, watch: bool = False) -> None:
-        self.tensors[name] = np.array(a)
+        original = self.originals.get(name)
+        self.tensors[name] = original if original is not None and same_bits(original, a) else np.array(a)
         if watch and isinstance(a, np.ndarray):
             self.live[name] = a
             self.watched.add(name)
@@ -218,7 +235,10 @@ class _Sightings:
     def gradients(self, grads: Mapping[str, Array], watch: bool = False) -> None:
         """Take the gradients, and look for arrays that backward changed: it is over."""
         self.look("backward")
-        self.copy_all({_grad(name): g for name, g in grads.items()}, watch)
+        if self.keeps:
+            self.tensors |= {_grad(name): np.asarray(g) for name, g in grads.items()}
+        else:
+            self.copy_all({_grad(name): g for name, g in grads.items()}, watch)
 
     def look(self, phase: str) -> None:
         """Which arrays are not what they were any more, after this phase of the step."""
@@ -228,6 +248,9 @@ class _Sightings:
                 self.changed_by.setdefault(name, phase)
 
     def record(self, architecture: Architecture, spec: OptimizerSpec | None, step: int) -> Record:
+        for name, original in self.originals.items():
+            if self.tensors.get(name) is original:
+                self.tensors[name] = _of_copy(self.live[name], original)
         return Record(
             architecture,
             self.tensors,
@@ -239,6 +262,11 @@ class _Sightings:
             self.nothing,
             self.plain_loss,
         )
+
+
+def _of_copy(a: Array, original: Array) -> Array:
+    """The copy's own array, if it still has the bits of the original, which its owner may change later."""
+    return a if same_bits(a, original) else original.copy()
 
 
 # --- its hooks: what goes in and what comes out, copied at that moment and looked at ---
@@ -403,7 +431,12 @@ def _hook(owner: Any, method: str, around: Callable[..., Any]) -> Iterator[None]
 
 def same_bits(a: Array, b: Array) -> bool:
     """Equal in shape, dtype and every bit."""
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.itemsize not in (1, 2, 4, 8):
+        return a.tobytes() == b.tobytes()
+    one, other = (np.ascontiguousarray(each).view(f"u{a.itemsize}") for each in (a, b))
+    return np.array_equal(one, other)
 
 
 def _grad(name: str) -> str:
@@ -420,20 +453,34 @@ def _new(name: str) -> str:
 
 
 def record_torch(
-    model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer | None, batches: Sequence[Batch]
+    model: nn.Module,
+    loss: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    batches: Sequence[Batch],
+    *,
+    originals: Mapping[str, nn.Parameter] | None = None,
 ) -> list[Record]:
-    """One Record a batch: consecutive training steps in PyTorch. The model is trained by them."""
-    return [_torch_step(model, loss, optimizer, batch, k) for k, batch in enumerate(batches, start=1)]
+    """One Record a batch: consecutive training steps in PyTorch. The model is trained by them.
+
+    `originals` as for record_scratch.
+    """
+    originals = originals if optimizer is None else None
+    return [_torch_step(model, loss, optimizer, batch, k, originals) for k, batch in enumerate(batches, start=1)]
 
 
 def _torch_step(
-    model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer | None, batch: Batch, step: int
+    model: nn.Module,
+    loss: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    batch: Batch,
+    step: int,
+    originals: Mapping[str, nn.Parameter] | None,
 ) -> Record:
     architecture = Architecture.of(model, loss)
     spec = OptimizerSpec.of(optimizer) if optimizer else None
     names = named_parameters(model)
     _expect_unshared(model)
-    tensors = {name: _numpy(p) for name, p in names.items()}
+    tensors = {name: _numpy(p) if originals is None else _shared(p) for name, p in names.items()}
     tensors |= _torch_state(names, optimizer, lambda name: name)
     passed: list[torch.Tensor] = []
 
@@ -457,11 +504,14 @@ def _torch_step(
         tensors[f"{k}.output"] = _numpy(output)
         tensors |= _gradient(f"{k}.grad_output", output) | _gradient(f"{k}.grad_input", passed[k - 1] if k else x)
     for name, p in names.items():
-        tensors |= _gradient(_grad(name), p)
+        if originals is None or p.grad is None:
+            tensors |= _gradient(_grad(name), p)
+        else:
+            tensors |= {_grad(name): _shared(p.grad), name: _of_copy(_shared(p), _shared(originals[name]))}
     if optimizer:
         optimizer.step()
         tensors |= {_new(name): _numpy(p) for name, p in names.items()} | _torch_state(names, optimizer, _new)
-    return Record(architecture, tensors, spec, step)
+    return Record(architecture, tensors, spec, step, tf32=device.type == "cuda" and tf32_is_on())
 
 
 def _expect_unshared(model: nn.Module) -> None:
@@ -491,7 +541,12 @@ def _torch_state(
 
 
 def _numpy(a: torch.Tensor) -> Array:
-    return a.detach().cpu().numpy().copy()
+    return _shared(a).copy()
+
+
+def _shared(a: torch.Tensor) -> Array:
+    """On the CPU, in the tensor's own memory."""
+    return a.detach().cpu().numpy()
 
 
 @contextmanager
@@ -509,7 +564,7 @@ def save_records(records: Sequence[Record], path: str | Path) -> None:
     """Write consecutive steps as one safetensors file; with several, names are prefixed "1/", "2/", ... by step.
 
     Metadata: network, its layers as JSON where its text cannot say them, optimiser with its options as JSON, number of
-    the first step.
+    the first step, "tf32" where that was on.
     """
     several = len(records) > 1
     tensors = {
@@ -519,6 +574,8 @@ def save_records(records: Sequence[Record], path: str | Path) -> None:
     metadata = {"network": str(first.network), "step": str(first.step)}
     if not _can_be_said(first.network):
         metadata["architecture"] = json.dumps(first.network.to_dict())
+    if first.tf32:
+        metadata["tf32"] = "on"
     if first.optimizer:
         metadata["optimizer"] = json.dumps({"kind": first.optimizer.kind} | dict(first.optimizer.options))
     safetensors.numpy.save_file(tensors, path, metadata)
@@ -548,7 +605,8 @@ def load_records(path: str | Path, network: Architecture | None = None, *, max_b
     except (OverflowError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())[:400]}") from None
     # a file has no Python numbers: a loss in float64 may have been one
-    return [Record(network, by_step[step], optimizer, step, plain_loss=True) for step in sorted(by_step)]
+    tf32 = metadata.get("tf32") == "on"
+    return [Record(network, by_step[s], optimizer, s, plain_loss=True, tf32=tf32) for s in sorted(by_step)]
 
 
 def _can_be_said(network: Architecture) -> bool:

@@ -16,6 +16,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from torch_ref.tf32 import tf32_is_on
+
 if TYPE_CHECKING:
     from compare.power import Power
     from compare.record import Record
@@ -224,6 +226,8 @@ class Report:
             found["end_to_end"] = {name: _plain(value) for name, value in self.end_to_end.items()}
         if self.reference:
             found["reference"] = {"verdict": self.reference.verdict, "rows": [r.to_dict() for r in self.reference.rows]}
+            if self.reference.diagnosis:
+                found["reference"]["diagnosis"] = [d.to_dict() for d in self.reference.diagnosis]
         return found
 
     def to_json(self, path: str | Path) -> None:
@@ -312,6 +316,7 @@ class Report:
                 f"PyTorch's own {self.dtype} by the same bounds: {self.reference.verdict}, "
                 f"worst ratio {worst.ratio:.2g} ({worst.tensor})"
             )
+            lines += [f"PyTorch's cause: {each.cause}: {each.explanation}" for each in self.reference.diagnosis[:1]]
         if self.ambiguous:
             lines.append(
                 f"{self.ambiguous} pre-activations lie within rounding of a ReLU's kink, where either side is right"
@@ -349,11 +354,12 @@ def _numbers(row: Row) -> tuple[str, str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and threads: what a reader needs to repeat the check."""
+    """Versions, threads and TF32: what a reader needs to repeat the check."""
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "tf32": tf32_is_on(),
     }

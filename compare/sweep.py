@@ -8,7 +8,7 @@ optimiser's step. Side effects: what backward changed although it should not hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,10 +35,15 @@ class Known:
     from it; neither where it is the candidate's own.
     """
 
-    value: Array
+    array: Array
     dtypes: frozenset[np.dtype[Any]]  # its own; where it was absent, all that it may have had
     twins: list[Array] | None = None
     allowance: Allowance | None = None
+
+    @property
+    def value(self) -> Array:
+        """In float64, made anew each time: all layers of a large network at once would need twice its memory."""
+        return self.array.astype(np.float64, copy=False) if self.array.dtype.kind == "f" else self.array
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,7 @@ class Sweep:
 
     def _remember(self, name: str, a: Array, dtype: np.dtype[Any] | None = None) -> None:
         a = np.asarray(a)
-        is_float = a.dtype.kind == "f"
-        dtypes = frozenset({dtype or a.dtype} if is_float else ())
-        self.known[name] = Known(a.astype(np.float64) if is_float else a, dtypes)
+        self.known[name] = Known(a, frozenset({dtype or a.dtype} if a.dtype.kind == "f" else ()))
 
     def _recall(self, name: str) -> None:
         """The candidate's own tensor, in torch's scale."""
@@ -148,7 +151,10 @@ class Sweep:
             self._stand_in(rule, expected, allowance, twins, sources)
             return []
         self._recall(rule.name)
-        sound = all(np.isfinite(s.value).all() for s in sources)
+
+        def sound() -> bool:
+            return all(bool(np.isfinite(s.array).all()) for s in sources)
+
         expected = replace(expected, allowance=self._for_scale(rule, expected.value, allowance, precision))
         row = self._judge(rule, self.record.unscaled(rule.name), expected, check, precision, sound)
         return [self._in_its_dtype(row, rule)]
@@ -172,7 +178,15 @@ class Sweep:
         known = [self.known[s].dtypes for s in rule.sources if s != "target" and s in self.known]
         return frozenset().union(*known)
 
-    def _judge(self, rule: Rule, got: Array, expected: Expected, check: Check, p: Precision, sound: bool = True) -> Row:
+    def _judge(
+        self,
+        rule: Rule,
+        got: Array,
+        expected: Expected,
+        check: Check,
+        p: Precision,
+        sound: Callable[[], bool] = lambda: True,
+    ) -> Row:
         row = judge(self.record, rule, got, expected, check, p, sound)
         if row.status == "off":
             self.wrong[(check, rule.name)] = Wrong(np.asarray(got), expected, p, rule)
@@ -238,13 +252,13 @@ class Sweep:
         """The sources must have the shapes that the network gives them; nothing is broadcast or transposed."""
         for source in rule.sources:
             wanted = shape_of(self.record, source, self._batch())
-            found = self.known[source].value.shape
+            found = self.known[source].array.shape
             if wanted is not None and found != wanted:
                 raise ShapeMismatch(f"{source} has shape {found}, expected {wanted}")
 
     def _batch(self) -> int:
         x = self.known.get("input")
-        return len(x.value) if x is not None and x.value.ndim else -1
+        return len(x.array) if x is not None and x.array.ndim else -1
 
     def _misshapen(self, rule: Rule, why: str) -> Row:
         self._recall(rule.name)
@@ -353,29 +367,40 @@ def updated_names(record: Record) -> list[str]:
 # --- judging ----------------------------------------------------------------------------------------------------------
 
 
+BLOCK = 1 << 16  # elements judged at a time: what is computed of them stays in the processor's cache
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How far a tensor is from the expected one: at its worst element, and in all."""
+
+    difference: float  # the largest one
+    worst: tuple[int, ...]
+    allowed: float  # there
+    ratio: float  # there
+    status: str = "ok"
+    note: str = ""
+    wrong: int = 0
+
+
 def judge(
-    record: Record, rule: Rule, got: Array, expected: Expected, check: str, p: Precision, sound: bool = True
+    record: Record,
+    rule: Rule,
+    got: Array,
+    expected: Expected,
+    check: str,
+    p: Precision,
+    sound: Callable[[], bool] = lambda: True,
 ) -> Row:
     """One row: the candidate's tensor against the expected one. NaN never passes, nothing is broadcast.
 
-    `sound` says that all that it is computed from is finite.
+    `sound` says whether all that it is computed from is finite.
     """
     got = np.asarray(got)
     if got.shape != expected.value.shape:
         return off(record, rule, f"shape {got.shape}, expected {expected.value.shape}", check)
     with np.errstate(all="ignore"):
-        value = expected.value.astype(np.float64)
-        difference = np.abs(got.astype(np.float64) - value)
-        allowed = expected.allowance.for_difference(np.where(np.isnan(difference), 0, difference))
-        reach = np.maximum(np.abs(value), expected.allowance.reach)
-        undecided = _undecided(got, value, allowed, reach, p.largest / expected.headroom, sound)
-        wrong = ~undecided & ~(difference <= allowed)
-        ratio = np.where(difference <= 0, 0.0, difference / allowed)
-    ratio = np.where(undecided, -1.0, np.where(np.isnan(ratio), np.inf, ratio))
-    worst = np.unravel_index(int(np.argmax(ratio)), ratio.shape) if ratio.size else ()
-    status = "off" if wrong.any() else "not checked" if undecided.any() or not ratio.size else "ok"
-    note = _note(got, undecided, wrong)
-    finite = difference[np.isfinite(difference)]
+        found = _within(got, expected) or _measured(got, expected, p, sound)
     return Row(
         record.step,
         rule.layer,
@@ -383,17 +408,79 @@ def judge(
         rule.name,
         got.shape,
         check,
-        float(finite.max(initial=0.0)) if np.isfinite(difference[wrong]).all() else float("nan"),
-        tuple(int(i) for i in worst),
-        float(allowed[worst]) if ratio.size else 0.0,
-        max(float(ratio[worst]), 0.0) if ratio.size else 0.0,
-        status,
-        note,
+        found.difference,
+        found.worst,
+        found.allowed,
+        found.ratio,
+        found.status,
+        found.note,
         rule.formula,
-        found=float(got[worst]) if ratio.size else float("nan"),
-        expected=float(value[worst]) if ratio.size else float("nan"),
-        wrong=int(wrong.sum()),
+        found=float(got[found.worst]) if got.size else float("nan"),
+        expected=float(expected.value[found.worst]) if got.size else float("nan"),
+        wrong=found.wrong,
     )
+
+
+def _within(got: Array, expected: Expected) -> Finding | None:
+    """Of a tensor that lies within its bound, in blocks of rows; None if anything is exceeded or not finite."""
+    worst, largest = Finding(0.0, (), 0.0, -1.0), 0.0
+    for start, rows in _blocks(got):
+        block = _block_within(got[rows], expected.value[rows], expected.allowance.rows(rows), start)
+        if block is None:
+            return None
+        largest = max(largest, block.difference)
+        worst = block if block.ratio > worst.ratio else worst
+    return replace(worst, difference=largest) if got.size else None
+
+
+def _blocks(a: Array) -> Iterator[tuple[int, Any]]:
+    """(first row, rows) of at most BLOCK elements, or of one row."""
+    if a.size <= BLOCK:
+        yield 0, ...
+        return
+    rows = max(1, BLOCK * len(a) // a.size)
+    for start in range(0, len(a), rows):
+        yield start, slice(start, start + rows)
+
+
+def _block_within(got: Array, value: Array, allowance: Allowance, start: int) -> Finding | None:
+    if not got.size:
+        return None
+    difference = np.asarray(np.subtract(got, value, dtype=np.float64))
+    np.abs(difference, out=difference)
+    largest = float(difference.max())
+    allowed = allowance.wide if allowance.sharp is None else allowance.sharp
+    if not (largest < np.inf and allowed.max() < np.inf):  # nor NaN
+        return None
+    if largest > 0:
+        np.divide(difference, allowed, out=difference, where=True if allowed.min() > 0 else difference > 0)
+    at = np.unravel_index(int(difference.argmax()), got.shape)
+    ratio = float(difference[at])
+    if not ratio < 1:
+        return None
+    worst = tuple(int(i) for i in at)
+    return Finding(largest, (worst[0] + start, *worst[1:]) if worst else (), float(allowed[at]), ratio)
+
+
+def _measured(got: Array, expected: Expected, p: Precision, sound: Callable[[], bool]) -> Finding:
+    """Of any tensor, element by element."""
+    value = expected.value.astype(np.float64)
+    difference = np.abs(got.astype(np.float64) - value)
+    allowed = expected.allowance.for_difference(np.where(np.isnan(difference), 0, difference))
+    reach = np.maximum(np.abs(value), expected.allowance.reach)
+    undecided = _undecided(got, value, allowed, reach, p.largest / expected.headroom, sound())
+    wrong = ~undecided & ~(difference <= allowed)
+    ratio = np.where(difference <= 0, 0.0, difference / allowed)
+    ratio = np.where(undecided, -1.0, np.where(np.isnan(ratio), np.inf, ratio))
+    status = "off" if wrong.any() else "not checked" if undecided.any() or not ratio.size else "ok"
+    note = _note(got, undecided, wrong)
+    finite = difference[np.isfinite(difference)]
+    largest = float(finite.max(initial=0.0)) if np.isfinite(difference[wrong]).all() else float("nan")
+    if not ratio.size:
+        return Finding(largest, (), 0.0, 0.0, status, note)
+    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    worst, above = tuple(int(i) for i in at), max(float(ratio[at]), 0.0)
+    return Finding(largest, worst, float(allowed[at]), above, status, note, int(wrong.sum()))
 
 
 def _undecided(got: Array, value: Array, allowed: Array, reach: Array, largest: float, sound: bool) -> Array:

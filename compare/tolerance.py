@@ -13,16 +13,19 @@ Elementary functions are taken to be good to 5 u, 2.5 units in the last place. I
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[np.float64]
 
 FUNCTION = 5.0  # u: the relative error of exp, log, tanh and their like
 SHARP = 3.0  # standard deviations: the errors of a sum are nearly independent, and grow as sqrt(k)
+ELEMENTS = 1 << 20  # of an operand whose sizes are held at a time
 SPEAKS = 0.4  # the sharp bound is used only where a plain sequential sum stays within this share of it
 
 
@@ -64,14 +67,33 @@ class Precision:
 class Allowance:
     """The allowed difference, element by element: `wide` always holds; `sharp` holds where `sums_well()` says so.
 
+    wide = worst scale + floor + rest;  sharp = likely scale + floor + rest, floor only where the scale is not 0. They
+    are made when they are asked for: a tensor is judged in blocks of rows, and the bounds of a block stay in the cache.
     `reach` bounds the numbers on the way, partial sums and squares, where they can be larger than the result: a correct
     computation may overflow there, and its result then be infinite or NaN.
     """
 
-    wide: Array
-    sharp: Array | None = None
+    scale: Array
+    worst: float = 1.0
+    likely: float | None = None
     sums_well: Callable[[], bool] = field(default=lambda: False)
     reach: Array | float = 0.0
+    floor: float = 0.0
+    rest: Array | float = 0.0
+
+    @cached_property
+    def wide(self) -> Array:
+        return self._times(self.worst)
+
+    @cached_property
+    def sharp(self) -> Array | None:
+        return None if self.likely is None else self._times(self.likely)
+
+    def _times(self, factor: float) -> Array:
+        bound: Array = self.scale if factor == 1 else factor * self.scale
+        if self.floor:
+            bound = bound + (self.floor if np.min(self.scale, initial=1.0) > 0 else self.floor * (self.scale > 0))
+        return bound if np.ndim(self.rest) == 0 and self.rest == 0 else bound + self.rest
 
     def for_difference(self, difference: Array) -> Array:
         """The bound that applies: the sharp one unless it is exceeded and a plain sequential sum nearly does so too.
@@ -84,8 +106,18 @@ class Allowance:
 
     def widened(self, extra: Array | float, by: float = 1.0) -> Allowance:
         """`by` times the same, and so much more."""
-        sharp = None if self.sharp is None else by * self.sharp + extra
-        return Allowance(by * self.wide + extra, sharp, self.sums_well, self.reach)
+        likely = None if self.likely is None else by * self.likely
+        rest = by * self.rest + extra
+        return replace(self, worst=by * self.worst, likely=likely, floor=by * self.floor, rest=rest)
+
+    def rows(self, rows: Any) -> Allowance:
+        """Of these rows of the tensor."""
+        rest = self.rest if np.ndim(self.rest) == 0 else np.broadcast_to(self.rest, self.scale.shape)[rows]
+        return replace(self, scale=self.scale[rows], rest=rest)
+
+    def unbounded_at(self, where: NDArray[np.bool_]) -> Allowance:
+        """The same, but infinite there."""
+        return replace(self, scale=np.where(where, np.inf, self.scale), rest=np.where(where, 0.0, self.rest))
 
     def bound(self) -> Array:
         """The bound that applies, for a difference not yet known."""
@@ -94,7 +126,7 @@ class Allowance:
 
 def exact(shape: Sequence[int]) -> Allowance:
     """No difference allowed: copies, comparisons, selections."""
-    return Allowance(np.zeros(tuple(shape)))
+    return Allowance(np.broadcast_to(0.0, tuple(shape)))
 
 
 def gamma(k: int, u: float) -> float:
@@ -120,27 +152,37 @@ def summation(
     it may speak only where all that `sequential()` gives, plain sums of the same operands term after term in the
     candidate's precision, stay within 0.4 of it over the whole tensor. No partial sum is larger than |x| . |w|.
     """
-    rest = np.where(scale > 0, (terms + 2) * p.subnormal, 0.0) + inherited
     k = terms + 2
-    wide = gamma(k, p.u) * scale + rest
-    sharp = SHARP * np.sqrt(k) * p.u * scale + rest
+    bounds = Allowance(scale, gamma(k, p.u), reach=scale, floor=k * p.subnormal, rest=inherited)
     if SHARP * np.sqrt(k) >= k:
-        return Allowance(wide, reach=scale)
+        return bounds
+    sharp = replace(bounds, worst=SHARP * np.sqrt(k) * p.u)
 
     def sums_well() -> bool:
         with np.errstate(all="ignore"):
-            return all(bool(np.all(np.abs(plain - value) <= SPEAKS * sharp)) for plain in sequential())
+            return all(bool(np.all(np.abs(plain - value) <= SPEAKS * sharp.wide)) for plain in sequential())
 
-    return Allowance(wide, sharp, sums_well, scale)
+    return replace(bounds, likely=sharp.worst, sums_well=sums_well)
 
 
 def product(a: Array, b: Array, p: Precision, value: Array, addend: Array | None = None) -> Allowance:
     """y = a b^T + addend;  a (m, k), b (n, k), addend (n,) -> y (m, n): k terms, and one more for the addend."""
-    scale = np.abs(a) @ np.abs(b).T
+    scale = _product_of_sizes(a, b)
     if addend is not None:
         scale += np.abs(addend)
     terms = a.shape[1] + (addend is not None)
     return summation(scale, terms, p, value, lambda: sequential_products(a, b, p.dtype, addend))
+
+
+def _product_of_sizes(a: Array, b: Array) -> Array:
+    """|a| |b|^T, some rows of b at a time: it may be the weights of a large layer, whose sizes need not all be held.
+
+    By torch, as the values are: two libraries that take turns with all the cores would wait for each other's threads.
+    """
+    sizes, rows = torch.from_numpy(np.abs(a)), max(1, ELEMENTS // max(b.shape[1], 1))
+    parts = [sizes @ torch.from_numpy(np.abs(b[i : i + rows])).T for i in range(0, len(b), rows)]
+    scale: Array = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).numpy()
+    return scale
 
 
 def sequential_products(a: Array, b: Array, dtype: DTypeLike, addend: Array | None = None) -> Iterator[Array]:

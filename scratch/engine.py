@@ -55,19 +55,20 @@ class Engine(ScratchLearner):
         self._flat: FlatOptimizer | None = None
 
     def train_step(self, data: tuple[Array, NDArray[Any]], rows: Rows) -> tuple[float, int]:
-        if not self._is_known():
+        own = [_is_original(layer) for layer in self.network]
+        if not self._is_known(own):
             self.release()
             return super().train_step(data, rows)
         if len(rows) == 0:
             raise ValueError("a training step on no rows, expected at least one")
         flat = self._flat_optimizer()
-        x, t = data[0][rows], data[1][rows]
+        x, t = (part.take(rows, axis=0) for part in data)  # less to decide than data[rows], which it equals
         with np.errstate(all="ignore"):  # what is not finite is found and named below
-            room = self._forward(x)
+            room = self._forward(x, own)
             y = room.outputs[-1]
             loss = float(self.loss.forward(y, t))
             if math.isfinite(loss):
-                self._backward(room, self.loss.backward(), flat.grads.views)
+                self._backward(room, self.loss.backward(), flat.grads.views, own)
             if not (math.isfinite(loss) and _is_finite(flat.grads.whole)):
                 raise FloatingPointError(self._first_non_finite(x, t))
             correct = self._correct(y, t)
@@ -80,15 +81,15 @@ class Engine(ScratchLearner):
             self._flat.release()
             self._flat = None
 
-    def _forward(self, x: Array) -> Room:
-        """The outputs of all layers, in the room for batches of this shape."""
+    def _forward(self, x: Array, own: list[bool]) -> Room:
+        """The outputs of all layers, in the room for batches of this shape. own: which layers run as written here."""
         key = (x.shape, x.dtype)
         if key not in self._rooms:
             self._rooms[key] = self._new_room(x)
             return self._rooms[key]
         outputs = self._rooms[key].outputs
         for i, layer in enumerate(self.network):
-            if not _is_original(layer):
+            if not own[i]:
                 outputs[i] = layer.forward(x)
             elif isinstance(layer, Linear):
                 linear(layer, x, outputs[i])
@@ -107,11 +108,11 @@ class Engine(ScratchLearner):
             self._rooms.clear()
         return Room(x, outputs)
 
-    def _backward(self, room: Room, dy: Array, grads: dict[str, Array]) -> None:
+    def _backward(self, room: Room, dy: Array, grads: dict[str, Array], own: list[bool]) -> None:
         """The chain rule down to the parameters of the first layer; nobody asks for the gradient of its input."""
         for i, layer in reversed(list(enumerate(self.network))):
             dx = room.grad_inputs[i]
-            if not _is_original(layer):
+            if not own[i]:
                 dy = layer.backward(dy)
             elif isinstance(layer, Linear):
                 linear_grads(layer, dy, {name: grads[f"{i}.{name}"] for name in layer.params})
@@ -124,14 +125,13 @@ class Engine(ScratchLearner):
             self._flat = FlatOptimizer(self.network, self.optimizer)
         return self._flat
 
-    def _is_known(self) -> bool:
+    def _is_known(self, own: list[bool]) -> bool:
         """Whether every parameter is that of a Linear layer of its own, and the optimiser one that flat.py has."""
-        params = self.network.params.values()
-        if len({id(p) for p in params}) < len(params) or not (
-            _is_original(self.network) and _is_original(self.optimizer)
-        ):
+        if not (_is_original(self.network) and _is_original(self.optimizer)):
             return False
-        return all(isinstance(layer, Linear) and _is_original(layer) for layer in self.network if layer.params)
+        found = [id(p) for layer in self.network for p in layer.params.values()]
+        linear = all(own[i] and isinstance(layer, Linear) for i, layer in enumerate(self.network) if layer.params)
+        return linear and len(set(found)) == len(found)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
         """Of the network, its state and its optimiser; a copy makes its own room."""

@@ -196,8 +196,8 @@ class ScratchLearner:
 
 
 def _is_finite(a: NDArray[Any]) -> bool:
-    """A finite sum has only finite terms, and is cheaper to ask for; a sum that overflowed proves nothing."""
-    return bool(np.isfinite(a.sum()) or np.isfinite(a).all())
+    """A finite sum of squares has only finite terms, and BLAS is quick at it; one that overflowed proves nothing."""
+    return bool(np.isfinite(np.vdot(a, a)) or np.isfinite(a).all())
 
 
 def _moments(optimizer: Optimizer) -> dict[str, NDArray[Any]]:

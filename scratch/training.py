@@ -24,6 +24,7 @@ from scratch.learner import Learner
 from scratch.losses import Loss
 from scratch.network import Sequential
 from scratch.optim import Optimizer
+from scratch.printable import printable
 from scratch.random_state import random_state, set_random_state
 
 __all__ = [
@@ -234,7 +235,7 @@ class Training:
         except CheckpointError:
             raise
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = printable(" ".join(str(error).split())[:200])
             raise CheckpointError(f"a checkpoint that cannot be resumed ({type(error).__name__}: {reason})") from error
         self.history, self.position, self._rng_at_start = history, position, stream
 

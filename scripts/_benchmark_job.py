@@ -306,14 +306,14 @@ def best_of(action: Callable[[], object], times: int) -> float:
 def timed(name: str, order: Order) -> dict[str, Any]:
     """Seconds of one epoch, and those of all its threads on a core, which a busy machine moves less.
 
-    For scratch also what its matrix products take alone, and the machine's best.
+    For scratch also what its matrix products take of another epoch, and the machine's best.
     """
     epoch = EPOCHS[name](order)
     before = time.process_time()
     found: dict[str, Any] = {"seconds": seconds_of(epoch)}
     found["cpu_seconds"] = time.process_time() - before
     if name == "scratch":
-        found |= {"kernels": kernels(), **products(order)}
+        found |= {"kernels": kernels(), **products(epoch, order), "sgemm_gflops": sgemm_gflops()}
     return found
 
 
@@ -326,35 +326,34 @@ def kernels() -> str:
     return next((str(pool["architecture"]) for pool in threadpool_info() if "architecture" in pool), "unknown")
 
 
-def products(order: Order) -> dict[str, Any]:
-    """The matrix products of one epoch alone: x W^T and dy^T x of every layer, dy W of all but the first."""
+def products(epoch: Epoch, order: Order) -> dict[str, float]:
+    """What np.matmul takes of one epoch of scratch, timed where it is called: x W^T, dy^T x, and dy W above layer 0."""
     import numpy as np
 
-    rng, m = np.random.default_rng(0), order["batch_size"]
-    n = len(images(order)[1])
-    a, b, c = SIZES
-    x, h, s = (rng.random((m, k), np.float32) for k in SIZES)
-    w1, w2 = rng.random((b, a), np.float32), rng.random((c, b), np.float32)
-    dw1, dw2, dh = np.empty_like(w1), np.empty_like(w2), np.empty_like(h)
+    (a, b, c), n, matmul, spent = SIZES, len(images(order)[1]), np.matmul, 0.0
 
-    def step() -> None:
-        np.matmul(x, w1.T, out=dh)
-        np.matmul(h, w2.T, out=s)
-        np.matmul(s.T, h, out=dw2)
-        np.matmul(s, w2, out=dh)
-        np.matmul(dh.T, x, out=dw1)
+    def timed_matmul(*arrays: Any, **options: Any) -> Any:
+        nonlocal spent
+        start = time.perf_counter()
+        result = matmul(*arrays, **options)
+        spent += time.perf_counter() - start
+        return result
 
-    def epoch() -> None:
-        for _ in range(n // m):
-            step()
+    np.matmul = timed_matmul  # type: ignore[assignment]
+    try:
+        seconds = seconds_of(epoch)
+    finally:
+        np.matmul = matmul
+    operations = n * (4 * a * b + 6 * b * c)
+    return {"products_seconds": spent, "products_share": spent / seconds, "products_gflops": operations / spent / 1e9}
 
-    step()
-    operations = n // m * m * (4 * a * b + 6 * b * c)
-    seconds = seconds_of(epoch)
-    k = 2048
-    big, out = rng.random((k, k), np.float32), np.empty((k, k), np.float32)
-    best = 2 * k**3 / best_of(lambda: np.matmul(big, big, out=out), 3)
-    return {"products_seconds": seconds, "products_gflops": operations / seconds / 1e9, "sgemm_gflops": best / 1e9}
+
+def sgemm_gflops(k: int = 2048) -> float:
+    """The rate of a product of two (k, k) matrices."""
+    import numpy as np
+
+    a, out = np.random.default_rng(0).random((k, k), np.float32), np.empty((k, k), np.float32)
+    return 2 * k**3 / best_of(lambda: np.matmul(a, a, out=out), 3) / 1e9
 
 
 def memory(order: Order) -> dict[str, Any]:
@@ -446,10 +445,34 @@ def check(order: Order) -> dict[str, Any]:
             "peak_more_bytes": peak_bytes() - before, "verdict": verdict}  # fmt: skip
 
 
+def large_check(order: Order) -> dict[str, Any]:
+    """Peak memory of compare.check of a network of order["sizes"], the network itself included."""
+    import numpy as np
+    import torch
+
+    import compare
+    from scratch import CrossEntropyLoss
+
+    torch.set_num_threads(order["threads"])
+    rng, sizes, m = np.random.default_rng(0), order["sizes"], order["batch_size"]
+    batch = rng.random((m, sizes[0]), np.float32), rng.integers(0, sizes[-1], m)
+    small = (8, 4, sizes[-1])
+    compare.check(network(0, small), batch[0][:, :8], batch[1], loss=CrossEntropyLoss())  # loads what is loaded late
+    before = peak_bytes()
+    net = network(0, sizes)
+    seconds, parameters = time.perf_counter(), sum(p.nbytes for p in net.params.values())
+    verdict = compare.check(net, *batch, loss=CrossEntropyLoss()).verdict
+    activations = m * (2 * sum(sizes) - sizes[0] - sizes[-1])  # into and out of every ReLU
+    return {"seconds": time.perf_counter() - seconds, "parameter_bytes": parameters, "verdict": verdict,
+            "peak_more_bytes": peak_bytes() - before, "activation_bytes": 4 * activations,
+            "sizes": sizes, "batch_size": m}  # fmt: skip
+
+
 def main(job: str, order: Order) -> dict[str, Any]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: order["threads"]])
-    kinds = {"memory": memory, "imports": imports, "step_time": step_time, "check": check}
+    kinds = {"memory": memory, "imports": imports, "step_time": step_time, "check": check,
+             "large_check": large_check}  # fmt: skip
     return timed(job, order) if job in EPOCHS else kinds[job](order)
 
 

@@ -63,9 +63,9 @@ def facts(found: Mapping[str, Any]) -> list[str]:
             found_so = "met" if ratio <= limit else "missed"
             said.append(f"{ours} / {theirs}: {ratio:.3f} (aim: at most {limit}, {found_so})")
     for name, answers in found["epochs"].items():
-        if "products_seconds" in answers[0]:
-            share = statistics.median(each["products_seconds"] / each["seconds"] for each in answers)
-            rate, best = (statistics.median(a[key] for a in answers) for key in ("products_gflops", "sgemm_gflops"))
+        if "products_share" in answers[0]:
+            keys = ("products_share", "products_gflops", "sgemm_gflops")
+            share, rate, best = (statistics.median(a[key] for a in answers) for key in keys)
             said.append(
                 f"{name} ({answers[0]['kernels']} kernels): matrix products take {share:.0%} of the epoch, "
                 f"at {rate:.0f} GFLOP/s; a product of 2048 x 2048 runs at {best:.0f}"
@@ -86,6 +86,13 @@ def facts(found: Mapping[str, Any]) -> list[str]:
                 f"check of {sizes}, batch {each['batch_size']}: {each['check_seconds']:.3f} s, {each['ratio']:.1f} x a "
                 f"float64 forward and backward in PyTorch; {each['peak_more_bytes'] / 1e6:.0f} MB more than before"
             )
+    if large := found["large_check"]:
+        sizes, share = "-".join(map(str, large["sizes"])), large["peak_more_bytes"] - large["activation_bytes"]
+        said.append(
+            f"check of {sizes}, batch {large['batch_size']}: {large['parameter_bytes'] / 4e6:.0f} million parameters "
+            f"in {large['seconds']:.0f} s; beside one batch of activations {share / large['parameter_bytes']:.2f} x "
+            "their memory, the network itself included"
+        )
     return said
 
 
@@ -111,6 +118,19 @@ def write(found: Mapping[str, Any], folder: Path, elsewhere: Path | None) -> Non
             path.write_text(text, encoding="utf-8")
     (folder / "benchmark.md").write_text(markdown(found), encoding="utf-8")
     draw(found, folder / "benchmark.png")
+
+
+BEGIN, END = "<!-- made by scripts/benchmark.py --publish -->", "<!-- end of the benchmark -->"
+
+
+def publish(found: Mapping[str, Any], checkout: Path) -> None:
+    """docs/benchmark.json, docs/benchmark.png, and the part of README.md between the two marks."""
+    (checkout / "docs" / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    draw(found, checkout / "docs" / "benchmark.png")
+    readme = checkout / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    readme.write_text(f"{before}{BEGIN}\n{markdown(found)}{END}{after}", encoding="utf-8")
 
 
 def markdown(found: Mapping[str, Any]) -> str:

@@ -46,6 +46,21 @@ def one_thread_each() -> None:
 
 def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run `main(argv)`: its exit code, with every expected error as one line on stderr."""
+    name = Path(sys.argv[0]).stem
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring it
+    warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
+    try:
+        return _run(main, argv, name)
+    except KeyboardInterrupt:  # also while NumPy and PyTorch are being loaded, which takes seconds
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+    finally:
+        if argv is None:  # a program: what is left is the interpreter's own, and would answer with a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, name: str) -> int:
     one_thread_each()
     if _fast_blas.is_asked_for(sys.argv[1:] if argv is None else argv):
         print(_fast_blas.choose(), flush=True)
@@ -56,10 +71,6 @@ def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] |
     from scratch.training import TrainingError
 
     expected = (UsageError, CheckpointError, DatasetError, FingerprintError, HistoryError, TrainingError, OSError)
-    name = Path(sys.argv[0]).stem
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring it
-    warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
     try:
         return main(argv)
     except expected as error:
@@ -73,9 +84,6 @@ def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] |
             raise
         print(f"{name}: out of memory ({' '.join(str(error).split())[:200]})", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 130
 
 
 def is_out_of_memory(error: BaseException) -> bool:

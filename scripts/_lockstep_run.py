@@ -56,7 +56,8 @@ class LockstepRun(_training_run._Run):
             self.display.say(line)
         self.display.say(f"config, metrics, weights, lockstep.csv and lockstep.png are in {self.folder.path}")
         if (first := result.first_outside) is not None:
-            raise Mismatch(f"NumPy and PyTorch part by more than rounding at step {first.step}, {first.parameter}")
+            why = " (with TF32 on, which rounds to 10 bits what float32 has 23 of)" if self.args.tf32 else ""
+            raise Mismatch(f"NumPy and PyTorch part by more than rounding at step {first.step}, {first.parameter}{why}")
         return 0
 
     def _lockstep(self, setup: LabSetup) -> Lockstep:

@@ -12,10 +12,13 @@ from scratch.labs import Lab
 DTYPES = ("float64", "float32")  # the first gate, and the second
 
 
-def verdicts(lab: Lab, data: Dataset, options: dict[str, Any], say: Callable[[str], None]) -> dict[str, str]:
+def verdicts(
+    lab: Lab, data: Dataset, options: dict[str, Any], say: Callable[[str], None], device: str = "cpu"
+) -> dict[str, str]:
     """Dtype -> the verdict on the lab's network as it will be trained, over three steps.
 
-    The worse verdict of NumPy's run and of PyTorch's. `options`: what Lab.set_up takes; `say` gets the reports.
+    The worse verdict of NumPy's run and of PyTorch's, which is on `device`. `options`: what Lab.set_up takes; `say`
+    gets the reports.
     """
     import compare
     from compare.check import lab_batches
@@ -25,7 +28,7 @@ def verdicts(lab: Lab, data: Dataset, options: dict[str, Any], say: Callable[[st
         first = _first_rows(data, 3 * (options["batch_size"] or lab.batch_size))
         setup = lab.set_up(first.astype(dtype), **options)
         batches = lab_batches(setup.samples.x_train, setup.samples.t_train, setup.batch_size)
-        report = compare.check_parity(setup.network, setup.loss, setup.optimizer, batches)
+        report = compare.check_parity(setup.network, setup.loss, setup.optimizer, batches, device=device)
         say(f"{report}\n")
         found[dtype] = report.verdict
         if report.verdict == "parity" and report.reference and report.reference.verdict != "parity":

@@ -48,11 +48,16 @@ class Ended:
     @property
     def complaint(self) -> str | None:
         """What no run may do, however it is disturbed: a traceback, or more than a few lines of complaint."""
-        if "Traceback" in self.err:
+        if "Traceback" in self.err and not self.is_before_the_script:
             return f"a traceback: {self.err.strip().splitlines()[-1][:200]}"
         if self.code == 2 and len(self.err.strip().splitlines()) > 3:
             return f"{len(self.err.splitlines())} lines on stderr"
         return None
+
+    @property
+    def is_before_the_script(self) -> bool:
+        """Whether Ctrl-C met Python itself, or a script before it could answer: in the first hundredths of a second."""
+        return "KeyboardInterrupt" in self.err and ", in exit_code" not in self.err
 
 
 class Rehearsal:

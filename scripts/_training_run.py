@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import _device
 import _fast_blas
 import _lab_choice
 import _lab_data
@@ -57,7 +58,7 @@ def add_arguments(parser: Parser, *, check: bool | None) -> None:
     checks = "check NumPy against PyTorch, tensor by tensor, before training"
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=check, help=checks)
     _fast_blas.add_argument(parser)
-    parser.add_argument("--device", default="cpu", help="where PyTorch trains: cpu (default), cuda, cuda:1, ...")
+    _device.add_arguments(parser, trains=True)
 
 
 def run(args: argparse.Namespace, kind: type[_Run] | None = None) -> int:
@@ -71,11 +72,17 @@ def run(args: argparse.Namespace, kind: type[_Run] | None = None) -> int:
     with Display() as display:
         folder = _earlier(args, display)
         try:
-            options = _options(args, folder.config() if folder else None)
+            saved = folder.config() if folder else None
+            options = _options(args, saved)
+            _device.expect_backend(args, options["backend"])
+            changed = _device.settle(args, saved)
+            args.fused = saved is None or saved.get("fused") is True  # a run that began without goes on without
             if args.check is None:
                 args.check = options["backend"] != "scratch"
             if options["backend"] != "scratch":
-                _expect_device(args.device)
+                _device.expect_usable(args)
+            for line in changed:
+                display.say(f"not as when this run began: {line}; its bits may be others than in one go")
             return (kind or _Run)(args, options, display, folder).run()
         finally:
             if folder:
@@ -146,16 +153,6 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "lr": lambda value: type(value) in (int, float) and 0 <= value < math.inf,
     "optimizer": lambda value: value is None or (isinstance(value, str) and value in OPTIMIZERS),
 }  # what a config.json may say; of the others, texts
-
-
-def _expect_device(name: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name}: PyTorch cannot use it ({reason})") from error
 
 
 class _Run:
@@ -261,7 +258,7 @@ class _Run:
         import _parity_gate
 
         choices = {"seed": setup.seed, **self._choices()}
-        self.verdicts = _parity_gate.verdicts(self.lab, self.data, choices, self.display.say)
+        self.verdicts = _parity_gate.verdicts(self.lab, self.data, choices, self.display.say, self.args.device)
         if set(self.verdicts.values()) != {"parity"}:
             found = ", ".join(f"{verdict} in {dtype}" for dtype, verdict in self.verdicts.items())
             raise Mismatch(f"{found}; training was not started")
@@ -304,9 +301,25 @@ class _Run:
 
         model = to_torch(setup.network)
         optimizer = to_torch_optimizer(setup.optimizer, model)
-        where = {"device": self.args.device, "threshold": setup.lab.threshold}
+        where = {"device": self.args.device, "threshold": setup.lab.threshold, "compiled": self.args.compile}
+        where["fused"] = self.is_fused
         theirs = TorchLearner(model, to_torch_loss(setup.loss), optimizer, **where)
+        if self.args.compile:
+            self._expect_compiled(theirs, setup)
         return theirs, lambda: self._save_torch(model)
+
+    @property
+    def is_fused(self) -> bool:
+        """PyTorch's update in one kernel, where it trains alone; beside NumPy it takes the steps that are compared."""
+        return self.backend == "torch" and self.args.fused and self.args.device.partition(":")[0] in ("cpu", "cuda")
+
+    def _expect_compiled(self, learner: Any, setup: LabSetup) -> None:
+        if not hasattr(learner, "expect_compiled"):
+            raise UsageError("--compile: several processes train without it")
+        try:
+            learner.expect_compiled(setup.samples.x_train[: setup.batch_size])
+        except ValueError as error:
+            raise UsageError(f"--compile: {error}") from error
 
     def _train_both(self, setup: LabSetup) -> dict[str, History]:
         from compare.runs import Runs, train_both
@@ -398,7 +411,8 @@ class _Run:
             "loss": repr(setup.loss),
             "optimizer": repr(setup.optimizer),
             "shuffle": setup.lab.shuffle,
-            "device": "cpu" if self.backend == "scratch" else self.args.device,
+            **(_device.DEFAULTS if self.backend == "scratch" else {n: getattr(self.args, n) for n in _device.DEFAULTS}),
+            "fused": self.is_fused,
             "check": self.verdicts,
             **{name: getattr(self.args, name) for name in SAVING},
             **_run_folder.environment(),

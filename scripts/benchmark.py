@@ -1,7 +1,7 @@
 """How fast it is: one epoch of the assignment's network by NumPy, by PyTorch and by others, in turns.
 
     python scripts/benchmark.py [--rounds N] [--threads N] [--images N] [--only NAME,NAME] [--sweeps] [--out DIR]
-                                [--data-dir D] [--json F]
+                                [--data-dir D] [--json F] [--publish]
     BACKPROP_DATA_DIR=data make bench
 
 784-256-10, ReLU, cross-entropy, AdamW, float32, batches of 128, on Fashion-MNIST, or on random pixels where it is not
@@ -10,7 +10,8 @@ so that what else the machine does falls on all alike. Contenders that are not i
 left out by name. Also measured: the share of the matrix products and their rate, peak memory of a training run, times
 to import, and the cost of a parity check; with --sweeps, a step against batch size, width and depth.
 
-Writes benchmark.json, benchmark.md (a table) and benchmark.png into DIR (default: runs/benchmark).
+Writes benchmark.json, benchmark.md (a table) and benchmark.png into DIR (default: runs/benchmark). --publish puts the
+numbers and the figure into docs/ as well, and the table into README.md.
 Exit codes: 0 done; 2 bad usage or bad input; 130, 143 interrupted.
 """
 
@@ -47,7 +48,12 @@ CONTENDERS = {  # name -> (job, what it needs)
 }
 MODULES = ("numpy", "scratch", "torch", "torch_ref.learner", "compare")
 CHECKED = [((784, 256, 10), 128), ((784, *[2048] * 7, 10), 256)]  # networks of the check's cost, and their batches
-GROWTH = [((256,) * (depth + 1), 128) for depth in (2, 4, 8, 16)]  # and of how it grows with depth
+GROWTH = [  # and of how it grows with depth, width and batch
+    *(((256,) * (depth + 1), 128) for depth in (2, 4, 8, 16)),
+    *(((width,) * 5, 128) for width in (64, 1024)),
+    *(((256,) * 5, m) for m in (16, 1024)),
+]
+LARGE = (784, *[4096] * 7, 10), 64  # 104 million parameters
 LONGEST = 900  # seconds of one measurement, compilation included
 SWEEPS: dict[str, list[tuple[tuple[int, ...], int]]] = {
     "batch size": [((784, 256, 10), m) for m in (1, 4, 16, 64, 256, 1024, 4096)],
@@ -67,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     _benchmark_report.show(found, console)
     _benchmark_report.write(found, args.out, args.json)
+    if args.publish:
+        _benchmark_report.publish(found, CHECKOUT)
     console.print(f"figures, table and numbers are in {args.out}", highlight=False, soft_wrap=True)
     return 0
 
@@ -82,6 +90,7 @@ def _arguments(argv: Sequence[str] | None) -> Namespace:
     parser.add_argument("--sweeps", action="store_true", help="a step against batch size, width and depth too")
     parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), metavar="DIR")
+    parser.add_argument("--publish", action="store_true", help="renew docs/benchmark.json, its figure and the README")
     parser.add_argument("--json", type=Path, metavar="F", help="write the numbers there as well")
     args = parser.parse_args(argv)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -119,6 +128,7 @@ class Benchmark:
             "memory": self.memory(),
             "imports": self.imports(),
             "checks": self.checks(),
+            "large_check": self.large_check(),
             "sweeps": self.sweeps() if self.args.sweeps else {},
             "environment": _run_folder.environment(),
         }
@@ -197,6 +207,12 @@ class Benchmark:
             {"sizes": sizes, "batch_size": m, **self.measured(f"check of {sizes}", "check", sizes=sizes, batch_size=m)}
             for sizes, m in cases
         ]
+
+    def large_check(self) -> dict[str, Any]:
+        if self.args.images and self.args.images < 6000:  # a rehearsal
+            return {}
+        sizes, m = LARGE
+        return self.measured(f"check of {sizes}", "large_check", sizes=sizes, batch_size=m)
 
     def sweeps(self) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}

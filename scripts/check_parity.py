@@ -2,6 +2,7 @@
 
     python scripts/check_parity.py LAB [--dtype float64|float32|both] [--batch-size N] [--seed S] [--json F]
                                        [--html F] [--save-record F] [--data-dir D] [-v]
+                                       [--device cuda] [--tf32]
     python scripts/check_parity.py LAB --inject FAULT | --inject list
     python scripts/check_parity.py LAB --exact | --network "64-256-10 relu, half squared error" --exact
     python scripts/check_parity.py fashion_mnist --json r.json --html r.html
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import _device
 import _fast_blas
 from _command import Parser, UsageError, exit_code, positive_int, seed
 
@@ -58,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     arguments.typed = sys.argv[1:] if argv is None else list(argv)
     arguments.said = []
+    _expect_device(arguments)
     if arguments.inject == "list":
         return _list_faults()
     reports = _reports(arguments)
@@ -70,6 +73,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(_merged(reports), indent=1, allow_nan=False) + "\n")
     return 0 if all(_is_parity(report) for report in reports) else 1
+
+
+def _expect_device(arguments: argparse.Namespace) -> None:
+    """Where PyTorch's own run of a lab is computed; nothing else that is checked runs in PyTorch."""
+    asked = next((name for name in ("device", "tf32") if getattr(arguments, name)), None)
+    _device.settle(arguments)
+    if asked is None:
+        return
+    for option in ("record", "watch", "inject", "exact"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{asked} does not go with --{option}, expected LAB, which PyTorch computes too")
+    _device.expect_usable(arguments)
 
 
 def _reports(arguments: argparse.Namespace) -> list[Report]:
@@ -118,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
     parser.add_argument("--html", type=Path, metavar="F", help="write the report as one page, with figures")
     parser.add_argument("--save-record", type=Path, metavar="F", help="write what NumPy computed, as safetensors")
+    _device.add_arguments(parser, trains=False)
     _fast_blas.add_argument(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show every tensor")
     return parser
@@ -176,7 +192,8 @@ def _check_lab(arguments: argparse.Namespace) -> list[Report]:
     for dtype in DTYPES[arguments.dtype]:
         setup = chosen.set_up(data.astype(dtype), seed=number, batch_size=arguments.batch_size)
         batches = _batches(arguments, setup)
-        reports.append(compare.check_parity(setup.network, setup.loss, setup.optimizer, batches))
+        job = setup.network, setup.loss, setup.optimizer, batches
+        reports.append(compare.check_parity(*job, device=arguments.device))
         if arguments.save_record:
             save_records(record_scratch(setup.network, setup.loss, setup.optimizer, batches), arguments.save_record)
     return reports

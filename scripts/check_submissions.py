@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from compare import class_report
     from compare.submission import Limits, examine
+    from scratch.printable import printable
 
     limits = Limits(float(arguments.seconds), arguments.memory << 20)
     done: list[Examined] = []
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def say(each: Examined) -> None:
         done.append(each)
         words = f"{len(done)}/{len(submissions)} {each.file}: {each.verdict} ({each.seconds:.0f} s)"
-        print(class_report.printable(words), file=sys.stderr)
+        print(printable(words), file=sys.stderr)
 
     found = examine(submissions, limits=limits, workers=arguments.workers, out=arguments.out, said=say)
     found = sorted([*found, *absent], key=lambda each: each.file)
@@ -154,7 +155,7 @@ def _table(found: Sequence[Examined]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from compare.class_report import printable
+    from scratch.printable import printable
 
     table = Table(box=None, pad_edge=False)
     for name in ("submission", "verdict", "first wrong line", "cause"):

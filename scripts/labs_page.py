@@ -71,7 +71,8 @@ def run_all(runs: Sequence[LabRun], folder: Path, workers: int) -> list[str]:
     finally:
         runner.close()
     if len(waiting) == len(RUNS) and not failed:
-        took = {"seconds": round(time.monotonic() - began), "runs": len(waiting), "workers": workers}
+        commands = [str(run) for run in waiting]
+        took = {"seconds": round(time.monotonic() - began), "workers": workers, "commands": commands}
         (folder / DURATION).write_text(json.dumps(took) + "\n", encoding="utf-8")
     return failed
 

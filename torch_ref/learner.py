@@ -47,8 +47,9 @@ class TorchLearner:
         if fused:
             _fuse(optimizer)
         self.threshold = threshold
-        self._device = _existing(device)
+        self._device = existing(device)
         model.to(self._device)
+        self._parameters = list(model.parameters())
         loss.to(self._device)
         self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if compiled else model
         if optimizer.state:
@@ -89,6 +90,15 @@ class TorchLearner:
             raise TypeError(f"t is {t.dtype}, expected integers or {self.dtype}, the model's dtype")
         return self._tensor(x), self._tensor(t)
 
+    def expect_compiled(self, x: np.ndarray) -> None:
+        """Compile for a batch x, before anything is trained. ValueError in one line where torch.compile fails here."""
+        try:
+            self._forward(self._tensor(x)).sum().backward()
+        except Exception as error:  # whatever a compiler may end in
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"torch.compile does not work here ({type(error).__name__}: {reason})") from error
+        self.optimizer.zero_grad()
+
     def _tensor(self, array: np.ndarray) -> Tensor:
         # torch takes neither read-only memory nor negative strides: those alone are copied
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
@@ -102,16 +112,19 @@ class TorchLearner:
             raise ValueError("a training step on no rows, expected at least one")
         index = self._tensor(np.asarray(rows, dtype=np.int64))
         x, t = (part.index_select(0, index) for part in data)
-        self.model.train()
-        self.optimizer.zero_grad()
+        if not self.model.training:
+            self.model.train()
+        for p in self._parameters:
+            p.grad = None
         y = self._forward(x)
         self._check_shapes(y, t)
         loss = self.loss(y, t)
         loss.backward()
+        hits = self._hits(y.detach(), t).sum()  # begun before the first wait for the device
         if not self._is_finite(loss):
             raise FloatingPointError(self._first_non_finite(x, t))
         self.optimizer.step()
-        return loss.item(), self._correct(y.detach(), t)
+        return loss.item(), int(hits)
 
     @torch.no_grad()
     def evaluate(self, data: Data, batch_size: int = 4096) -> tuple[float, float]:
@@ -143,9 +156,9 @@ class TorchLearner:
 
     def _is_finite(self, loss: Tensor) -> bool:
         """Of the loss and every gradient; a finite sum has only finite terms, and costs one wait for the device."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        sums = torch.stack([loss.detach(), *(g.sum() for g in gradients)])
-        return bool(sums.isfinite().all()) or all(bool(a.isfinite().all()) for a in (loss, *gradients))
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        total = sum((g.sum() for g in gradients), loss.detach())
+        return math.isfinite(total.item()) or all(bool(a.isfinite().all()) for a in (loss, *gradients))
 
     @torch.enable_grad()
     def _first_non_finite(self, x: Tensor, t: Tensor) -> str:
@@ -180,15 +193,16 @@ class TorchLearner:
         return found[0] if found else "a value is not finite, and a second computation of it is"
 
     def _correct(self, y: Tensor, t: Tensor) -> int:
+        return int(self._hits(y, t).sum())
+
+    def _hits(self, y: Tensor, t: Tensor) -> Tensor:
         """argmax y = t, or = argmax t for rows of probabilities; in one column y > threshold = (t > 0.5).
 
         One column for class indices (n,) is one class, and its argmax is 0.
         """
         if y.ndim == 1 or (y.shape[1] == 1 and t.ndim == 2):
-            hits = (y > self.threshold) == (t > 0.5)
-        else:
-            hits = y.argmax(1) == (t if t.ndim == 1 else t.argmax(1))
-        return int(hits.sum())
+            return (y > self.threshold) == (t > 0.5)
+        return y.argmax(1) == (t if t.ndim == 1 else t.argmax(1))
 
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of the model's arrays, under the names of its `state_dict`."""
@@ -223,7 +237,8 @@ def _one_line(module: nn.Module) -> str:
     return " ".join(str(module).split())
 
 
-def _existing(device: str | torch.device) -> torch.device:
+def existing(device: str | torch.device) -> torch.device:
+    """The device. ValueError where it is CUDA, and there is none."""
     device = torch.device(device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {device}, but this PyTorch finds no CUDA device")

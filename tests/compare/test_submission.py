@@ -9,6 +9,7 @@ import pytest
 
 from compare import class_report, submission
 from compare.submission import UNEXAMINED, Examined, Submission, examine
+from scratch.printable import printable
 from tests.compare.html_page import HtmlPage
 
 HOSTILE = '<script>alert("x")</script>\x1b[31m'
@@ -68,4 +69,4 @@ def test_the_index_shows_what_it_is_given_as_text(tmp_path: Path) -> None:
     with (tmp_path / "submissions.csv").open(newline="") as file:
         assert [row["file"][:3] for row in csv.DictReader(file)] == ["rig", "'=1", "non"]
     assert class_report.counted(rows) == "3 submissions: 1 mismatch, 1 parity, 1 not examined"
-    assert "\x1b" not in class_report.printable(HOSTILE)
+    assert "\x1b" not in printable(HOSTILE)

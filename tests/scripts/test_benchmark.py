@@ -62,15 +62,43 @@ def test_the_pixels_are_those_of_the_readers(job: Any, order: dict[str, Any]) ->
 
 
 def test_the_products_are_those_of_an_epoch(job: Any, order: dict[str, Any]) -> None:
-    found = job.products(order)
+    shapes, matmul = [], np.matmul
+    epoch = job.scratch(order)
+
+    def watched() -> None:
+        timed = np.matmul
+
+        def noted(a: Any, b: Any, **options: Any) -> Any:
+            shapes.append((*a.shape, b.shape[1]))
+            return timed(a, b, **options)
+
+        np.matmul = noted
+        epoch()
+
+    found = job.products(watched, order)
+    assert np.matmul is matmul
     operations = found["products_gflops"] * 1e9 * found["products_seconds"]
-    assert operations == pytest.approx(4 * 32 * (4 * 784 * 256 + 6 * 256 * 10), rel=1e-6)
+    assert operations == pytest.approx(sum(2 * m * k * n for m, k, n in shapes), rel=1e-6)
+    assert operations == pytest.approx(150 * (4 * 784 * 256 + 6 * 256 * 10), rel=1e-6)
+    assert 0 < found["products_share"] < 1
 
 
 def test_a_check_costs_a_multiple_of_a_forward_and_backward_and_finds_parity(job: Any, order: dict[str, Any]) -> None:
     found = job.check({**order, "sizes": [20, 16, 10], "batch_size": 8})
     assert found["ratio"] == pytest.approx(found["check_seconds"] / found["reference_seconds"])
     assert found["parameter_bytes"] == 4 * (20 * 16 + 16 + 16 * 10 + 10)
+
+
+@pytest.mark.slow
+def test_a_hundred_million_parameters_are_checked_in_four_times_their_memory(order: dict[str, Any]) -> None:
+    sizes, m = importlib.import_module("benchmark").LARGE
+    large = json.dumps({**order, "sizes": sizes, "batch_size": m})
+    command = [sys.executable, str(SCRIPTS / "_benchmark_job.py"), "large_check", large]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["verdict"] == "parity"
+    assert found["parameter_bytes"] >= 4 * 100e6
+    assert found["peak_more_bytes"] <= 4 * found["parameter_bytes"] + found["activation_bytes"]
 
 
 def test_medians_ratios_and_aims(report: Any) -> None:
@@ -80,10 +108,30 @@ def test_medians_ratios_and_aims(report: Any) -> None:
     assert [line.ratio for line in lines] == pytest.approx([0.75, 1, 1.25])
     assert lines[1].cells == ("scratch", "0.400 s", "0.360 to 0.520 s", "1.00")
     found = {"epochs": epochs, "left_out": {"JAX": "jax is not installed"}, "memory": {}, "imports": {}, "checks": []}
+    found["large_check"] = {}
     assert report.facts(found) == [
         "left out: JAX: jax is not installed",
         "scratch, fast BLAS / PyTorch, fused AdamW: 0.600 (aim: at most 0.75, met)",
     ]
+
+
+def test_what_is_published_is_in_the_readme_and_the_rest_of_it_stays(report: Any, tmp_path: Path) -> None:
+    found = {"epochs": answers(scratch=0.4, torch_ref=0.6), "left_out": {}, "memory": {}, "imports": {}, "checks": []}
+    found |= {"large_check": {}, "sweeps": {}, "rounds": 3, "threads": 2, "batch_size": 128, "data": "random pixels"}
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.publish(found, tmp_path)
+    readme = (tmp_path / "README.md").read_text()
+    assert readme == f"before\n{report.BEGIN}\n{report.markdown(found)}{report.END}\nafter\n"
+    assert "| torch_ref | 0.600 s | 0.540 to 0.780 s | 1.50 |" in readme
+    assert json.loads((tmp_path / "docs" / "benchmark.json").read_text()) == found
+
+
+def test_the_table_in_the_readme_is_the_benchmarks_output(report: Any) -> None:
+    checkout = SCRIPTS.parent
+    found = json.loads((checkout / "docs" / "benchmark.json").read_text(encoding="utf-8"))
+    readme = (checkout / "README.md").read_text(encoding="utf-8")
+    assert readme.partition(report.BEGIN)[2].partition(report.END)[0] == f"\n{report.markdown(found)}"
 
 
 def test_without_scratch_there_is_no_ratio(report: Any) -> None:

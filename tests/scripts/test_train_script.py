@@ -1,6 +1,7 @@
 """train.py and fashion_mnist.py as they are typed: what they write, what they say, and how they fail."""
 
 import gzip
+import importlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from scratch.checkpoint import Checkpoint
 from scratch.history import read_histories
@@ -93,6 +95,12 @@ def test_both_in_float64_print_accuracies_and_differences_per_epoch(script: Scri
         (("digits", "--dtype", "float16"), "--dtype: invalid choice: 'float16'"),
         (("digits", "--optimizer", "lion"), "--optimizer: invalid choice: 'lion'"),
         (("digits", "--device", "nope"), "--device nope: PyTorch cannot use it"),
+        (("digits", "--device", "meta"), "--device meta: PyTorch cannot use it (a meta device does not train"),
+        (("digits", "--device", "cuda:99"), "--device cuda:99: PyTorch cannot use it ("),
+        (("digits", "--tf32"), "--tf32: a cpu device has none, expected --device cuda with it"),
+        (("digits", "--compile"), "--compile: beside NumPy PyTorch trains step by step, expected --backend torch"),
+        (("digits", "--backend", "scratch", "--device", "cuda"), "--device: NumPy computes on the CPU, expected"),
+        (("digits", "--backend", "scratch", "--compile"), "--compile: NumPy computes on the CPU, expected"),
         (("digits", "--checkpoint-steps", "0"), "--checkpoint-steps: got '0', expected a whole number of at least 1"),
         (("digits", "--resume", "a", "--out", "b"), "--out and --resume: expected one of them"),
     ],
@@ -136,6 +144,105 @@ def test_a_finished_run_is_not_overwritten(script: Script, tmp_path: Path, monke
     assert refused.code == 2
     assert "found an earlier run in it" in refused.err
     assert content(tmp_path / "runs" / "digits-0") == before
+
+
+@pytest.mark.parametrize(("backend", "fused"), [("scratch", False), ("torch", True), ("both", False)])
+def test_pytorch_alone_trains_with_its_fused_update_and_says_so(
+    script: Script, tmp_path: Path, backend: str, fused: bool
+) -> None:
+    assert script("train", "digits", "--backend", backend, *SMALL, "--out", tmp_path / "run").code == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert [config[name] for name in ("fused", "device", "compile", "tf32")] == [fused, "cpu", False, False]
+    if backend != "scratch":
+        saved = Checkpoint.read(tmp_path / "run" / "checkpoints" / "torch" / "checkpoint.safetensors")
+        assert ("fused=True" in saved.configuration["optimizer"]) is fused
+
+
+def test_a_run_that_began_without_the_fused_update_goes_on_without(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of an earlier version, whose config says nothing of it."""
+    options = ("digits", "--backend", "torch", "--hidden", "8")
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.import_module("_training_run")._Run, "is_fused", False)
+        assert script("train", *options, "--epochs", 4, "--out", tmp_path / "whole").code == 0
+        assert script("train", *options, "--epochs", 2, "--out", tmp_path / "part").code == 0
+    config = json.loads((tmp_path / "part" / "config.json").read_text())
+    del config["fused"]
+    (tmp_path / "part" / "config.json").write_text(json.dumps(config))
+    done = script("train", "digits", "--resume", tmp_path / "part", "--epochs", 4)
+    assert (done.code, done.err) == (0, "")
+    assert (tmp_path / "part" / "weights.pth").read_bytes() == (tmp_path / "whole" / "weights.pth").read_bytes()
+    assert json.loads((tmp_path / "part" / "config.json").read_text())["fused"] is False
+
+
+def test_the_fused_update_ends_where_the_plain_one_does_within_rounding(script: Script, tmp_path: Path) -> None:
+    """One epoch of digits in float64, by itself and beside NumPy."""
+    ends = []
+    for backend in ("torch", "both"):
+        options = ("--backend", backend, "--dtype", "float64", "--epochs", 1, "--hidden", "8")
+        assert script("train", "digits", *options, "--out", tmp_path / backend).code == 0
+        ends.append(torch.load(tmp_path / backend / "weights.pth", weights_only=True))
+    fused, plain = ends
+    for name, a in plain.items():
+        assert (fused[name] - a).abs().max() < 1e-13 * a.abs().max(), name
+
+
+@pytest.mark.slow
+def test_a_compiled_run_goes_on_compiled_and_ends_in_the_same_bits(script: Script, tmp_path: Path) -> None:
+    options = ("digits", "--backend", "torch", "--hidden", "8", "--compile")
+    first = script("train", *options, "--epochs", 2, "--out", tmp_path / "whole")
+    if "torch.compile does not work here" in first.err:
+        pytest.skip(first.err)
+    assert first.code == 0
+    assert script("train", *options, "--epochs", 1, "--out", tmp_path / "part").code == 0
+    assert script("train", "digits", "--resume", tmp_path / "part", "--epochs", 2).code == 0
+    assert json.loads((tmp_path / "part" / "config.json").read_text())["compile"] is True
+    assert (tmp_path / "part" / "weights.pth").read_bytes() == (tmp_path / "whole" / "weights.pth").read_bytes()
+
+
+def test_without_a_compiler_compile_is_one_line_and_nothing_is_trained(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: Any) -> Any:
+        def forward(x: Any) -> Any:
+            raise RuntimeError("backend='inductor' raised:\nInvalidCxxCompiler: No working C++ compiler found")
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", broken)
+    done = script("train", "digits", "--backend", "torch", "--compile", *SMALL, "--out", tmp_path / "run")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    expected = "torch.compile does not work here (RuntimeError: backend='inductor' raised: InvalidCxxCompiler"
+    assert expected in done.err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_resumed_run_stays_where_it_was_unless_told_otherwise_which_is_said(script: Script, tmp_path: Path) -> None:
+    options = ("digits", "--backend", "torch", *SMALL, "--out", tmp_path)
+    assert script("train", *options).code == 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"device": "cuda:99"}))
+    stays = script("train", "digits", "--resume", tmp_path, "--epochs", 3)
+    assert stays.code == 2
+    assert "--device cuda:99: PyTorch cannot use it" in stays.err
+    moves = script("train", "digits", "--resume", tmp_path, "--epochs", 3, "--device", "cpu")
+    assert moves.code == 0
+    assert "not as when this run began: device cuda:99 and cpu; its bits may be others" in moves.out
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("more", [(), ("--compile",)])
+def test_a_run_on_a_cuda_device_ends_where_one_on_the_cpu_does(
+    script: Script, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    ends = []
+    for device, extra in (("cpu", ()), ("cuda", more)):
+        options = ("--backend", "torch", "--dtype", "float64", "--check", "--device", device, *extra, *SMALL)
+        assert script("train", "digits", *options, "--out", tmp_path / device).code == 0
+        ends.append(torch.load(tmp_path / device / "weights.pth", weights_only=True))
+    for name, a in ends[0].items():
+        assert (ends[1][name] - a).abs().max() < 1e-9 * a.abs().max(), name
 
 
 @pytest.mark.parametrize("backend", ["scratch", "torch", "both"])

@@ -1,0 +1,71 @@
+"""Where and how PyTorch computes: --device, --tf32, --compile. What a run's bits depend on, and its result does not."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from _command import Parser, UsageError
+
+DEFAULTS: dict[str, Any] = {"device": "cpu", "tf32": False, "compile": False}
+KINDS = ("cpu", "cuda", "mps", "xpu")
+REASON = 200  # characters of another library's words
+
+
+def add_arguments(parser: Parser, *, trains: bool) -> None:
+    """The options, None where not given; --compile for a command that trains."""
+    what = "trains" if trains else "computes"
+    parser.add_argument("--device", metavar="D", help=f"where PyTorch {what}: cpu (default), cuda, cuda:1, ...")
+    text = "let a CUDA device round the operands of float32 products to TF32 (10 bits; default: it may not)"
+    parser.add_argument("--tf32", action="store_true", default=None, help=text)
+    if trains:
+        text = "PyTorch's steps through torch.compile: it needs a C++ compiler, and a minute at the start"
+        parser.add_argument("--compile", action="store_true", default=None, help=text)
+
+
+def settle(args: argparse.Namespace, saved: Mapping[str, Any] | None = None) -> list[str]:
+    """Fill in what was not given: a resumed run's ways, else the usual ones. What it is not as there, in words."""
+    changed = []
+    for name, usual in DEFAULTS.items():
+        before = (saved or {}).get(name, usual)
+        before = before if type(before) is type(usual) else usual
+        if getattr(args, name, None) is None:
+            setattr(args, name, before)
+        elif saved is not None and getattr(args, name) != before:
+            changed.append(f"{name} {before} and {getattr(args, name)}")
+    return changed
+
+
+def expect_backend(args: argparse.Namespace, backend: str) -> None:
+    """UsageError for what was asked of PyTorch where it does not train, or not alone."""
+    if backend == "scratch":
+        for name, usual in DEFAULTS.items():
+            if getattr(args, name, None) not in (None, usual):
+                raise UsageError(f"--{name}: NumPy computes on the CPU, expected --backend torch with it")
+    if backend == "both" and args.compile:
+        raise UsageError("--compile: beside NumPy PyTorch trains step by step, expected --backend torch with it")
+
+
+def expect_usable(args: argparse.Namespace) -> None:
+    """UsageError naming the option where PyTorch is not able to do it here; TF32 is as asked for afterwards."""
+    import torch
+
+    from torch_ref.tf32 import set_tf32
+
+    try:
+        kind = torch.device(args.device).type
+        if kind not in KINDS:
+            raise RuntimeError(f"a {kind} device does not train, expected one of {', '.join(KINDS)}")
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {args.device}: PyTorch cannot use it ({in_one_line(error)})") from error
+    if args.tf32 and kind != "cuda":
+        raise UsageError(f"--tf32: a {kind} device has none, expected --device cuda with it")
+    set_tf32(args.tf32)
+
+
+def in_one_line(error: BaseException) -> str:
+    """The first line that says something."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)[:REASON]
