@@ -61,6 +61,7 @@ LOSS_WORDS: dict[str, LossKind] = {
     "cross-entropy on logits": "cross_entropy",
     "cross-entropy on probabilities": "probability_cross_entropy",
     "mse": "mse",
+    "mean squared error": "mse",
     "half squared error": "half_squared_error",
     "binary cross-entropy": "binary_cross_entropy",
     "binary cross-entropy on probabilities": "binary_cross_entropy",
@@ -147,6 +148,29 @@ class Architecture:
         loss = next(word for word, kind in LOSS_WORDS.items() if kind == self.loss)
         return f"{words}{output}, {loss}{' sum' if self.reduction == 'sum' else ''}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for a file: layers, loss and reduction."""
+        layers = [
+            {"kind": layer.kind, "in": layer.in_features, "out": layer.out_features, "bias": layer.bias}
+            if layer.kind == "linear"
+            else {"kind": layer.kind}
+            for layer in self.layers
+        ]
+        return {"layers": layers, "loss": self.loss, "reduction": self.reduction}
+
+    @classmethod
+    def from_dict(cls, found: Any) -> Architecture:
+        """From what `to_dict` gave and a file may hold. ValueError in one line for anything else."""
+        match found:
+            case {"layers": [_, *_] as layers, "loss": str(loss), "reduction": "mean" | "sum" as reduction} if (
+                loss in LOSS_TYPES.values()
+            ):
+                made = cls(tuple(_layer_of(layer) for layer in layers), loss, reduction)  # type: ignore[arg-type]
+                linear = [layer for layer in made.layers if layer.kind == "linear"]
+                if linear and all(one.out_features == next_.in_features for one, next_ in pairwise(linear)):
+                    return made
+        raise ValueError("found an architecture that is none, expected layers that fit, a loss and its reduction")
+
     @classmethod
     def of(cls, network: Any, loss: Any = None) -> Architecture:
         """From an Architecture, a text, a scratch network or a torch module, the latter two with their loss.
@@ -167,6 +191,15 @@ class Architecture:
         _expect_plain(loss)
         layers = tuple(_layer(k, layer) for k, layer in enumerate(flatten(network)))
         return cls(layers, kind, _reduction(loss))
+
+
+def _layer_of(found: Any) -> LayerSpec:
+    match found:
+        case {"kind": "linear", "in": int(fan_in), "out": int(fan_out), "bias": bool(bias)} if min(fan_in, fan_out) > 0:
+            return LayerSpec("linear", fan_in, fan_out, bias)
+        case {"kind": kind} if kind in ACTIVATIONS:
+            return LayerSpec(kind)
+    raise ValueError(f"found the layer {str(found)[:80]}, expected linear with in, out and bias, or an activation")
 
 
 def flatten(network: Any) -> list[Any]:
@@ -250,6 +283,12 @@ def parse(text: str) -> Architecture:
     """An Architecture from its text. ValueError that shows the grammar."""
     parts = [" ".join(part.split()) for part in text.lower().split(",")]
     match = re.fullmatch(rf"(\d+(?:-\d+)+)(?: ({'|'.join(ACTIVATIONS)}))?", parts[0])
+    other = re.fullmatch(r"\d+(?:-\d+)+ (.+)", parts[0])
+    if other and not match:
+        raise ValueError(
+            f"network {text!r}: got activation {other[1]!r}, expected one of {', '.join(ACTIVATIONS)}, "
+            "the same for all hidden layers"
+        )
     if not match or not 2 <= len(parts) <= 3:
         raise ValueError(f"network {text!r}: expected {GRAMMAR}")
     sizes = [int(n) for n in match[1].split("-")]

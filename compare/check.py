@@ -62,6 +62,10 @@ def check(
     or a torch module with its `loss`. `convention` declares how arrays are laid out and scaled; what it leaves out is
     found by value and said in `Report.findings`.
 
+    Of somebody's code, `Report.side_effects` says what backward writes into. Where backward updates the weights itself
+    and the learning rate can be set, it runs at two rates: a gradient that depends on the rate is an update before
+    delta. Of a script the second step is judged too, where the first is right.
+
     ValueError or TypeError, in one line, for what cannot be checked.
     """
     from compare import foreign

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from compare.layout import ATTACHED, COLUMNS, IN_OUT, OUT_IN, ROWS, SEPARATE, View
 
@@ -65,7 +66,12 @@ class Factor:
 
 def factors(m: int, n: int, rates: Sequence[tuple[float, str]] = ()) -> list[Factor]:
     """Known multiples of a mean over m samples of n outputs, the plainest first; each also times a learning rate."""
-    return list(_with_rates(list(_plain(m, n)), rates))
+    return list(_known(m, n, tuple(rates)))
+
+
+@lru_cache(maxsize=100)
+def _known(m: int, n: int, rates: tuple[tuple[float, str], ...]) -> tuple[Factor, ...]:
+    return tuple(_with_rates(list(_plain(m, n)), rates))
 
 
 def _plain(m: int, n: int) -> Iterator[Factor]:

@@ -16,17 +16,16 @@ from typing import Any
 import numpy as np
 
 from compare import tf32
+from compare.across import CANNOT_BE_MADE, carried
 from compare.arbiter import rule, written_out
 from compare.bounded import Bounded
-from compare.evidence import Absent, Evidence
+from compare.evidence import Evidence
 from compare.hypotheses import CAUSES, HYPOTHESES, Hypothesis
 from compare.report import Diagnosis, Report, Row
 from compare.sweep import Sweep
 
 CONFIDENCE = (0.95, 0.8, 0.5)  # by rank: a formula of its own, one fitted parameter, a description
 DESCRIPTION = 2  # the last of these ranks
-
-CANNOT_BE_MADE = (Absent, ValueError, IndexError, TypeError, ZeroDivisionError)  # the shapes do not allow the mistake
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,36 @@ def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
         return [_misshapen(row)]
     if not found and row.note.startswith("float"):
         return [_in_another_dtype(row)]
+    if not found and (across := _across(row, report.rows, sweeps)):
+        return across
     if not found:
         return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(CAUSES)} known causes explains it")]
     diagnoses = [*(_diagnosis(e, found, row) for e in _distinct(found)[:1]), *([rounded] if rounded else [])]
     diagnoses += [_diagnosis(e, found, row) for e in _distinct(found)[1:2]]
     return [*_convention(row, diagnoses[0], report, sweeps), *diagnoses][:2]
+
+
+def _across(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+    """A mistake in a tensor that was not handed in, which explains the row in every step in which it is off."""
+    evidence = [Evidence(r, sweeps) for r in _alike(row, rows, "off") if _has_evidence(r, sweeps)]
+    if row.check != "spanning" or not evidence or evidence[0].row != row:
+        return []
+    fitting = []
+    for e in evidence:
+        with np.errstate(all="ignore"):
+            found = [c for c in carried(e.row, sweeps) if fits(e.got, c.guess) and not fits(e.ref.value, c.guess)]
+        fitting.append({(c.hypothesis.cause, c.absent, c.words): c for c in found})
+    agreed = [c for key, c in fitting[0].items() if all(key in f for f in fitting)]
+    causes = {c.hypothesis.cause: c for c in reversed(agreed)}
+    return [
+        Diagnosis(cause, c.layer, round(CONFIDENCE[0] / len(causes), 3), f"{row.tensor}: in {c.absent}, {c.words}")
+        for cause, c in reversed(causes.items())
+    ][:2]
+
+
+def _alike(row: Row, rows: Sequence[Row], status: str) -> list[Row]:
+    """The same tensor by the same check, in any step, with this status."""
+    return [r for r in rows if r.tensor == row.tensor and r.check == row.check and r.status == status]
 
 
 FACTORS = ("mean-missing", "mean-doubled", "wrong-mean", "factor-two", "factor-half", "sign")
@@ -105,12 +129,10 @@ def _reference_wrong(row: Row, sweeps: Sequence[Sweep]) -> str | None:
 
 def explanations(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Explanation]:
     """All hypotheses that fit this row, the best first."""
-    alike = [r for r in rows if r.tensor == row.tensor and r.check == row.check and r.status == "off"]
-    evidence = [Evidence(r, sweeps) for r in alike if _has_evidence(r, sweeps)]
+    evidence = [Evidence(r, sweeps) for r in _alike(row, rows, "off") if _has_evidence(r, sweeps)]
     if not evidence:
         return []
-    right = [r for r in rows if r.tensor == row.tensor and r.check == row.check and r.status == "ok"]
-    sound = [Evidence(r, sweeps) for r in right]
+    sound = [Evidence(r, sweeps) for r in _alike(row, rows, "ok")]
     here = [h for h in HYPOTHESES if h.place in ("*", evidence[0].place)]
     found = [e for h in here if (e := _explanation(h, evidence, sound)) is not None]
     return sorted(found, key=lambda e: (-e.steps, e.rank, e.hypothesis.place == "*"))

@@ -28,11 +28,11 @@ class Absent(LookupError):
 class Evidence:
     """One wrong tensor of one step, with the step before for what may have been kept from it."""
 
-    def __init__(self, row: Row, sweeps: Sequence[Sweep]) -> None:
+    def __init__(self, row: Row, sweeps: Sequence[Sweep], wrong: Wrong | None = None) -> None:
         self.row = row
         self.sweep = next(s for s in sweeps if s.record.step == row.step)
         self.previous = next((s for s in sweeps if s.record.step == row.step - 1), None)
-        self.wrong: Wrong = self.sweep.judgement(row.check, row.tensor)
+        self.wrong: Wrong = wrong or self.sweep.judgement(row.check, row.tensor)
         self.p = self.wrong.precision
         self.network = self.sweep.record.network
         self.k = int(row.layer) if row.layer.isdigit() else len(self.network.layers) - 1

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,23 +19,27 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from compare import reference
+from compare import reference, second_step
 from compare.architecture import Architecture, OptimizerSpec
 from compare.check import check_dictionary, check_records, consecutive
 from compare.convention import Convention
 from compare.findings import describe
 from compare.module_record import record_module, torch_loss
-from compare.naming import Names, NotFound, find
+from compare.naming import Named, Names, NotFound, find
+from compare.naming.named import new_value_of
 from compare.observation import Observation
 from compare.record import Record, load_records, same_bits
-from compare.report import Report
+from compare.report import Diagnosis, Report
+from compare.side_effects import Written, followed, given_back, in_words, shared, written_into
 from compare.step import rules
 from compare.tolerance import Precision
+from compare.two_rates import RATES, at_half_the_rate, dependence, is_rate, rate_argument, updates
 from compare.watch import Watched, watch_call, watch_script
 
 Array = NDArray[Any]
 
 CALLS = 2  # of a step function: all rows, then half of them, so that a factor of m is no constant
+OTHERS = 3  # tensors that are wrong, too, and are named in one line
 AROUND = 2  # lines of source shown before and after the one that is wrong
 
 
@@ -89,7 +95,9 @@ def check_arrays(
 ) -> Report:
     """A dictionary of arrays under any names. NotFound in one line where the network's own are not among them."""
     observations = [Observation(np.asarray(a), name, time=k) for k, (name, a) in enumerate(arrays.items())]
-    return _report([find(network, observations, x, t, convention)], {}, None)
+    report = _report([Step(find(network, observations, x, t, convention))])
+    report.side_effects = [*shared(arrays)]
+    return report
 
 
 def check_module(
@@ -108,18 +116,75 @@ def check_call(
     network: Architecture,
     convention: Convention | None,
 ) -> Report:
-    """A function that does one training step in somebody's code, watched while it runs, on two batches."""
-    found, watched = [], []
+    """A function that does one training step in somebody's code, watched while it runs, on two batches.
+
+    Where its rate is an argument, it runs once more at half of it; that says something where it makes its weights anew.
+    """
+    found = _calls(step, x, t, network, convention)
+    report = _report(found)
+    if (argument := rate_argument(step)) is not None and updates(found[0].names):
+        name, rate = argument
+        _at_two_rates(report, found[0], partial(step, **{name: rate / 2}), (rate, rate / 2), (x, t), convention)
+    return report
+
+
+def _calls(
+    step: Callable[[Array, Array], Any], x: Array, t: Array, network: Architecture, convention: Convention | None
+) -> list[Step]:
+    found = []
     for batch in consecutive(x, t, CALLS):
-        _, seen = watch_call(step, *batch)
-        watched.append(seen)
-        found.append(_found(network, seen, *batch, convention))
-    return _report(found, watched[0].sources, watched[0])
+        theirs = [a.copy() for a in batch]
+        _, seen = watch_call(step, *theirs)
+        found.append(Step.of(_found(network, seen, *batch, convention), seen))
+        for name, before, after in zip(("input", "target"), batch, theirs, strict=True):
+            if (written := given_back(name, before, after, seen)) is not None:
+                found[-1].written.setdefault(name, written)
+    return found
+
+
+def _at_two_rates(
+    report: Report,
+    first: Step,
+    step: Callable[[Array, Array], Any],
+    rates: tuple[float, float],
+    batch: tuple[Array, Array],
+    convention: Convention | None,
+) -> None:
+    """Say in the report what depends on the rate, of the first step and the same at another one."""
+    _, seen = watch_call(step, *(a.copy() for a in batch))
+    try:
+        names = find(first.names.network, seen.observations, *batch, convention)
+    except NotFound:
+        return
+    found = dependence(first.names, names, rates)
+    if found is None:
+        return
+    report.findings.append(str(found))
+    if report.first is not None and report.diagnosis[0].cause == "unknown":
+        report.diagnosis = [Diagnosis("updated-weights", found.layer, AT_TWO_RATES, str(found))]
 
 
 def check_object(candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None) -> Report:
-    """An object with forward and backward, called as their arguments' names ask; a copy is run."""
-    return check_call(driver(copy.deepcopy(candidate), network), x, t, network, convention)
+    """An object with forward and backward, called as their arguments' names ask; a copy is run.
+
+    Where it updates its weights itself, another copy runs at half the learning rate.
+    """
+    found = _calls(driver(copy.deepcopy(candidate), network), x, t, network, convention)
+    report = _report(found)
+    if not updates(found[0].names):
+        return report
+    if _takes_a_rate(candidate):
+        other = driver(copy.deepcopy(candidate), network, RATE / 2)
+        _at_two_rates(report, found[0], other, (RATE, RATE / 2), (x, t), convention)
+    elif (half := at_half_the_rate(candidate)) is not None:
+        _at_two_rates(report, found[0], driver(half[0], network), half[1], (x, t), convention)
+    return report
+
+
+def _takes_a_rate(candidate: Any) -> bool:
+    """Whether backward takes the learning rate as an argument."""
+    backward = _method(candidate, BACKWARD)
+    return backward is not None and any(is_rate(name) for name in inspect.signature(backward).parameters)
 
 
 def check_script(path: str | Path, network: Architecture, convention: Convention | None, **limits: Any) -> Report:
@@ -128,8 +193,35 @@ def check_script(path: str | Path, network: Architecture, convention: Convention
     if not watched.observations:
         how = "it ran to its end" if watched.complete else watched.ended
         raise ValueError(f"{path}: {how}, and no array was bound")
-    names = _found(network, watched, None, None, convention)
-    return _report([names], watched.sources, watched)
+    first = _found(network, watched, None, None, convention)
+    report = _report([Step.of(first, watched)])
+    return report if report.first is not None else _with_second_step(report, first, network, watched, convention)
+
+
+def _with_second_step(
+    report: Report, first: Names, network: Architecture, watched: Watched, convention: Convention | None
+) -> Report:
+    """The report on the first step, or, where that one shows nothing wrong and the second does, on the second."""
+    seen = second_step.observations(first, watched.observations)
+    try:
+        second = second_step.with_biases(first, find(network, seen, None, None, convention), seen)
+    except NotFound:
+        return report
+    if not second_step.follows(first, second):
+        return report
+    if kept := second_step.never_updated(first, second):
+        again = _report([Step.of(replace(first, tensors=first.tensors | kept), watched)])
+        if again.first is not None and again.first.tensor in kept:
+            words = f"{again.first.tensor}: it is never updated: the second step begins with the same values"
+            again.diagnosis = [Diagnosis("update-missing", again.first.layer, NEVER_UPDATED, words)]
+        return again
+    later = _report([Step.of(second_step.without_updates(second), watched)])
+    if later.first is None:
+        if later.verdict == "parity":
+            report.findings.append("a second step, from the updated weights, is right too")
+        return report
+    later.findings.append("this is the second step: in the first one, from the initial weights, nothing is wrong")
+    return later
 
 
 def _found(
@@ -149,12 +241,15 @@ BACKWARD = ("backward", "backprop", "backpropagate", "backpropagation", "backwar
 TARGETS = ("t", "y", "target", "targets", "label", "labels", "y_true", "ytrue", "truth", "expected")
 INPUTS = ("x", "input", "inputs", "data", "batch", "samples")
 OUTPUTS = ("out", "output", "outputs", "y_hat", "yhat", "y_pred", "pred", "prediction", "a", "p", "probs")
-RATES = ("lr", "rate", "learning_rate", "eta", "alpha", "step_size")
 RATE = 0.01
+NEVER_UPDATED = 0.95  # the confidence, where two steps show the same values
+AT_TWO_RATES = 0.95  # the confidence: only an update in between makes a gradient depend on the rate
 
 
-def driver(candidate: Any, network: Architecture) -> Callable[[Array, Array], Any]:
+def driver(candidate: Any, network: Architecture, rate: float = RATE) -> Callable[[Array, Array], Any]:
     """One training step of an object: its forward on x, its backward on what its arguments' names say.
+
+    `rate` is for a backward that takes the learning rate as an argument.
 
     TypeError in one line where it has no such methods, or where an argument's name says nothing: pass a function
     step(x, t) then, that calls the object.
@@ -166,7 +261,7 @@ def driver(candidate: Any, network: Architecture) -> Callable[[Array, Array], An
 
     def step(x: Array, t: Array) -> Any:
         output = forward(x)
-        offered = {INPUTS: x, TARGETS: t, OUTPUTS: output, RATES: RATE}
+        offered = {INPUTS: x, TARGETS: t, OUTPUTS: output, RATES: rate}
         backward(*_arguments(backward, offered, output, t, network))
         return output
 
@@ -211,13 +306,27 @@ def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Arra
 # --- the report -------------------------------------------------------------------------------------------------------
 
 
-def records(names: Sequence[Names]) -> list[Record]:
+@dataclass(frozen=True)
+class Step:
+    """One training step of somebody's code: its names, what was watched of it, and what backward wrote into."""
+
+    names: Names
+    watched: Watched | None = None
+    written: dict[str, Written] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, names: Names, watched: Watched) -> Step:
+        """With what backward wrote into, as far as lines show it."""
+        return cls(names, watched, written_into(names, watched))
+
+
+def records(steps: Sequence[Step]) -> list[Record]:
     """What was named, as records of consecutive steps, in torch's layout, with each tensor's own scale.
 
     A function that makes its network anew at every call begins each step with the same weights: what a step left is
     then not what the next one began with, and is no part of the record.
     """
-    found = [_record(each, step) for step, each in enumerate(names, 1)]
+    found = [_record(each, number) for number, each in enumerate(steps, 1)]
     for record, following in pairwise(found):
         if _begin_alike(record, following):
             record.tensors = {name: a for name, a in record.tensors.items() if ".new_" not in name}
@@ -230,8 +339,8 @@ def _begin_alike(one: Record, other: Record) -> bool:
     return bool(held) and all(same_bits(one[name], other[name]) for name in held)
 
 
-def _record(names: Names, step: int) -> Record:
-    optimizer = None
+def _record(step: Step, number: int) -> Record:
+    optimizer, names = None, step.names
     kept = dict(names.tensors)
     if names.rate is None:
         kept = {name: named for name, named in kept.items() if ".new_" not in name}
@@ -246,20 +355,58 @@ def _record(names: Names, step: int) -> Record:
     scales |= {
         f"{int(name.partition('.')[0]) - 1}.grad_output": s for name, s in scales.items() if "grad_input" in name
     }
-    return Record(names.network, tensors, optimizer, step, plain_loss=True, scales=scales, slack=names.recovered)
+    return Record(
+        names.network,
+        tensors,
+        optimizer,
+        number,
+        touched=_touched(step),
+        plain_loss=True,
+        scales=scales,
+        slack=names.recovered,
+        told=True,
+    )
 
 
-def _report(names: Sequence[Names], sources: Mapping[str, Sequence[str]], watched: Watched | None) -> Report:
-    report = check_records(records(names))
-    report.findings = describe(names[0])
-    report.origins = {name: named.observation.origin for name, named in names[0].tensors.items()}
+def _touched(step: Step) -> dict[str, Array]:
+    """What arrays of the forward pass became in the backward pass; weights that are updated, too."""
+    held = step.names.tensors
+    new = {name: held[new_value_of(name)].view.array for name in step.names.network.parameters() if _moves(name, held)}
+    return new | {name: written.after for name, written in step.written.items()}
+
+
+def _moves(name: str, held: Mapping[str, Named]) -> bool:
+    return name in held and new_value_of(name) in held
+
+
+def _report(steps: Sequence[Step]) -> Report:
+    first, watched = steps[0], steps[0].watched
+    report = check_records(records(steps))
+    report.findings = describe(first.names)
+    report.origins = {name: named.observation.origin for name, named in first.names.tensors.items()}
+    if watched is None:
+        return report
     if report.first is not None:
-        named = names[report.first.step - 1].tensors.get(report.first.tensor)
+        named = steps[report.first.step - 1].names.tensors.get(report.first.tensor)
         if named is not None:
-            report.excerpt = _excerpt(named.observation, sources)
-    if watched is not None and not watched.complete:
+            report.excerpt = _excerpt(named.observation, watched.sources)
+        report.findings += _also_wrong(report)
+    written = {name: each for step in reversed(steps) for name, each in step.written.items()}
+    report.side_effects = [in_words(each, report) for each in written.values()]
+    report.watched = followed(first.names, watched)
+    if not watched.complete:
         report.findings.append(f"the code did not run to its end: {watched.ended}")
     return report
+
+
+def _also_wrong(report: Report) -> list[str]:
+    """What else is wrong on its own inputs, and where: each is a mistake of its own."""
+    first = report.first
+    assert first is not None
+    others = [r for r in report.rows if r.status == "off" and r.step == first.step and r.tensor != first.tensor]
+    shown = [f"{r.tensor} ({report.origins[r.tensor]})" for r in others if r.tensor in report.origins]
+    more = f" and {len(shown) - OTHERS} more" if len(shown) > OTHERS else ""
+    return [f"also wrong, on its own inputs: {', '.join(shown[:OTHERS])}{more}"] if shown else []
 
 
 def _excerpt(o: Observation, sources: Mapping[str, Sequence[str]]) -> str:

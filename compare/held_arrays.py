@@ -25,6 +25,7 @@ NUMBERS = 20_000  # in one list of numbers
 WHOLE = 1 << 16  # bytes up to which the fingerprint reads every one of them in order
 SUMMED = 1 << 23  # bytes up to which it reads every one of them
 PLAIN = (float, int, bool)
+OWN = str(Path(__file__).parent) + "/"
 LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 
 _folders = tuple({str(Path(path)) + "/" for name in LIBRARIES if (path := sysconfig.get_path(name))})
@@ -119,7 +120,8 @@ def _first(elements: Iterable[Any]) -> Iterator[Any]:
 def attributes(value: Any) -> dict[str, Any]:
     """Those that are stored with an object (or class, or module) of the user's own; none for a library's."""
     if type(value) is ModuleType:
-        return dict(vars(value)) if not _is_library_module(vars(value).get("__name__")) else {}
+        name = vars(value).get("__name__")
+        return dict(vars(value)) if not (_is_library_module(name) or _is_own_module(name)) else {}
     if issubclass(type(value), type):
         return dict(vars(value)) if _is_users(value) else {}
     if not _is_users(type(value)):
@@ -151,6 +153,12 @@ def _is_users(kind: type) -> bool:
     if kind not in _of_user:
         _of_user[kind] = kind is SimpleNamespace or not _is_library_module(kind.__module__)
     return _of_user[kind]
+
+
+def _is_own_module(name: Any) -> bool:
+    """Whether a module is of the package that watches, which a line that calls it mentions."""
+    file = getattr(sys.modules.get(name), "__file__", None) if isinstance(name, str) else None
+    return file is not None and file.startswith(OWN)
 
 
 def _is_library_module(name: Any) -> bool:

@@ -17,7 +17,8 @@ class Observation:
 
     array: a copy with its own dtype; Python's numbers are arrays of no dimension. name: as the code says it, "dz1",
     "self.W1", "grads['W1']", "return of affine_backward". file, line: of the statement; "" and 0 where it comes from
-    none. function: "<module>" or the function's qualified name. time: order of appearance, strictly growing.
+    none. function: "<module>" or the function's qualified name. time: order of appearance, strictly growing. holder: a
+    number of the array object itself, by which it is known when it has changed; 0 where there is none.
     """
 
     array: Array
@@ -26,6 +27,7 @@ class Observation:
     line: int = 0
     function: str = "<module>"
     time: int = 0
+    holder: int = 0
 
     @property
     def origin(self) -> str:

@@ -51,7 +51,9 @@ class Record(Mapping[str, Array]):
     looked at. `nothing` says, for tensors that are due and are none, what was found. `plain_loss` says that the loss
     was, or may have been, a Python number, which has no dtype. `scales` says of a tensor that it is so many times
     torch's, for a candidate that sums where the network means; `slack` what it may be off beyond its own operation's
-    rounding, for a gradient read off the change of a weight. `tf32` says that its products may have been computed so.
+    rounding, for a gradient read off the change of a weight. `told` says that what was written into is said in words
+    elsewhere and is no mistake as such, as in somebody's own code. `tf32` says that its products may have been computed
+    so.
     """
 
     network: Architecture
@@ -65,6 +67,7 @@ class Record(Mapping[str, Array]):
     plain_loss: bool = False
     scales: Mapping[str, float] = field(default_factory=dict)
     slack: Mapping[str, Array] = field(default_factory=dict)
+    told: bool = False
     tf32: bool = False
 
     def __getitem__(self, name: str) -> Array:
@@ -560,7 +563,8 @@ def _registered(handle: Any) -> Iterator[None]:
 def save_records(records: Sequence[Record], path: str | Path) -> None:
     """Write consecutive steps as one safetensors file; with several, names are prefixed "1/", "2/", ... by step.
 
-    Metadata: network, optimiser with its options as JSON, number of the first step, "tf32" where that was on.
+    Metadata: network, its layers as JSON where its text cannot say them, optimiser with its options as JSON, number of
+    the first step, "tf32" where that was on.
     """
     several = len(records) > 1
     tensors = {
@@ -568,6 +572,8 @@ def save_records(records: Sequence[Record], path: str | Path) -> None:
     }
     first = records[0]
     metadata = {"network": str(first.network), "step": str(first.step)}
+    if not _can_be_said(first.network):
+        metadata["architecture"] = json.dumps(first.network.to_dict())
     if first.tf32:
         metadata["tf32"] = "on"
     if first.optimizer:
@@ -586,7 +592,7 @@ def load_records(path: str | Path, network: Architecture | None = None, *, max_b
             f"{path}: the file names no network; pass it, such as '784-256-10 relu, softmax cross-entropy'"
         )
     try:
-        network = network or Architecture.of(metadata["network"][:MAX_NAME])
+        network = network or _network(metadata)
         optimizer, first = _optimizer(metadata), _step(metadata.get("step", "1"))
         by_step: dict[int, dict[str, Array]] = {}
         for name, a in tensors.items():
@@ -601,6 +607,20 @@ def load_records(path: str | Path, network: Architecture | None = None, *, max_b
     # a file has no Python numbers: a loss in float64 may have been one
     tf32 = metadata.get("tf32") == "on"
     return [Record(network, by_step[s], optimizer, s, plain_loss=True, tf32=tf32) for s in sorted(by_step)]
+
+
+def _can_be_said(network: Architecture) -> bool:
+    """Whether the network's text says all of it: one activation for all hidden layers, a bias in each."""
+    try:
+        return Architecture.of(str(network)) == network
+    except ValueError:
+        return False
+
+
+def _network(metadata: Mapping[str, str]) -> Architecture:
+    if "architecture" in metadata:
+        return Architecture.from_dict(json.loads(metadata["architecture"]))
+    return Architecture.of(metadata["network"][:MAX_NAME])
 
 
 def _optimizer(metadata: Mapping[str, str]) -> OptimizerSpec | None:

@@ -51,6 +51,11 @@ class Row:
     expected: float = float("nan")
     wrong: int = 0
 
+    @property
+    def digits(self) -> int:
+        """As many digits as found and expected need to differ; at least nine."""
+        return next((d for d in range(9, 17) if f"{self.found:.{d}g}" != f"{self.expected:.{d}g}"), 17)
+
     def to_dict(self) -> dict[str, Any]:
         """The row as the JSON schema has it."""
         keys = (
@@ -117,6 +122,7 @@ class Report:
     end_to_end: dict[str, float] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)  # the candidate's conventions, in words
     origins: dict[str, str] = field(default_factory=dict)  # tensor -> "student.py line 41, dz1"
+    side_effects: list[str] = field(default_factory=list)  # of somebody's own code, in words
     excerpt: str = ""  # the source around the first divergence
 
     @classmethod
@@ -212,6 +218,8 @@ class Report:
         }
         if self.findings:
             found["findings"] = self.findings
+        if self.side_effects:
+            found["side_effects"] = self.side_effects
         if self.origins:
             found["origins"] = self.origins
         if self.end_to_end:
@@ -269,8 +277,8 @@ class Report:
         if math.isfinite(row.found) or math.isfinite(row.expected):
             at = f"[{', '.join(map(str, row.index))}]" if row.index else ""
             lines.append(
-                f"  {row.tensor}{at}: found {row.found:.9g}, "
-                f"expected {row.expected:.9g} +- {row.allowed:.2g}; {row.note}"
+                f"  {row.tensor}{at}: found {row.found:.{row.digits}g}, "
+                f"expected {row.expected:.{row.digits}g} +- {row.allowed:.2g}; {row.note}"
             )
         else:
             lines.append(f"  {row.note}")
@@ -318,7 +326,8 @@ class Report:
             lines.append(
                 f"end to end, for information: NumPy and PyTorch differ by at most {value:.1e} relative ({name})"
             )
-        if self.watched and not any(row.check == "side_effects" for row in self.rows):
+        lines += [f"side effect: {words}" for words in self.side_effects]
+        if self.watched and not self.side_effects and not any(row.check == "side_effects" for row in self.rows):
             lines.append(f"side effects: none; {self.watched} arrays have the same bits afterwards as before")
         return [*lines, self.coverage]
 

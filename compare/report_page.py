@@ -36,6 +36,10 @@ CHECKS = {
     "update": "the parameters after the optimiser's step, from the state before it",
     "side_effects": "backward must leave it as it was",
 }
+CONFIDENCE = (
+    "Confidence: 95 % for a mistake whose formula gives the candidate's numbers, 80 % where a number in it was fitted, "
+    "50 % for a description; shared where several explain it, less where some steps do not fit."
+)
 STATUS = {"ok": "parity", "not checked": "incomplete", "off": "mismatch"}
 
 
@@ -146,6 +150,11 @@ class View:
         return CHECKS.get(self.first.check, "") if self.first else ""
 
     @property
+    def confidence(self) -> str:
+        """What the confidence of a cause means."""
+        return CONFIDENCE
+
+    @property
     def findings(self) -> list[str]:
         """What was found out about the candidate's conventions, in words."""
         return list(getattr(self.report, "findings", ()) or ())
@@ -169,7 +178,7 @@ class View:
     def closing(self) -> list[str]:
         """PyTorch's own verdict, kinks, side effects, coverage."""
         lines = self.report.closing()
-        if not self.report.watched:
+        if not self.report.watched and not self.report.side_effects:
             lines.insert(-1, "side effects: not looked for, since backward was not seen to run")
         return lines
 

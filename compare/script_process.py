@@ -53,12 +53,14 @@ class Journal:
         self._kept: dict[Hashable, dict[str, Any]] = {}
         self._owner = os.getpid()
 
-    def observe(self, mark: Hashable, array: Array, name: str, file: str, line: int, function: str) -> None:
+    def observe(
+        self, mark: Hashable, array: Array, name: str, file: str, line: int, function: str, holder: int
+    ) -> None:
         """An observation; the sink of a Tracer."""
         if mark not in self._kept:
             self._kept[mark] = {"dtype": array.dtype.str, "shape": array.shape, "at": self._position}
             self._write_array(array.tobytes())
-        self.event(name=name, file=file, line=line, function=function, **self._kept[mark])
+        self.event(name=name, file=file, line=line, function=function, holder=holder, **self._kept[mark])
 
     def event(self, **what: Any) -> None:
         """One line of JSON."""

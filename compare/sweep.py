@@ -84,7 +84,7 @@ class Sweep:
             expected = Expected(wanted, exact(wanted.shape))
             rule = _constant(name, "wiring", f"{name} as it was given", expected)
             return Wrong(got, expected, Precision.of(self.dtype), rule)
-        precision = self._precision(rule)
+        precision = self.precision_of(rule)
         expected = rule.compute(*(self.known[source].value for source in rule.sources), p=precision)
         return Wrong(got, expected, precision, rule)
 
@@ -135,7 +135,7 @@ class Sweep:
 
     def _judge_or_stand_in(self, rule: Rule, present: bool) -> list[Row]:
         self._expect_shapes(rule)
-        precision = self._precision(rule)
+        precision = self.precision_of(rule)
         sources = [self.known[source] for source in rule.sources]
         expected = rule.compute(*(s.value for s in sources), p=precision)
         twins = self._twins(rule, sources, precision)
@@ -208,7 +208,7 @@ class Sweep:
             extra = extra + 2 * p.u * np.abs(value)
         return allowance.widened(extra, by=4 / 3 if p.dtype == np.float64 else 1.0)
 
-    def _precision(self, rule: Rule) -> Precision:
+    def precision_of(self, rule: Rule) -> Precision:
         """A computation is as fine as its finest operand (NumPy's promotion), and no finer than its result."""
         result = self.record[rule.name].dtype if rule.name in self.record else None
         finest = max(self._dtypes(rule), key=lambda d: d.itemsize, default=self.dtype)
@@ -274,9 +274,10 @@ class Sweep:
         return [unjudged(self.record, r, "the optimiser was not named") for r in rule]
 
     def _side_effects(self) -> list[Row]:
+        touched = {} if self.record.told else self.record.touched
         return [
             self._unchanged(name, after, self.record[name], "side_effects", self._left(name))
-            for name, after in self.record.touched.items()
+            for name, after in touched.items()
         ]
 
     def _left(self, name: str) -> str:

@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -32,7 +32,7 @@ OWN_FILES = frozenset(
 
 Scope = int  # the id of a code object, or of a module's variables; hashing code itself is slow
 Found = tuple[str, Array, bool]
-Sink = Callable[[Hashable, Array, str, str, int, str], None]
+Sink = Callable[[Hashable, Array, str, str, int, str, int], None]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ class Plan:
 
 
 class Tracer:
-    """A trace function. `sink` takes (fingerprint, array, name, file, line, function) of everything that is new.
+    """A trace function. `sink` takes (fingerprint, array, name, file, line, function, holder) of everything new.
+
+    `holder` numbers array objects, so that one that changes is known again; 0 for numbers and lists.
 
     The array is still the code's own: the sink copies it if it is the first with this fingerprint. `on_stop` is
     called once, with the reason, when a limit is reached; `on_source` with (file, text) for every file.
@@ -106,7 +108,8 @@ class Tracer:
         self._contents: set[Hashable] = set()
         self._last: dict[tuple[Scope, str], tuple[Hashable, Any]] = {}
         self._full: set[tuple[Scope, str]] = set()
-        self._versions: dict[int, tuple[Any, Hashable]] = {}
+        self._versions: dict[int, tuple[Any, Hashable, int]] = {}
+        self._holders = count(1)
         self._unseen: set[tuple[str, int]] = set()
         self._begin = time.monotonic()
         self._busy_since: float | None = None  # only exhausted lines have run since then
@@ -226,7 +229,7 @@ class Tracer:
         another object under this name; `again`: even the same number.
         """
         mark = fingerprint(array)
-        changed = is_object and self._changed(array, mark)
+        changed, holder = self._changed(array, mark) if is_object else (False, 0)
         key = (scope, name)
         new = mark not in self._contents
         if not (new or changed or (stored and (again or self._is_other(key, array if is_object else None, mark)))):
@@ -245,7 +248,7 @@ class Tracer:
         if plan.given[name][0] <= FRESH:
             self._busy_since = None
         code = frame.f_code
-        self.sink(mark, array, name, code.co_filename, plan.statement.line, code.co_qualname)
+        self.sink(mark, array, name, code.co_filename, plan.statement.line, code.co_qualname, holder)
         if self._count >= self.limits.total:
             self.stop(f"stopped after {self._count} values")
         return False
@@ -255,14 +258,23 @@ class Tracer:
         last, reference = self._last.get(key, (None, None))
         return last != mark or (array is not None and reference is not None and reference() is not array)
 
-    def _changed(self, array: Array, mark: Hashable) -> bool:
-        """Whether this very array was something else when it was last looked at, under whatever name."""
+    def _changed(self, array: Array, mark: Hashable) -> tuple[bool, int]:
+        """Whether this very array was something else when it was last looked at, under whatever name; its number."""
         seen = self._versions.get(id(array))
-        known = seen is not None and seen[0]() is array
+        if seen is not None and seen[0]() is not array:
+            seen = None
         if len(self._versions) > VERSIONS:
             self._versions = {k: v for k, v in self._versions.items() if v[0]() is not None}
-        self._versions[id(array)] = (weakref.ref(array), mark)
-        return known and seen is not None and seen[1] != mark
+        holder = seen[2] if seen is not None else next(self._holders)
+        self._versions[id(array)] = (weakref.ref(array), mark, holder)
+        return seen is not None and seen[1] != mark, holder
+
+    def changed_since(self) -> Iterator[tuple[int, Array]]:
+        """Number and array of those that are still there and are not what they were when they were last looked at."""
+        for reference, mark, holder in self._versions.values():
+            array = reference()
+            if array is not None and fingerprint(array) != mark:
+                yield holder, array
 
     def _room(self, array: Array) -> bool:
         """Whether it may be kept: one array takes at most half of what is left."""

@@ -53,7 +53,8 @@ main(settings)
 class Watched:
     """All observations of a run in order of time, how it ended in words, and the lines of every file that was watched.
 
-    `complete` says whether the code ran to its end. `output` is the last part of what a script printed.
+    `complete` says whether the code ran to its end. `output` is the last part of what a script printed. `left` has, by
+    holder, what arrays of a function had become at its end, where no line that was watched shows it.
     """
 
     observations: tuple[Observation, ...]
@@ -61,6 +62,7 @@ class Watched:
     sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
     complete: bool = False
     output: str = ""
+    left: Mapping[int, Array] = field(default_factory=dict)
 
 
 def watch_call(function: Callable[..., Any], *args: Any, **limits: Any) -> tuple[Any, Watched]:
@@ -74,11 +76,11 @@ def watch_call(function: Callable[..., Any], *args: Any, **limits: Any) -> tuple
     sources: dict[str, Sequence[str]] = {}
     stopped: list[str] = []
 
-    def observe(mark: Hashable, array: Array, name: str, file: str, line: int, of: str) -> None:
+    def observe(mark: Hashable, array: Array, name: str, file: str, line: int, of: str, holder: int) -> None:
         if mark not in kept:
             kept[mark] = np.array(array)
             kept[mark].flags.writeable = False
-        observations.append(Observation(kept[mark], name, file, line, of, len(observations)))
+        observations.append(Observation(kept[mark], name, file, line, of, len(observations), holder))
 
     def keep_source(file: str, text: str) -> None:
         sources[file] = text.splitlines()
@@ -90,7 +92,8 @@ def watch_call(function: Callable[..., Any], *args: Any, **limits: Any) -> tuple
     except (Exception, SystemExit) as error:
         ended, complete = in_words(error), False
     ended = "; ".join([*(f"watching {words}" for words in stopped), ended]) if stopped else ended
-    return result, Watched(tuple(observations), ended, sources, complete)
+    left = {holder: np.array(array) for holder, array in tracer.changed_since()}
+    return result, Watched(tuple(observations), ended, sources, complete, left=left)
 
 
 def watch_script(
@@ -200,10 +203,10 @@ def _read(arrays: IO[bytes], events: IO[bytes]) -> Watched:
                 sources[file] = text.splitlines()
             case {"ended": str(words), "complete": bool(done)}:
                 ended, complete = words, done
-            case {"name": str(name), "file": str(file), "line": int(line), "function": str(function)}:
+            case {"name": str(name), "file": str(file), "line": int(line), "function": str(of), "holder": int(holder)}:
                 array = _array(arrays, size, event, kept)
                 if array is not None:
-                    observations.append(Observation(array, name, file, line, function, len(observations)))
+                    observations.append(Observation(array, name, file, line, of, len(observations), holder))
     return Watched(tuple(observations), ended, sources, complete)
 
 

@@ -47,6 +47,15 @@ EXAMPLES = """examples:
   check_parity.py --record step.safetensors               your arrays from any language
   check_parity.py --network "8-6-4 relu, mse" --exact     equal bit for bit, or wrong
 
+how a tensor is judged:
+  isolated    computed once more from the very numbers that this operation was given
+  spanning    computed across tensors that were not handed in
+  wiring      a copy, which must have the same bits
+  update      the parameters after the optimiser's step
+  side_effects  what backward must leave as it was
+ratio: the difference over what rounding can do; above 1 is a mistake
+confidence of a cause: 95 % a formula that gives your numbers, 80 % with a fitted number in it, 50 % a description
+
 exit codes: 0 parity; 1 a mismatch or an incomplete check; 2 bad usage or bad input"""
 DTYPES = {"both": ("float64", "float32"), "float64": ("float64",), "float32": ("float32",)}
 

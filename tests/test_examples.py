@@ -56,3 +56,5 @@ def test_verdict_cause_and_line(reports: dict[str, Report], shape: str) -> None:
     assert wrong.origins[tensor].startswith(f"{file} line ")
     assert next(line for line in wrong.excerpt.splitlines() if line.startswith(">")).endswith(code)
     assert cause in wrong.diagnosis[0].explanation
+    assert any("update before delta: the weights of layer 2" in f for f in wrong.findings) is (shape == "update")
+    assert not any("update before delta" in finding for finding in right.findings)

@@ -79,6 +79,8 @@ GRADIENTS = [
       "x was overwritten before dW = dy^T x was computed"),
     H("linear.grad_weight", "overwritten-before-use", lambda e: e.dy.T @ e.now(f"{e.k - 1}.output"),
       "x was overwritten before dW = dy^T x was computed"),
+    H("linear.grad_weight", "overwritten-before-use", lambda e: e.dy.T @ e.now("input") if e.k == 0 else [],
+      "x was overwritten before dW = dy^T x was computed"),
     H("linear.grad_weight", "previous-batch", lambda e: e.dy.T @ e.before("input" if e.k == 0 else f"{e.k}.input"),
       "dW = dy^T x takes the x of the step before"),
     H("linear.grad_weight", "last-sample-only", lambda e: e.dy[-1:].T @ e.x[-1:],
@@ -165,6 +167,16 @@ def _leaky_backward(e: Evidence) -> Iterator[Guess]:
         yield where(e.x.value > 0, e.dy, e.dy * slope, e.p), words
 
 
+def _overwritten_mask(e: Evidence) -> Iterator[Guess]:
+    for name, words in ((f"{e.k - 1}.output", "x"), (f"{e.k}.input", "x"), (f"{e.k}.output", "y")):
+        if name in e.sweep.record.touched:
+            yield where(e.now(name).value > 0, e.dy, 0.0, e.p), words
+
+
+def _of_overwritten(e: Evidence, derivative: Callable[[Bounded], Bounded]) -> Bounded:
+    return e.dy * derivative(e.now(f"{e.k}.output"))
+
+
 def _clip_masked(e: Evidence) -> Iterator[Guess]:
     for limit in LIMITS:
         inside = np.abs(e.x.value) <= limit
@@ -183,6 +195,12 @@ def _unclipped_gradient(derivative: Callable[[Bounded], Bounded], f: Callable[[B
 
 # fmt: off
 DERIVATIVES = [
+    H("relu.grad_input", "overwritten-before-use", _overwritten_mask,
+      "the mask is taken of {} after it was overwritten"),
+    H("sigmoid.grad_input", "overwritten-before-use", lambda e: _of_overwritten(e, lambda y: y * (1.0 - y)),
+      "the derivative is taken of y after it was overwritten"),
+    H("tanh.grad_input", "overwritten-before-use", lambda e: _of_overwritten(e, lambda y: 1.0 - y * y),
+      "the derivative is taken of y after it was overwritten"),
     H("relu.grad_input", "derivative-missing", lambda e: e.dy * 1.0, "the mask is missing: dx = dy everywhere"),
     H("relu.grad_input", "relu-mask-at-zero", lambda e: where(e.x.value >= 0, e.dy, 0.0, e.p),
       "the mask is x >= 0, and lets the gradient through at x = 0"),

@@ -27,10 +27,34 @@ def adopt(state: State, rule: Rule) -> bool:
         return False
     found = _free(state, rule, value)
     best = _likeliest(state, rule, value, found) if _is_of_parameter(rule) else _leading(state, rule, found)
-    if best is None:
+    if best is None or _is_behind_mask(state, rule, best):
         return False
+    best = _under_its_own_name(state, best, found)
     state.tensors[rule.name] = replace(best, exact=False, scale=factors.usual(state))
     return True
+
+
+def _under_its_own_name(state: State, best: Named, found: Sequence[Named]) -> Named:
+    """Of an array that is another tensor already, the next name that it was given: d1 = dh1 leaves something out."""
+    taken = {n.observation.time for n in state.tensors.values()}
+    if best.observation.time not in taken:
+        return best
+    same = (n for n in found if n.observation.array is best.observation.array and n.observation.time not in taken)
+    return min((n for n in same if n.observation.time > best.observation.time), key=_time, default=best)
+
+
+def _time(named: Named) -> int:
+    return named.observation.time
+
+
+def _is_behind_mask(state: State, rule: Rule, best: Named) -> bool:
+    """Whether this gradient has a ReLU's zeros already: it is then what left the ReLU, and its own was not bound."""
+    k = int(rule.layer) if rule.layer.isdigit() else 0
+    if not rule.name.endswith(".grad_input") or k == 0 or state.network.layers[k - 1].kind != "relu":
+        return False
+    y = state.tensors.get(f"{k - 1}.output")
+    off = y is not None and y.value.shape == best.value.shape and y.value <= 0
+    return bool(np.any(off) and not np.any(best.value[off]))
 
 
 def _is_of_parameter(rule: Rule) -> bool:

@@ -23,6 +23,12 @@ def of_gradients(state: State) -> list[Factor]:
 
 def rates(state: State) -> list[tuple[float, str]]:
     """Learning rates, and what they are called: as declared, else the numbers that are called like one."""
+    if state.rates is None:
+        state.rates = _rates(state)
+    return state.rates
+
+
+def _rates(state: State) -> list[tuple[float, str]]:
     if state.convention.rate is not None:
         return [(state.convention.rate, "as declared")]
     called = [(number(o.array), o.name) for o in state.seen.scalars() if hints.is_rate(o.name)]

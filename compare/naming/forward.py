@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,14 +64,30 @@ def _by_product(state: State, position: int) -> tuple[dict[str, Named], dict[str
     Arrays are tried as the output in order of time, with what its variables held at that moment.
     """
     closest, near = NEAR, {}
-    for made in _makeable(state, position):
+    makeable = _makeable(state, position)
+    for k, made in enumerate(makeable):
         for names, z in _products(state, position, made.observation):
             if name := _made_name(state, made, z, position):
-                return names | {name: replace(made, exact=True)}, {}
+                found = names | {name: replace(made, exact=True)}
+                return _with_bias_added_later(state, position, makeable[k + 1 :], names, z) or found, {}
             far = distance(made.view.array, z)
             if far < closest:
                 closest, near = far, names | {f"{position}.output": made}
     return {}, near
+
+
+def _with_bias_added_later(
+    state: State, position: int, later: Sequence[Named], names: dict[str, Named], z: Array
+) -> dict[str, Named]:
+    """Where a product was found without a bias: the same with one that a later line adds (z = x @ W; z += b)."""
+    if f"{position}.bias" in names:
+        return {}
+    weight = names[f"{position}.weight"]
+    for made in later:
+        for bias in parameters.biases(state, weight, state.network.layers[position].out_features, made.observation):
+            if bias is not None and (name := _made_name(state, made, z + bias.value, position)):
+                return names | {f"{position}.bias": bias, name: replace(made, exact=True)}
+    return {}
 
 
 def _makeable(state: State, position: int) -> list[Named]:

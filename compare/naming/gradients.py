@@ -13,6 +13,7 @@ from compare.convention import nearest
 from compare.layout import View
 from compare.naming import expected, factors
 from compare.naming.named import Named, split
+from compare.naming.stack import Stack
 from compare.naming.state import State
 from compare.naming.values import distance, multiple, tight
 from compare.step import Rule
@@ -33,16 +34,18 @@ def match(state: State) -> None:
 
 
 def gradient(state: State, rule: Rule, value: Array) -> Named | None:
-    """The first array that is a multiple of this gradient, of those with the plainest known factor."""
-    known = factors.of_gradients(state)
-    best: tuple[int, Named] | None = None
-    for named in candidates(state, rule, value.shape):
+    """The first array that is a multiple of this gradient, by the reported loss's factor, else the plainest known."""
+    known, loss = factors.of_gradients(state), state.tensors.get("loss")
+    meant = loss.scale if loss is not None and loss.exact and ".grad_input" not in rule.name else None
+    best: tuple[tuple[bool, int], Named] | None = None
+    for named in candidates(state, rule, value.shape, value):
         scale = _exact_multiple(named, value)
         factor = nearest(scale, known, _within(named)) if scale is not None else None
         if factor is None or state.is_parameter(named):
             continue
-        if best is None or known.index(factor) < best[0]:
-            best = known.index(factor), replace(named, scale=factor.value, rate=factor.rate)
+        rank = factor.value != meant, known.index(factor)
+        if best is None or rank < best[0]:
+            best = rank, replace(named, scale=factor.value, rate=factor.rate)
     return _last_version(state, rule, value, best[1]) if best else None
 
 
@@ -59,53 +62,64 @@ def _within(named: Named) -> float:
 
 
 def _last_version(state: State, rule: Rule, value: Array, named: Named) -> Named:
-    """Where it was scaled in place afterwards (d /= m), by a factor that is none: that later value, as wrong."""
+    """Where the variable was scaled afterwards: by a factor that is none (d /= m - 1), that later value, as wrong.
+
+    By a known one other than the learning rate (dW *= m), a parameter's gradient is that later value, at its factor.
+    """
     if value.size < FEW:
         return named
-    known, o = factors.of_gradients(state), named.observation
-    for after in candidates(state, rule, value.shape):
+    known, o, last = factors.of_gradients(state), named.observation, named
+    for after in candidates(state, rule, value.shape, value):
         if after.observation.name != o.name or after.observation.time <= o.time:
             continue
         scale = _exact_multiple(after, value)
-        if scale is not None and nearest(scale, known, _within(after)) is None:
+        factor = nearest(scale, known, _within(after)) if scale is not None else None
+        if scale is not None and factor is None:
             return replace(after, scale=1.0, exact=False)
-    return named
+        if factor and factor.rate == named.rate == 1 and ".grad_input" not in rule.name:
+            last = replace(after, scale=factor.value)
+    return last
 
 
-def candidates(state: State, rule: Rule, shape: tuple[int, ...]) -> Iterator[Named]:
-    """All arrays that may be this gradient, by shape, bound after the output was."""
+def candidates(state: State, rule: Rule, shape: tuple[int, ...], value: Array | None = None) -> Iterator[Named]:
+    """All arrays of its shape that were bound after the output; with `value`, those that may be a multiple of it."""
+    since, stack = state.forward_end(), _readings(state, rule, shape)
+    for named in stack.named if value is None else stack.like(value):
+        if named.observation.time > since:
+            yield named
+
+
+def _readings(state: State, rule: Rule, shape: tuple[int, ...]) -> Stack:
+    """Every array that can be read as this gradient."""
     head, part = split(rule.name)
+    if part not in ("grad_weight", "grad_bias"):
+        return state.seen.stack(("gradients", shape), lambda: _samples_gradients(state, shape))
+    weight = state.tensors[f"{head}.weight"].view
+    key = (part, weight.array.shape, weight.layout, weight.attached)
     if part == "grad_weight":
-        return _weights_gradients(state, state.tensors[f"{head}.weight"].view)
-    if part == "grad_bias":
-        return _biases_gradients(state, state.tensors[f"{head}.weight"].view, shape[0])
-    return _samples_gradients(state, shape)
+        return state.seen.stack(key, lambda: _weights_gradients(state, weight))
+    return state.seen.stack(key, lambda: _biases_gradients(state, weight, shape[0]))
 
 
 def _weights_gradients(state: State, weight: View) -> Iterator[Named]:
     """In the weight's layout, with the bias's gradient where the bias is part of the weight."""
     extra = (0, 1) if weight.bias is not None else (0,)
-    since = state.forward_end()
     for o in state.seen.sized(*weight.array.shape, extra=extra):
-        if o.time > since and (view := layout.like(o.array, weight)):
+        if view := layout.like(o.array, weight):
             yield Named(o, view)
 
 
 def _biases_gradients(state: State, weight: View, fan_out: int) -> Iterator[Named]:
     """Vectors; where the bias is part of the weight, the same part of its gradient."""
-    since = state.forward_end()
     if weight.bias is None:
         for o in state.seen.sized(fan_out):
-            if o.time > since:
-                yield from (Named(o, view) for view in layout.biases(o.array, fan_out))
+            yield from (Named(o, view) for view in layout.biases(o.array, fan_out))
         return
     for o in state.seen.sized(*weight.array.shape, extra=(1,)):
-        if o.time > since and (view := layout.like(o.array, weight)) and view.bias is not None:
+        if (view := layout.like(o.array, weight)) and view.bias is not None:
             yield Named(o, View(view.bias, view.layout))
 
 
 def _samples_gradients(state: State, shape: tuple[int, ...]) -> Iterator[Named]:
-    since = state.forward_end()
     for o in state.seen.sized(*shape):
-        if o.time > since:
-            yield from (Named(o, view) for view in layout.samples(o.array, *shape))
+        yield from (Named(o, view) for view in layout.samples(o.array, *shape))

@@ -6,6 +6,7 @@ A wrong loss equals nothing; a zero bias changes no product; of two numbers that
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 LOSS = re.compile(r"(^|[^a-z])(loss|cost|err|error|mse|bce|ce|nll|xent|j|l|e)([^a-z]|$)", re.IGNORECASE)
 BIAS = re.compile(r"(^|[^a-z])(b|bias)", re.IGNORECASE)
@@ -32,4 +33,9 @@ def is_rate(name: str) -> bool:
 
 def same_numbers(a: str, b: str) -> bool:
     """Names that hold the same numbers, such as W1 and b1; or none, both."""
-    return re.findall(r"\d+", a) == re.findall(r"\d+", b)
+    return _numbers(a) == _numbers(b)
+
+
+@lru_cache(maxsize=10_000)
+def _numbers(name: str) -> list[str]:
+    return re.findall(r"\d+", name)

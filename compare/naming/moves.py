@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from compare import layout
 from compare.layout import View
 from compare.naming.named import Named, split
+from compare.naming.stack import Stack
 from compare.naming.state import State
 from compare.naming.values import distance, multiple, tight
 from compare.observation import Observation
@@ -38,13 +39,21 @@ def _later_values(state: State, name: str, held: Named) -> Iterator[Named]:
 
 def _elsewhere(state: State, name: str, held: Named, value: Array) -> Named | None:
     """The parameter moved downhill, under another name, as the optimiser may have for it."""
-    since = state.forward_end()
-    for o in state.seen.sized(*held.observation.array.shape):
-        if o.time > since and o.line and (view := _reread(state, name, o)) is not None:
-            downhill = (multiple(held.view.array - view.array, value) or 0) > 0
-            if downhill and is_along(held, Named(o, view), value):
-                return Named(o, view)
+    since, lost = state.forward_end(), rounding(held)
+    for named in _rereadings(state, name, held).along(held.view.array, value, tight(held.view.array), lost):
+        if named.observation.time > since and named.observation.line:
+            downhill = (multiple(held.view.array - named.view.array, value) or 0) > 0
+            if downhill and is_along(held, named, value):
+                return named
     return None
+
+
+def _rereadings(state: State, name: str, held: Named) -> Stack:
+    """Every array that can be read as this parameter was."""
+    shape, weight = held.observation.array.shape, state.tensors[f"{split(name)[0]}.weight"].view
+    read = ((o, _reread(state, name, o)) for o in state.seen.sized(*shape))
+    key = (split(name)[1], shape, weight.array.shape, weight.layout, weight.attached)
+    return state.seen.stack(key, lambda: (Named(o, view) for o, view in read if view is not None))
 
 
 def is_along(held: Named, after: Named, value: Array) -> bool:
@@ -56,9 +65,14 @@ def is_along(held: Named, after: Named, value: Array) -> bool:
 
 def digits_lost(held: Named, change: Array) -> float:
     """How exactly a change is known, relative to it: some roundings of the weight, which is much larger."""
-    u = float(np.finfo(held.view.array.dtype).eps) if held.view.array.dtype.kind == "f" else 1e-16
     size = float(np.linalg.norm(change)) or 1.0
-    return max(tight(held.view.array), ROUNDINGS * u * float(np.linalg.norm(held.view.array)) / size)
+    return max(tight(held.view.array), rounding(held) / size)
+
+
+def rounding(held: Named) -> float:
+    """How far a parameter's change may be off, over the whole tensor."""
+    u = float(np.finfo(held.view.array.dtype).eps) if held.view.array.dtype.kind == "f" else 1e-16
+    return ROUNDINGS * u * float(np.linalg.norm(held.view.array))
 
 
 def _reread(state: State, name: str, o: Observation) -> View | None:

@@ -79,9 +79,9 @@ def earliest(found: Iterable[Named]) -> list[Named]:
 
 def distinct(found: Iterable[Named]) -> list[Named]:
     """Of arrays with the same values, the first that is given."""
-    kept: dict[bytes, Named] = {}
+    kept: dict[tuple[bytes, str], Named] = {}
     for named in found:
-        kept.setdefault(named.view.array.tobytes() + str(named.view.array.dtype).encode(), named)
+        kept.setdefault((named.view.array.tobytes(), named.view.array.dtype.char), named)
     return list(kept.values())
 
 

@@ -69,9 +69,15 @@ class Search:
 
     def names(self) -> Names | None:
         """All that is found; None where not even the first layer is."""
+        return self.complete() if self.begin() else None
+
+    def begin(self) -> bool:
+        """Name the forward pass; False where not even the first layer is found."""
+        return forward(self.state)
+
+    def complete(self) -> Names:
+        """Name what follows from the forward pass."""
         state = self.state
-        if not forward(state):
-            return None
         departures.without_bias(state)
         departures.fuse(state)
         state.tensors.pop("probabilities", None)
@@ -108,11 +114,12 @@ def _attempts(
     rounds, made = ROUNDS * max(len(network.sizes) - 1, 1), 0
     seen = everything.first_of_each_line(rounds)
     for entering in inputs(network, seen, x, convention):
-        names = Search(network, seen, entering, t, convention, lenient).names()
-        if names is None:
+        search = Search(network, seen, entering, t, convention, lenient)
+        if not search.begin():
             continue
+        names = search.state.found
         rows = single_samples.together(network, everything, names, rounds) if names.m == 1 else None
-        yield (Search(network, *rows, t, convention).names() if rows else None) or names
+        yield (Search(network, *rows, t, convention).names() if rows else None) or search.complete()
         made += 1
         if made == ATTEMPTS:
             return
@@ -121,11 +128,13 @@ def _attempts(
 def _missing(network: Architecture, seen: Seen, x: Array | None) -> str:
     """What was not found, of what shape it would be, and the shapes that were seen."""
     fan_in, fan_out = network.sizes[:2]
-    wanted = f"({fan_out}, {fan_in}) or ({fan_in}, {fan_out})"
+    wanted = f"({fan_out}, {fan_in}) or ({fan_in}, {fan_out}), or with the bias in it, one row or column more"
     shapes = list(dict.fromkeys(str(o.array.shape) for o in seen.all if o.array.ndim == 2))
     held = f"the arrays seen have shapes {', '.join(shapes[:SHAPES])}" if shapes else "no array was seen"
     if not any(True for o in seen.all for _ in layout.weights(o.array, fan_out, fan_in)):
         return f"no weight of the first layer found: expected an array of shape {wanted}; {held}"
     if x is None and not any(True for o in seen.all for _ in readings(o.array, fan_in)):
         return f"no input found: expected an array with {fan_in} columns or rows; {held}"
-    return f"no output of the first layer found: nothing equals input times an array of shape {wanted}"
+    sized = [o for o in seen.all for _ in layout.weights(o.array, fan_out, fan_in)]
+    first = ", ".join(dict.fromkeys(f"{o.name} {o.array.shape}" for o in sized[:SHAPES]))
+    return f"no output of the first layer found: nothing equals input times a weight; of its size are {first}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.naming.named import Named
+from compare.naming.stack import Stack
 from compare.observation import Observation
 
 Array = NDArray[Any]
@@ -32,6 +34,8 @@ class Seen:
             self.by_size[_size(o.array.shape)].append(o)
             self.by_name[o.name].append(o)
         self.version = {o.time: k for found in self.by_name.values() for k, o in enumerate(found)}
+        self._begun: dict[int, int] = {}
+        self._stacks: dict[Hashable, Stack] = {}
 
     def sized(self, *shape: int, extra: Sequence[int] = (0,)) -> list[Observation]:
         """Arrays of these dimensions in any order, those of 1 left out; with `extra`, one of them that much larger."""
@@ -39,6 +43,12 @@ class Seen:
         for more in extra:
             wanted |= {_size((*shape[:k], n + more, *shape[k + 1 :])) for k, n in enumerate(shape)}
         return [o for size in wanted for o in self.by_size[size]]
+
+    def stack(self, key: Hashable, readings: Callable[[], Iterable[Named]]) -> Stack:
+        """These readings side by side, made once for each key."""
+        if key not in self._stacks:
+            self._stacks[key] = Stack.of(readings())
+        return self._stacks[key]
 
     def matrices(self) -> list[Observation]:
         """Arrays that may be an input."""
@@ -64,9 +74,11 @@ class Seen:
 
     def before_statement(self, o: Observation) -> int:
         """The moment before the statement that bound `o` began to bind: what one statement binds has no order."""
-        place = (o.file, o.line, o.function)
-        earlier = [e for e in self.all if e.time <= o.time and (e.file, e.line, e.function) != place]
-        return earlier[-1].time if earlier else -1
+        if o.time not in self._begun:
+            place = (o.file, o.line, o.function)
+            earlier = [e for e in self.all if e.time <= o.time and (e.file, e.line, e.function) != place]
+            self._begun[o.time] = earlier[-1].time if earlier else -1
+        return self._begun[o.time]
 
     def held_at(self, moment: Observation, found: Iterable[Observation]) -> list[Observation]:
         """Of these, what each variable held when `moment` was bound; all of them where there is no order."""

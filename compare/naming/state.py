@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ from compare.architecture import Architecture
 from compare.convention import Convention
 from compare.naming.named import Named, Names
 from compare.naming.seen import Seen
+from compare.naming.stack import Stack
 from compare.naming.values import distance, multiple, tight
 from compare.observation import Observation
 from compare.tolerance import Precision
@@ -30,6 +32,7 @@ class State:
     convention: Convention
     given_target: Array | None = None
     lenient: bool = False  # the first layer's output may be wrong
+    rates: list[tuple[float, str]] | None = None  # see factors.rates
     precision: Precision = field(default_factory=lambda: Precision.of(np.float64))
 
     @property
@@ -84,16 +87,24 @@ class State:
 
     def equal(self, value: Array, since: int, scaled: bool = False, but: Observation | None = None) -> Named | None:
         """The first array bound after `since` that equals `value` up to layout (and, if `scaled`, a factor)."""
-        for o in self.seen.sized(*value.shape):
-            if o is but or (o.line and o.time < since) or o.array.dtype.kind != "f":
+        for named in self.samples(value.shape).like(value, scaled):
+            o, view = named.observation, named.view
+            if o is but or (o.line and o.time < since) or not self.convention.allows(view, "samples"):
                 continue
-            for view in layout.samples(o.array, *value.shape):
-                scale = multiple(view.array, value) if scaled else 1.0
-                if scale is None or not self.convention.allows(view, "samples"):
-                    continue
-                if distance(view.array, scale * value) <= tight(o.array):
-                    return Named(o, view, scale)
+            scale = multiple(view.array, value) if scaled else 1.0
+            if scale is not None and distance(view.array, scale * value) <= tight(o.array):
+                return replace(named, scale=scale)
         return None
+
+    def samples(self, shape: tuple[int, ...]) -> Stack:
+        """Every array that can be read as samples of this shape, floating-point ones only."""
+
+        def readings() -> Iterator[Named]:
+            for o in self.seen.sized(*shape):
+                if o.array.dtype.kind == "f":
+                    yield from (Named(o, view) for view in layout.samples(o.array, *shape))
+
+        return self.seen.stack(("samples", shape), readings)
 
     def nearest(self, value: Array, since: int, limit: float) -> Named | None:
         """The array bound after `since` that lies nearest to `value`, within `limit` of its size."""

@@ -24,6 +24,7 @@ GUARDS = tuple(10.0**-k for k in range(6, 17))  # so small that nobody means ano
 GUARDED = 1e-11  # relative: float64's roundings in a sum of logarithms, far below what a guard does
 ROUNDED = 1e-13  # relative: what rounding alone may do to a loss in float64
 CLEARLY = 16  # times nearer to the guarded loss than to the plain one
+CLOSELY = 1e-2  # times as far as an array may be: asked first, since many a number is near to one of many factors
 SUMMING = 10  # times as far as an array may be: a loss is a sum of logarithms, which cancel
 PLAINEST = 5  # known factors that a wrong loss may have: the mean, half of it, twice, and the negatives
 
@@ -84,9 +85,10 @@ def _exact_loss(state: State, y: Array, t: Named) -> Named | None:
     value, known = _loss(state, y, t), _known(state)
     if not value or not np.isfinite(value):
         return None
-    for o in state.seen.scalars(state.latest()):
-        if factor := nearest(number(o.array) / value, known, tight(o.array) * SUMMING):
-            return Named(o, View(o.array.reshape(()), "number"), factor.value)
+    for share in (CLOSELY, SUMMING):
+        for o in state.seen.scalars(state.latest()):
+            if factor := nearest(number(o.array) / value, known, tight(o.array) * share):
+                return Named(o, View(o.array.reshape(()), "number"), factor.value)
     return None
 
 

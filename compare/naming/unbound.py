@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from compare.naming.probabilities import ACTIVATION
 from compare.naming.state import State, affine
 
 Array = NDArray[Any]
+Pair = tuple[Named, Named | None]  # a weight and its bias
 Way = tuple[dict[str, Named], Array]  # weights and biases through some layers, and what comes out
 
 # Each way costs a product, and each layer multiplies them by its candidates; hidden layers of equal sizes with a few
@@ -66,18 +67,25 @@ def _through(state: State, position: int, ways: Sequence[Way]) -> list[Way]:
     if layer.kind != "linear":
         return [(names, reference.apply(layer.kind, value)) for names, value in ways]
     found: list[Way] = []
+    pairs = list(_pairs(state, layer))
     for names, value in ways:
-        for weight, bias in _free_pairs(state, layer, names):
+        for weight, bias in _free(pairs, names):
             found.append((names | parameters.pair(position, weight, bias), affine(value, weight, bias)))
             if len(found) > WAYS:
                 return found
     return found
 
 
-def _free_pairs(state: State, layer: LayerSpec, names: dict[str, Named]) -> Iterator[tuple[Named, Named | None]]:
-    """Weights and biases that an earlier layer of this way has not taken."""
-    taken = {n.observation.time for n in names.values()}
+def _pairs(state: State, layer: LayerSpec) -> Iterator[Pair]:
+    """Weights and biases that may be this layer's; not more than there are ways."""
     for weight in parameters.weights(state, layer, state.seen.early(parameters.of_weights_size(state, layer))):
         for bias in parameters.biases(state, weight, layer.out_features, None):
-            if weight.observation.time not in taken and (bias is None or bias.observation.time not in taken):
-                yield weight, bias
+            yield weight, bias
+
+
+def _free(pairs: Iterable[Pair], names: dict[str, Named]) -> Iterator[Pair]:
+    """Those that an earlier layer of this way has not taken."""
+    taken = {n.observation.time for n in names.values()}
+    for weight, bias in pairs:
+        if weight.observation.time not in taken and (bias is None or bias.observation.time not in taken):
+            yield weight, bias

@@ -279,6 +279,11 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: compare.check({}, *batch(), network="7-6-4, mse"), ValueError, "the activation between its layers"),
     (lambda: compare.check({}, *batch(), network="7-0-4 relu, mse"), ValueError, "got a size of 0"),
     (lambda: compare.check({}, *batch(), network="7-6-4 relu, hinge"), ValueError, "got loss 'hinge', expected one of"),
+    (
+        lambda: compare.check({}, *batch(), network="7-6-4 leaky relu, mse"),
+        ValueError,
+        "got activation 'leaky relu', expected one of relu, sigmoid, tanh, softmax, the same for all hidden layers",
+    ),
 ]
 
 
@@ -286,6 +291,20 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_what_cannot_be_checked_is_refused(call: Callable[[], Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_the_mean_squared_error_has_two_names() -> None:
+    assert Architecture.of("7-6-4 relu, mean squared error") == Architecture.of("7-6-4 relu, mse")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "digits"),
+    [(1.5, 2.5, 9), (1.524194141, 1.524194142, 10), (0.1, 0.1 + 1e-16, 16), (1.0, 1.0, 17)],
+)
+def test_as_many_digits_as_two_numbers_need_to_differ(found: float, expected: float, digits: int) -> None:
+    place = (1, "0", "output", "0.output", (1,), "isolated")
+    row = Row(*place, 0.0, (0,), 1.0, 2.0, "off", found=found, expected=expected)
+    assert row.digits == digits
 
 
 # --- side effects ----------------------------------------------------------------------------------------------------

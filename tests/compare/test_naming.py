@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compare import layout
 from compare.architecture import Architecture
 from compare.convention import Convention
-from compare.naming import NotFound, Seen, find, hints
-from compare.naming.named import distinct, earliest
+from compare.naming import NotFound, Seen, find, hints, moves
+from compare.naming.named import Named, distinct, earliest
 from compare.naming.seen import OBJECTS, VERSIONS
-from compare.naming.values import cosine, distance, multiple
+from compare.naming.stack import Stack
+from compare.naming.values import cosine, distance, multiple, tight
 from compare.observation import Observation
 from tests.compare.student import Student
 
@@ -186,6 +188,55 @@ def test_what_a_name_suggests(suggests: Any, names: Sequence[str], others: Seque
     assert [name for name in others if suggests(name)] == []
 
 
+# --- stacks -----------------------------------------------------------------------------------------------------------
+
+
+def near(value: Array, dtype: str, rng: np.random.Generator) -> list[Array]:
+    """Arrays that are a value, multiples of it, nearly so, and others; zeros and what is not finite among them."""
+    off = np.array([0, 1e-9, 0.9e-8, 1.1e-8, 1e-6, 0.9e-4, 1.1e-4, 1e-3, 0.1])
+    found = [s * value * (1 + o * rng.choice([-1, 1], value.shape)) for s in (1, -1, 6.0, 1e-3) for o in off]
+    found += [rng.normal(size=value.shape), *(np.full_like(value, number) for number in (0, np.nan, np.inf))]
+    with np.errstate(invalid="ignore"):
+        return [a.astype(dtype) for a in found]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("value", ["random", "zeros", "one number"])
+def test_a_stack_leaves_out_no_match(value: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    held = {"random": rng.normal(size=(3, 4)), "zeros": np.zeros((3, 4)), "one number": np.array([[0.7]])}[value]
+    arrays = near(held, dtype, rng)
+    named = [Named(at(k, "a", a), layout.View(a, layout.ROWS)) for k, a in enumerate(arrays)]
+    stack = Stack.of(named)
+    for scaled in (False, True):
+        scales = [multiple(a, held) if scaled else 1.0 for a in arrays]
+        matches = [
+            n
+            for n, a, scale in zip(named, arrays, scales, strict=True)
+            if scale is not None and distance(a, scale * held) <= tight(a)
+        ]
+        kept = stack.like(held, scaled)
+        assert all(n in kept for n in matches)
+        assert len(kept) < len(named)
+        if value == "random":
+            assert matches
+            assert kept == sorted(kept, key=lambda n: n.observation.time)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_stack_leaves_out_no_way_along_a_value(dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    value, start = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)).astype(dtype)
+    arrays = [(start - way).astype(dtype) for way in near(value, dtype, rng)]
+    named = [Named(at(k, "W", a), layout.View(a, layout.OUT_IN)) for k, a in enumerate(arrays)]
+    held = Named(at(0, "W", start), layout.View(start, layout.OUT_IN))
+    matches = [n for n in named if moves.is_along(held, n, value) and (multiple(start - n.view.array, value) or 0) > 0]
+    kept = Stack.of(named).along(start, value, tight(start), moves.rounding(held))
+    assert matches
+    assert all(n in kept for n in matches)
+    assert len(kept) < len(named)
+
+
 # --- found, and not found ---------------------------------------------------------------------------------------------
 
 STUDENT = Student(sizes=(5, 7, 4), m=9)
@@ -231,13 +282,14 @@ X, T = STUDENT.data()
         (
             {},
             X,
-            "no weight of the first layer found: expected an array of shape (7, 5) or (5, 7); no array was seen",
+            "no weight of the first layer found: expected an array of shape (7, 5) or (5, 7), "
+            "or with the bias in it, one row or column more; no array was seen",
         ),
         (
             without("w0", "g0"),
             X,
-            "no weight of the first layer found: expected an array of shape (7, 5) or (5, 7); "
-            "the arrays seen have shapes (7, 4), (9, 4), (9, 7)",
+            "no weight of the first layer found: expected an array of shape (7, 5) or (5, 7), "
+            "or with the bias in it, one row or column more; the arrays seen have shapes (7, 4), (9, 4), (9, 7)",
         ),
         (
             {"a vector": np.ones(7), "w": np.arange(42.0).reshape(7, 6)},
@@ -247,7 +299,7 @@ X, T = STUDENT.data()
         (
             {"w": np.ones((7, 5)), "v": np.ones((7, 4))},
             X,
-            "no output of the first layer found: nothing equals input times an array of shape (7, 5) or (5, 7)",
+            "no output of the first layer found: nothing equals input times a weight; of its size are w (7, 5)",
         ),
     ],
     ids=["nothing", "no weight", "no input", "no output"],

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save
+from torch import nn
+from torch.nn import Linear, ReLU, Tanh
 
 from compare.architecture import Architecture
-from compare.record import load_records
+from compare.record import Record, load_records, save_records
 from scratch.tensor_file import TensorFileError, read_tensors
 
 NET = "3-2 relu, mse"
@@ -55,11 +57,33 @@ def test_both_formats_are_read_bit_for_bit(tmp_path: Path, name: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Linear(3, 4), ReLU(), Linear(4, 5), Tanh(), Linear(5, 2)),
+        (Linear(3, 4, bias=False), Tanh(), Linear(4, 2)),
+        (Linear(3, 4), Tanh(), Linear(4, 2)),
+    ],
+    ids=["two activations", "a layer without a bias", "what the text says"],
+)
+def test_any_network_is_read_back_from_its_file_alone(tmp_path: Path, layers: tuple[Any, ...]) -> None:
+    network = Architecture.of(nn.Sequential(*layers), nn.MSELoss())
+    save_records([Record(network, {"input": np.ones((2, 3))})], tmp_path / "r.safetensors")
+    (record,) = load_records(tmp_path / "r.safetensors")
+    assert record.network == network
+
+
 def one(dtype: str = "F32", shape: Any = (2,), end: int = 8, data: bytes = bytes(8), **more: Any) -> bytes:
     return safetensors({"a": {"dtype": dtype, "shape": list(shape), "data_offsets": [0, end]}, **more}, data)
 
 
 BOMB = npy(np.zeros(1)).replace(b"(1,)", b"(1,)")[:-8] + bytes(1 << 24)
+
+def said(layers: list[tuple[str, int, int]]) -> str:
+    """An architecture as a file's metadata may say it."""
+    found = [{"kind": kind, "in": i, "out": o, "bias": True} for kind, i, o in layers]
+    return json.dumps({"layers": found, "loss": "mse", "reduction": "mean"})
+
 
 HOSTILE = [
     ("r.safetensors", b"", "0 bytes with a header of 0"),
@@ -82,6 +106,11 @@ HOSTILE = [
     ("r.safetensors", save(ARRAYS, META | {"optimizer": '{"kind": "Lion"}'}), "got optimiser 'Lion'"),
     ("r.safetensors", save(ARRAYS, META | {"optimizer": '{"kind": "SGD", "lr": NaN}'}), "found SGD with lr 'nan'"),
     ("r.safetensors", save(ARRAYS), "the file names no network"),
+    ("r.safetensors", save(ARRAYS, META | {"architecture": "[]"}), "found an architecture that is none"),
+    ("r.safetensors", save(ARRAYS, META | {"architecture": "[" * 100000}), "r.safetensors: "),
+    ("r.safetensors", save(ARRAYS, META | {"architecture": said([("linear", 3, 2), ("linear", 3, 2)])}), "that fit"),
+    ("r.safetensors", save(ARRAYS, META | {"architecture": said([("linear", 3, -2)])}), "found the layer"),
+    ("r.safetensors", save(ARRAYS, META | {"architecture": said([("maxpool", 0, 0)])}), "found the layer"),
     ("r.npz", b"PK", "unreadable file"),
     ("r.npz", npz(a=np.array([{}], object)), "found an array of object"),
     ("r.npz", npz(a=np.array(["x"])), "found an array of <U1"),

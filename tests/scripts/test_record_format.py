@@ -78,12 +78,13 @@ def test_a_mistake_in_a_writer_is_found(name: str, tmp_path: Path) -> None:
     assert report.first.tensor == tensor
 
 
-def test_a_file_written_by_c_is_judged_like_numpys(
-    script: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize("other", ["C", "MATLAB and Octave"])
+def test_a_file_of_another_language_is_judged_like_numpys(
+    other: str, script: Callable[..., Any], tmp_path: Path
 ) -> None:
     """The command of the page; the same rows, names and statuses."""
     rows = {}
-    for name in ("C", "NumPy"):
+    for name in (other, "NumPy"):
         folder = tmp_path / name
         folder.mkdir()
         path = written(name, folder, PROGRAMS[name])
@@ -91,10 +92,11 @@ def test_a_file_written_by_c_is_judged_like_numpys(
         assert outcome.code == 0, outcome.err
         report = json.loads((folder / "r.json").read_text())
         rows[name] = [(row["tensor"], row["check"], row["shape"], row["status"]) for row in report["rows"]]
-    assert rows["C"] == rows["NumPy"]
-    c, numpy = (load_file(tmp_path / name / "step.safetensors") for name in ("C", "NumPy"))
+    assert rows[other] == rows["NumPy"]
+    theirs, numpy = (load_file(tmp_path / name / "step.safetensors") for name in (other, "NumPy"))
+    assert set(theirs) == set(numpy)
     for name, array in numpy.items():
-        np.testing.assert_allclose(c[name], array, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(theirs[name], array, rtol=1e-12, atol=1e-15)
 
 
 def test_npz_needs_the_network(script: Callable[..., Any], tmp_path: Path) -> None:
