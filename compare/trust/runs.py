@@ -40,6 +40,7 @@ FLOOR_SETTINGS = tuple(
 Line = dict[str, Any]
 
 MEASURED = (
+    "compare/across.py",
     "compare/arbiter.py",
     "compare/architecture.py",
     "compare/bounded.py",
@@ -52,6 +53,7 @@ MEASURED = (
     "compare/report.py",
     "compare/step.py",
     "compare/sweep.py",
+    "compare/tf32.py",
     "compare/tolerance.py",
     "compare/weights.py",
     "compare/hypotheses/*.py",
@@ -64,6 +66,7 @@ MEASURED = (
     "scratch/network.py",
     "scratch/optim.py",
     "torch_ref/losses.py",
+    "torch_ref/tf32.py",
 )
 JUDGING = ("tables.py", "document.py", "blind.py", "causes.py", "foreign_causes.py")  # of trust: they make no lines
 

@@ -35,7 +35,7 @@ for name, module in list(sys.modules.items()):
 NOT_JUDGING = ("compare/convention.py", "compare/layout.py", "compare/plots.py", "compare/power.py", "compare/runs.py",
                "scratch/atomic_file.py", "scratch/checkpoint.py", "scratch/datasets/*", "scratch/engine.py",
                "scratch/fingerprint.py", "scratch/flat.py", "scratch/history.py", "scratch/plots.py",
-               "scratch/random_state.py", "scratch/tensor_file.py", "scratch/training.py",
+               "scratch/printable.py", "scratch/random_state.py", "scratch/tensor_file.py", "scratch/training.py",
                "torch_ref/learner.py")  # fmt: skip
 
 OWN = Plan(networks=0, others=0, judged=0, pursuits=0, floors=(), shapes=("own",), scales=("own",))
