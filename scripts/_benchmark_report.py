@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,13 +82,13 @@ def facts(found: Mapping[str, Any]) -> list[str]:
         said.append("import " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in found["imports"].items()))
     for each in found["checks"]:
         if "ratio" in each:
-            sizes = "-".join(map(str, each["sizes"]))
+            sizes = named(each["sizes"])
             said.append(
                 f"check of {sizes}, batch {each['batch_size']}: {each['check_seconds']:.3f} s, {each['ratio']:.1f} x a "
                 f"float64 forward and backward in PyTorch; {each['peak_more_bytes'] / 1e6:.0f} MB more than before"
             )
     if large := found["large_check"]:
-        sizes, share = "-".join(map(str, large["sizes"])), large["peak_more_bytes"] - large["activation_bytes"]
+        sizes, share = named(large["sizes"]), large["peak_more_bytes"] - large["activation_bytes"]
         said.append(
             f"check of {sizes}, batch {large['batch_size']}: {large['parameter_bytes'] / 4e6:.0f} million parameters "
             f"in {large['seconds']:.0f} s; beside one batch of activations {share / large['parameter_bytes']:.2f} x "
@@ -124,19 +125,36 @@ BEGIN, END = "<!-- made by scripts/benchmark.py --publish -->", "<!-- end of the
 
 
 def publish(found: Mapping[str, Any], checkout: Path) -> None:
-    """docs/benchmark.json, docs/benchmark.png, and the part of README.md between the two marks."""
-    (checkout / "docs" / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    draw(found, checkout / "docs" / "benchmark.png")
-    readme = checkout / "README.md"
+    """docs/benchmark.json, .md and .png, and the table between the two marks of README.md."""
+    docs, readme = checkout / "docs", checkout / "README.md"
+    (docs / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (docs / "benchmark.md").write_text(page(found), encoding="utf-8")
+    draw(found, docs / "benchmark.png")
     before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    readme.write_text(f"{before}{BEGIN}\n{markdown(found)}{END}{after}", encoding="utf-8")
+    readme.write_text(f"{before}{BEGIN}\n{table(found)}{END}{after}", encoding="utf-8")
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """docs/benchmark.md."""
+    head = "# How fast\n\nWritten by `python scripts/benchmark.py --sweeps --publish`; numbers: `benchmark.json`.\n"
+    picture = "![Seconds an epoch, and a step against batch size, width and depth](benchmark.png)\n"
+    return f"{head}\n{markdown(found)}\n{picture}"
 
 
 def markdown(found: Mapping[str, Any]) -> str:
+    return f"{table(found)}\n" + "".join(f"- {fact}\n" for fact in facts(found))
+
+
+def table(found: Mapping[str, Any]) -> str:
     rows = [HEADER, ("---", "---:", "---:", "---:"), *(line.cells for line in lines(found["epochs"]))]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{title(found)}\n\n{table}\n\n" + "".join(f"- {fact}\n" for fact in facts(found))
+    return f"{title(found)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def named(sizes: Sequence[int]) -> str:
+    """(784, 256, 256, 256, 10) -> "784-3x256-10"."""
+    runs = [(size, len(list(run))) for size, run in groupby(sizes)]
+    return "-".join(f"{n}x{size}" if n > 2 else "-".join([str(size)] * n) for size, n in runs)
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:

@@ -122,7 +122,7 @@ def test_what_is_published_is_in_the_readme_and_the_rest_of_it_stays(report: Any
     (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     report.publish(found, tmp_path)
     readme = (tmp_path / "README.md").read_text()
-    assert readme == f"before\n{report.BEGIN}\n{report.markdown(found)}{report.END}\nafter\n"
+    assert readme == f"before\n{report.BEGIN}\n{report.table(found)}{report.END}\nafter\n"
     assert "| torch_ref | 0.600 s | 0.540 to 0.780 s | 1.50 |" in readme
     assert json.loads((tmp_path / "docs" / "benchmark.json").read_text()) == found
 
@@ -131,7 +131,15 @@ def test_the_table_in_the_readme_is_the_benchmarks_output(report: Any) -> None:
     checkout = SCRIPTS.parent
     found = json.loads((checkout / "docs" / "benchmark.json").read_text(encoding="utf-8"))
     readme = (checkout / "README.md").read_text(encoding="utf-8")
-    assert readme.partition(report.BEGIN)[2].partition(report.END)[0] == f"\n{report.markdown(found)}"
+    assert readme.partition(report.BEGIN)[2].partition(report.END)[0] == f"\n{report.table(found)}"
+    assert (checkout / "docs" / "benchmark.md").read_text(encoding="utf-8") == report.page(found)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "name"), [((784, 256, 10), "784-256-10"), ((5, 5, 4), "5-5-4"), ((7, 2, 2, 2, 1), "7-3x2-1"), ((3,), "3")]
+)
+def test_a_long_network_has_a_short_name(report: Any, sizes: tuple[int, ...], name: str) -> None:
+    assert report.named(sizes) == name
 
 
 def test_without_scratch_there_is_no_ratio(report: Any) -> None:
