@@ -209,6 +209,9 @@ def _with_second_step(
         return report
     if not second_step.follows(first, second):
         return report
+    for name in second_step.unmoved(first, second):
+        held = first.tensors[name].observation.name
+        report.findings.append(f"{name} ({held}) is not updated in the first step, and no gradient of it was seen")
     if kept := second_step.never_updated(first, second):
         again = _report([Step.of(replace(first, tensors=first.tensors | kept), watched)])
         if again.first is not None and again.first.tensor in kept:

@@ -31,15 +31,17 @@ def observations(first: Names, seen: Sequence[Observation]) -> list[Observation]
         return []
     gone = {id(n.observation.array) for name, n in first.tensors.items() if name not in ("input", "target", "loss")}
     gone -= {id(n.observation.array) for name, n in first.tensors.items() if ".new_" in name}
-    old = [first.tensors[name].observation.array for name in _moved(first)]
-    held = [first.tensors[name] for name in first.network.parameters() if name in first.tensors]
-    shapes = {n.observation.array.shape for n in held}
+    moved = set(_moved(first))
+    old = [first.tensors[name].observation.array for name in moved]
+    held = {name: first.tensors[name] for name in first.network.parameters() if name in first.tensors}
+    stay = {n.observation.name for name, n in held.items() if name not in moved}  # two biases may begin alike, as zeros
+    shapes = {n.observation.array.shape for n in held.values()}
     before: dict[tuple[str, str, str], Observation] = {}
     kept: list[Observation] = []
     for o in seen:
         if o.time > ended:
             kept.append(o)
-        elif any(same_bits(o.array, a) for a in old):
+        elif o.name not in stay and any(same_bits(o.array, a) for a in old):
             continue
         elif o.time < begun:
             before[(o.name, o.file, o.function)] = o
@@ -106,3 +108,12 @@ def never_updated(first: Names, second: Names) -> dict[str, Named]:
         if name in first.tensors and name in second.tensors and _same(first, second, name):
             found[new] = first.tensors[name]
     return found if first.rate is not None else {}
+
+
+def unmoved(first: Names, second: Names) -> list[str]:
+    """Parameters of which no gradient was seen and that begin both steps alike, while others moved."""
+    if first.rate is None:
+        return []
+    held = [name for name in first.network.parameters() if name in first.tensors and name in second.tensors]
+    seen = {name for name in held if gradient_of(name) in first.tensors or new_value_of(name) in first.tensors}
+    return [name for name in held if name not in seen and _same(first, second, name)]

@@ -112,6 +112,48 @@ def test_a_parameter_that_is_never_updated(tmp_path: Path, change: tuple[str, st
     assert report.diagnosis[0].cause == "update-missing", report
 
 
+def test_a_bias_that_begins_like_another_is_not_taken_for_its_old_value(tmp_path: Path) -> None:
+    code = FLAT
+    for old in ("(5, 7)", "(7, 4)", "zeros(7)"):
+        code = code.replace(old, old.replace("7", "4"))
+    script = tmp_path / "s.py"
+    script.write_text(code.replace("    b1 -= 0.5 * db1\n", ""))
+    report = compare.check(script, network="5-4-4 tanh, softmax cross-entropy")
+    assert report.verdict == "mismatch", report.text(verbose=True)
+    assert report.first is not None
+    assert (report.first.tensor, report.diagnosis[0].cause) == ("0.new_bias", "update-missing")
+    script.write_text(code)
+    assert RIGHT in compare.check(script, network="5-4-4 tanh, softmax cross-entropy").findings
+
+
+UNSEEN = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(12, 5)), rng.normal(size=(12, 4))
+W1, b1, W2, b2 = rng.normal(size=(5, 7)), np.zeros(7), rng.normal(size=(7, 4)), np.zeros(4)
+for epoch in range(4):
+    h = np.tanh(X @ W1 + b1)
+    y = h @ W2 + b2
+    loss = 0.5 * np.sum((y - T) ** 2) / 12
+    d2 = (y - T) / 12
+    d1 = d2 @ W2.T * (1 - h**2)
+    W1 -= 0.5 * X.T @ d1
+    b1 -= 0.5 * d1.sum(axis=0)
+    W2 -= 0.5 * h.T @ d2
+    b2 -= 0.5 * d2.sum(axis=0)
+"""
+
+
+def test_a_bias_without_gradient_and_update_is_told(tmp_path: Path) -> None:
+    said = "0.bias (b1) is not updated in the first step, and no gradient of it was seen"
+    script = tmp_path / "s.py"
+    script.write_text(UNSEEN)
+    report = compare.check(script, network="5-7-4 tanh, half squared error")
+    assert (report.verdict, said in report.findings) == ("parity", False), report.text(verbose=True)
+    script.write_text(UNSEEN.replace("    b1 -= 0.5 * d1.sum(axis=0)\n", ""))
+    report = compare.check(script, network="5-7-4 tanh, half squared error")
+    assert (report.verdict, said in report.findings) == ("incomplete", True), report.text(verbose=True)
+
+
 def test_a_mistake_of_the_first_step_is_said_of_the_first(tmp_path: Path) -> None:
     report = checked(tmp_path, FLAT, ("(1 - h1**2)", "(1 - h1)"))
     assert report.verdict == "mismatch"
