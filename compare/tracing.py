@@ -113,6 +113,7 @@ class Tracer:
         self._unseen: set[tuple[str, int]] = set()
         self._begin = time.monotonic()
         self._busy_since: float | None = None  # only exhausted lines have run since then
+        self._exhausted: Plan | None = None  # the last line that had given all its values
         self._count = 0
         self._bytes = 0
 
@@ -290,10 +291,12 @@ class Tracer:
         now = time.monotonic()
         if self._busy_since is None:
             self._busy_since = now
+        if plan.given or self._exhausted is None:  # a bare `while` line gives no values, and says less
+            self._exhausted = plan
         patience = self.limits.long_patience if self._unseen else self.limits.patience
         if now - self._busy_since > patience or now - self._begin > self.limits.seconds:
-            values = max((values for values, _ in plan.given.values()), default=0)
-            self.stop(f"stopped after {values or plan.visits} values of line {plan.statement.line}")
+            values = max((values for values, _ in self._exhausted.given.values()), default=self._exhausted.visits)
+            self.stop(f"stopped after {values} values of line {self._exhausted.statement.line}")
 
 
 class _FrameWatch:
