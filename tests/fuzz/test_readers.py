@@ -80,10 +80,11 @@ def writing(path: Path) -> None:
 
 
 def unpickling(path: Path) -> None:
-    """What no reader may do: the bait, which names a harmless function and calls nothing, must be noticed."""
+    """The one thing in unpickling that the judge listens for, looking up a name; nothing is unpickled here."""
+    import io
     import pickle
 
-    pickle.loads(b"cbuiltins\nlen\n.")
+    pickle.Unpickler(io.BytesIO()).find_class("builtins", "len")
 
 
 def allocating(path: Path) -> None:
