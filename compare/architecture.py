@@ -221,6 +221,18 @@ def named_gradients(network: scratch.Sequential) -> dict[str, Any]:
     return {f"{k}.{name}": g for k, layer in enumerate(flatten(network)) for name, g in layer.grads.items()}
 
 
+def gradient_of(parameter: str) -> str:
+    """0.weight -> 0.grad_weight."""
+    layer, _, name = parameter.partition(".")
+    return f"{layer}.grad_{name}"
+
+
+def new_value_of(parameter: str) -> str:
+    """0.weight -> 0.new_weight: after the optimiser's step."""
+    layer, _, name = parameter.partition(".")
+    return f"{layer}.new_{name}"
+
+
 def _own_parameters(layer: Any) -> Mapping[str, Any]:
     return dict(layer.named_parameters()) if isinstance(layer, nn.Module) else layer.params
 

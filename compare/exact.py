@@ -26,7 +26,7 @@ from torch import nn
 
 import scratch
 from compare import dyadic
-from compare.architecture import Architecture, LayerSpec, OptimizerSpec, flatten
+from compare.architecture import Architecture, LayerSpec, OptimizerSpec, flatten, gradient_of
 from compare.check import check_records, given_batches, scratch_loss
 from compare.dyadic import Need, Proven
 from compare.record import Batch, Record, record_scratch, record_torch
@@ -331,7 +331,7 @@ class _Draw:
             values = known | {"input": self._inputs(m)}
             self._step(step, values)
             batches.append((values["input"].astype(self.dtype), values["target"].astype(self.dtype)))
-            gradients |= {(step, n): values[_gradient(n)] for n in weights}
+            gradients |= {(step, n): values[gradient_of(n)] for n in weights}
             known = {name.replace(".new_", "."): a for name, a in values.items() if ".new_" in name}
         dead = [name for name in weights if not any(gradients[step, name].any() for step in range(1, len(sizes) + 1))]
         alive = float(np.mean(np.concatenate([g.ravel() != 0 for g in gradients.values()])))
@@ -401,11 +401,6 @@ class _Draw:
         """1 to largest, with a plus sign in this share of them."""
         signs = np.where(self.rng.random(shape) < plus, 1.0, -1.0)
         return signs * self.rng.integers(1, largest + 1, shape)
-
-
-def _gradient(name: str) -> str:
-    layer, _, parameter = name.rpartition(".")
-    return f"{layer}.grad_{parameter}"
 
 
 def _digits(dtype: np.dtype[Any]) -> int:

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compare import reference, second_step
-from compare.architecture import Architecture, OptimizerSpec
+from compare.architecture import Architecture, OptimizerSpec, new_value_of
 from compare.check import check_dictionary, check_records, consecutive
 from compare.convention import Convention
 from compare.findings import describe
 from compare.module_record import record_module, torch_loss
 from compare.naming import Named, Names, NotFound, find
-from compare.naming.named import new_value_of
 from compare.observation import Observation
 from compare.record import Record, load_records, same_bits
 from compare.report import Diagnosis, Report

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import scratch
-from compare.architecture import Architecture, OptimizerSpec, flatten, named_parameters
+from compare.architecture import Architecture, OptimizerSpec, flatten, gradient_of, named_parameters
 from compare.check import check_records, end_to_end, given_batches
 from compare.rank_causes import rank_causes
 from compare.record import Batch, Record, record_scratch
@@ -103,7 +103,7 @@ def record_rank(learner: ShardedLearner, batch: Batch) -> Seen:
         passed.append(output)
 
     def take(*step: Any) -> None:
-        tensors.update({name.replace(".", ".grad_"): _copy(p.grad) for name, p in names.items() if p.grad is not None})
+        tensors.update({gradient_of(name): _copy(p.grad) for name, p in names.items() if p.grad is not None})
 
     layers = list(dict.fromkeys(flatten(learner.model)))
     with ExitStack() as hooks:

@@ -26,8 +26,10 @@ from compare.architecture import (
     LayerSpec,
     OptimizerSpec,
     flatten,
+    gradient_of,
     named_gradients,
     named_parameters,
+    new_value_of,
 )
 from scratch.datasets import DatasetError
 from scratch.datasets.idx import MAX_BYTES
@@ -191,7 +193,7 @@ def _state(
 
 def _after_update(network: scratch.Sequential, optimizer: scratch.Optimizer) -> dict[str, Array]:
     parameters = named_parameters(network)
-    return {_new(name): p for name, p in parameters.items()} | _state(network, optimizer, _new)
+    return {new_value_of(name): p for name, p in parameters.items()} | _state(network, optimizer, new_value_of)
 
 
 class _NoStep(scratch.Optimizer):
@@ -236,9 +238,9 @@ class _Sightings:
         """Take the gradients, and look for arrays that backward changed: it is over."""
         self.look("backward")
         if self.keeps:
-            self.tensors |= {_grad(name): np.asarray(g) for name, g in grads.items()}
+            self.tensors |= {gradient_of(name): np.asarray(g) for name, g in grads.items()}
         else:
-            self.copy_all({_grad(name): g for name, g in grads.items()}, watch)
+            self.copy_all({gradient_of(name): g for name, g in grads.items()}, watch)
 
     def look(self, phase: str) -> None:
         """Which arrays are not what they were any more, after this phase of the step."""
@@ -439,16 +441,6 @@ def same_bits(a: Array, b: Array) -> bool:
     return np.array_equal(one, other)
 
 
-def _grad(name: str) -> str:
-    layer, _, parameter = name.rpartition(".")
-    return f"{layer}.grad_{parameter}"
-
-
-def _new(name: str) -> str:
-    layer, _, parameter = name.rpartition(".")
-    return f"{layer}.new_{parameter}"
-
-
 # --- recording torch --------------------------------------------------------------------------------------------------
 
 
@@ -505,12 +497,13 @@ def _torch_step(
         tensors |= _gradient(f"{k}.grad_output", output) | _gradient(f"{k}.grad_input", passed[k - 1] if k else x)
     for name, p in names.items():
         if originals is None or p.grad is None:
-            tensors |= _gradient(_grad(name), p)
+            tensors |= _gradient(gradient_of(name), p)
         else:
-            tensors |= {_grad(name): _shared(p.grad), name: _of_copy(_shared(p), _shared(originals[name]))}
+            tensors |= {gradient_of(name): _shared(p.grad), name: _of_copy(_shared(p), _shared(originals[name]))}
     if optimizer:
         optimizer.step()
-        tensors |= {_new(name): _numpy(p) for name, p in names.items()} | _torch_state(names, optimizer, _new)
+        tensors |= {new_value_of(name): _numpy(p) for name, p in names.items()}
+        tensors |= _torch_state(names, optimizer, new_value_of)
     return Record(architecture, tensors, spec, step, tf32=device.type == "cuda" and tf32_is_on())
 
 

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from compare.architecture import gradient_of
 from torch_ref.tf32 import tf32_is_on
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Report:
         held = {(r.step, name) for r in records for name in (*r, *r.nothing)}
         absent = [(step, name) for step, name in expected if (step, name) not in held]
         last = f"{len(first.network.layers) - 1}.output"
-        needed = {last, *(f"{n.partition('.')[0]}.grad_{n.partition('.')[2]}" for n in first.network.parameters())}
+        needed = {last, *(gradient_of(name) for name in first.network.parameters())}
         several = len(records) > 1
         named = [(f"step {step}: {name}" if several else name, name in needed) for step, name in absent]
         return cls(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.architecture import gradient_of, new_value_of
 from compare.naming import Named, Names
-from compare.naming.named import gradient_of, new_value_of
 from compare.observation import Observation
 from compare.record import same_bits
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.architecture import new_value_of
 from compare.record import Record
 from compare.reference import STATES, Expected, state_names
 from compare.report import Row
@@ -359,7 +360,7 @@ def roots(record: Record) -> list[str]:
 
 def updated_names(record: Record) -> list[str]:
     """The parameters after the step, and the optimiser's state after it, that the record holds."""
-    new = [f"{layer}.new_{name}" for layer, _, name in (n.partition(".") for n in record.network.parameters())]
+    new = [new_value_of(name) for name in record.network.parameters()]
     known = {*new, *(f"{name}.{part}" for name in new for part in STATES)}
     return [name for name in record if name in known]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.architecture import new_value_of
 from compare.naming import Names
-from compare.naming.named import new_value_of
 from compare.record import same_bits
 
 Array = NDArray[Any]

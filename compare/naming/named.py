@@ -90,18 +90,6 @@ def most(numbers: Sequence[float]) -> float:
     return max(numbers, key=numbers.count)
 
 
-def gradient_of(parameter: str) -> str:
-    """0.weight -> 0.grad_weight."""
-    head, _, part = parameter.partition(".")
-    return f"{head}.grad_{part}"
-
-
-def new_value_of(parameter: str) -> str:
-    """0.weight -> 0.new_weight."""
-    head, _, part = parameter.partition(".")
-    return f"{head}.new_{part}"
-
-
 def parameter_of(gradient: str) -> str:
     """0.grad_weight -> 0.weight."""
     return gradient.replace("grad_", "")

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.architecture import gradient_of
 from compare.convention import Factor, nearest
 from compare.layout import View
 from compare.naming import expected, factors, moves
-from compare.naming.named import Named, gradient_of, most
+from compare.naming.named import Named, most
 from compare.naming.state import State
 from compare.naming.values import distance, multiple
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from compare.architecture import gradient_of, new_value_of
 from compare.convention import nearest
 from compare.naming import factors, moves
-from compare.naming.named import gradient_of, most, new_value_of
+from compare.naming.named import most
 from compare.naming.state import State
 from compare.naming.values import distance, multiple
 
