@@ -1,7 +1,7 @@
 """Flat: all parameters as one array, and the optimisers' updates over it in place; each layer keeps a view of its part.
 
-A network has two arrays a layer, most of them small. One pass over all of them costs one call instead of many, and an
-update that writes into memory it has already asks the system for none: what torch calls a fused optimiser.
+A network has two arrays a layer, most of them small. An update that goes over all of them at once, piece by piece,
+needs few calls and no new memory, and finds what it has just written still in the cache.
 """
 
 from __future__ import annotations
@@ -11,17 +11,29 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from scratch.layers import Array
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
+
+LINE = 64  # bytes of a cache line, and of the widest vector: arrays that begin at one are read and written faster
+PIECE = 2**17  # bytes of a piece: the six arrays of Adam's fit into a second-level cache of a megabyte
+
+
+def aligned(n: int, dtype: DTypeLike) -> Array:
+    """(n,), not yet filled, from a multiple of LINE bytes on."""
+    room = np.empty(n * np.dtype(dtype).itemsize + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + n * np.dtype(dtype).itemsize].view(dtype)
 
 
 class FlatArrays:
     """`whole` (n,) holds the elements of all the arrays, `views` are its parts by name, in their shapes."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
-        self.whole: Array = np.concatenate([a.ravel() for a in arrays.values()])
+        parts = [a.ravel() for a in arrays.values()]
+        self.whole = np.concatenate(parts, out=aligned(sum(map(len, parts)), parts[0].dtype))
         self.views: dict[str, Array] = {}
         start = 0
         for name, a in arrays.items():
@@ -30,7 +42,7 @@ class FlatArrays:
 
     def are(self, arrays: Mapping[str, Array]) -> bool:
         """Whether these are the views themselves (a copy of the views would no longer share their memory)."""
-        return all(a is self.views[name] and a.base is self.whole for name, a in arrays.items())
+        return all(a is self.views[name] and a.base is self.whole.base for name, a in arrays.items())
 
 
 class FlatOptimizer:
@@ -45,13 +57,23 @@ class FlatOptimizer:
         self.given = network.params
         self.params, self.grads = FlatArrays(self.given), FlatArrays(self.given)
         self.state: dict[str, FlatArrays] = {}
-        self._room = np.empty_like(self.params.whole), np.empty_like(self.params.whole)
+        dtype = self.params.whole.dtype
+        self._piece = min(PIECE // dtype.itemsize, len(self.params.whole))
+        self._room = aligned(self._piece, dtype), aligned(self._piece, dtype)
         self._place(self.params.views)
 
     def step(self) -> None:
-        """optimizer.step() with the gradients in `grads`."""
-        self.optimizer.steps += 1
-        UPDATES[type(self.optimizer)](self, self.params.whole, self.grads.whole)
+        """optimizer.step() with the gradients in `grads`, which are those of the network."""
+        o, keys = self.optimizer, state_keys(self.optimizer)
+        if any(key not in o.state[name] for name in self.params.views for key in keys):
+            o.step()  # the first one, which makes its state
+            return
+        o.steps += 1
+        arrays = [self.params.whole, self.grads.whole, *(self._adopted_state(key) for key in keys)]
+        update, n = UPDATES[type(o)], self._piece
+        for start in range(0, len(arrays[0]), n):
+            parts = [a[start : start + n] for a in arrays]
+            update(o, *parts, *(a[: len(parts[0])] for a in self._room))
 
     def release(self) -> None:
         """The arrays that were given hold the parameters again, with the values of now."""
@@ -64,87 +86,68 @@ class FlatOptimizer:
             for name in layer.params:
                 layer.params[name] = params[f"{i}.{name}"]
 
-    def _adopted_state(self, key: str) -> Array | None:
-        """The state `key` of all parameters (n,); None where the optimiser has none yet."""
+    def _adopted_state(self, key: str) -> Array:
+        """The state `key` of all parameters (n,), as views of which the optimiser keeps it from now on."""
         states = self.optimizer.state
-        if any(key not in states[name] for name in self.params.views):
-            return None
         found = {name: states[name][key] for name in self.params.views}
         if key not in self.state or not self.state[key].are(found):
-            self._set_state(key, found)
+            self.state[key] = FlatArrays(found)
+            for name, view in self.state[key].views.items():
+                states[name][key] = view
         return self.state[key].whole
 
-    def _set_state(self, key: str, arrays: Mapping[str, Array]) -> Array:
-        self.state[key] = FlatArrays(arrays)
-        for name, view in self.state[key].views.items():
-            self.optimizer.state[name][key] = view
-        return self.state[key].whole
 
-    # the updates: p, g (n,); a and b are room for what is in between
-
-    def sgd(self, p: Array, g: Array) -> None:
-        """As SGD.update."""
-        o, (a, b) = self.optimizer, self._room
-        assert isinstance(o, SGD)
-        if o.weight_decay:
-            np.multiply(p, o.weight_decay, out=a)
-            g = np.add(g, a, out=a)
-        if o.momentum:
-            v = self._velocity(o, g)
-            g = np.add(g, np.multiply(v, o.momentum, out=b), out=a) if o.nesterov else v
-        p -= np.multiply(g, o.lr, out=b)
-
-    def _velocity(self, o: SGD, g: Array) -> Array:
-        v = self._adopted_state("momentum_buffer")
-        if v is None:
-            v = self._set_state("momentum_buffer", self.params.views)
-            v[...] = g
-        else:
-            v *= o.momentum
-            v += np.multiply(g, 1 - o.dampening, out=self._room[1])
-        return v
-
-    def adam(self, p: Array, g: Array) -> None:
-        """As Adam.update."""
-        if self.optimizer.weight_decay:
-            a = self._room[0]
-            g = np.add(g, np.multiply(p, self.optimizer.weight_decay, out=a), out=a)
-        self._adaptive(p, g)
-
-    def adamw(self, p: Array, g: Array) -> None:
-        """As AdamW.update."""
-        p *= 1 - self.optimizer.lr * self.optimizer.weight_decay
-        self._adaptive(p, g)
-
-    def _adaptive(self, p: Array, g: Array) -> None:
-        """As Adam._adaptive, in 13 passes. `g` may lie in a, which is therefore written to last."""
-        o, (a, b) = self.optimizer, self._room
-        assert isinstance(o, Adam)
-        (b1, b2), m, v = o.betas, self._moment("exp_avg"), self._moment("exp_avg_sq")
-        np.subtract(g, m, out=b)
-        b *= 1 - b1
-        m += b
-        np.multiply(g, g, out=b)
-        b *= 1 - b2
-        v *= b2
-        v += b
-        root = np.sqrt(v, out=b)
-        root /= math.sqrt(1 - b2**o.steps)
-        root += o.eps
-        np.multiply(m, o.lr / (1 - b1**o.steps), out=a)
-        a /= root
-        p -= a
-
-    def _moment(self, key: str) -> Array:
-        found = self._adopted_state(key)
-        if found is None:
-            zeros = {name: np.zeros_like(p) for name, p in self.params.views.items()}
-            found = self._set_state(key, zeros)
-        return found
+# --- the updates of a piece: p, g and the state (n,); a and b are room for what is in between ---------------------------
 
 
-UPDATES: dict[type[Optimizer], Callable[[FlatOptimizer, Array, Array], Any]] = {
-    SGD: FlatOptimizer.sgd,
-    Adam: FlatOptimizer.adam,
-    AdamW: FlatOptimizer.adamw,
-}
+def state_keys(o: Optimizer) -> tuple[str, ...]:
+    """The names under which an optimiser keeps what its update takes between g and the room."""
+    if isinstance(o, Adam):
+        return "exp_avg", "exp_avg_sq"
+    return ("momentum_buffer",) if isinstance(o, SGD) and o.momentum else ()
+
+
+def sgd(o: SGD, p: Array, g: Array, *rest: Array) -> None:
+    """As SGD.update."""
+    *velocity, a, b = rest
+    if o.weight_decay:
+        g = np.add(g, np.multiply(p, o.weight_decay, out=a), out=a)
+    for v in velocity:
+        v *= o.momentum
+        v += np.multiply(g, 1 - o.dampening, out=b)
+        g = np.add(g, np.multiply(v, o.momentum, out=b), out=a) if o.nesterov else v
+    p -= np.multiply(g, o.lr, out=b)
+
+
+def adam(o: Adam, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> None:
+    """As Adam.update."""
+    if o.weight_decay:
+        g = np.add(g, np.multiply(p, o.weight_decay, out=a), out=a)
+    adaptive(o, p, g, m, v, a, b)
+
+
+def adamw(o: AdamW, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> None:
+    """As AdamW.update."""
+    p *= 1 - o.lr * o.weight_decay
+    adaptive(o, p, g, m, v, a, b)
+
+
+def adaptive(o: Adam, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> None:
+    """As Adam._adaptive. `g` may lie in a, which is therefore written to last."""
+    b1, b2 = o.betas
+    np.subtract(g, m, out=b)
+    b *= 1 - b1
+    m += b
+    np.multiply(g, g, out=b)
+    b *= 1 - b2
+    v *= b2
+    v += b
+    root = np.sqrt(v, out=b)
+    root /= math.sqrt(1 - b2**o.steps)
+    root += o.eps
+    np.multiply(m, o.lr / (1 - b1**o.steps), out=a)
+    a /= root
+    p -= a
+
+
+UPDATES: dict[type[Optimizer], Callable[..., None]] = {SGD: sgd, Adam: adam, AdamW: adamw}
