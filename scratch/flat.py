@@ -18,6 +18,7 @@ from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 
 LINE = 64  # bytes of a cache line, and of the widest vector: arrays that begin at one are read and written faster
+EVERY = 32  # steps after which `without_subnormals` looks at the state
 PIECE = 2**17  # bytes of a piece: the six arrays of Adam's fit into a second-level cache of a megabyte
 
 
@@ -48,6 +49,7 @@ class FlatArrays:
 class FlatOptimizer:
     """Takes an optimiser's steps over flat arrays, to the same bits: the same operations in the same order.
 
+    What it leaves out of the state are the subnormal numbers that no longer move a parameter (`without_subnormals`).
     Parameters and state stay where they were to be found, under network.params and optimizer.state; what is put in
     their place from outside is taken over at the next step. `grads` are views to write the gradients into.
     """
@@ -116,7 +118,11 @@ def sgd(o: SGD, p: Array, g: Array, *rest: Array) -> None:
         v *= o.momentum
         v += np.multiply(g, 1 - o.dampening, out=b)
         g = np.add(g, np.multiply(v, o.momentum, out=b), out=a) if o.nesterov else v
-    p -= np.multiply(g, o.lr, out=b)
+    change = np.multiply(g, o.lr, out=b)
+    p -= change
+    if o.steps % EVERY == 0:
+        for v in velocity:
+            without_subnormals(v, p, change)
 
 
 def adam(o: Adam, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> None:
@@ -145,9 +151,21 @@ def adaptive(o: Adam, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array
     root = np.sqrt(v, out=b)
     root /= math.sqrt(1 - b2**o.steps)
     root += o.eps
-    np.multiply(m, o.lr / (1 - b1**o.steps), out=a)
-    a /= root
-    p -= a
+    change = np.multiply(m, o.lr / (1 - b1**o.steps), out=a)
+    change /= root
+    p -= change
+    if o.steps % EVERY == 0:
+        without_subnormals(m, p, change)
+
+
+def without_subnormals(m: Array, p: Array, change: Array) -> None:
+    """Where m is subnormal and its change is less than p can show, m becomes 0, and p keeps its bits.
+
+    The m of a weight that gets no gradient any more halves every few steps until it is the smallest of numbers, and
+    stays there; processors take up to a hundred times as long over such a number.
+    """
+    limits = np.finfo(p.dtype)
+    m[(np.abs(m) < limits.tiny) & (np.abs(change) < limits.epsneg / 4 * np.abs(p))] = 0
 
 
 UPDATES: dict[type[Optimizer], Callable[..., None]] = {SGD: sgd, Adam: adam, AdamW: adamw}

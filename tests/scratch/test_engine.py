@@ -107,6 +107,84 @@ def test_at_the_size_of_the_assignment_as_well(dtype: str) -> None:
     assert_same_bits(found[1], found[0])
 
 
+def fading(kind: type[ScratchLearner], optimizer: str) -> Any:
+    """A learner whose hidden unit 0 is active in the first step only: no gradient reaches its weights afterwards."""
+    ours = learner(kind, "relu", optimizer)
+    ours.network.layers[0].params["weight"][0] = 0.01
+    ours.network.layers[0].params["bias"][0] = -1
+    x, t = data()
+    x[:25], x[25:, :] = np.abs(x[:25]) + 15, -np.abs(x[25:])
+    placed = ours.place(x, t)
+    ours.train_step(placed, np.arange(25))
+    return ours, placed
+
+
+def subnormals(state: dict[str, Any]) -> int:
+    return sum(
+        int(((a != 0) & (np.abs(a) < np.finfo(a.dtype).tiny)).sum())
+        for name, a in state.items()
+        if a.dtype.kind == "f" and name.endswith(("exp_avg", "momentum_buffer"))
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "nesterov"])
+def test_moments_that_move_no_weight_any_more_become_0_and_the_weights_keep_their_bits(optimizer: str) -> None:
+    """A unit that gets no gradient any more leaves subnormal moments behind, for ever, and they cost time."""
+    found = []
+    for kind in (ScratchLearner, Engine):
+        ours, placed = fading(kind, optimizer)
+        for _ in range(1279):
+            ours.train_step(placed, np.arange(25, 50))
+        found.append(ours)
+    plain, engine = (ours.state_dict() for ours in found)
+    assert subnormals(plain) > 5
+    assert subnormals(engine) == 0
+    assert_same_bits(found[1].weights(), found[0].weights())
+    for name, a in plain.items():
+        assert np.abs(engine[name] - a).max() < np.finfo(np.float32).tiny, name
+
+
+@pytest.mark.parametrize(
+    ("m", "p", "change", "expected"),
+    [
+        (1e-39, 1.0, 1e-33, 0.0),
+        (-1e-39, -1.0, -1e-33, 0.0),
+        (1e-45, 1.0, 0.0, 0.0),
+        (0.0, 0.0, 0.0, 0.0),
+        (2e-38, 1.0, 1e-33, 2e-38),  # normal
+        (1e-39, 0.0, 1e-33, 1e-39),  # p shows it
+        (1e-39, 1e-30, 1e-33, 1e-39),
+        (1e-39, 1.0, 0.5, 1e-39),  # without an epsilon the quotient can be anything
+        (1e-39, 1.0, np.nan, 1e-39),
+        (1e-39, np.nan, 0.0, 1e-39),
+        (np.nan, 1.0, 0.0, np.nan),
+    ],
+)
+def test_what_becomes_0_is_subnormal_and_less_than_the_parameter_can_show(
+    m: float, p: float, change: float, expected: float
+) -> None:
+    from scratch.flat import without_subnormals
+
+    array, p, change = (np.array([a], np.float32) for a in (m, p, change))
+    without_subnormals(array, p, change)
+    np.testing.assert_array_equal(array, np.array([expected], np.float32))
+    if array[0] == 0 and m != 0:
+        assert p - change == p
+
+
+def test_a_run_that_is_resumed_between_two_looks_at_the_state_ends_in_the_same_bits() -> None:
+    whole, placed = fading(Engine, "adamw")
+    for i in range(1000):
+        whole.train_step(placed, np.arange(25, 50))
+        if i == 900:
+            saved = whole.state_dict()
+    resumed = learner(Engine, "relu", "adamw")
+    resumed.load_state_dict(saved)
+    for _ in range(99):
+        resumed.train_step(placed, np.arange(25, 50))
+    assert_same_bits(resumed.state_dict(), whole.state_dict())
+
+
 def test_relu_passes_the_bits_of_a_gradient_or_none() -> None:
     """At the kink, at both zeros, for infinities and for not a number."""
     from scratch.engine import relu_grad
