@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import signal
 import sys
 import warnings
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import _fast_blas
+import _threads
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CHECKOUT = Path(__file__).resolve().parents[1]
 if str(CHECKOUT) not in sys.path:  # the scripts run without an installation too, and always with the code beside them
     sys.path.insert(1, str(CHECKOUT))
@@ -38,12 +37,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def one_thread_each() -> None:
-    """One thread for NumPy and PyTorch unless the environment says otherwise; to be called before they are loaded."""
-    for name in THREADS:
-        os.environ.setdefault(name, "1")
-
-
 def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run `main(argv)`: its exit code, with every expected error as one line on stderr."""
     name = Path(sys.argv[0]).stem
@@ -61,8 +54,9 @@ def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] |
 
 
 def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, name: str) -> int:
-    one_thread_each()
-    if _fast_blas.is_asked_for(sys.argv[1:] if argv is None else argv):
+    arguments = sys.argv[1:] if argv is None else argv
+    _threads.choose(arguments)
+    if _fast_blas.is_asked_for(arguments):
         print(_fast_blas.choose(), flush=True)
     from scratch.checkpoint import CheckpointError
     from scratch.datasets import DatasetError

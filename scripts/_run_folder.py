@@ -14,8 +14,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import _threads
 import _torchrun
-from _command import CHECKOUT, THREADS, UsageError
+from _command import CHECKOUT, UsageError
 
 from scratch.atomic_file import write_atomically
 
@@ -138,7 +139,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Versions, threads, BLAS and processor: what the bits of a run may depend on beside its options."""
-    threads: dict[str, Any] = {name: os.environ.get(name) for name in THREADS}
+    threads: dict[str, Any] = {name: os.environ.get(name) for name in _threads.VARIABLES}
     if "torch" in sys.modules:
         threads["torch"] = sys.modules["torch"].get_num_threads()
     return {

@@ -16,6 +16,7 @@ import _fast_blas
 import _lab_choice
 import _lab_data
 import _run_folder
+import _threads
 import _torchrun
 from _command import Mismatch, Parser, UsageError, is_out_of_memory, positive_float, positive_int, seed, sizes
 from _interruption import Interruption
@@ -58,6 +59,8 @@ def add_arguments(parser: Parser, *, check: bool | None) -> None:
     parser.add_argument("--fingerprint-steps", type=positive_int, metavar="N", help=hashes)
     checks = "check NumPy against PyTorch, tensor by tensor, before training"
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=check, help=checks)
+    threads = "of NumPy or PyTorch, where one of them trains alone (default: OMP_NUM_THREADS, else 1)"
+    parser.add_argument(_threads.OPTION, type=positive_int, metavar="N", help=threads)
     _fast_blas.add_argument(parser)
     _device.add_arguments(parser, trains=True)
 
@@ -75,6 +78,7 @@ def run(args: argparse.Namespace, kind: type[_Run] | None = None) -> int:
         try:
             saved = folder.config() if folder else None
             options = _options(args, saved)
+            _expect_threads(args, options["backend"])
             _device.expect_backend(args, options["backend"])
             changed = _device.settle(args, saved)
             args.fused = saved is None or saved.get("fused") is True  # a run that began without goes on without
@@ -88,6 +92,13 @@ def run(args: argparse.Namespace, kind: type[_Run] | None = None) -> int:
         finally:
             if folder:
                 folder.close()
+
+
+def _expect_threads(args: argparse.Namespace, backend: str) -> None:
+    if args.threads and backend == "both":
+        raise UsageError("--threads: NumPy and PyTorch in turns have one each, expected --backend scratch or torch with it")
+    if args.threads and args.threads > _threads.cores():
+        raise UsageError(f"--threads {args.threads}: expected at most {_threads.cores()}, the cores that are here")
 
 
 def _kind_of_run(kind: type[_Run] | None) -> type[_Run]:

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import _fast_blas
-from _command import CHECKOUT, THREADS, Parser, UsageError, exit_code, positive_int
+import _threads
+from _command import CHECKOUT, Parser, UsageError, exit_code, positive_int
 from rich.console import Console
 
 JOB = Path(__file__).with_name("_benchmark_job.py")
@@ -93,8 +94,7 @@ def _arguments(argv: Sequence[str] | None) -> Namespace:
     parser.add_argument("--publish", action="store_true", help="renew docs/benchmark.json, its figure and the README")
     parser.add_argument("--json", type=Path, metavar="F", help="write the numbers there as well")
     args = parser.parse_args(argv)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    args.threads = args.threads or cores
+    args.threads = args.threads or _threads.cores()
     jobs = [job for job, _ in CONTENDERS.values()]
     args.only = args.only.split(",") if args.only else jobs
     for name in args.only:
@@ -229,7 +229,7 @@ class Benchmark:
         """What a job answers, in a process of its own; {} where it fails, which is said."""
         threads = str(self.args.threads)
         own = {"data": str(self.folder / "data.npz"), "batch_size": self.args.batch_size, "threads": self.args.threads}
-        environment = {**os.environ, **dict.fromkeys(THREADS, threads), "PYTHONPATH": str(CHECKOUT)}
+        environment = {**os.environ, **dict.fromkeys(_threads.VARIABLES, threads), "PYTHONPATH": str(CHECKOUT)}
         environment |= variables or {}
         command = [sys.executable, str(JOB), job, json.dumps({**own, "seed": 0, **order})]
         try:

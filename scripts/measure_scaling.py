@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import _scaling_page
-from _command import CHECKOUT, THREADS, Parser, UsageError, exit_code, positive_float, positive_int
+import _threads
+from _command import CHECKOUT, Parser, UsageError, exit_code, positive_float, positive_int
 
 JOB = Path(__file__).with_name("_scaling_job.py")
 WARM_UP = [[16, 16, 4], 8]  # what PyTorch takes at its first step is not the network's
@@ -83,7 +84,7 @@ def job(processes: int, threads: int, seconds: float) -> dict[str, Any]:
     """The answer of one job. UsageError with its last words if it fails."""
     order = json.dumps({"cases": [WARM_UP, MEMORY, *TIMED], "seconds": seconds, "threads": threads})
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
-    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "PYTHONPATH": str(CHECKOUT)}
+    environment = {**os.environ, **dict.fromkeys(_threads.VARIABLES, str(threads)), "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, *launcher, str(JOB), order]
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LONGEST)
