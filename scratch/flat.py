@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -99,7 +98,7 @@ class FlatOptimizer:
         return self.state[key].whole
 
 
-# --- the updates of a piece: p, g and the state (n,); a and b are room for what is in between ---------------------------
+# --- the updates of a piece: p, g and the state (n,); a and b are room for what is in between -------------------------
 
 
 def state_keys(o: Optimizer) -> tuple[str, ...]:

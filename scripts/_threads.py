@@ -1,4 +1,4 @@
-"""--threads: how many of them NumPy and PyTorch compute with. They count them when they are loaded, so it is read before.
+"""--threads: how many NumPy and PyTorch compute with. They count them when they are loaded, so it is read before.
 
 One, unless it is asked for or the environment says otherwise: a run then has the same bits on a machine of any number
 of cores, and two libraries that take turns do not fight over them.

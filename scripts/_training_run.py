@@ -96,7 +96,7 @@ def run(args: argparse.Namespace, kind: type[_Run] | None = None) -> int:
 
 def _expect_threads(args: argparse.Namespace, backend: str) -> None:
     if args.threads and backend == "both":
-        raise UsageError("--threads: NumPy and PyTorch in turns have one each, expected --backend scratch or torch with it")
+        raise UsageError("--threads: NumPy and PyTorch in turns have one each, expected --backend scratch or torch")
     if args.threads and args.threads > _threads.cores():
         raise UsageError(f"--threads {args.threads}: expected at most {_threads.cores()}, the cores that are here")
 

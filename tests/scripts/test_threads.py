@@ -1,4 +1,4 @@
-"""--threads: read before NumPy is loaded, one of them unless it is asked for, and only where one backend trains alone."""
+"""--threads: read before NumPy is loaded, one unless it is asked for, and only where one backend trains alone."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_run_has_as_many_as_it_was_asked_for_and_says_so_in_its_folder(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--threads", "1"], "--threads: NumPy and PyTorch in turns have one each, expected --backend scratch or torch"),
+        (["--threads", "1"], "--threads: NumPy and PyTorch in turns have one each, expected --backend"),
         (["--backend", "scratch", "--threads", "9999"], "--threads 9999: expected at most "),
         (["--backend", "scratch", "--threads", "0"], "got '0', expected a whole number of at least 1"),
         (["--backend", "scratch", "--threads", "two"], "got 'two', expected a whole number of at least 1"),
