@@ -2,6 +2,10 @@
 
 A network has two arrays a layer, most of them small. An update that goes over all of them at once, piece by piece,
 needs few calls and no new memory, and finds what it has just written still in the cache.
+
+The pieces are not shared out to threads. The calls are short, the interpreter's lock is handed over at each, and the
+core that is free is the one on which OpenBLAS's own thread spins until the next product: with two threads a step of
+784-256-10 took as long as with one, in every arrangement that was measured.
 """
 
 from __future__ import annotations
