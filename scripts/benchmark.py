@@ -7,8 +7,9 @@
 784-256-10, ReLU, cross-entropy, AdamW, float32, batches of 128, on Fashion-MNIST, or on random pixels where it is not
 there, which is said. Every epoch is timed in a process of its own, after a warm-up; a round times each contender once,
 so that what else the machine does falls on all alike. Contenders that are not installed (pip install -e '.[bench]') are
-left out by name. Also measured: the share of the matrix products and their rate, peak memory of a training run, times
-to import, and the cost of a parity check; with --sweeps, a step against batch size, width and depth.
+left out by name. Also measured: the fifth epoch, the shares of the matrix products and of the updates, peak memory of
+a training run, times to import, and the cost of a parity check; with --sweeps, a step against batch size, width and
+depth.
 
 Writes benchmark.json, benchmark.md (a table) and benchmark.png into DIR (default: runs/benchmark). --publish puts the
 numbers and the figure into docs/ as well, and the table into README.md.
