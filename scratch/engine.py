@@ -3,8 +3,8 @@
 It saves what a training step does not need: the gradient of the network's own input (a third of the matrix products of
 784-256-10), new arrays for every batch, and the many small passes of an optimiser that goes from array to array.
 What a layer computes stands in layers.py, and a test holds the two together bit by bit, but for moments that are so
-small that they move no weight (flat.py). A layer or optimiser of another
-class, or one that somebody watches or has changed, runs by its own methods.
+small that they move no weight (flat.py). A layer or optimiser of another class, or one that somebody watches or has
+changed, runs by its own methods.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A network has two arrays a layer, most of them small. An update that goes over a
 needs few calls and no new memory, and finds what it has just written still in the cache.
 
 The pieces are not shared out to threads. The calls are short, the interpreter's lock is handed over at each, and the
-core that is free is the one on which OpenBLAS's own thread spins until the next product: with two threads a step of
-784-256-10 took as long as with one, in every arrangement that was measured.
+core that is free is the one on which OpenBLAS's own thread spins until the next product: two threads gained a step of
+784-256-10 nothing, and a tenth at best where that thread was made to sleep, which slows the products.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 
 LINE = 64  # bytes of a cache line, and of the widest vector: arrays that begin at one are read and written faster
-EVERY = 32  # steps after which `without_subnormals` looks at the state
+CLEANED_EVERY = 32  # steps: how often `drop_subnormals` looks at the state
 PIECE = 2**17  # bytes of a piece: the six arrays of Adam's fit into a second-level cache of a megabyte
 
 
@@ -52,7 +52,7 @@ class FlatArrays:
 class FlatOptimizer:
     """Takes an optimiser's steps over flat arrays, to the same bits: the same operations in the same order.
 
-    What it leaves out of the state are the subnormal numbers that no longer move a parameter (`without_subnormals`).
+    What it leaves out of the state are the subnormal numbers that no longer move a parameter (`drop_subnormals`).
     Parameters and state stay where they were to be found, under network.params and optimizer.state; what is put in
     their place from outside is taken over at the next step. `grads` are views to write the gradients into.
     """
@@ -78,7 +78,10 @@ class FlatOptimizer:
         update, n = UPDATES[type(o)], self._piece
         for start in range(0, len(arrays[0]), n):
             parts = [a[start : start + n] for a in arrays]
-            update(o, *parts, *(a[: len(parts[0])] for a in self._room))
+            change = update(o, *parts, *(a[: len(parts[0])] for a in self._room))
+            if keys and o.steps % CLEANED_EVERY == 0:
+                p, _, moment = parts[:3]
+                drop_subnormals(moment, p, change)
 
     def release(self) -> None:
         """The arrays that were given hold the parameters again, with the values of now."""
@@ -102,7 +105,8 @@ class FlatOptimizer:
         return self.state[key].whole
 
 
-# --- the updates of a piece: p, g and the state (n,); a and b are room for what is in between -------------------------
+# --- the updates of a piece: p, g and the state (n,); a and b are room for what is in between, such as the change of p,
+# which is returned
 
 
 def state_keys(o: Optimizer) -> tuple[str, ...]:
@@ -112,7 +116,7 @@ def state_keys(o: Optimizer) -> tuple[str, ...]:
     return ("momentum_buffer",) if isinstance(o, SGD) and o.momentum else ()
 
 
-def sgd(o: SGD, p: Array, g: Array, *rest: Array) -> None:
+def sgd(o: SGD, p: Array, g: Array, *rest: Array) -> Array:
     """As SGD.update."""
     *velocity, a, b = rest
     if o.weight_decay:
@@ -123,25 +127,23 @@ def sgd(o: SGD, p: Array, g: Array, *rest: Array) -> None:
         g = np.add(g, np.multiply(v, o.momentum, out=b), out=a) if o.nesterov else v
     change = np.multiply(g, o.lr, out=b)
     p -= change
-    if o.steps % EVERY == 0:
-        for v in velocity:
-            without_subnormals(v, p, change)
+    return change
 
 
-def adam(o: Adam, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> None:
+def adam(o: Adam, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> Array:
     """As Adam.update."""
     if o.weight_decay:
         g = np.add(g, np.multiply(p, o.weight_decay, out=a), out=a)
-    adaptive(o, p, g, m, v, a, b)
+    return adaptive(o, p, g, m, v, a, b)
 
 
-def adamw(o: AdamW, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> None:
+def adamw(o: AdamW, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> Array:
     """As AdamW.update."""
     p *= 1 - o.lr * o.weight_decay
-    adaptive(o, p, g, m, v, a, b)
+    return adaptive(o, p, g, m, v, a, b)
 
 
-def adaptive(o: Adam, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> None:
+def adaptive(o: Adam, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array) -> Array:
     """As Adam._adaptive. `g` may lie in a, which is therefore written to last."""
     b1, b2 = o.betas
     np.subtract(g, m, out=b)
@@ -157,11 +159,10 @@ def adaptive(o: Adam, p: Array, g: Array, m: Array, v: Array, a: Array, b: Array
     change = np.multiply(m, o.lr / (1 - b1**o.steps), out=a)
     change /= root
     p -= change
-    if o.steps % EVERY == 0:
-        without_subnormals(m, p, change)
+    return change
 
 
-def without_subnormals(m: Array, p: Array, change: Array) -> None:
+def drop_subnormals(m: Array, p: Array, change: Array) -> None:
     """Where m is subnormal and its change is less than p can show, m becomes 0, and p keeps its bits.
 
     The m of a weight that gets no gradient any more halves every few steps until it is the smallest of numbers, and
@@ -171,4 +172,4 @@ def without_subnormals(m: Array, p: Array, change: Array) -> None:
     m[(np.abs(m) < limits.tiny) & (np.abs(change) < limits.epsneg / 4 * np.abs(p))] = 0
 
 
-UPDATES: dict[type[Optimizer], Callable[..., None]] = {SGD: sgd, Adam: adam, AdamW: adamw}
+UPDATES: dict[type[Optimizer], Callable[..., Array]] = {SGD: sgd, Adam: adam, AdamW: adamw}

@@ -25,7 +25,7 @@ Order = dict[str, Any]
 Epoch = Callable[[], object]  # trains once over all samples
 SIZES, RATE, DECAY = (784, 256, 10), 1e-3, 1e-2
 WARM_UP = 20  # batches
-LATER = 5  # the epoch that is timed too: by then moments are subnormal wherever no gradient has come for a while
+LATER = 5  # the epoch timed too (the report says "fifth"): by then moments without a gradient are subnormal
 
 
 def images(order: Order) -> tuple[Any, Any]:

@@ -59,11 +59,12 @@ def title(found: Mapping[str, Any]) -> str:
 
 def facts(found: Mapping[str, Any]) -> list[str]:
     """What is known beside the table, a line each."""
-    of = {line.name: line for line in lines(found["epochs"])}
+    by_name = {line.name: line for line in lines(found["epochs"])}
     said = [f"left out: {name}: {reason}" for name, reason in found["left_out"].items()]
     for ours, theirs, limit in LIMITS:
-        if ours in of and theirs in of:
-            ratio, later = of[ours].median / of[theirs].median, of[ours].later / of[theirs].later
+        if ours in by_name and theirs in by_name:
+            a, b = by_name[ours], by_name[theirs]
+            ratio, later = a.median / b.median, a.later / b.later
             found_so = "met" if ratio <= limit else "missed"
             said.append(f"{ours} / {theirs}: {ratio:.3f} (aim: at most {limit}, {found_so}); fifth epoch {later:.3f}")
     for name, answers in found["epochs"].items():
