@@ -24,12 +24,13 @@ from torch import nn
 import scratch
 from compare.architecture import Architecture, OptimizerSpec, flatten, gradient_of, named_parameters
 from compare.check import check_records, end_to_end, given_batches
+from compare.judging import judge
 from compare.rank_causes import rank_causes
 from compare.record import Batch, Record, record_scratch
 from compare.reference import Expected
 from compare.report import Diagnosis, Report, Row
 from compare.step import Kind, Rule
-from compare.sweep import Wrong, judge
+from compare.sweep import Wrong
 from compare.tolerance import Precision, exact
 from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
 from torch_ref.distributed import ShardedLearner

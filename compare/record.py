@@ -75,6 +75,9 @@ class Record(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.tensors
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)
 

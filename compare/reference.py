@@ -1,13 +1,15 @@
 """The reference: each operation of a training step in PyTorch in float64, with the allowance for a correct candidate.
 
 Values and derivatives are PyTorch's (torch.autograd on one operation at a time); the allowances are tolerance.py's.
-Every function takes the candidate's own arrays as float64, and the precision the candidate computed in.
+Every function takes the candidate's own arrays as float64, those of products also as they are, and the precision the
+candidate computed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 import torch_ref.losses
 from compare import tolerance
 from compare.architecture import Architecture, LayerKind, LossKind
+from compare.shared import double, shared
 from compare.tolerance import Allowance, Precision
 
 Array = NDArray[Any]
@@ -36,8 +39,8 @@ class Expected:
 
 
 def _tensor(a: Array) -> Tensor:
-    """In shared memory: what is computed from it must leave it as it is. torch takes no read-only memory."""
-    return torch.from_numpy(np.require(a, requirements=["C", "W"]))
+    """Row by row, in float64 unless it holds whole numbers; in shared memory where it is so."""
+    return shared(np.asarray(double(a), order="C"))
 
 
 def _copy(a: Array) -> Tensor:
@@ -70,7 +73,7 @@ ELEMENTWISE: dict[LayerKind, Callable[[Tensor], Tensor]] = {
 
 def linear(x: Array, weight: Array, bias: Array | None, p: Precision) -> Expected:
     """y = x W^T + b."""
-    y = _forward(lambda a: nn.functional.linear(a, _tensor(weight), None if bias is None else _tensor(bias)), x)
+    y: Array = nn.functional.linear(_tensor(x), _tensor(weight), None if bias is None else _tensor(bias)).numpy()
     return Expected(y, tolerance.product(x, weight, p, y, bias))
 
 
@@ -178,9 +181,13 @@ def _loss_gradient_allowance(network: Architecture, y: Array, t: Array, p: Preci
 
 
 def _loss(network: Architecture, t: Array) -> Callable[[Tensor], Tensor]:
-    module = LOSS_MODULES[network.loss](reduction=network.reduction)
-    target = _tensor(t)
+    module, target = _loss_module(network.loss, network.reduction), _tensor(t)
     return lambda y: module(y, target)
+
+
+@cache
+def _loss_module(kind: LossKind, reduction: str) -> nn.Module:
+    return LOSS_MODULES[kind](reduction=reduction)
 
 
 def _count(network: Architecture, y: Array) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from compare import reference, tolerance
 from compare.architecture import Architecture, LayerKind, LayerSpec, OptimizerSpec
 from compare.reference import Expected
+from compare.shared import double
 from compare.tolerance import Precision
 
 Array = NDArray[Any]
@@ -28,8 +29,8 @@ Check = Literal["isolated", "wiring", "spanning", "side_effects", "update"]
 class Rule:
     """How one tensor of a step follows from others.
 
-    compute(*values of the sources, p=precision) -> Expected. `copies` says that the tensor is its only
-    source, unchanged; `optional` that a complete record may lack it; `kinked` that a ReLU follows.
+    compute(*arrays of the sources, p=precision) -> Expected; it takes them to float64 itself. `copies` says that the
+    tensor is its only source, unchanged; `optional` that a complete record may lack it; `kinked` that a ReLU follows.
     """
 
     name: str
@@ -78,14 +79,15 @@ def _forward(network: Architecture) -> Iterator[Rule]:
 
 def _layer(layer: LayerSpec) -> Callable[..., Expected]:
     if layer.kind != "linear":
-        return partial(reference.activation, layer.kind)
+        return _in_double(partial(reference.activation, layer.kind))
     return reference.linear if layer.bias else _linear_without_bias
 
 
 def _loss(network: Architecture) -> Rule:
     last = f"{len(network.layers) - 1}.output"
     formula = LOSS[network.loss][0] + (" (summed)" if network.reduction == "sum" else " (mean)")
-    return Rule("loss", "loss", "loss", "isolated", (last, "target"), partial(reference.loss, network), formula)
+    compute = _in_double(partial(reference.loss, network))
+    return Rule("loss", "loss", "loss", "isolated", (last, "target"), compute, formula)
 
 
 def _backward(network: Architecture, present: Collection[str]) -> Iterator[Rule]:
@@ -99,7 +101,7 @@ def _backward(network: Architecture, present: Collection[str]) -> Iterator[Rule]
                 "gradient",
                 "isolated",
                 (f"{k}.output", "target"),
-                partial(reference.loss_backward, network),
+                _in_double(partial(reference.loss_backward, network)),
                 LOSS[network.loss][1],
             )
         else:
@@ -116,7 +118,7 @@ def _backward(network: Architecture, present: Collection[str]) -> Iterator[Rule]
                 yield gradient(
                     f"{k}.grad_bias",
                     sources=(dy,),
-                    compute=reference.linear_grad_bias,
+                    compute=_in_double(reference.linear_grad_bias),
                     formula="db = sum of dy over the batch",
                 )
             yield gradient(
@@ -127,7 +129,7 @@ def _backward(network: Architecture, present: Collection[str]) -> Iterator[Rule]
             yield gradient(
                 f"{k}.grad_input",
                 sources=(x, dy),
-                compute=partial(reference.activation_backward, layer.kind),
+                compute=_in_double(partial(reference.activation_backward, layer.kind)),
                 formula=BACKWARD[layer.kind],
             )
 
@@ -146,7 +148,7 @@ def _update(network: Architecture, optimizer: OptimizerSpec, step: int, present:
             held = tuple(s for s in state if step > 1 or f"{before}.{s}" in present)
             sources = (before, f"{k}.grad_{name}", *(f"{before}.{s}" for s in held))
             for part in (*state, ""):
-                compute = partial(_updated, optimizer, step, held, part)
+                compute = _in_double(partial(_updated, optimizer, step, held, part))
                 suffix = f".{part}" if part else ""
                 yield Rule(
                     f"{k}.new_{name}{suffix}",
@@ -199,6 +201,10 @@ UPDATE = {
 
 
 # --- functions whose arguments are not simply the sources ---
+
+
+def _in_double(compute: Callable[..., Expected]) -> Callable[..., Expected]:
+    return lambda *arrays, p: compute(*map(double, arrays), p=p)
 
 
 def _linear_without_bias(x: Array, weight: Array, p: Precision) -> Expected:

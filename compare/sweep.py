@@ -8,17 +8,19 @@ optimiser's step. Side effects: what backward changed although it should not hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.architecture import new_value_of
+from compare.architecture import Architecture, gradient_of, new_value_of
+from compare.judging import judge, off, unjudged
 from compare.record import Record
 from compare.reference import STATES, Expected, state_names
 from compare.report import Row
+from compare.shared import double
 from compare.step import Check, Kind, Rule
 from compare.tolerance import Allowance, Precision, exact
 
@@ -44,7 +46,7 @@ class Known:
     @property
     def value(self) -> Array:
         """In float64, made anew each time: all layers of a large network at once would need twice its memory."""
-        return self.array.astype(np.float64, copy=False) if self.array.dtype.kind == "f" else self.array
+        return double(self.array)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Sweep:
         self.record, self.rules, self.given = record, step_rules, given
         self.known: dict[str, Known] = {}
         self.dtype = record.dtype  # asked for at every tensor, and found by looking at all of them
+        self.shapes = shapes(record.network)  # likewise
         self.rng = np.random.default_rng(0)
         self.wrong: dict[tuple[str, str], Wrong] = {}
         self.ambiguous = 0  # pre-activations within their allowance of a ReLU's kink
@@ -81,7 +84,7 @@ class Sweep:
         got = self.record.unscaled(name)
         rule = next((rule for rule in self.rules if rule.name == name), None)
         if rule is None or check == "side_effects":
-            wanted = np.asarray(self.given.get(name, got))
+            wanted = double(np.asarray(self.given.get(name, got)))
             expected = Expected(wanted, exact(wanted.shape))
             rule = _constant(name, "wiring", f"{name} as it was given", expected)
             return Wrong(got, expected, Precision.of(self.dtype), rule)
@@ -96,7 +99,7 @@ class Sweep:
             self._remember(name, self.given[name])
         if name not in self.record:
             return []
-        wanted, found = shape_of(self.record, name, self._batch()), self.record[name].shape
+        wanted, found = self._shape(name), self.record[name].shape
         if wanted is not None and found != wanted:
             rule = _constant(name, "wiring", f"{name} as it was given", Expected(self.record[name], exact(found)))
             return [off(self.record, rule, f"shape {found}, expected {wanted}")]
@@ -138,12 +141,12 @@ class Sweep:
         self._expect_shapes(rule)
         precision = self.precision_of(rule)
         sources = [self.known[source] for source in rule.sources]
-        expected = rule.compute(*(s.value for s in sources), p=precision)
+        expected = rule.compute(*(s.array for s in sources), p=precision)
         twins = self._twins(rule, sources, precision)
         allowance = expected.allowance
         if rule.kinked:
-            near = (np.abs(expected.value) <= allowance.wide) & (allowance.wide > 0)
-            self.ambiguous += int(near.sum())
+            near = np.abs(expected.value) <= allowance.wide
+            self.ambiguous += int(np.count_nonzero(allowance.wide[near])) if near.any() else 0
         check: Check = rule.check
         if twins is not None:
             allowance = (rule.copies and sources[0].allowance) or _widened(expected, twins)
@@ -156,7 +159,8 @@ class Sweep:
         def sound() -> bool:
             return all(bool(np.isfinite(s.array).all()) for s in sources)
 
-        expected = replace(expected, allowance=self._for_scale(rule, expected.value, allowance, precision))
+        allowance = self._for_scale(rule, expected.value, allowance, precision)
+        expected = expected if allowance is expected.allowance else replace(expected, allowance=allowance)
         row = self._judge(rule, self.record.unscaled(rule.name), expected, check, precision, sound)
         return [self._in_its_dtype(row, rule)]
 
@@ -190,7 +194,8 @@ class Sweep:
     ) -> Row:
         row = judge(self.record, rule, got, expected, check, p, sound)
         if row.status == "off":
-            self.wrong[(check, rule.name)] = Wrong(np.asarray(got), expected, p, rule)
+            wanted = replace(expected, value=double(expected.value))
+            self.wrong[(check, rule.name)] = Wrong(np.asarray(got), wanted, p, rule)
         return row
 
     def _for_scale(self, rule: Rule, value: Array, allowance: Allowance, p: Precision) -> Allowance:
@@ -200,6 +205,8 @@ class Sweep:
         least three of the candidate's, so a third is added. Where the candidate changes the scale, that is a factor in
         at most two roundings.
         """
+        if not self.record.scales and not self.record.slack:
+            return allowance
         scales = {name: self.record.scales.get(name, 1.0) for name in (*rule.sources, rule.name)}
         if all(s == 1 for s in scales.values()) and rule.name not in self.record.slack:
             return allowance
@@ -252,18 +259,21 @@ class Sweep:
     def _expect_shapes(self, rule: Rule) -> None:
         """The sources must have the shapes that the network gives them; nothing is broadcast or transposed."""
         for source in rule.sources:
-            wanted = shape_of(self.record, source, self._batch())
+            wanted = self._shape(source)
             found = self.known[source].array.shape
             if wanted is not None and found != wanted:
                 raise ShapeMismatch(f"{source} has shape {found}, expected {wanted}")
 
-    def _batch(self) -> int:
-        x = self.known.get("input")
-        return len(x.array) if x is not None and x.array.ndim else -1
+    def _shape(self, name: str) -> tuple[int, ...] | None:
+        """What the network gives it, for as many rows as the input has; None where it gives none."""
+        shape, x = self.shapes.get(name), self.known.get("input")
+        if not shape or shape[0] != ROWS or x is None or not x.array.ndim:
+            return shape
+        return (len(x.array), *shape[1:])
 
     def _misshapen(self, rule: Rule, why: str) -> Row:
         self._recall(rule.name)
-        wanted = shape_of(self.record, rule.name, self._batch())
+        wanted = self._shape(rule.name)
         found = self.record[rule.name].shape
         if wanted is not None and found != wanted:
             return off(self.record, rule, f"shape {found}, expected {wanted}")
@@ -322,31 +332,22 @@ def _kind_of(name: str) -> Kind:
     return "parameter" if last in ("weight", "bias") else "update"
 
 
-def shape_of(record: Record, name: str, m: int) -> tuple[int, ...] | None:
-    """The shape that the network gives a tensor, for m rows; None where it gives none (target, state)."""
-    if name == "loss":
-        return ()
-    parameters = record.network.parameters()
-    layer, _, part = name.partition(".")
-    plain = part.split(".")[0].removeprefix("grad_").removeprefix("new_")
-    if f"{layer}.{plain}" in parameters:
-        return parameters[f"{layer}.{plain}"]
-    widths = _widths(record)
-    if name == "input":
-        return (m, widths[0])
-    if part in ("output", "grad_output"):
-        return (m, widths[int(layer) + 1])
-    if part in ("input", "grad_input"):
-        return (m, widths[int(layer)])
-    return None
+ROWS = -1  # in a shape: as many as the input has
 
 
-def _widths(record: Record) -> list[int]:
-    """Columns of the input, then of every layer's output."""
-    first = next((layer.in_features for layer in record.network.layers if layer.kind == "linear"), 0)
-    found = [first]
-    for layer in record.network.layers:
-        found.append(layer.out_features if layer.kind == "linear" else found[-1])
+def shapes(network: Architecture) -> dict[str, tuple[int, ...]]:
+    """The shapes that the network gives the tensors of a step; the target has none."""
+    found: dict[str, tuple[int, ...]] = {"loss": ()}
+    for name, shape in network.parameters().items():
+        new = new_value_of(name)
+        states = (f"{of}.{state}" for of in (name, new) for state in STATES)
+        found |= dict.fromkeys((name, gradient_of(name), new, *states), shape)
+    columns = next((layer.in_features for layer in network.layers if layer.kind == "linear"), 0)
+    found["input"] = (ROWS, columns)
+    for k, layer in enumerate(network.layers):
+        found[f"{k}.input"] = found[f"{k}.grad_input"] = (ROWS, columns)
+        columns = layer.out_features if layer.kind == "linear" else columns
+        found[f"{k}.output"] = found[f"{k}.grad_output"] = (ROWS, columns)
     return found
 
 
@@ -363,173 +364,3 @@ def updated_names(record: Record) -> list[str]:
     new = [new_value_of(name) for name in record.network.parameters()]
     known = {*new, *(f"{name}.{part}" for name in new for part in STATES)}
     return [name for name in record if name in known]
-
-
-# --- judging ----------------------------------------------------------------------------------------------------------
-
-
-BLOCK = 1 << 16  # elements judged at a time: what is computed of them stays in the processor's cache
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How far a tensor is from the expected one: at its worst element, and in all."""
-
-    difference: float  # the largest one
-    worst: tuple[int, ...]
-    allowed: float  # there
-    ratio: float  # there
-    status: str = "ok"
-    note: str = ""
-    wrong: int = 0
-
-
-def judge(
-    record: Record,
-    rule: Rule,
-    got: Array,
-    expected: Expected,
-    check: str,
-    p: Precision,
-    sound: Callable[[], bool] = lambda: True,
-) -> Row:
-    """One row: the candidate's tensor against the expected one. NaN never passes, nothing is broadcast.
-
-    `sound` says whether all that it is computed from is finite.
-    """
-    got = np.asarray(got)
-    if got.shape != expected.value.shape:
-        return off(record, rule, f"shape {got.shape}, expected {expected.value.shape}", check)
-    with np.errstate(all="ignore"):
-        found = _within(got, expected) or _measured(got, expected, p, sound)
-    return Row(
-        record.step,
-        rule.layer,
-        rule.kind,
-        rule.name,
-        got.shape,
-        check,
-        found.difference,
-        found.worst,
-        found.allowed,
-        found.ratio,
-        found.status,
-        found.note,
-        rule.formula,
-        found=float(got[found.worst]) if got.size else float("nan"),
-        expected=float(expected.value[found.worst]) if got.size else float("nan"),
-        wrong=found.wrong,
-    )
-
-
-def _within(got: Array, expected: Expected) -> Finding | None:
-    """Of a tensor that lies within its bound, in blocks of rows; None if anything is exceeded or not finite."""
-    worst, largest = Finding(0.0, (), 0.0, -1.0), 0.0
-    for start, rows in _blocks(got):
-        block = _block_within(got[rows], expected.value[rows], expected.allowance.rows(rows), start)
-        if block is None:
-            return None
-        largest = max(largest, block.difference)
-        worst = block if block.ratio > worst.ratio else worst
-    return replace(worst, difference=largest) if got.size else None
-
-
-def _blocks(a: Array) -> Iterator[tuple[int, Any]]:
-    """(first row, rows) of at most BLOCK elements, or of one row."""
-    if a.size <= BLOCK:
-        yield 0, ...
-        return
-    rows = max(1, BLOCK * len(a) // a.size)
-    for start in range(0, len(a), rows):
-        yield start, slice(start, start + rows)
-
-
-def _block_within(got: Array, value: Array, allowance: Allowance, start: int) -> Finding | None:
-    if not got.size:
-        return None
-    difference = np.asarray(np.subtract(got, value, dtype=np.float64))
-    np.abs(difference, out=difference)
-    largest = float(difference.max())
-    allowed = allowance.wide if allowance.sharp is None else allowance.sharp
-    if not (largest < np.inf and allowed.max() < np.inf):  # nor NaN
-        return None
-    if largest > 0:
-        np.divide(difference, allowed, out=difference, where=True if allowed.min() > 0 else difference > 0)
-    at = np.unravel_index(int(difference.argmax()), got.shape)
-    ratio = float(difference[at])
-    if not ratio < 1:
-        return None
-    worst = tuple(int(i) for i in at)
-    return Finding(largest, (worst[0] + start, *worst[1:]) if worst else (), float(allowed[at]), ratio)
-
-
-def _measured(got: Array, expected: Expected, p: Precision, sound: Callable[[], bool]) -> Finding:
-    """Of any tensor, element by element."""
-    value = expected.value.astype(np.float64)
-    difference = np.abs(got.astype(np.float64) - value)
-    allowed = expected.allowance.for_difference(np.where(np.isnan(difference), 0, difference))
-    reach = np.maximum(np.abs(value), expected.allowance.reach)
-    undecided = _undecided(got, value, allowed, reach, p.largest / expected.headroom, sound())
-    wrong = ~undecided & ~(difference <= allowed)
-    ratio = np.where(difference <= 0, 0.0, difference / allowed)
-    ratio = np.where(undecided, -1.0, np.where(np.isnan(ratio), np.inf, ratio))
-    status = "off" if wrong.any() else "not checked" if undecided.any() or not ratio.size else "ok"
-    note = _note(got, undecided, wrong)
-    finite = difference[np.isfinite(difference)]
-    largest = float(finite.max(initial=0.0)) if np.isfinite(difference[wrong]).all() else float("nan")
-    if not ratio.size:
-        return Finding(largest, (), 0.0, 0.0, status, note)
-    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
-    worst, above = tuple(int(i) for i in at), max(float(ratio[at]), 0.0)
-    return Finding(largest, worst, float(allowed[at]), above, status, note, int(wrong.sum()))
-
-
-def _undecided(got: Array, value: Array, allowed: Array, reach: Array, largest: float, sound: bool) -> Array:
-    """Where neither side can be held against the other: the same non-finite value; an overflow, in the candidate's
-    precision, of a value that float64 can hold, or on the way to it; anything not finite that follows from what was not
-    finite before."""
-    with np.errstate(all="ignore"):
-        got = got.astype(np.float64)
-        same = (np.isnan(got) & np.isnan(value)) | (np.isinf(got) & (got == value))
-        overflow = ~np.isfinite(got) & np.isfinite(value) & (reach + allowed >= largest)
-        inherited = (~np.isfinite(got) | ~np.isfinite(value)) & (not sound)
-        boundless = np.isfinite(got) & np.isfinite(value) & ~np.isfinite(allowed)
-    undecided: Array = same | overflow | inherited | boundless
-    return undecided
-
-
-def _note(got: Array, undecided: Array, wrong: Array) -> str:
-    if not got.size:
-        return "no elements"
-    bad = wrong & ~np.isfinite(got.astype(np.float64))
-    if bad.any():
-        return f"{int(bad.sum())} of {got.size} elements are NaN or infinite"
-    if undecided.any():
-        return f"{int(undecided.sum())} of {got.size} elements overflow or are NaN on both sides"
-    return f"{int(wrong.sum())} of {got.size} elements" if wrong.any() else ""
-
-
-def off(record: Record, rule: Rule, note: str, check: str | None = None) -> Row:
-    """A row for a tensor that cannot be right whatever its values."""
-    nan = float("nan")
-    shape = record[rule.name].shape if rule.name in record else ()
-    return Row(
-        record.step,
-        rule.layer,
-        rule.kind,
-        rule.name,
-        shape,
-        check or rule.check,
-        nan,
-        (),
-        nan,
-        nan,
-        "off",
-        note,
-        rule.formula,
-    )
-
-
-def unjudged(record: Record, rule: Rule, note: str) -> Row:
-    """A row for a tensor that could not be judged, and why."""
-    return replace(off(record, rule, note), status="not checked")

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import DTypeLike, NDArray
+
+from compare.sizes import product_of_sizes
 
 Array = NDArray[np.float64]
 
 FUNCTION = 5.0  # u: the relative error of exp, log, tanh and their like
 SHARP = 3.0  # standard deviations: the errors of a sum are nearly independent, and grow as sqrt(k)
-ELEMENTS = 1 << 20  # of an operand whose sizes are held at a time
 SPEAKS = 0.4  # the sharp bound is used only where a plain sequential sum stays within this share of it
 
 
@@ -38,16 +38,17 @@ class Precision:
     @classmethod
     def of(cls, dtype: DTypeLike) -> Precision:
         """TypeError unless dtype is float32 or float64."""
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"got {np.dtype(dtype)}, expected float32 or float64")
-        return cls(np.dtype(dtype))
+        found = np.dtype(dtype)
+        if found not in (np.float32, np.float64):
+            raise TypeError(f"got {found}, expected float32 or float64")
+        return cls(found)
 
-    @property
+    @cached_property
     def u(self) -> float:
         """Unit roundoff of the candidate plus that of the float64 reference."""
         return float(np.finfo(self.dtype).eps) / 2 + 2.0**-53
 
-    @property
+    @cached_property
     def subnormal(self) -> float:
         """The smallest subnormal number: what one underflow can cost, at most."""
         return float(np.finfo(self.dtype).smallest_subnormal)
@@ -81,6 +82,11 @@ class Allowance:
     floor: float = 0.0
     rest: Array | float = 0.0
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether no difference is allowed anywhere."""
+        return self.worst == 0 and self.floor == 0 and np.ndim(self.rest) == 0 and self.rest == 0
+
     @cached_property
     def wide(self) -> Array:
         return self._times(self.worst)
@@ -89,8 +95,26 @@ class Allowance:
     def sharp(self) -> Array | None:
         return None if self.likely is None else self._times(self.likely)
 
+    @property
+    def likely_bound(self) -> Array:
+        """The sharp one where there is one, which may not speak."""
+        return self.wide if self.sharp is None else self.sharp
+
+    def proportional(self) -> tuple[Array, float]:
+        """(a, f): the likely bound is f a and, where a is not 0, the floor."""
+        if np.ndim(self.rest) == 0 and self.rest == 0:
+            return self.scale, self.worst if self.likely is None else self.likely
+        return self.likely_bound, 1.0
+
+    def at(self, index: tuple[int, ...]) -> float:
+        """The likely bound of one element."""
+        size = float(self.scale[index])
+        rest = self.rest if np.ndim(self.rest) == 0 else np.broadcast_to(self.rest, self.scale.shape)[index]
+        factor = self.worst if self.likely is None else self.likely
+        return factor * size + (self.floor if size > 0 else 0.0) + float(rest)
+
     def _times(self, factor: float) -> Array:
-        bound: Array = self.scale if factor == 1 else factor * self.scale
+        bound: Array = self.scale if factor == 1 else factor * self.scale.astype(np.float64, copy=False)
         if self.floor:
             bound = bound + (self.floor if np.min(self.scale, initial=1.0) > 0 else self.floor * (self.scale > 0))
         return bound if np.ndim(self.rest) == 0 and self.rest == 0 else bound + self.rest
@@ -126,7 +150,12 @@ class Allowance:
 
 def exact(shape: Sequence[int]) -> Allowance:
     """No difference allowed: copies, comparisons, selections."""
-    return Allowance(np.broadcast_to(0.0, tuple(shape)))
+    return Allowance(_zeros(tuple(shape)), worst=0.0)
+
+
+@lru_cache
+def _zeros(shape: tuple[int, ...]) -> Array:
+    return np.broadcast_to(0.0, shape)
 
 
 def gamma(k: int, u: float) -> float:
@@ -156,33 +185,21 @@ def summation(
     bounds = Allowance(scale, gamma(k, p.u), reach=scale, floor=k * p.subnormal, rest=inherited)
     if SHARP * np.sqrt(k) >= k:
         return bounds
-    sharp = replace(bounds, worst=SHARP * np.sqrt(k) * p.u)
+    likely = SHARP * float(np.sqrt(k)) * p.u
 
     def sums_well() -> bool:
+        sharp = replace(bounds, worst=likely).wide
         with np.errstate(all="ignore"):
-            return all(bool(np.all(np.abs(plain - value) <= SPEAKS * sharp.wide)) for plain in sequential())
+            return all(bool(np.all(np.abs(plain - value) <= SPEAKS * sharp)) for plain in sequential())
 
-    return replace(bounds, likely=sharp.worst, sums_well=sums_well)
+    return replace(bounds, likely=likely, sums_well=sums_well)
 
 
 def product(a: Array, b: Array, p: Precision, value: Array, addend: Array | None = None) -> Allowance:
     """y = a b^T + addend;  a (m, k), b (n, k), addend (n,) -> y (m, n): k terms, and one more for the addend."""
-    scale = _product_of_sizes(a, b)
-    if addend is not None:
-        scale += np.abs(addend)
+    scale = product_of_sizes(a, b, addend, p.dtype)
     terms = a.shape[1] + (addend is not None)
     return summation(scale, terms, p, value, lambda: sequential_products(a, b, p.dtype, addend))
-
-
-def _product_of_sizes(a: Array, b: Array) -> Array:
-    """|a| |b|^T, some rows of b at a time: it may be the weights of a large layer, whose sizes need not all be held.
-
-    By torch, as the values are: two libraries that take turns with all the cores would wait for each other's threads.
-    """
-    sizes, rows = torch.from_numpy(np.abs(a)), max(1, ELEMENTS // max(b.shape[1], 1))
-    parts = [sizes @ torch.from_numpy(np.abs(b[i : i + rows])).T for i in range(0, len(b), rows)]
-    scale: Array = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).numpy()
-    return scale
 
 
 def sequential_products(a: Array, b: Array, dtype: DTypeLike, addend: Array | None = None) -> Iterator[Array]:

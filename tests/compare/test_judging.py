@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import compare
-from compare import sweep, tolerance
+from compare import judging, tolerance
 from compare.architecture import Architecture
 from compare.record import Record, same_bits
 from compare.reference import Expected
@@ -33,7 +33,7 @@ def case(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, Expected]:
 
 def row(got: np.ndarray, expected: Expected) -> Row:
     rule = Rule("0.output", "0", "output", "isolated", (), lambda p: expected, "")
-    return sweep.judge(Record(Architecture.of("3-2, mse"), {}), rule, got, expected, "isolated", P)
+    return judging.judge(Record(Architecture.of("3-2, mse"), {}), rule, got, expected, "isolated", P)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -41,7 +41,7 @@ def test_blocks_find_what_the_whole_tensor_shows(shape: tuple[int, ...], monkeyp
     got, expected = case(shape)
     in_blocks = row(got, expected)
     assert in_blocks.status == "ok"
-    monkeypatch.setattr(sweep, "_within", lambda got, expected: None)
+    monkeypatch.setattr(judging, "_within", lambda got, expected: None)
     assert row(got, expected) == in_blocks
 
 
@@ -62,6 +62,41 @@ def test_one_wrong_element_is_found_wherever_it_is(shape: tuple[int, ...], name:
         found = row(changed, expected)
         assert (found.status, found.wrong) == ("off", 1)
         assert found.index == tuple(int(i) for i in np.unravel_index(at, shape))
+
+
+@pytest.mark.parametrize("exponent", [-1000, -400, -160, -140, -100, -60, 60, 140, 1000])
+@pytest.mark.parametrize("share", [0.3, 1.5])
+def test_no_scale_is_too_small_or_too_large_to_be_judged(exponent: int, share: float) -> None:
+    """Judged first in float32, whose range is shorter than that of what is judged."""
+    rng = np.random.default_rng(5)
+    value = rng.uniform(1, 2, (300, 401)) * 2.0**exponent
+    expected = Expected(value, Allowance(np.abs(value), 1e-11))
+    within = value * (1 + 1e-12 * rng.uniform(-1, 1, value.shape))
+    within[123, 45] = value[123, 45] * (1 + share * 1e-11)
+    found = row(within, expected)
+    assert (found.status, found.index) == ("ok" if share < 1 else "off", (123, 45))
+    assert found.ratio == pytest.approx(share, rel=1e-3)
+
+
+@pytest.mark.parametrize("more", [-3e-8, 0, 3e-8])
+def test_the_bound_is_met_to_the_last_digits(more: float) -> None:
+    """Nearer to it than float32 tells."""
+    rng = np.random.default_rng(6)
+    for value, scale in rng.uniform(1, 2, (200, 2)):
+        expected = Expected(np.full((2, 3), value), Allowance(np.full((2, 3), scale), 0.3))
+        allowed = 0.3 * scale
+        got = expected.value.copy()
+        got[1, 2] -= allowed * (1 + more)
+        beyond = abs(got[1, 2] - value) > allowed
+        assert row(got, expected).status == ("off" if beyond else "ok")
+        assert beyond == (more > 0) or more == 0
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_on_both_sides_is_not_checked_though_it_is_the_same(value: float) -> None:
+    got = np.ones((4, 5), np.float32)
+    got[2, 3] = value
+    assert row(got, Expected(got.astype(np.float64), tolerance.exact(got.shape))).status == "not checked"
 
 
 def test_an_unbounded_element_is_not_checked_and_no_element_is_nothing() -> None:

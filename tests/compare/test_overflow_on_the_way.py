@@ -9,9 +9,9 @@ import pytest
 import scratch
 from compare import reference
 from compare.check import check
+from compare.judging import judge
 from compare.record import record_scratch
 from compare.step import rules
-from compare.sweep import judge
 from compare.tolerance import Precision
 from compare.trust.pursuit import Quarry
 
