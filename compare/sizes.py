@@ -39,7 +39,9 @@ def _in_single(a: Array, b: Array, addend: Array | None) -> Array | None:
     2^-104, which is u of a sum that is not below LEAST.
     """
     roundings = (2 * a.shape[1] + 8) * 2.0**-24
-    if roundings > MORE / 2 or not all(_converts(operand) for operand in (a, b, addend) if operand is not None):
+    if roundings > MORE / 2 or torch.backends.flags_frozen():
+        return None
+    if not all(_converts(operand) for operand in (a, b, addend) if operand is not None):
         return None
     with in_full_precision(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
         scale = _product(a, b, addend, np.float32, 1 + roundings / (1 - roundings))
@@ -86,7 +88,10 @@ def _sizes(a: Array, dtype: DTypeLike) -> Array:
 
 @contextmanager
 def in_full_precision() -> Iterator[None]:
-    """Without oneDNN, which multiplies float32 in bfloat16 where torch.set_float32_matmul_precision allows it."""
+    """Without oneDNN, which multiplies float32 in bfloat16 where torch.set_float32_matmul_precision allows it.
+
+    RuntimeError where torch.backends.disable_global_flags has frozen the setting.
+    """
     settings: Any = torch.backends.mkldnn
     enabled = settings.enabled
     settings.enabled = False

@@ -131,6 +131,16 @@ def test_products_that_torch_may_round_are_not_rounded_here() -> None:
         torch.set_float32_matmul_precision(before)
 
 
+def test_frozen_settings_leave_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    a, b = (rng.standard_normal(shape).astype(F32) for shape in ((90, 120), (160, 120)))
+    settings = torch.backends.flags_frozen.__globals__  # as torch.backends.disable_global_flags leaves them, for ever
+    monkeypatch.setitem(settings, "__allow_nonbracketed_mutation_flag", False)
+    assert torch.backends.flags_frozen()
+    assert product_of_sizes(a, b, None, F32).dtype == F64
+    expect_a_bound(product_of_sizes(a, b, None, F32), a, b, None)
+
+
 def test_nothing_times_something_is_nothing() -> None:
     assert product_of_sizes(np.zeros((0, 3)), np.ones((2, 3)), dtype=F32).shape == (0, 2)
     assert not product_of_sizes(np.zeros((90, 120), F32), np.ones((160, 120), F32), dtype=F32).any()
