@@ -2,7 +2,7 @@
 
 A bound need not be sharp to the last digit, but must not be too small. So the sizes of a float32 candidate's operands
 are multiplied in float32 and made larger by all that float32 can lose, at most 1/1000; where it could lose more, or
-where a sum may be exactly 0, which is told from a small one, they are multiplied in float64.
+could take a small sum for one that is exactly 0, they are multiplied in float64.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Array = NDArray[Any]
 ELEMENTS = 1 << 20  # of an operand whose sizes are held at a time
 SMALL = 1 << 19  # multiplications: float32 does not make them cheaper
 MORE = 1e-3  # the most that float32 may add
-LARGEST = 2.0**20  # of an operand that is no float32 array, and
 NORMAL = 2.0**-126  # the least normal number
+LARGEST = 2.0**20  # of an operand that is no float32 array, and
 LEAST = 2.0**-80  # of a sum: between them nothing is lost but roundings
 
 
@@ -41,13 +41,14 @@ def _in_single(a: Array, b: Array, addend: Array | None) -> Array | None:
     roundings = (2 * a.shape[1] + 8) * 2.0**-24
     if roundings > MORE / 2 or torch.backends.flags_frozen():
         return None
-    if not all(_converts(operand) for operand in (a, b, addend) if operand is not None):
+    operands = (a, b) if addend is None else (a, b, addend)
+    if not all(map(_converts, operands)):
         return None
     with in_full_precision(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
         scale = _product(a, b, addend, np.float32, 1 + roundings / (1 - roundings))
     if not scale.max() < np.inf:  # nor NaN
         return None
-    return scale if scale.min() >= LEAST or _nothing_underflows(_least(a), _least(b)) else None
+    return scale if scale.min() >= LEAST or _nothing_underflows(*map(_least, operands)) else None
 
 
 def _converts(a: Array) -> bool:
@@ -55,9 +56,9 @@ def _converts(a: Array) -> bool:
     return a.dtype == np.float32 or bool(np.abs(a).max(initial=0.0) <= LARGEST)
 
 
-def _nothing_underflows(a: float, b: float) -> bool:
-    """In a product of numbers that are 0, or at least so large: a sum that is 0 then has no term."""
-    return min(a, b, a * b) >= NORMAL
+def _nothing_underflows(a: float, b: float, addend: float = float("inf")) -> bool:
+    """In a b^T + addend of numbers that are 0, or at least so large: a sum that is 0 then has no term."""
+    return min(a, b, a * b, addend) >= NORMAL
 
 
 def _least(a: Array) -> float:

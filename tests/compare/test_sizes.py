@@ -72,6 +72,12 @@ def test_what_float32_cannot_hold_counts_where_it_meets_something_large() -> Non
     expect_a_bound(product_of_sizes(a, b, None, F32), a, b, None)
 
 
+def test_a_sum_that_is_only_an_addend_below_float32_is_not_nothing() -> None:
+    a, b, addend = np.zeros((90, 120), F32), np.ones((160, 120), F32), np.full(160, 2.0**-200)
+    a[1:] = 1
+    expect_a_bound(product_of_sizes(a, b, addend, F32), a, b, addend)
+
+
 @given(
     lows=st.tuples(st.floats(-149, 100), st.floats(-149, 100)),
     spans=st.tuples(st.floats(0, 60), st.floats(0, 60)),
