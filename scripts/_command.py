@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import _fast_blas
 import _threads
+import _torchrun
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 if str(CHECKOUT) not in sys.path:  # the scripts run without an installation too, and always with the code beside them
@@ -44,7 +45,8 @@ def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] |
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring it
     warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
     try:
-        return _run(main, argv, name)
+        with _torchrun.awaited():
+            return _run(main, argv, name)
     except KeyboardInterrupt:  # also while NumPy and PyTorch are being loaded, which takes seconds
         print(f"{name}: interrupted", file=sys.stderr)
         return 130

@@ -25,7 +25,7 @@ from rich.console import Console
 from scratch.labs import LabSetup
 from scratch.training import Interrupted
 from torch_ref.distributed import LeadingLearner, ShardedLearner, follow
-from torch_ref.team import Team, TeamError
+from torch_ref.team import NoTeam, Team, TeamError
 
 Result = TypeVar("Result")
 EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError, Mismatch)  # a user's or a machine's, not a mistake here
@@ -148,7 +148,10 @@ def helped(work: Callable[[Team, Any], bool]) -> int:
 
     Signals are rank 0's to act on: it needs the others for the step that it finishes and saves.
     """
-    team = Team()
+    try:
+        team = Team()
+    except NoTeam:
+        return 0
     warnings.simplefilter("ignore")  # rank 0 has them too
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # which torchrun sets
 
@@ -20,6 +22,25 @@ def is_started() -> bool:
 def is_follower() -> bool:
     """Whether another process of them reads the options, and leads."""
     return is_started() and os.environ["RANK"] != "0"
+
+
+@contextmanager
+def awaited() -> Iterator[None]:
+    """For all that a command does: where rank 0 ends well without the others (--help), they end too."""
+    try:
+        yield
+    except SystemExit as end:
+        if not end.code:
+            _let_go()
+        raise
+    _let_go()
+
+
+def _let_go() -> None:
+    if is_started() and not is_follower():
+        from torch_ref.team import dissolve
+
+        dissolve()
 
 
 def help_train() -> int:

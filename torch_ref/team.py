@@ -19,8 +19,11 @@ import torch
 import torch.distributed as dist
 
 MEETING = timedelta(minutes=10)  # until all have started, and have read the data
+CALLING = timedelta(minutes=5)  # until torchrun, or the leader, answers, and the leader has said where it computes
+PARTING = timedelta(seconds=10)  # the same for a leader that has nothing more to do
 ORDERS = timedelta(days=30)  # between two orders the leader may check, draw or be stopped by hand
 ANSWERS = timedelta(seconds=50)  # within a step all ranks are at work; a minute is what a lost rank may cost
+NOWHERE = "nowhere"  # in the place of the device: there is nothing to do
 GONE = 3.0  # seconds in which a process whose connection is closed is seen to have ended
 NETWORK = ("connection", "timed out", "socket", "broken pipe", "gloo", "nccl")  # words of what a lost peer causes
 
@@ -29,11 +32,16 @@ class TeamError(ConnectionError):
     """A rank is gone, or does not answer: which, and how it ended as far as that can be seen."""
 
 
+class NoTeam(Exception):
+    """The leader has ended, and had nothing for the others to do."""
+
+
 class Team:
     """All ranks of a job. Every method that exchanges something is called on every rank, in the same order.
 
     `rank` counts from 0, the leader; `size` is the number of ranks; `gradients` the group that DistributedDataParallel
     averages in: NCCL where the leader's device is "cuda", of which each rank then has its own, else gloo.
+    Raises NoTeam on the other ranks where the leader has dissolved it.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -41,10 +49,12 @@ class Team:
         self._why = ""
         # until all are there nothing is lost by ending, and Python would not hear a signal while it waits for them
         with _ended_by_signals():
-            self._store = dist.PrefixStore(f"team/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", _store(self))
+            self._store = _store(self.rank, self.size)
             if self.leads:
                 self._store.set("device", device)
             device = self._store.get("device").decode()
+            if device == NOWHERE:
+                raise NoTeam
             self.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
             dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=MEETING)
             # gloo sends to a rank that listens only: the leader need not wait long for one that should
@@ -177,11 +187,23 @@ def ending(pid: int) -> str | None:
     return f"ended with exit code {status >> 8}" if status else "ended without a word, as a process that is killed does"
 
 
-def _store(team: Team) -> dist.Store:
+def dissolve() -> None:
+    """For a leader that ends well: others that still wait for a Team need not. Where one has met, nothing."""
+    if _is_torchruns_store():  # its own would end with it
+        with suppress(RuntimeError):
+            _store(0, int(os.environ["WORLD_SIZE"]), PARTING).compare_set("device", "", NOWHERE)
+
+
+def _store(rank: int, size: int, patience: timedelta = CALLING) -> dist.Store:
     """torchrun's own, where it has one; else the leader's."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    serves = team.leads and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    return dist.TCPStore(host, port, team.size, serves, timeout=timedelta(minutes=5), wait_for_workers=False)
+    serves = rank == 0 and not _is_torchruns_store()
+    store = dist.TCPStore(host, port, size, serves, timeout=patience, wait_for_workers=False)
+    return dist.PrefixStore(f"team/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
+def _is_torchruns_store() -> bool:
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 @contextmanager

@@ -152,6 +152,21 @@ def test_the_list_under_torchrun_is_that_of_several_ranks(script: Script, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "last"),
+    [
+        (("scripts/check_parity.py", "--inject", "list"), "every rank takes the first shard of the batch"),
+        (("scripts/check_parity.py", "--help"), "2 bad usage or bad input"),
+        (("scripts/train.py", "--help"), "so many steps in lockstep, not epochs"),
+    ],
+)
+def test_where_rank_0_has_nothing_to_do_none_waits_for_it(arguments: tuple[str, ...], last: str) -> None:
+    done = run(*torchrun(2, *arguments), limit=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith(last)
+
+
+@pytest.mark.slow
 def test_an_error_is_said_once_and_with_exit_code_2() -> None:
     done = run(*torchrun(2, "scripts/train.py", "digits", "--backend", "both"))
     assert done.returncode != 0
