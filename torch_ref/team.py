@@ -161,8 +161,13 @@ class Team:
             return True
 
     def leave(self) -> None:
-        """The end of the job for this process."""
+        """The end of the job for this process.
+
+        A group's threads end with it. One that has still to free the tensor of the last order when Python ends
+        cannot: the process would be aborted.
+        """
         dist.destroy_process_group()
+        del self._orders, self.answers, self.gradients
 
 
 def ending(pid: int) -> str | None:

@@ -1,4 +1,7 @@
-"""How a process has ended, as another one of the machine can see it; the ranks themselves are in tests/compare."""
+"""How a process has ended, as another one of the machine can see it, and what is left of a team that was left.
+
+The ranks themselves are in tests/compare.
+"""
 
 from __future__ import annotations
 
@@ -45,3 +48,29 @@ def test_one_whose_parent_has_not_looked_yet_tells_how(code: str, number: signal
         time.sleep(0.02)
     process.wait()
     assert how in (words, WITHOUT_A_WORD)  # the second where the system does not let it be read
+
+
+TEAM_OF_ONE = """
+from pathlib import Path
+from torch_ref.team import Team
+
+def gloo() -> int:
+    return sum("gloo" in p.read_text() for p in Path("/proc/self/task").glob("*/comm"))
+
+team = Team()
+team.tell(None)
+during = gloo()
+team.leave()
+print(during > 0, gloo())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+def test_no_thread_of_a_team_outlives_it() -> None:
+    """One that frees a tensor while Python ends aborts the process."""
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    command = [sys.executable, "-c", TEAM_OF_ONE]
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, **alone, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["True", "0"], done.stderr
