@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from scratch.flat import FlatOptimizer
 from scratch.layers import Array, Layer, Linear, ReLU
-from scratch.learner import Rows, ScratchLearner, _is_finite
+from scratch.learner import Data, Rows, ScratchLearner, _is_finite
 from scratch.losses import Loss
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
@@ -52,27 +52,26 @@ class Engine(ScratchLearner):
 
     def __init__(self, network: Sequential, loss: Loss, optimizer: Optimizer, *, threshold: float = 0.5) -> None:
         super().__init__(network, loss, optimizer, threshold=threshold)
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        """Without what is made while it trains."""
         self._rooms: dict[tuple[Any, ...], Room] = {}
         self._flat: FlatOptimizer | None = None
 
-    def train_step(self, data: tuple[Array, NDArray[Any]], rows: Rows) -> tuple[float, int]:
-        own = [_is_original(layer) for layer in self.network]
+    def train_step(self, data: Data, rows: Rows) -> tuple[float, int]:
+        own = self._own_layers()
         if not self._is_known(own):
             self.release()
             return super().train_step(data, rows)
         if len(rows) == 0:
             raise ValueError("a training step on no rows, expected at least one")
         flat = self._flat_optimizer()
-        x, t = (part.take(rows, axis=0) for part in data)  # less to decide than data[rows], which it equals
+        x, t = taken(data, rows)
         with np.errstate(all="ignore"):  # what is not finite is found and named below
-            room = self._forward(x, own)
-            y = room.outputs[-1]
-            loss = float(self.loss.forward(y, t))
-            if math.isfinite(loss):
-                self._backward(room, self.loss.backward(), flat.grads.views, own)
+            loss, correct = self._gradients(x, t, flat.grads.views, own)
             if not (math.isfinite(loss) and _is_finite(flat.grads.whole)):
                 raise FloatingPointError(self._first_non_finite(x, t))
-            correct = self._correct(y, t)
             flat.step()
         return loss, correct
 
@@ -81,6 +80,18 @@ class Engine(ScratchLearner):
         if self._flat:
             self._flat.release()
             self._flat = None
+
+    def _gradients(
+        self, x: Array, t: NDArray[Any], grads: dict[str, Array], own: list[bool], share: float = 1.0
+    ) -> tuple[float, int]:
+        """(loss, correct predictions) of a batch, and `share` of its gradient in `grads`, if the loss is finite."""
+        room = self._forward(x, own)
+        y = room.outputs[-1]
+        loss = float(self.loss.forward(y, t))
+        if math.isfinite(loss):
+            dy = self.loss.backward()
+            self._backward(room, dy if share == 1 else dy * share, grads, own)
+        return loss, self._correct(y, t)
 
     def _forward(self, x: Array, own: list[bool]) -> Room:
         """The outputs of all layers, in the room for batches of this shape. own: which layers run as written here."""
@@ -123,8 +134,15 @@ class Engine(ScratchLearner):
 
     def _flat_optimizer(self) -> FlatOptimizer:
         if self._flat is None or not self._flat.params.are(self.network.params):
-            self._flat = FlatOptimizer(self.network, self.optimizer)
+            self._flat = self._new_flat_optimizer()
         return self._flat
+
+    def _new_flat_optimizer(self) -> FlatOptimizer:
+        return FlatOptimizer(self.network, self.optimizer)
+
+    def _own_layers(self) -> list[bool]:
+        """Which layers run as written here."""
+        return [_is_original(layer) for layer in self.network]
 
     def _is_known(self, own: list[bool]) -> bool:
         """Whether every parameter is that of a Linear layer of its own, and the optimiser one that flat.py has."""
@@ -138,9 +156,16 @@ class Engine(ScratchLearner):
         """Of the network, its state and its optimiser; a copy makes its own room."""
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
-        own = {name: value for name, value in vars(self).items() if name not in ("_rooms", "_flat")}
-        vars(copied).update(copy.deepcopy(own, memo), _rooms={}, _flat=None)
+        copied._start_anew()
+        own = {name: value for name, value in vars(self).items() if name not in vars(copied)}
+        vars(copied).update(copy.deepcopy(own, memo))
         return copied
+
+
+def taken(data: Data, rows: Rows) -> Data:
+    """data[rows], with less to decide."""
+    x, t = data
+    return x.take(rows, axis=0), t.take(rows, axis=0)
 
 
 def linear(layer: Linear, x: Array, y: Array) -> None:

@@ -5,13 +5,16 @@ needs few calls and no new memory, and finds what it has just written still in t
 
 The pieces are not shared out to threads. The calls are short, the interpreter's lock is handed over at each, and the
 core that is free is the one on which OpenBLAS's own thread spins until the next product: two threads gained a step of
-784-256-10 nothing, and a tenth at best where that thread was made to sleep, which slows the products.
+784-256-10 nothing, and a tenth at best where that thread was made to sleep, which slows the products. Processes, which
+have neither in common, gain a third (parallel_engine.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -22,7 +25,10 @@ from scratch.optim import SGD, Adam, AdamW, Optimizer
 
 LINE = 64  # bytes of a cache line, and of the widest vector: arrays that begin at one are read and written faster
 CLEANED_EVERY = 32  # steps: how often `drop_subnormals` looks at the state
-PIECE = 2**17  # bytes of a piece: the six arrays of Adam's fit into a second-level cache of a megabyte
+PIECE = 2**18  # bytes of a piece: the six arrays of Adam's stay in the caches, and calls are few
+
+Order = Literal["C", "F"]
+Room = Callable[[int, DTypeLike], Array]  # makes (n,) of a dtype
 
 
 def aligned(n: int, dtype: DTypeLike) -> Array:
@@ -33,15 +39,18 @@ def aligned(n: int, dtype: DTypeLike) -> Array:
 
 
 class FlatArrays:
-    """`whole` (n,) holds the elements of all the arrays, `views` are its parts by name, in their shapes."""
+    """`whole` (n,) holds the elements of all the arrays, `views` are its parts by name, in their shapes.
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
-        parts = [a.ravel() for a in arrays.values()]
-        self.whole = np.concatenate(parts, out=aligned(sum(map(len, parts)), parts[0].dtype))
+    order: "C" has matrices row by row, "F" column by column.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], room: Room = aligned, order: Order = "C") -> None:
+        parts = [a.ravel(order) for a in arrays.values()]
+        self.whole = np.concatenate(parts, out=room(sum(map(len, parts)), parts[0].dtype))
         self.views: dict[str, Array] = {}
         start = 0
         for name, a in arrays.items():
-            self.views[name] = self.whole[start : start + a.size].reshape(a.shape)
+            self.views[name] = self.whole[start : start + a.size].reshape(a.shape, order=order)
             start += a.size
 
     def are(self, arrays: Mapping[str, Array]) -> bool:
@@ -57,10 +66,13 @@ class FlatOptimizer:
     their place from outside is taken over at the next step. `grads` are views to write the gradients into.
     """
 
-    def __init__(self, network: Sequential, optimizer: Optimizer) -> None:
+    def __init__(
+        self, network: Sequential, optimizer: Optimizer, room: Room = aligned, order: Order = "C"
+    ) -> None:
         self.network, self.optimizer = network, optimizer
+        self._flat: Callable[[Mapping[str, Array]], FlatArrays] = partial(FlatArrays, room=room, order=order)
         self.given = network.params
-        self.params, self.grads = FlatArrays(self.given), FlatArrays(self.given)
+        self.params, self.grads = self._flat(self.given), self._flat(self.given)
         self.state: dict[str, FlatArrays] = {}
         dtype = self.params.whole.dtype
         self._piece = min(PIECE // dtype.itemsize, len(self.params.whole))
@@ -69,19 +81,33 @@ class FlatOptimizer:
 
     def step(self) -> None:
         """optimizer.step() with the gradients in `grads`, which are those of the network."""
-        o, keys = self.optimizer, state_keys(self.optimizer)
-        if any(key not in o.state[name] for name in self.params.views for key in keys):
-            o.step()  # the first one, which makes its state
+        if not self.has_state:
+            self.optimizer.step()  # the first one, which makes it
             return
-        o.steps += 1
-        arrays = [self.params.whole, self.grads.whole, *(self._adopted_state(key) for key in keys)]
-        update, n = UPDATES[type(o)], self._piece
+        self.optimizer.steps += 1
+        self.update(self.arrays())
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the optimiser has all that it keeps from step to step."""
+        keys = state_keys(self.optimizer)
+        return all(key in state for state in self.optimizer.state.values() for key in keys)
+
+    def arrays(self) -> list[Array]:
+        """What an update takes, each (n,): the parameters, the gradients, and the state where the optimiser has it."""
+        return [self.params.whole, self.grads.whole, *map(self._adopted_state, state_keys(self.optimizer))]
+
+    def update(self, arrays: Sequence[Array], more: Sequence[Array] = ()) -> None:
+        """The step of these, or of the same part of each; the gradients of `more` are added to the gradients first."""
+        o, n = self.optimizer, self._piece
+        update, has_state = UPDATES[type(o)], len(arrays) > 2
         for start in range(0, len(arrays[0]), n):
-            parts = [a[start : start + n] for a in arrays]
-            change = update(o, *parts, *(a[: len(parts[0])] for a in self._room))
-            if keys and o.steps % CLEANED_EVERY == 0:
-                p, _, moment = parts[:3]
-                drop_subnormals(moment, p, change)
+            p, g, *state = (a[start : start + n] for a in arrays)
+            for each in more:
+                g += each[start : start + n]
+            change = update(o, p, g, *state, *(a[: len(p)] for a in self._room))
+            if has_state and o.steps % CLEANED_EVERY == 0:
+                drop_subnormals(state[0], p, change)
 
     def release(self) -> None:
         """The arrays that were given hold the parameters again, with the values of now."""
@@ -99,7 +125,7 @@ class FlatOptimizer:
         states = self.optimizer.state
         found = {name: states[name][key] for name in self.params.views}
         if key not in self.state or not self.state[key].are(found):
-            self.state[key] = FlatArrays(found)
+            self.state[key] = self._flat(found)
             for name, view in self.state[key].views.items():
                 states[name][key] = view
         return self.state[key].whole

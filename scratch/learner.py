@@ -17,6 +17,7 @@ from scratch.losses import Loss
 from scratch.network import Sequential
 from scratch.optim import Optimizer
 
+Data = tuple[Array, NDArray[Any]]  # x and t as ScratchLearner.place returns them
 Rows = NDArray[np.integer[Any]]
 CHUNK = 4096  # rows evaluated at once: memory stays bounded, and one more call costs nothing against 4096 rows
 
@@ -90,7 +91,7 @@ class ScratchLearner:
             "optimizer": repr(self.optimizer),
         }
 
-    def place(self, x: NDArray[Any], t: NDArray[Any]) -> tuple[Array, NDArray[Any]]:
+    def place(self, x: NDArray[Any], t: NDArray[Any]) -> Data:
         """x (n, in), t (n,) or (n, out), as they are; integer t as int64."""
         if len(x) != len(t) or len(x) == 0:
             raise ValueError(f"x has {len(x)} rows and t {len(t)}, expected the same number, at least one")
@@ -102,7 +103,7 @@ class ScratchLearner:
             raise TypeError(f"t is {t.dtype}, expected integers or {self.dtype}, the network's dtype")
         return x, t
 
-    def train_step(self, data: tuple[Array, NDArray[Any]], rows: Rows) -> tuple[float, int]:
+    def train_step(self, data: Data, rows: Rows) -> tuple[float, int]:
         if len(rows) == 0:
             raise ValueError("a training step on no rows, expected at least one")
         x, t = data[0][rows], data[1][rows]
@@ -117,10 +118,16 @@ class ScratchLearner:
             self.optimizer.step()
         return loss, correct
 
-    def evaluate(self, data: tuple[Array, NDArray[Any]]) -> tuple[float, float]:
+    def evaluate(self, data: Data) -> tuple[float, float]:
         """Sum of m_b loss_b / n for a mean, sum of loss_b for a sum, over chunks b of m_b of the n rows."""
-        total, correct, n = 0.0, 0, len(data[0])
-        for start in range(0, n, CHUNK):
+        n = len(data[0])
+        total, correct = self._sums(data)
+        return total / n if self.loss.reduction == "mean" else total, correct / n
+
+    def _sums(self, data: Data) -> tuple[float, int]:
+        """(the rows' losses, their correct predictions), chunk by chunk."""
+        total, correct = 0.0, 0
+        for start in range(0, len(data[0]), CHUNK):
             x, t = (part[start : start + CHUNK] for part in data)
             with np.errstate(all="ignore"):
                 y = self.network.forward(x)
@@ -129,7 +136,7 @@ class ScratchLearner:
                     raise FloatingPointError(self._first_non_finite(x, t))
             total += loss * (len(x) if self.loss.reduction == "mean" else 1)
             correct += self._correct(y, t)
-        return total / n if self.loss.reduction == "mean" else total, correct / n
+        return total, correct
 
     def _correct(self, y: Array, t: NDArray[Any]) -> int:
         """argmax y = t, or = argmax t for one-hot rows; in one column y > threshold = (t > 0.5).

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder
-from scratch.engine import Engine
 from scratch.fingerprint import Fingerprint, fingerprint
 from scratch.history import History, Row
 from scratch.initializers import RandomSource
@@ -24,6 +23,7 @@ from scratch.learner import Learner
 from scratch.losses import Loss
 from scratch.network import Sequential
 from scratch.optim import Optimizer
+from scratch.parallel_engine import engine
 from scratch.printable import printable
 from scratch.random_state import random_state, set_random_state
 
@@ -394,10 +394,14 @@ def fit(
     rng: RandomSource,
     batch_size: int = 128,
     threshold: float = 0.5,
+    processes: int = 1,
     **options: Any,
 ) -> History:
-    """Train a scratch network: `train` with an Engine; further options and errors as there."""
-    learner = Engine(network, loss, optimizer, threshold=threshold)
+    """Train a scratch network: `train` with a learner that `processes` processes share; options, errors as there.
+
+    With several of them, results are equal within rounding, and CrewLost is raised where one of them has ended.
+    """
+    learner = engine(network, loss, optimizer, threshold=threshold, processes=processes)
     try:
         return train(learner, data, epochs=epochs, rng=rng, batch_size=batch_size, **options)
     finally:

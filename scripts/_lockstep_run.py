@@ -80,7 +80,7 @@ class LockstepRun(_training_run._Run):
             setup.samples,
             loss=setup.loss,
             optimizer=setup.optimizer,
-            learner=setup.lab.learner(setup),
+            learner=setup.learner(),
             threshold=setup.lab.threshold,
             epochs=epochs,
             steps=self.args.steps,

@@ -137,8 +137,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def environment() -> dict[str, Any]:
-    """Versions, threads, BLAS and processor: what the bits of a run may depend on beside its options."""
+def environment(processes: int = 1) -> dict[str, Any]:
+    """Versions, processes and their threads, BLAS, processor: what a run's bits may depend on beside its options."""
     threads: dict[str, Any] = {name: os.environ.get(name) for name in _threads.VARIABLES}
     if "torch" in sys.modules:
         threads["torch"] = sys.modules["torch"].get_num_threads()
@@ -147,7 +147,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "processes": _torchrun.processes(),
+        "processes": max(processes, _torchrun.processes()),
         "threads": threads,
         "blas": _blas(),
     }
@@ -169,16 +169,14 @@ def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
 def _blas() -> dict[str, Any]:
     """NumPy's BLAS by name and version, and every thread pool that is loaded, with the kernels that it has chosen."""
     import numpy as np
+    from threadpoolctl import threadpool_info
 
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     found: dict[str, Any] = {"numpy": f"{built['name']} {built['version']}"}
-    with suppress(ImportError):  # it comes with scikit-learn
-        from threadpoolctl import threadpool_info
-
-        for pool in threadpool_info():
-            library = Path(pool["filepath"]).name.partition(".so")[0].partition("-")[0]
-            parts = ("version", "architecture", "threading_layer", "num_threads")
-            found[library] = " ".join(f"{part} {pool[part]}" for part in parts if pool.get(part) is not None)
+    for pool in threadpool_info():
+        library = Path(pool["filepath"]).name.partition(".so")[0].partition("-")[0]
+        parts = ("version", "architecture", "threading_layer", "num_threads")
+        found[library] = " ".join(f"{part} {pool[part]}" for part in parts if pool.get(part) is not None)
     if "torch" in sys.modules:
         found["torch"] = sys.modules["torch"].backends.cpu.get_cpu_capability()
     return found

@@ -25,6 +25,7 @@ from _run_folder import RunFolder
 
 import scratch.plots
 from scratch.atomic_file import write_atomically
+from scratch.engine import Engine
 from scratch.fingerprint import write_fingerprints
 from scratch.history import History, write_histories
 from scratch.labs import LABS, OPTIMIZERS, LabSetup, Outcome
@@ -61,6 +62,8 @@ def add_arguments(parser: Parser, *, check: bool | None) -> None:
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=check, help=checks)
     threads = "of NumPy or PyTorch, where one of them trains alone (default: OMP_NUM_THREADS, else 1)"
     parser.add_argument(_threads.OPTION, type=positive_int, metavar="N", help=threads)
+    several = "for --backend scratch: train with N processes, each with its rows of every batch (default: 1)"
+    parser.add_argument("--processes", type=positive_int, metavar="N", help=several)
     _fast_blas.add_argument(parser)
     _device.add_arguments(parser, trains=True)
 
@@ -79,6 +82,7 @@ def run(args: argparse.Namespace, kind: type[_Run] | None = None) -> int:
             saved = folder.config() if folder else None
             options = _options(args, saved)
             _expect_threads(args, options["backend"])
+            _settle_processes(args, options["backend"], saved)
             _device.expect_backend(args, options["backend"])
             changed = _device.settle(args, saved)
             args.fused = saved is None or saved.get("fused") is True  # a run that began without goes on without
@@ -99,6 +103,22 @@ def _expect_threads(args: argparse.Namespace, backend: str) -> None:
         raise UsageError("--threads: NumPy and PyTorch in turns have one each, expected --backend scratch or torch")
     if args.threads and args.threads > _threads.cores():
         raise UsageError(f"--threads {args.threads}: expected at most {_threads.cores()}, the cores that are here")
+
+
+def _settle_processes(args: argparse.Namespace, backend: str, saved: Mapping[str, Any] | None) -> None:
+    """As asked for, else as the resumed run had them. UsageError where there cannot be so many."""
+    before = (saved or {}).get("processes")
+    if args.processes is None:
+        args.processes = before if backend == "scratch" and _is_count(before) else 1
+    if args.processes == 1:
+        return
+    if backend != "scratch":
+        instead = "torchrun starts those of --backend torch, and NumPy beside PyTorch has one"
+        raise UsageError(f"--processes {args.processes}: expected --backend scratch with it ({instead})")
+    if args.threads:
+        raise UsageError("--processes and --threads: expected one of them; each process has one thread")
+    if args.processes > _threads.cores():
+        raise UsageError(f"--processes {args.processes}: expected at most {_threads.cores()}, the cores that are here")
 
 
 def _kind_of_run(kind: type[_Run] | None) -> type[_Run]:
@@ -224,7 +244,7 @@ class _Run:
         if not self.goes_on:
             self._write_config(setup)
         elif self.resumed:
-            for line in _run_folder.differences(self.resumed.config(), _run_folder.environment()):
+            for line in _run_folder.differences(self.resumed.config(), self._environment()):
                 self.display.say(f"not as when this run began: {line}; its bits may be others than in one go")
         if setup.data.image_shape is not None and not (self.folder / "samples.png").exists():
             grid = scratch.plots.sample_grid(setup.data, setup.lab.rng(setup.seed))
@@ -266,7 +286,7 @@ class _Run:
         self.lab, self.data = _lab_data.load(lab, self.backend, folder, dtype, seed, self.display.say)
         try:
             setup = self.lab.set_up(self.data, seed=seed, **self._choices())
-            self.lab.learner(setup)
+            setup.learner(self.args.processes)
         except ValueError as error:  # sizes that this lab's network cannot have, or a rate beyond its dtype
             raise UsageError(str(error)) from None
         chosen = {"seed": seed, "dtype": dtype, "hidden": setup.sizes[1:-1], "lr": setup.optimizer.lr}
@@ -298,17 +318,21 @@ class _Run:
 
         learner, save_weights = self._learner(setup)
         self.learners = {self.backend: learner}
-        history = train(
-            learner,
-            setup.samples,
-            on_epoch=on_epoch,
-            on_batch=partial(self._follower(setup, {self.backend: learner.weights}), self.backend),
-            checkpoint_dir=self.folder / "checkpoints" / self.backend,
-            epochs=setup.epochs,
-            rng=setup.rng,
-            batch_size=setup.batch_size,
-            **self._loop_options(setup),
-        )
+        try:
+            history = train(
+                learner,
+                setup.samples,
+                on_epoch=on_epoch,
+                on_batch=partial(self._follower(setup, {self.backend: learner.weights}), self.backend),
+                checkpoint_dir=self.folder / "checkpoints" / self.backend,
+                epochs=setup.epochs,
+                rng=setup.rng,
+                batch_size=setup.batch_size,
+                **self._loop_options(setup),
+            )
+        finally:
+            if isinstance(learner, Engine):
+                learner.release()
         self._write_histories({self.backend: history})
         self._draw(setup, {self.backend: history})
         save_weights()
@@ -317,7 +341,7 @@ class _Run:
     def _learner(self, setup: LabSetup) -> tuple[Any, Any]:
         """(the learner, what saves its weights)."""
         if self.backend == "scratch":
-            ours = setup.lab.learner(setup)
+            ours = setup.learner(self.args.processes)
             return ours, lambda: self._save_scratch(setup)
         from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
 
@@ -369,7 +393,7 @@ class _Run:
             setup.samples,
             loss=setup.loss,
             optimizer=setup.optimizer,
-            learner=setup.lab.learner(setup),
+            learner=setup.learner(),
             threshold=setup.lab.threshold,
             title=setup.title,
             device=self.args.device,
@@ -442,12 +466,15 @@ class _Run:
             "fused": self.is_fused,
             "check": self.verdicts,
             **{name: getattr(self.args, name) for name in SAVING},
-            **_run_folder.environment(),
+            **self._environment(),
         }
         if self.resumed and self.goes_on:
             earlier = self.resumed.config()
             config["resumed"] = [*earlier.pop("resumed", []), earlier]
         self.folder.write_json("config.json", config)
+
+    def _environment(self) -> dict[str, Any]:
+        return _run_folder.environment(self.args.processes)
 
     def _is_time_to_draw(self) -> bool:
         """After every epoch, so that one can watch; where epochs last less than 20 seconds, at most every 20."""

@@ -2,7 +2,7 @@
 
     python scripts/train.py LAB --backend scratch|torch|both [--epochs N] [--seed S] [--batch-size N]
                                 [--dtype float32|float64] [--hidden N,N] [--optimizer sgd|adam|adamw] [--lr R]
-                                [--data-dir D] [--out DIR] [--check] [--threads N] [--fast-blas]
+                                [--data-dir D] [--out DIR] [--check] [--threads N] [--processes N] [--fast-blas]
                                 [--device cuda] [--tf32] [--compile]
     python scripts/train.py LAB --resume DIR [--epochs N]
     python scripts/train.py LAB --backend both --lockstep [--every K] [--steps N]

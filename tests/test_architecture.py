@@ -24,8 +24,8 @@ FORBIDDEN = {
     "scripts": {"tests"},
 }
 # Beside NumPy, scratch may use these, in these places, inside the function that needs them.
-SCRATCH_EXTRAS = {"sklearn", "safetensors", "rich", "matplotlib"}
-SCRATCH_PLACES_FOR_EXTRAS = re.compile(r"scratch/(datasets|labs|training|checkpoints?|tensor_file|plots)(/|\.py$)")
+SCRATCH_EXTRAS = {"sklearn", "safetensors", "rich", "matplotlib", "threadpoolctl"}
+SCRATCH_PLACES_FOR_EXTRAS = re.compile(r"scratch/(crew|datasets|labs|training|checkpoints?|tensor_file|plots)(/|\.py$)")
 SLOW_TO_IMPORT = {"torch", "torchvision", "matplotlib", "sklearn", "scipy"}
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc"}
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratch.datasets import Dataset
-from scratch.engine import Engine
 from scratch.history import History
 from scratch.initializers import RandomSource
 from scratch.layers import Layer
@@ -21,6 +20,7 @@ from scratch.learner import Learner, ScratchLearner
 from scratch.losses import Loss
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
+from scratch.parallel_engine import engine
 from scratch.plots import heading
 from scratch.training import Batch
 
@@ -57,8 +57,8 @@ class Lab:
     prints and draws of a run. stop(history): whether training ends with this epoch. follow(setup, folder): what is
     called after every update with the backend's name, its weights and the batch. variant and variants: the name of
     these settings, and the same lab with others by name. options: what makes the lab from a text, such as "7,9".
-    threshold: above it, a single output column says yes. learner(setup): what trains in NumPy. max_batches: an epoch
-    ends after as many, where a published run is shorter than its data.
+    threshold: above it, a single output column says yes. learner(setup): what trains in NumPy, if not an
+    engine. max_batches: an epoch ends after as many, where a published run is shorter than its data.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Lab:
     variants: Mapping[str, Lab] = field(default_factory=dict)
     options: Mapping[str, Callable[[str], Lab]] = field(default_factory=dict)
     threshold: float = 0.5
-    learner: Callable[[LabSetup], ScratchLearner] = lambda setup: plain_learner(setup)
+    learner: Callable[[LabSetup], ScratchLearner] | None = None
 
     def data(self, data_dir: Folder, dtype: str, seed: int) -> Dataset:
         """Read and prepared; errors as `load`."""
@@ -161,6 +161,15 @@ class LabSetup:
         variant = f", {self.lab.variant}" if self.lab.variant else ""
         return f"{named}\n{'-'.join(map(str, self.sizes))}, {self.dtype}, seed {self.seed}{variant}"
 
+    def learner(self, processes: int = 1) -> ScratchLearner:
+        """What trains it in NumPy, by one process or by several. ValueError for several where the lab has its own."""
+        if self.lab.learner is None:
+            parts = self.network, self.loss, self.optimizer
+            return engine(*parts, threshold=self.lab.threshold, processes=processes)
+        if processes > 1:
+            raise ValueError(f"processes={processes}: {self.lab.name} trains in a way of its own, expected 1")
+        return self.lab.learner(self)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -179,11 +188,6 @@ class Outcome:
         for name, w in next(iter(self.learners.values())).weights().items():
             network.params[name][...] = w
         return network
-
-
-def plain_learner(setup: LabSetup) -> ScratchLearner:
-    """Gradients from the layers' own backward."""
-    return Engine(setup.network, setup.loss, setup.optimizer, threshold=setup.lab.threshold)
 
 
 def _samples(data: Dataset, targets: Targets) -> Samples:

@@ -33,10 +33,10 @@ for name, module in list(sys.modules.items()):
 """
 # imported, and no verdict, place or cause hangs on them: figures, data sets, checkpoints, training by epochs
 NOT_JUDGING = ("compare/convention.py", "compare/layout.py", "compare/plots.py", "compare/power.py", "compare/runs.py",
-               "scratch/atomic_file.py", "scratch/checkpoint.py", "scratch/datasets/*", "scratch/engine.py",
-               "scratch/fingerprint.py", "scratch/flat.py", "scratch/history.py", "scratch/plots.py",
-               "scratch/printable.py", "scratch/random_state.py", "scratch/tensor_file.py", "scratch/training.py",
-               "torch_ref/learner.py")  # fmt: skip
+               "scratch/atomic_file.py", "scratch/checkpoint.py", "scratch/crew.py", "scratch/datasets/*",
+               "scratch/engine.py", "scratch/fingerprint.py", "scratch/flat.py", "scratch/history.py",
+               "scratch/parallel_engine.py", "scratch/plots.py", "scratch/printable.py", "scratch/random_state.py",
+               "scratch/tensor_file.py", "scratch/training.py", "torch_ref/learner.py")  # fmt: skip
 
 OWN = Plan(networks=0, others=0, judged=0, pursuits=0, floors=(), shapes=("own",), scales=("own",))
 FEW = replace(QUICK, networks=3, others=2, judged=1, examples=3, shapes=("2-1",), every=40, floors=())

@@ -15,7 +15,7 @@ from scratch.autodiff import Node, gradients
 from scratch.datasets import Dataset, DatasetMissing
 from scratch.labs import LABS, Outcome
 from scratch.labs.autodiff_trace import LABELS, published, trace, two_lit_pixels
-from scratch.labs.lab import LabSetup, plain_learner
+from scratch.labs.lab import LabSetup
 from scratch.labs.one_vs_rest import (
     LAB,
     Assessment,
@@ -27,6 +27,7 @@ from scratch.labs.one_vs_rest import (
     learner,
     train_logistic_regression,
 )
+from scratch.parallel_engine import engine
 from scratch.training import train
 
 
@@ -69,12 +70,15 @@ def test_gradients_of_the_graph_are_the_closed_form(m: int, scale: float) -> Non
 def test_the_learner_takes_its_gradients_from_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """The layer's own backward is never called, and the update is the same as with it."""
     ours, plain = set_up(), set_up()
-    rows = np.arange(256)
+    rows, threshold = np.arange(256), plain.lab.threshold
     monkeypatch.setattr(ours.network.layers[0], "backward", None)
     monkeypatch.setattr(ours.loss, "backward", None)
     found = [
         each.train_step((setup.samples.x_train, setup.samples.t_train), rows)
-        for setup, each in ((ours, learner(ours)), (plain, plain_learner(plain)))
+        for setup, each in (
+            (ours, learner(ours)),
+            (plain, engine(plain.network, plain.loss, plain.optimizer, threshold=threshold)),
+        )
     ]
     assert found[0] == pytest.approx(found[1], rel=1e-12)
     for name, p in ours.network.params.items():
@@ -138,7 +142,7 @@ def test_the_loop_of_all_labs_ends_in_the_same_bits() -> None:
     ours, general = set_up(epochs=2), set_up(epochs=2)
     trained = train_logistic_regression(ours, lambda line: None)
     options = {"batch_size": 256, "shuffle": False, "rng": general.rng}
-    train(general.lab.learner(general), general.samples, epochs=2, **options)
+    train(general.learner(), general.samples, epochs=2, **options)
     assert all(p.tobytes() == trained.weights[name].tobytes() for name, p in general.network.params.items())
 
 

@@ -104,11 +104,11 @@ def test_cost_and_changes_are_means_over_the_steps(tmp_path: Path) -> None:
     """Once more step by step: 24 images in batches of 10 are two whole batches and one of 4."""
     setup, other = small(), small()
     steps = digit_pair.Steps(setup, tmp_path)
-    learner = setup.lab.learner(setup)
+    learner = setup.learner()
     options: dict[str, Any] = {"epochs": 2, "batch_size": 10}
     train(learner, setup.samples, rng=setup.rng,
           on_batch=lambda batch: steps("scratch", setup.network.params, batch), **options)  # fmt: skip
-    again = other.lab.learner(other)
+    again = other.learner()
     data = again.place(other.samples.x_train, other.samples.t_train)
     for epoch in range(2):
         order, costs, norms = other.rng.permutation(24), [], []
@@ -126,7 +126,7 @@ def test_cost_and_changes_are_means_over_the_steps(tmp_path: Path) -> None:
 def test_the_epilogue_says_accuracies_and_draws_five_figures(tmp_path: Path) -> None:
     setup = small()
     steps = setup.lab.follow(setup, tmp_path)
-    learner = setup.lab.learner(setup)
+    learner = setup.learner()
     history = train(learner, setup.samples, epochs=2, rng=setup.rng, batch_size=10,
                     on_batch=lambda batch: steps("scratch", setup.network.params, batch))  # fmt: skip
     said: list[str] = []

@@ -17,7 +17,7 @@ from scratch.training import TrainingError, train
 
 def run(lab: Lab, folder: Path | None = None, **options: Any) -> tuple[Any, History, Outcome]:
     setup = lab.set_up(lab.data(None, lab.dtype, 0), seed=0, **options)
-    learner = lab.learner(setup)
+    learner = setup.learner()
     history = train(learner, setup.samples, epochs=setup.epochs, rng=setup.rng, batch_size=1, shuffle=lab.shuffle,
                     on_epoch=lab.stop)  # fmt: skip
     said: list[str] = []
@@ -50,7 +50,7 @@ def test_one_epoch_never_settles() -> None:
 
 def test_the_published_loss_is_the_sum_of_half_the_squared_errors_of_the_last_pass() -> None:
     setup = xor_line.LAB.set_up(xor_line.LAB.data(None, "float64", 0), seed=0)
-    learner = xor_line.LAB.learner(setup)
+    learner = setup.learner()
     history = train(learner, setup.samples, epochs=1, rng=setup.rng, batch_size=1, shuffle=False)
     again = xor_line.LAB.set_up(setup.data, seed=0)
     total = 0.0
@@ -70,7 +70,7 @@ def test_a_point_is_in_class_1_where_the_output_is_at_least_a_half() -> None:
         p[...] = 0
     setup.network.params["4.bias"][...] = 0.5
     assert (point_by_point.predict(setup.network, setup.data.x_train) == 1).all()
-    learner = lab.learner(setup)
+    learner = setup.learner()
     assert learner.evaluate(learner.place(setup.samples.x_val, setup.samples.t_val))[1] == 10 / 21
 
 
