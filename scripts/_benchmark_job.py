@@ -88,6 +88,17 @@ def scratch(order: Order) -> Epoch:
     return in_batches(learner, learner.place(*rows(order)), order)
 
 
+def scratch_processes(order: Order) -> Epoch:
+    """As many processes as the others have threads; they end with this one."""
+    from scratch import AdamW, CrossEntropyLoss
+    from scratch.parallel_engine import ParallelEngine
+
+    net = network(order["seed"])
+    optimizer = AdamW(net, RATE, weight_decay=DECAY)
+    learner = ParallelEngine(net, CrossEntropyLoss(), optimizer, processes=order["threads"])
+    return in_batches(learner, learner.place(*rows(order)), order)
+
+
 def plain(order: Order) -> Epoch:
     from scratch import AdamW, CrossEntropyLoss
     from scratch.learner import ScratchLearner
@@ -285,7 +296,7 @@ def jax_parts() -> tuple[Any, Callable[..., Any]]:
 EPOCHS: dict[str, Callable[[Order], Epoch]] = {
     each.__name__: each
     for each in (
-        *(scratch, plain, torch_ref, torch_default, torch_fused, torch_compiled),
+        *(scratch, scratch_processes, plain, torch_ref, torch_default, torch_fused, torch_compiled),
         *(scikit_learn, jax_step, jax_scan, assignment),
     )
 }
@@ -306,40 +317,37 @@ def best_of(action: Callable[[], object], times: int) -> float:
 
 
 def timed(name: str, order: Order) -> dict[str, Any]:
-    """Seconds of one epoch, and those of all its threads on a core, which a busy machine moves less; of the LATER-th.
+    """Seconds of one epoch, and of the LATER-th.
 
     For scratch also what its matrix products and updates take of another epoch, and the machine's best.
     """
+    more: dict[str, Any] = {}
+    if name in ("scratch", "scratch_processes"):
+        more = {"sgemm_gflops": sgemm_gflops(), "kernels": kernels()}
     epoch = EPOCHS[name](order)
-    before = time.process_time()
     found: dict[str, Any] = {"seconds": seconds_of(epoch)}
-    found["cpu_seconds"] = time.process_time() - before
     found["later_seconds"] = [seconds_of(epoch) for _ in range(LATER - 1)][-1]
-    if name == "scratch":
-        found |= {"kernels": kernels(), **parts(epoch, order), "sgemm_gflops": sgemm_gflops()}
-    return found
+    return {**found, **(more and {**parts(epoch, order), **more})}
 
 
 def kernels() -> str:
     """Those that NumPy's BLAS has chosen, where it can be asked."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return "unknown"
+    from threadpoolctl import threadpool_info
+
     return next((str(pool["architecture"]) for pool in threadpool_info() if "architecture" in pool), "unknown")
 
 
 def parts(epoch: Epoch, order: Order) -> dict[str, float]:
     """What np.matmul takes of one epoch of scratch (x W^T, dy^T x, and dy W above layer 0), and what the updates take.
 
-    Both are timed where they are called.
+    Both are timed where they are called; of several processes in the first, which has its part of every one.
     """
     import numpy as np
 
     from scratch.flat import FlatOptimizer
 
     (a, b, c), n = SIZES, len(images(order)[1])
-    with watched(np, "matmul") as products, watched(FlatOptimizer, "step") as updates:
+    with watched(np, "matmul") as products, watched(FlatOptimizer, "update") as updates:
         seconds = seconds_of(epoch)
     operations = n * (4 * a * b + 6 * b * c)
     return {"products_seconds": products[0], "products_share": products[0] / seconds,

@@ -1,4 +1,5 @@
-"""One measurement of measure_scaling.py: training steps in this process alone, or, under torchrun, by all ranks.
+"""One measurement of measure_scaling.py: PyTorch's training steps in this process alone, or, under torchrun, by all
+ranks; with "processes" in the order, NumPy's by as many.
 
     python scripts/_scaling_job.py '{"cases": [[[784, 256, 10], 128]], "seconds": 1, "threads": 1}'
 
@@ -32,11 +33,18 @@ ROWS = 4096
 
 
 def main() -> None:
+    order = json.loads(sys.argv[1])
+    if "processes" in order:
+        print(json.dumps({"cases": [by_numpy(tuple(sizes), m, order) for sizes, m in order["cases"]]}))
+    else:
+        by_torch(order)
+
+
+def by_torch(order: dict[str, Any]) -> None:
     import torch
 
     from torch_ref.team import Team
 
-    order = json.loads(sys.argv[1])
     torch.set_num_threads(order["threads"])
     team = Team() if _torchrun.is_started() else None
     cases = [measured(tuple(sizes), m, order["seconds"], team) for sizes, m in order["cases"]]
@@ -61,22 +69,42 @@ def measured(sizes: tuple[int, ...], m: int, seconds: float, team: Team | None) 
     layers = [[nn.Linear(a, b), nn.ReLU()] for a, b in pairwise(sizes)]
     model = nn.Sequential(*[module for pair in layers for module in pair][:-1])
     parts = (model, nn.CrossEntropyLoss(), torch.optim.AdamW(model.parameters(), lr=1e-3))
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((ROWS, sizes[0]), dtype=np.float32)
-    t = rng.integers(0, sizes[-1], ROWS)
+    x, t, rows = drawn(sizes, m)
     learner: Any = ShardedLearner(*parts, team=team) if team else TorchLearner(*parts)
     if team and not team.leads:
         follow(learner, [learner.place(x, t)])
         return None
     leader: Any = LeadingLearner(learner) if team else learner
     data = leader.place(x, t)
-    rows = [rng.permutation(ROWS)[:m] for _ in range(8)]
     times, sent = timed(lambda k: leader.train_step(data, rows[k % 8]), seconds)
     if team:
         team.tell(None)
     taken = resident() - before - x.nbytes - t.nbytes
     parameters = sum(p.numel() for p in model.parameters())
     return {"sizes": sizes, "batch_size": m, "parameters": parameters, **times, "bytes": sent, "memory": taken}
+
+
+def by_numpy(sizes: tuple[int, ...], m: int, order: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of a step by processes that share memory."""
+    from scratch import AdamW, CrossEntropyLoss, Linear, ReLU, Sequential
+    from scratch.parallel_engine import engine
+
+    rng = np.random.default_rng(0)
+    layers = [[Linear(a, b, rng=rng), ReLU()] for a, b in pairwise(sizes)]
+    network = Sequential(*[layer for pair in layers for layer in pair][:-1])
+    learner = engine(network, CrossEntropyLoss(), AdamW(network), processes=order["processes"])
+    x, t, rows = drawn(sizes, m)
+    data = learner.place(x, t)
+    times, _ = timed(lambda k: learner.train_step(data, rows[k % 8]), order["seconds"])
+    learner.release()
+    return {"sizes": sizes, "batch_size": m, **times}
+
+
+def drawn(sizes: tuple[int, ...], m: int) -> tuple[Any, Any, list[Any]]:
+    """x, t and the rows of eight batches."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((ROWS, sizes[0]), dtype=np.float32)
+    return x, rng.integers(0, sizes[-1], ROWS), [rng.permutation(ROWS)[:m] for _ in range(8)]
 
 
 def timed(act: Callable[[int], object], seconds: float) -> tuple[dict[str, Any], float | None]:

@@ -13,6 +13,7 @@ FLOAT = 4  # bytes
 HELD = 4 * FLOAT  # bytes a parameter: weight, gradient and the two moments of AdamW
 LARGER = [(203_530, 128), (10_000_000, 1024), (100_000_000, 1024)]  # parameters, rows of the whole batch
 STEPS = "network | parameters | batch | 1 process | 1 process, 2 threads | 2 processes | the model"
+SHARED = "network | parameters | batch | 1 process | 1 process, 2 threads | 2 processes"
 BUSY = 0.5  # load of the machine before, above which its times say little
 WORKERS = (2, 4, 8, 16)
 RATES = {"this loopback": None, "10 Gbit/s": 1.25e9, "1 Gbit/s": 1.25e8}  # bytes a second
@@ -76,8 +77,8 @@ def page(found: dict[str, Any]) -> str:
         "## Time of a step",
         _table(STEPS, _steps(found, model)),
         _text(
-            "Milliseconds, and in brackets how many times as fast as one process with one thread. Two threads",
-            "of one process share the two cores without any exchange; processes pay where threads cannot go,",
+            "PyTorch's milliseconds, and in brackets how many times as fast as one process with one thread. Two",
+            "threads of one process share the two cores without any exchange; processes pay where threads cannot go,",
             "on other machines.",
         ),
         "The model, for P parameters, m rows, W workers, is fitted to the first column and to the exchanges alone:",
@@ -100,8 +101,17 @@ def page(found: dict[str, Any]) -> str:
             "process reads the whole data set (219.5 MB for Fashion-MNIST in float32), so that any row can be",
             "in its shard.",
         ),
+        "## In NumPy, on shared memory",
+        _table(SHARED, _shared(found)),
+        _text(
+            "`train.py LAB --backend scratch --processes W` divides every batch among W processes of one machine that",
+            "share parameters, gradients and the optimiser's state. Each writes its gradient, and reads the W - 1",
+            "others in its W-th part of the parameters, which it alone updates: (W - 1) / W x 4 P bytes read by each,",
+            "nothing copied, and the update divided as well as the rows. Beside one process's memory there are",
+            "(W - 1) 4 P bytes for gradients and each process's activations; the data set is there once.",
+        ),
         "## What that predicts",
-        "Times as fast as one worker, each with a core of its own:",
+        "By PyTorch, times as fast as one worker, each with a core of its own:",
         _table(
             f"parameters | batch | exchange over | {' | '.join(f'W = {w}' for w in WORKERS)}", _predictions(model)
         ),
@@ -133,7 +143,7 @@ def _introduction(found: dict[str, Any]) -> str:
         "`torchrun --nproc-per-node W scripts/train.py LAB --backend torch` gives each of W processes its shard of",
         "every batch, and DistributedDataParallel averages their gradients. The weights are those of one process, to",
         "within 1e-12 in float64; this page is about the cost. `python scripts/measure_scaling.py` writes it, in about",
-        f"two minutes. Measured on {environment['processor']}, {environment['cores']} cores, gloo on the loopback:",
+        f"three minutes. Measured on {environment['processor']}, {environment['cores']} cores, gloo on the loopback:",
         f"medians of {found['rounds']} rounds, float32, AdamW. Two cores and no network are little: what is said of",
         "more than two workers is a prediction.",
         *_warning(found["load_before"][0]),
@@ -159,14 +169,23 @@ def _fitted(found: dict[str, Any], model: Model) -> str:
 
 
 def _steps(found: dict[str, Any], model: Model) -> list[str]:
+    said = [f"{1e3 * model.step(c['parameters'], c['batch_size'], 2):.2f}" for c in found["steps"]["one"]]
+    return [f"{line} {model_says} |" for line, model_says in zip(_times(found["steps"]), said, strict=True)]
+
+
+def _shared(found: dict[str, Any]) -> list[str]:
+    parameters = [case["parameters"] for case in found["steps"]["one"]]
+    one = [{**case, "parameters": p} for case, p in zip(found["numpy"]["one"], parameters, strict=True)]
+    return _times({**found["numpy"], "one": one})
+
+
+def _times(ways: dict[str, Any]) -> list[str]:
+    """Rows of a table: the case, and what it takes in each way, beside how many times as fast as the first."""
     lines = []
-    for one, threads, two in zip(*(found["steps"][name] for name in ("one", "threads", "two")), strict=True):
-        parameters, m = one["parameters"], one["batch_size"]
+    for one, threads, two in zip(*(ways[name] for name in ("one", "threads", "two")), strict=True):
         cells = [f"{1e3 * c['seconds']:.2f} ({one['seconds'] / c['seconds']:.2f})" for c in (threads, two)]
-        said = f"{1e3 * model.step(parameters, m, 2):.2f}"
-        network = "-".join(map(str, one["sizes"]))
-        alone = f"{1e3 * one['seconds']:.2f}"
-        lines.append(f"| {network} | {parameters:,} | {m} | {alone} | {' | '.join(cells)} | {said} |")
+        network, alone = "-".join(map(str, one["sizes"])), f"{1e3 * one['seconds']:.2f}"
+        lines.append(f"| {network} | {one['parameters']:,} | {one['batch_size']} | {alone} | {' | '.join(cells)} |")
     return lines
 
 

@@ -7,7 +7,8 @@
 784-256-10, ReLU, cross-entropy, AdamW, float32, batches of 128, on Fashion-MNIST, or on random pixels where it is not
 there, which is said. Every epoch is timed in a process of its own, after a warm-up; a round times each contender once,
 so that what else the machine does falls on all alike. Contenders that are not installed (pip install -e '.[bench]') are
-left out by name. Also measured: the fifth epoch, the shares of the matrix products and of the updates, peak memory of
+left out by name. "processes" are as many as the others have threads, each with one; they have the fast BLAS too where
+it applies. Also measured: the fifth epoch, the shares of the matrix products and of the updates, peak memory of
 a training run, times to import, and the cost of a parity check; with --sweeps, a step against batch size, width and
 depth.
 
@@ -34,8 +35,9 @@ from _command import CHECKOUT, Parser, UsageError, exit_code, positive_int
 from rich.console import Console
 
 JOB = Path(__file__).with_name("_benchmark_job.py")
-FAST = "scratch, fast BLAS"
+FAST, PROCESSES = "scratch, fast BLAS", "scratch, processes"
 CONTENDERS = {  # name -> (job, what it needs)
+    PROCESSES: ("scratch_processes", "numpy"),
     FAST: ("scratch", "numpy"),
     "scratch": ("scratch", "numpy"),
     "scratch, layer by layer": ("plain", "numpy"),
@@ -161,11 +163,14 @@ class Benchmark:
         for number in range(1, self.args.rounds + 1):
             for name, (job, needs) in CONTENDERS.items():
                 if job in self.args.only and name not in self.left_out and self.is_there(name, needs):
-                    answer = self.measured(name, job, self.fast if name == FAST else {}, seed=number)
+                    answer = self.measured(name, job, self.variables(name), seed=number)
                     if answer:
                         found.setdefault(name, []).append(answer)
                         self.say(f"round {number} of {self.args.rounds}: {name} {answer['seconds']:.3f} s")
         return {name: answers for name, answers in found.items() if name not in self.left_out}
+
+    def variables(self, name: str) -> dict[str, str]:
+        return self.fast if name in (FAST, PROCESSES) and not self.no_fast_blas else {}
 
     def is_there(self, name: str, module: str) -> bool:
         from importlib.util import find_spec
@@ -174,7 +179,14 @@ class Benchmark:
             self.leave_out(name, f"{module} is not installed")
         elif name == FAST and self.no_fast_blas:
             self.leave_out(name, self.no_fast_blas)
+        elif name == PROCESSES and (reason := self.no_processes()):
+            self.leave_out(name, reason)
         return name not in self.left_out
+
+    def no_processes(self) -> str:
+        from scratch.crew import why_not
+
+        return "there is one thread each" if self.args.threads == 1 else why_not()
 
     def leave_out(self, name: str, reason: str) -> None:
         self.left_out[name] = reason

@@ -3,8 +3,8 @@
     python scripts/measure_scaling.py [--rounds N] [--seconds S] [--out DIR] [--page F]
 
 Steps of four networks by one process with one thread, one with two, and two with one each (torchrun, gloo on the
-loopback), in turns; the exchanges of a step by size; the bytes on the loopback; the memory of a network. It takes about
-two minutes on two cores that do nothing else.
+loopback), in turns; the same by NumPy, whose processes share memory; the exchanges of a step by size; the bytes on the
+loopback; the memory of a network. It takes about three minutes on two cores that do nothing else.
 
 Writes scaling.json into DIR (default: runs/scaling), and the page (default: docs/scaling.md) from it.
 Exit codes: 0 done; 2 bad usage, or a measurement that failed; 130, 143 interrupted.
@@ -17,7 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,12 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
     import _run_folder
 
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
+    numpy: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
     load = list(os.getloadavg())
     for number in range(1, rounds + 1):
         for name, (processes, threads) in WAYS.items():
             answers[name].append(job(processes, threads, seconds))
+            numpy[name].append(numpy_job(processes, threads, seconds))
             print(f"round {number} of {rounds}: {processes} x {threads}", flush=True)
     cases = range(len(TIMED) + 2)
     found = {name: [_median([a["cases"][k] for a in each]) for k in cases] for name, each in answers.items()}
@@ -73,6 +75,8 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
         "load_before": load,
         "memory": {name: cases[1] for name, cases in found.items()},
         "steps": {name: cases[2:] for name, cases in found.items()},
+        "numpy": {name: [_median_seconds(a["cases"][k] for a in each) for k in range(len(TIMED))]
+                  for name, each in numpy.items()},
         "allreduce": [{"bytes": b, "seconds": s} for b, s in zip(sizes, times, strict=True)],
         "order": statistics.median(a["order"] for a in pairs),
         "sums": statistics.median(a["sums"] for a in pairs),
@@ -81,20 +85,36 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def job(processes: int, threads: int, seconds: float) -> dict[str, Any]:
-    """The answer of one job. UsageError with its last words if it fails."""
-    order = json.dumps({"cases": [WARM_UP, MEMORY, *TIMED], "seconds": seconds, "threads": threads})
+    """PyTorch's answer."""
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
+    order = {"cases": [WARM_UP, MEMORY, *TIMED], "seconds": seconds}
+    return answer(f"{processes} processes", launcher, order, threads)
+
+
+def numpy_job(processes: int, threads: int, seconds: float) -> dict[str, Any]:
+    """NumPy's."""
+    order = {"cases": TIMED, "seconds": seconds, "processes": processes}
+    return answer(f"{processes} processes of NumPy", [], order, threads)
+
+
+def answer(name: str, launcher: list[str], order: dict[str, Any], threads: int) -> dict[str, Any]:
+    """What a job says. UsageError with its last words if it fails."""
     environment = {**os.environ, **dict.fromkeys(_threads.VARIABLES, str(threads)), "PYTHONPATH": str(CHECKOUT)}
-    command = [sys.executable, *launcher, str(JOB), order]
+    command = [sys.executable, *launcher, str(JOB), json.dumps({**order, "threads": threads})]
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LONGEST)
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        raise UsageError(f"{processes} processes: no answer within {LONGEST} seconds") from None
+        raise UsageError(f"{name}: no answer within {LONGEST} seconds") from None
     except (IndexError, ValueError):
         said = " ".join((done.stderr.strip() or "it said nothing").splitlines()[-1].split())[:200]
-        raise UsageError(f"{processes} processes ended with exit code {done.returncode}: {said}") from None
-    return answer
+        raise UsageError(f"{name} ended with exit code {done.returncode}: {said}") from None
+    return found
+
+
+def _median_seconds(cases: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    found = list(cases)
+    return {**found[0], "seconds": statistics.median(each["seconds"] for each in found)}
 
 
 def _median(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -49,6 +49,13 @@ def test_every_contender_trains_over_all_samples(job: Any, order: dict[str, Any]
     assert job.seconds_of(epoch) > 0
 
 
+def test_processes_share_the_products_of_an_epoch(job: Any, order: dict[str, Any]) -> None:
+    epoch = job.EPOCHS["scratch_processes"]({**order, "threads": 2})
+    assert job.seconds_of(epoch) > 0
+    found = job.parts(epoch, order)
+    assert 0 < found["products_share"] < found["products_share"] + found["update_share"] < 1
+
+
 @pytest.mark.parametrize("name", ["jax_step", "jax_scan"])
 def test_jax_trains_as_well_where_it_is_installed(job: Any, order: dict[str, Any], name: str) -> None:
     pytest.importorskip("jax")
@@ -64,7 +71,7 @@ def test_the_pixels_are_those_of_the_readers(job: Any, order: dict[str, Any]) ->
 def test_the_products_are_those_of_an_epoch(job: Any, order: dict[str, Any]) -> None:
     from scratch.flat import FlatOptimizer
 
-    shapes, matmul, step = [], np.matmul, FlatOptimizer.step
+    shapes, matmul, update = [], np.matmul, FlatOptimizer.update
     epoch = job.scratch(order)
 
     def watched() -> None:
@@ -79,7 +86,7 @@ def test_the_products_are_those_of_an_epoch(job: Any, order: dict[str, Any]) -> 
 
     found = job.parts(watched, order)
     assert np.matmul is matmul
-    assert FlatOptimizer.step is step
+    assert FlatOptimizer.update is update
     operations = found["products_gflops"] * 1e9 * found["products_seconds"]
     assert operations == pytest.approx(sum(2 * m * k * n for m, k, n in shapes), rel=1e-6)
     assert operations == pytest.approx(150 * (4 * 784 * 256 + 6 * 256 * 10), rel=1e-6)
@@ -152,7 +159,7 @@ def test_without_scratch_there_is_no_ratio(report: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--only", "tensorflow"], "--only tensorflow: expected some of scratch, plain, torch_ref"),
+        (["--only", "tensorflow"], "--only tensorflow: expected some of scratch_processes, scratch, plain, torch_ref"),
         (["--rounds", "0"], "argument --rounds: got '0', expected a whole number of at least 1"),
     ],
 )
