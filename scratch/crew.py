@@ -25,6 +25,7 @@ from scratch.layers import Array
 SPINS = 10_000  # tries before a process sleeps until it is woken
 LOOKS = 0.05  # seconds: how often a sleeping one looks whether the others still live
 MOST_FILES = 65536  # that the leader may have open: here they are closed, or a lock of its would outlive it
+LEADERS = (signal.SIGINT, signal.SIGTERM)  # to end is for the leader to decide
 SAID = 200  # bytes that a process leaves of the error that ended it
 
 
@@ -67,15 +68,18 @@ class Crew:
         self._ranks: dict[int, int] = {}  # by process number
         threads = threadpool_limits(1, "blas")
         self.end = weakref.finalize(self, _end, self._leader, self._ranks, threads.restore_original_limits)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, LEADERS)
         try:
             for rank in range(1, size):
                 pid = os.fork()
                 if pid == 0:
-                    self._serve(rank)
+                    self._serve(rank)  # with the signals blocked from its first moment to its last
                 self._ranks[pid] = rank
         except OSError:
             self.end()
             raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def run(self) -> None:
         """The work once, by all; returns when all have done it. CrewLost where one has ended."""
@@ -107,8 +111,6 @@ class Crew:
 
     def _serve(self, rank: int) -> NoReturn:
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):  # rank 0 decides when all end
-                signal.signal(number, signal.SIG_IGN)
             os.closerange(3, MOST_FILES)
             self.rank = rank
             while True:

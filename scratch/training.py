@@ -399,7 +399,8 @@ def fit(
 ) -> History:
     """Train a scratch network: `train` with a learner that `processes` processes share; options, errors as there.
 
-    With several of them, results are equal within rounding, and CrewLost is raised where one of them has ended.
+    With several of them, results are equal within rounding, the data may not change meanwhile, and CrewLost is raised
+    where one of them has ended.
     """
     learner = engine(network, loss, optimizer, threshold=threshold, processes=processes)
     try:

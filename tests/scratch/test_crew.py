@@ -131,7 +131,9 @@ def test_an_error_of_the_leader_ends_the_others(crews: Callable[..., Crew]) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_to_end_are_the_leaders_affair(crews: Callable[..., Crew], number: int) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     crew = crews(2, lambda crew: None)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
     crew.run()
     os.kill(next(iter(crew._ranks)), number)
     crew.run()
