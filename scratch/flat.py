@@ -5,8 +5,8 @@ needs few calls and no new memory, and finds what it has just written still in t
 
 The pieces are not shared out to threads. The calls are short, the interpreter's lock is handed over at each, and the
 core that is free is the one on which OpenBLAS's own thread spins until the next product: two threads gained a step of
-784-256-10 nothing, and a tenth at best where that thread was made to sleep, which slows the products. Processes, which
-have neither in common, gain a third (parallel_engine.py).
+784-256-10 nothing, and a tenth at best where that thread was made to sleep, which slows the products. Processes have
+neither in common: they share the update out (parallel_engine.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLEANED_EVERY = 32  # steps: how often `drop_subnormals` looks at the state
 PIECE = 2**18  # bytes of a piece: the six arrays of Adam's stay in the caches, and calls are few
 
 Order = Literal["C", "F"]
-Room = Callable[[int, DTypeLike], Array]  # makes (n,) of a dtype
+Allocator = Callable[[int, DTypeLike], Array]  # makes (n,) of a dtype
 
 
 def aligned(n: int, dtype: DTypeLike) -> Array:
@@ -44,9 +44,9 @@ class FlatArrays:
     order: "C" has matrices row by row, "F" column by column.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], room: Room = aligned, order: Order = "C") -> None:
+    def __init__(self, arrays: Mapping[str, Array], allocate: Allocator = aligned, order: Order = "C") -> None:
         parts = [a.ravel(order) for a in arrays.values()]
-        self.whole = np.concatenate(parts, out=room(sum(map(len, parts)), parts[0].dtype))
+        self.whole = np.concatenate(parts, out=allocate(sum(map(len, parts)), parts[0].dtype))
         self.views: dict[str, Array] = {}
         start = 0
         for name, a in arrays.items():
@@ -67,12 +67,12 @@ class FlatOptimizer:
     """
 
     def __init__(
-        self, network: Sequential, optimizer: Optimizer, room: Room = aligned, order: Order = "C"
+        self, network: Sequential, optimizer: Optimizer, allocate: Allocator = aligned, order: Order = "C"
     ) -> None:
         self.network, self.optimizer = network, optimizer
-        self._flat: Callable[[Mapping[str, Array]], FlatArrays] = partial(FlatArrays, room=room, order=order)
+        self._flattened = partial(FlatArrays, allocate=allocate, order=order)
         self.given = network.params
-        self.params, self.grads = self._flat(self.given), self._flat(self.given)
+        self.params, self.grads = self._flattened(self.given), self._flattened(self.given)
         self.state: dict[str, FlatArrays] = {}
         dtype = self.params.whole.dtype
         self._piece = min(PIECE // dtype.itemsize, len(self.params.whole))
@@ -125,7 +125,7 @@ class FlatOptimizer:
         states = self.optimizer.state
         found = {name: states[name][key] for name in self.params.views}
         if key not in self.state or not self.state[key].are(found):
-            self.state[key] = self._flat(found)
+            self.state[key] = self._flattened(found)
             for name, view in self.state[key].views.items():
                 states[name][key] = view
         return self.state[key].whole

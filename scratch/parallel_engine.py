@@ -38,12 +38,12 @@ ORDER: Order = "F"  # of a weight: OpenBLAS multiplies few rows by columns faste
 class Common:
     """What the processes have in common: all that they know since the fork, and the arrays in which they work.
 
-    settings and parts are what may not have changed. arrays: parameters, gradient and state. grads: each rank's own.
+    settings and objects are what may not have changed. arrays: parameters, gradient and state. grads: each rank's own.
     task: kind, data set, rows, steps. results (ranks, 3): loss, correct predictions, and whether all was finite.
     """
 
     settings: tuple[Any, ...]
-    parts: list[Any]
+    objects: list[Any]
     own: list[bool]
     arrays: list[Array]
     grads: list[FlatArrays]
@@ -51,8 +51,9 @@ class Common:
     task: NDArray[Any]
     results: NDArray[Any]
 
-    def is_of(self, settings: tuple[Any, ...], parts: list[Any]) -> bool:
-        return settings == self.settings and len(parts) == len(self.parts) and all(map(is_, parts, self.parts))
+    def is_of(self, settings: tuple[Any, ...], objects: list[Any]) -> bool:
+        same = len(objects) == len(self.objects) and all(map(is_, objects, self.objects))
+        return same and settings == self.settings
 
 
 class ParallelEngine(Engine):
@@ -87,7 +88,7 @@ class ParallelEngine(Engine):
         return self._placed[-1]
 
     def train_step(self, data: Data, rows: Rows) -> tuple[float, int]:
-        common = self._shared_work(data)
+        common = self._common_work(data)
         if common and 0 < len(rows) <= len(common.rows):
             common.rows[: len(rows)] = rows
             if self._run(common, TRAIN, data, len(rows)):
@@ -96,7 +97,7 @@ class ParallelEngine(Engine):
         return super().train_step(data, rows)
 
     def evaluate(self, data: Data) -> tuple[float, float]:
-        common, n = self._shared_work(data), len(data[0])
+        common, n = self._common_work(data), len(data[0])
         if common and self._run(common, EVALUATE, data, n):
             loss, correct, _ = common.results.sum(axis=0)
             return float(loss) / n if self.loss.reduction == "mean" else float(loss), int(correct) / n
@@ -108,12 +109,12 @@ class ParallelEngine(Engine):
 
     # by rank 0
 
-    def _shared_work(self, data: Data) -> Common | None:
+    def _common_work(self, data: Data) -> Common | None:
         """What the crew shares, anew where something is not as it was at the fork; None for what is done alone."""
         if self.processes == 1 or self._number(data) is None:
             return None
-        settings, parts = self._settings(), self._parts()
-        if self._crew and self._crew.end.alive and self._common and self._common.is_of(settings, parts):
+        settings, objects = self._settings(), self._objects()
+        if self._crew and self._crew.end.alive and self._common and self._common.is_of(settings, objects):
             return self._common
         self._dismiss()
         own = self._own_layers()
@@ -126,14 +127,14 @@ class ParallelEngine(Engine):
         of_others = [FlatArrays(flat.grads.views, shared, ORDER) for _ in range(self.processes - 1)]
         rows = shared(max(len(x) for x, _ in self._placed), np.int64)
         task, results = shared(4, np.int64), shared(3 * self.processes, np.float64).reshape(-1, 3)
-        self._common = Common(settings, self._parts(), own, arrays, [flat.grads, *of_others], rows, task, results)
+        self._common = Common(settings, self._objects(), own, arrays, [flat.grads, *of_others], rows, task, results)
         self._crew = Crew(self.processes, partial(self._work, self._common))
         return self._common
 
     def _settings(self) -> tuple[Any, ...]:
         return *self.optimizer.options.values(), repr(self.loss), self.threshold, len(self._placed)
 
-    def _parts(self) -> list[Any]:
+    def _objects(self) -> list[Any]:
         """All objects that a step depends on: layers, loss, optimiser, their arrays, the methods that they run by."""
         layers, state = list(self.network), self.optimizer.state.values()
         arrays = [a for layer in layers for a in layer.params.values()] + [a for each in state for a in each.values()]

@@ -321,13 +321,11 @@ def timed(name: str, order: Order) -> dict[str, Any]:
 
     For scratch also what its matrix products and updates take of another epoch, and the machine's best.
     """
-    more: dict[str, Any] = {}
-    if name in ("scratch", "scratch_processes"):
-        more = {"sgemm_gflops": sgemm_gflops(), "kernels": kernels()}
+    by_numpy = name in ("scratch", "scratch_processes")
+    before = {"sgemm_gflops": sgemm_gflops(), "kernels": kernels()} if by_numpy else {}
     epoch = EPOCHS[name](order)
-    found: dict[str, Any] = {"seconds": seconds_of(epoch)}
-    found["later_seconds"] = [seconds_of(epoch) for _ in range(LATER - 1)][-1]
-    return {**found, **(more and {**parts(epoch, order), **more})}
+    found = {"seconds": seconds_of(epoch), "later_seconds": [seconds_of(epoch) for _ in range(LATER - 1)][-1]}
+    return {**before, **found, **(parts(epoch, order) if by_numpy else {})}
 
 
 def kernels() -> str:

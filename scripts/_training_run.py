@@ -118,7 +118,9 @@ def _settle_processes(args: argparse.Namespace, backend: str, saved: Mapping[str
     if args.threads:
         raise UsageError("--processes and --threads: expected one of them; each process has one thread")
     if args.processes > _threads.cores():
-        raise UsageError(f"--processes {args.processes}: expected at most {_threads.cores()}, the cores that are here")
+        began = ", as this run began" if args.processes == before else ""
+        here = f"expected at most {_threads.cores()}, the cores that are here"
+        raise UsageError(f"--processes {args.processes}{began}: {here}")
 
 
 def _kind_of_run(kind: type[_Run] | None) -> type[_Run]:

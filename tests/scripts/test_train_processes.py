@@ -87,6 +87,19 @@ def test_a_run_that_goes_on_with_another_number_says_so(script: Script, tmp_path
     assert "not as when this run began: processes 2 and 1; its bits may be others than in one go" in done.out
 
 
+def test_a_run_that_goes_on_where_there_are_fewer_cores_says_how_many(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import _threads
+
+    assert script("train", *TWO, "--epochs", 1, "--out", tmp_path).code == 0
+    monkeypatch.setattr(_threads, "cores", lambda: 1)
+    done = script("train", "digits", "--resume", tmp_path, "--epochs", 2)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--processes 2, as this run began: expected at most 1, the cores that are here" in done.err
+    assert script("train", "digits", "--resume", tmp_path, "--epochs", 2, "--processes", 1).code == 0
+
+
 def started(folder: Path) -> tuple[subprocess.Popen[str], int]:
     """A run of two in its own session after its first epoch, and the number of its second process."""
     command = [sys.executable, SCRIPTS / "train.py", *TWO, "--batch-size", "4", "--epochs", "100000", "--out", folder]
