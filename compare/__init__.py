@@ -1,11 +1,11 @@
 """Compare backpropagation by hand with PyTorch: is it right, and if not, which line is wrong and why."""
 
 from compare.check import assert_parity, check, check_parity
-from compare.convention import Convention
-from compare.record import Record
-from compare.report import Report
-from compare.runs import Runs, train_both
-from compare.weights import from_torch, to_torch
+from compare.foreign.convention import Convention
+from compare.network.weights import from_torch, to_torch
+from compare.recording.record import Record
+from compare.report.report import Report
+from compare.training.runs import Runs, train_both
 
 __all__ = [
     "Convention",

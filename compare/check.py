@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 import scratch
-from compare.architecture import LOSS_TYPES, Architecture, named_parameters
-from compare.convention import Convention
-from compare.diagnosis import diagnose
-from compare.power import power
-from compare.record import Batch, Record, record_scratch, record_torch, same_bits
-from compare.reference import STATES
-from compare.report import Report, Row
-from compare.step import Rule, rules
-from compare.sweep import Sweep, judgement, roots, updated_names
-from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.checking import check_records
+from compare.foreign.convention import Convention
+from compare.network.architecture import Architecture, named_parameters
+from compare.network.weights import scratch_loss, to_torch, to_torch_loss, to_torch_optimizer
+from compare.recording.batches import STEPS, consecutive, given_batches
+from compare.recording.numbers import numbers
+from compare.recording.record import Batch, Record, record_scratch, record_torch, same_bits
+from compare.report.report import Report
 from torch_ref.learner import existing
 
 Array = NDArray[Any]
-
-STEPS = 3  # one step cannot show momentum, a stale or an accumulated gradient
 
 
 def check(
@@ -68,7 +61,7 @@ def check(
 
     ValueError or TypeError, in one line, for what cannot be checked.
     """
-    from compare import foreign
+    from compare.foreign import foreign
 
     if isinstance(candidate, str | Path):
         return foreign.check_file(Path(candidate), x, t, Architecture.of(network, loss), convention, **limits)
@@ -79,7 +72,7 @@ def check(
     for name, a in (("x", x), ("t", t)):
         if a is None:
             raise TypeError(f"{name}: got None, expected an array: only a script brings its own data")
-    x, t = _array("x", x), _array("t", t)
+    x, t = numbers("x", x), numbers("t", t)
     for name, a in (("x", x), ("t", t)):
         if a.ndim == 0:
             raise ValueError(f"{name}: got one number, expected an array of samples as rows")
@@ -105,13 +98,6 @@ def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, 
 def _as_given(originals: Mapping[str, Array], record: Record) -> dict[str, Array]:
     """The parameters before the first step; in the record's memory where it has their bits: the owner's may change."""
     return {n: record[n] if n in record and same_bits(record[n], p) else p.copy() for n, p in originals.items()}
-
-
-def check_dictionary(arrays: Mapping[str, Any], x: Array, t: Array, network: Architecture) -> Report:
-    """A dictionary of arrays by record name. ValueError for a name that the network has no tensor of."""
-    tensors = {name: _array(name, a) for name, a in arrays.items()}
-    record = Record(network, {"input": x, "target": t} | tensors, plain_loss=type(arrays.get("loss")) in (int, float))
-    return check_records([record], {"input": x, "target": t})
 
 
 def check_parity(
@@ -157,51 +143,10 @@ def assert_parity(candidate: Any, x: Array | None = None, t: Array | None = None
     assert report.verdict == "parity", f"\n{report}"
 
 
-def consecutive(x: Array, t: Array, steps: int) -> list[Batch]:
-    """`steps` batches from one: all rows; every second step the first half, in reverse order (at least one row).
-
-    A gradient kept from the step before, or a batch size kept from the first, then shows.
-    """
-    half = slice((len(x) + 1) // 2 - 1, None, -1)
-    return [(x, t) if step % 2 == 0 else (x[half].copy(), t[half].copy()) for step in range(steps)]
-
-
-def given_batches(batches: Sequence[Batch]) -> dict[str, Array]:
-    """What each step was given, by record name: "1/input", "1/target", "2/input", ..."""
-    return {
-        f"{k}/{name}": a
-        for k, batch in enumerate(batches, 1)
-        for name, a in zip(("input", "target"), batch, strict=True)
-    }
-
-
 def _weights(network: scratch.Sequential, loss: scratch.Loss) -> dict[str, Array]:
     """Copies of the parameters by record name, once the layers are known to be what can be checked."""
     Architecture.of(network, loss)
     return {name: p.copy() for name, p in named_parameters(network).items()}
-
-
-def _array(name: Any, a: Any) -> Array:
-    """As an array of numbers. TypeError or ValueError naming it otherwise."""
-    if not isinstance(name, str):
-        raise TypeError(f"got the name {name!r}, expected a text such as '0.weight'")
-    if isinstance(a, torch.Tensor):
-        a = a.detach().cpu().numpy()
-    try:
-        found = np.asarray(a)
-    except ValueError:
-        raise ValueError(f"{name}: got rows of different lengths, expected an array") from None
-    if found.dtype.kind not in "fiub":
-        what = "None" if a is None else f"a {type(a).__name__}" if found.dtype.kind == "O" else str(found.dtype)
-        raise TypeError(f"{name}: got {what}, expected an array of numbers")
-    return found
-
-
-def scratch_loss(network: Architecture) -> scratch.Loss:
-    """The scratch loss that an architecture names."""
-    found = next(t for t, kind in LOSS_TYPES.items() if kind == network.loss and issubclass(t, scratch.Loss))
-    loss: scratch.Loss = found(network.reduction)
-    return loss
 
 
 def _loss(loss: Any, network: Any) -> scratch.Loss:
@@ -213,68 +158,3 @@ def _loss(loss: Any, network: Any) -> scratch.Loss:
     raise TypeError(f"got loss {type(loss).__name__}, expected a scratch loss, such as CrossEntropyLoss()")
 
 
-def check_records(records: Sequence[Record], given: Mapping[str, Array] | None = None) -> Report:
-    """The Report on consecutive training steps of one candidate.
-
-    `given` holds the tensors that were handed to the candidate before the first step (`input`, `target`, weights),
-    which must be found in its record bit for bit; `inputs` of later steps may be given as "2/input".
-    """
-    given = dict(given or {})
-    rows: list[Row] = []
-    sweeps: list[Sweep] = []
-    expected_names: list[tuple[int, str]] = []
-    before: Record | None = None
-    for record in records:
-        known = _given_at(record.step, given, before)
-        step_rules = rules(record.network, record.optimizer, record.step, record)
-        _expect_known_names(record, step_rules)
-        sweeps.append(Sweep(record, step_rules, known))
-        rows += sweeps[-1].rows()
-        expected_names += [(record.step, name) for name in _required(record, step_rules, known)]
-        before = record
-    report = Report.of(records, rows, expected_names)
-    report.diagnosis = diagnose(report, sweeps)
-    report.ambiguous = sum(sweep.ambiguous for sweep in sweeps)
-    report.power_of = cache(lambda: power(report.rows, sweeps))
-    report.judgement_of = lambda row: judgement(row, sweeps)
-    return report
-
-
-def _given_at(step: int, given: Mapping[str, Array], before: Record | None) -> dict[str, Array]:
-    """What is known of this step's roots: as given for it, else what the step before left behind."""
-    known = {
-        name.removeprefix(f"{step}/"): a for name, a in given.items() if "/" not in name or name.startswith(f"{step}/")
-    }
-    if before is None:
-        return known
-    known = {name: a for name, a in known.items() if f"{step}/{name}" in given}
-    return known | {name.replace(".new_", "."): a for name, a in before.items() if ".new_" in name}
-
-
-def _required(record: Record, step_rules: Sequence[Rule], known: Mapping[str, Array]) -> list[str]:
-    """The tensors that a complete record holds and that can be checked."""
-    found = [name for name in roots(record) if name in known]
-    return found + [rule.name for rule in step_rules if not rule.optional or rule.name in record]
-
-
-def _states_before(record: Record) -> set[str]:
-    """The optimiser's state in a record that does not name the optimiser."""
-    return {f"{name}.{part}" for name in record.network.parameters() for part in STATES}
-
-
-def _expect_known_names(record: Record, step_rules: Sequence[Rule]) -> None:
-    names = {*roots(record), *(rule.name for rule in step_rules)}
-    if record.optimizer is None:
-        names |= set(updated_names(record)) | _states_before(record)
-    for name in record:
-        if name not in names:
-            raise ValueError(f"{name}: no such tensor in {record.network}; expected one of {', '.join(sorted(names))}")
-
-
-def lab_batches(x: Array, t: Array, m: int) -> list[Batch]:
-    """Three batches of m, m / 2 and m different rows, where there are so many; else from the first m rows."""
-    half = (m + 1) // 2
-    if len(x) < 2 * m + half:
-        return consecutive(x[:m], t[:m], STEPS)
-    ends = [0, m, m + half, 2 * m + half]
-    return [(x[a:b], t[a:b]) for a, b in pairwise(ends)]

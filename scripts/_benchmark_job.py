@@ -424,7 +424,7 @@ def step_time(order: Order) -> dict[str, Any]:
     else:
         import torch
 
-        from compare.weights import to_torch
+        from compare.network.weights import to_torch
         from torch_ref.learner import TorchLearner
 
         torch.set_num_threads(order["threads"])
@@ -439,9 +439,9 @@ def check(order: Order) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from compare.check import check_records
-    from compare.record import record_scratch
-    from compare.weights import to_torch
+    from compare.checking import check_records
+    from compare.network.weights import to_torch
+    from compare.recording.record import record_scratch
     from scratch import CrossEntropyLoss
 
     torch.set_num_threads(order["threads"])

@@ -50,7 +50,7 @@ def _read(lab: Lab, backend: str, folder: Path, dtype: str, seed: int) -> Datase
         ours = lab.load(folder, dtype, seed)
     if backend == "scratch" and ours is not None:
         return ours
-    from compare.datasets import DataMismatch, by_torchvision, verify_same_data
+    from compare.training.datasets import DataMismatch, by_torchvision, verify_same_data
 
     theirs = by_torchvision(lab.downloads, folder, dtype, download=True)
     if ours is None:
@@ -64,6 +64,6 @@ def _read(lab: Lab, backend: str, folder: Path, dtype: str, seed: int) -> Datase
 
 def _download(name: str, folder: Path) -> None:
     """Here, and only here, does a run of the scratch backend need torchvision."""
-    from compare.datasets import by_torchvision
+    from compare.training.datasets import by_torchvision
 
     by_torchvision(name, folder, download=True)

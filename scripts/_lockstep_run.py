@@ -15,7 +15,7 @@ from scratch.history import write_histories
 from scratch.labs import LabSetup
 
 if TYPE_CHECKING:
-    from compare.lockstep import Lockstep
+    from compare.training.lockstep import Lockstep
 
 OPTIONS = ("every", "steps")
 
@@ -61,8 +61,8 @@ class LockstepRun(_training_run._Run):
         return 0
 
     def _lockstep(self, setup: LabSetup) -> Lockstep:
-        from compare.lockstep import train_in_lockstep
-        from compare.weights import to_torch
+        from compare.network.weights import to_torch
+        from compare.training.lockstep import train_in_lockstep
 
         rows, m = len(setup.samples.x_train), setup.batch_size
         batches = max(1, rows // m if setup.lab.drop_last else -(-rows // m))

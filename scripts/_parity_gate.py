@@ -21,7 +21,7 @@ def verdicts(
     gets the reports.
     """
     import compare
-    from compare.check import lab_batches
+    from compare.recording.batches import lab_batches
 
     found = {}
     for dtype in DTYPES:

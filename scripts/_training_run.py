@@ -345,7 +345,7 @@ class _Run:
         if self.backend == "scratch":
             ours = setup.learner(self.args.processes)
             return ours, lambda: self._save_scratch(setup)
-        from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+        from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 
         model = to_torch(setup.network)
         optimizer = to_torch_optimizer(setup.optimizer, model)
@@ -375,8 +375,8 @@ class _Run:
             raise UsageError(f"--compile: {error}") from error
 
     def _train_both(self, setup: LabSetup) -> dict[str, History]:
-        from compare.runs import Runs, train_both
-        from compare.weights import to_torch
+        from compare.network.weights import to_torch
+        from compare.training.runs import Runs, train_both
 
         model = to_torch(setup.network)
 

@@ -31,7 +31,7 @@ from _command import Parser, UsageError, exit_code, positive_int, seed
 
 if TYPE_CHECKING:
     from compare import Report
-    from compare.record import Batch
+    from compare.recording.record import Batch
     from scratch import Loss, Optimizer, Sequential
     from scratch.datasets import Dataset
     from scratch.labs import Lab, LabSetup
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check_exact(arguments: argparse.Namespace) -> list[Report]:
     """The lab's network or the one of the text, on numbers for which no sum is rounded."""
-    from compare.exact import BATCH, NotExact, exact_check
+    from compare.exact.exact import BATCH, NotExact, exact_check
 
     for option in ("record", "inject", "save_record"):
         if getattr(arguments, option):
@@ -195,7 +195,7 @@ def _check_ranks(arguments: argparse.Namespace) -> list[Report]:
     """The lab, or the network that shows a fault, by all the processes that torchrun started."""
     import _team_check
 
-    from compare.faults import DISTRIBUTED_FAULTS
+    from compare.measuring.faults import DISTRIBUTED_FAULTS
 
     for option in ("exact", "watch", "record", "save_record", "tf32"):
         if getattr(arguments, option):
@@ -223,7 +223,7 @@ def _setups(arguments: argparse.Namespace) -> Iterator[Job]:
 
 def _check_lab(arguments: argparse.Namespace) -> list[Report]:
     import compare
-    from compare.record import record_scratch, save_records
+    from compare.recording.record import record_scratch, save_records
 
     reports = []
     for network, loss, optimizer, batches in _setups(arguments):
@@ -235,8 +235,7 @@ def _check_lab(arguments: argparse.Namespace) -> list[Report]:
 
 def _batches(arguments: argparse.Namespace, setup: LabSetup) -> list[Batch]:
     """The lab's first rows where rows or seed were asked for; else the weights and rows that show the most."""
-    from compare.check import lab_batches
-    from compare.probe import ROWS, telling_rows, wake_biases
+    from compare.recording.batches import ROWS, lab_batches, telling_rows, wake_biases
 
     x, t, m = setup.samples.x_train, setup.samples.t_train, setup.batch_size
     if arguments.batch_size or arguments.seed is not None:
@@ -258,7 +257,7 @@ def _say(arguments: argparse.Namespace, line: str) -> None:
 
 
 def _write_page(arguments: argparse.Namespace, reports: Sequence[Report]) -> None:
-    from compare import report_page
+    from compare.report import page as report_page
 
     command = shlex.join(["python", "scripts/check_parity.py", *arguments.typed])
     made = report_page.Reproduction(command, _seed(arguments), tuple(arguments.said))
@@ -286,7 +285,7 @@ def _named(lab, name):  # type: ignore[no-untyped-def]
 
 
 def _list_faults() -> int:
-    from compare.faults import DISTRIBUTED_FAULTS, corpus
+    from compare.measuring.faults import DISTRIBUTED_FAULTS, corpus
 
     for fault in DISTRIBUTED_FAULTS if _torchrun.is_started() else corpus():
         print(f"{fault.name:46} {fault.summary}")
@@ -295,7 +294,7 @@ def _list_faults() -> int:
 
 def _check_fault(arguments: argparse.Namespace) -> list[Report]:
     """The fault's own network, optimiser, inputs and steps: what shows it."""
-    from compare.faults import find, run
+    from compare.measuring.faults import find, run
 
     fault = _named(find, arguments.inject)
     if fault.family == "distributed":
@@ -310,9 +309,9 @@ def _check_fault(arguments: argparse.Namespace) -> list[Report]:
 
 
 def _check_record(arguments: argparse.Namespace) -> list[Report]:
-    from compare.architecture import Architecture
-    from compare.check import check_records
-    from compare.record import load_records
+    from compare.checking import check_records
+    from compare.network.architecture import Architecture
+    from compare.recording.record import load_records
 
     try:
         network = Architecture.of(arguments.network) if arguments.network else None
@@ -340,7 +339,7 @@ def _is_parity(report: Report) -> bool:
 
 def _merged(reports: list[Report]) -> dict[str, object]:
     """One report as it is; with both precisions, the worse verdict on top of both."""
-    from compare.report import VERDICTS
+    from compare.judging.verdict import VERDICTS
 
     if len(reports) == 1:
         return reports[0].to_dict()

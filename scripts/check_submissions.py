@@ -28,7 +28,7 @@ from _command import Parser, UsageError, exit_code, positive_int
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from compare.submission import Examined, Submission
+    from compare.submissions.submission import Examined, Submission
 
 EXAMPLES = """examples:
   check_submissions.py handed_in --network "784-128-10 relu, softmax cross-entropy" --out checked
@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _expect_free(arguments.out)
         arguments.out.mkdir(parents=True, exist_ok=True)
 
-    from compare import class_report
-    from compare.submission import Limits, examine
+    from compare.submissions import class_report
+    from compare.submissions.submission import Limits, examine
     from scratch.printable import printable
 
     limits = Limits(float(arguments.seconds), arguments.memory << 20)
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _submissions(arguments: argparse.Namespace) -> tuple[list[Submission], list[Examined]]:
     """The scripts to be examined, and a row for each that cannot be: not handed in, or without a network."""
-    from compare.submission import UNEXAMINED, Examined, Submission
+    from compare.submissions.submission import UNEXAMINED, Examined, Submission
 
     if not arguments.folder.is_dir():
         raise UsageError(f"{arguments.folder}: no such folder")
@@ -118,7 +118,7 @@ def _submissions(arguments: argparse.Namespace) -> tuple[list[Submission], list[
 
 
 def _expect_network(text: str) -> None:
-    from compare.architecture import Architecture
+    from compare.network.architecture import Architecture
 
     try:
         Architecture.of(text)

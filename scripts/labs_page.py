@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from _command import CHECKOUT, Mismatch, Parser, UsageError, exit_code, positive_int
 
 if TYPE_CHECKING:
-    from compare.lab_runs import LabRun
+    from compare.measuring.lab_runs import LabRun
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    from compare.lab_runs import QUICK, RUNS
+    from compare.measuring.lab_runs import QUICK, RUNS
 
     parser = Parser(prog="labs_page", description="Every lab in both backends, and docs/labs.md from their files.")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the runs are (default: runs/labs)")
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["BACKPROP_DATA_DIR"] = str(args.data_dir.resolve())
     chosen = [run for run in runs if not args.only or run.name in args.only]
     failed = [] if args.no_runs else run_all(chosen, folder, args.workers)
-    from compare import labs_page
+    from compare.measuring import labs_page
 
     page = (folder if args.quick or args.out else CHECKOUT / "docs") / "labs.md"
     missing = labs_page.write(page, folder, runs)
@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_all(runs: Sequence[LabRun], folder: Path, workers: int) -> list[str]:
     """Those that are not done yet, with a line for each; what failed, and how."""
-    from compare.lab_runs import RUNS, Runner, is_done
-    from compare.labs_page import DURATION
+    from compare.measuring.lab_runs import RUNS, Runner, is_done
+    from compare.measuring.labs_page import DURATION
 
     waiting, began = [run for run in runs if not is_done(run, folder)], time.monotonic()
     print(f"{len(runs) - len(waiting)} of {len(runs)} runs are done already", flush=True)

@@ -20,7 +20,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from compare.trust.runs import Line, Plan
+    from compare.measuring.trust.runs import Line, Plan
 
 EVERY = 20  # lines of progress, where it is no terminal
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def plan_of(quick: bool, networks: int | None, seeds: int) -> Plan:
     from dataclasses import replace
 
-    from compare.trust.runs import QUICK, Plan
+    from compare.measuring.trust.runs import QUICK, Plan
 
     plan = replace(QUICK if quick else Plan(), seeds=tuple(range(seeds)))
     if networks is None:
@@ -56,7 +56,7 @@ def plan_of(quick: bool, networks: int | None, seeds: int) -> Plan:
 
 def measured(plan: Plan, results: Path, workers: int) -> list[Line]:
     """All lines, with bars on a terminal and plain lines elsewhere."""
-    from compare.trust.runs import measure
+    from compare.measuring.trust.runs import measure
 
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -77,8 +77,8 @@ def measured(plan: Plan, results: Path, workers: int) -> list[Line]:
 
 def write(lines: Sequence[Line], document: Path, results: Path, quick: bool) -> None:
     """The document, and its beginning on the screen. Mismatch for what must not be."""
-    from compare.trust import tables
-    from compare.trust.document import render
+    from compare.measuring.trust import tables
+    from compare.measuring.trust.document import render
 
     command = "python scripts/measure_checker.py --quick" if quick else "make trust"
     text = render(lines, command=command, results=results.name, quick=quick)

@@ -6,9 +6,9 @@
 
 Writes DIR/results.jsonl, one line a mutant, and goes on with what is there already as long as the code is the same.
 The tables go to docs/mutants.md, or, of some files or some mutants only, to DIR/mutants.md. --limit takes N mutants,
-evenly spread. Exit codes: 0 done; 1 a survivor without a reason in compare/mutants/known.py, a reason without its
-survivor, or, of all files, fewer than 99 % of the mutants that change behaviour killed; 2 bad usage; 130 and 143
-interrupted: the same command goes on.
+evenly spread. Exit codes: 0 done; 1 a survivor without a reason in compare/measuring/mutants/known.py, a reason
+without its survivor, or, of all files, fewer than 99 % of the mutants that change behaviour killed; 2 bad usage; 130
+and 143 interrupted: the same command goes on.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from compare.mutants.judge import Line
-    from compare.mutants.mutators import Mutant
-    from compare.mutants.page import Fate
+    from compare.measuring.mutants.judge import Line
+    from compare.measuring.mutants.mutators import Mutant
+    from compare.measuring.mutants.page import Fate
 
 EVERY = 20  # lines of progress, where it is no terminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    from compare.mutants.page import TARGET, share, stale, unexplained
-    from compare.mutants.planting import FILES, mutants_of
+    from compare.measuring.mutants.page import TARGET, share, stale, unexplained
+    from compare.measuring.mutants.planting import FILES, mutants_of
 
     parser = Parser(prog="mutate", description="Small changes of the code under test: does the check see them?")
     parser.add_argument("--files", nargs="+", metavar="FILE", default=FILES, help=", ".join(FILES))
@@ -54,9 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if is_all and share(found) < TARGET:
         raise Mismatch(f"fewer than {TARGET:.0%} were killed")
     if survivors := unexplained(found):
-        raise Mismatch(f"{len(survivors)} survivors without a reason in compare/mutants/known.py: {survivors[0]}")
+        known = "compare/measuring/mutants/known.py"
+        raise Mismatch(f"{len(survivors)} survivors without a reason in {known}: {survivors[0]}")
     if len(some) == len(mutants) and (old := stale(found)):
-        raise Mismatch(f"{len(old)} entries of compare/mutants/known.py name no survivor: {old[0]}")
+        raise Mismatch(f"{len(old)} entries of compare/measuring/mutants/known.py name no survivor: {old[0]}")
     return 0
 
 
@@ -69,8 +70,8 @@ def chosen(mutants: Sequence[Mutant], limit: int | None) -> list[Mutant]:
 
 def judged(mutants: Sequence[Mutant], results: Path, workers: int) -> list[Fate]:
     """All of them, with bars on a terminal and plain lines elsewhere."""
-    from compare.mutants.page import fates
-    from compare.mutants.runs import run
+    from compare.measuring.mutants.page import fates
+    from compare.measuring.mutants.runs import run
 
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -90,8 +91,8 @@ def judged(mutants: Sequence[Mutant], results: Path, workers: int) -> list[Fate]
 
 def write(found: Sequence[Fate], document: Path) -> None:
     """The page, and its counts on the screen."""
-    from compare.mutants.cases import Asked, cases
-    from compare.mutants.page import render, summary
+    from compare.measuring.mutants.cases import Asked, cases
+    from compare.measuring.mutants.page import render, summary
 
     networks = [isinstance(case, Asked) for case in cases()]
     document.parent.mkdir(parents=True, exist_ok=True)

@@ -169,7 +169,7 @@ def test_every_script_shows_its_command() -> None:
         ("scratch/datasets/iris.py", "class Iris:\n    from sklearn import datasets", "in the function"),
         ("scratch/plots.py", "if TYPE_CHECKING:\n    x = 1\nelse:\n    import rich", "in the function"),
         ("torch_ref/learner.py", "from scratch import Linear", "must not import scratch"),
-        ("torch_ref/learner.py", "from compare.record import Record", "must not import compare"),
+        ("torch_ref/learner.py", "from compare.recording.record import Record", "must not import compare"),
         ("compare/check.py", "from scripts import train", "must not import scripts"),
         ("scripts/train.py", "import argparse\nimport torch", "slow to import"),
     ],
@@ -189,7 +189,7 @@ def test_a_wrong_import_is_found(path: str, source: str, complaint: str) -> None
         ("scratch/training/checkpoints.py", "def save():\n    import safetensors.numpy"),
         ("scratch/plots.py", "if TYPE_CHECKING:\n    from matplotlib.figure import Figure"),
         ("torch_ref/learner.py", "import torch\nimport torchvision\nimport numpy"),
-        ("compare/weights.py", "import scratch, torch_ref, torch"),
+        ("compare/network/weights.py", "import scratch, torch_ref, torch"),
         ("scripts/train.py", "import argparse\ndef main():\n    import torch, scratch, compare"),
     ],
 )

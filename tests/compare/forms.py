@@ -15,10 +15,10 @@ import torch
 from scipy import special
 from torch.nn import functional
 
-from compare import reference
-from compare.architecture import Architecture, LayerSpec
-from compare.reference import Expected
-from compare.tolerance import Precision
+from compare.network.architecture import Architecture, LayerSpec
+from compare.numbers.allowance import Precision
+from compare.operations import reference
+from compare.operations.reference import Expected
 
 Array = np.ndarray
 Inputs = dict[str, Any]

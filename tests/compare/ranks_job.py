@@ -11,14 +11,15 @@ import numpy as np
 import torch
 
 import scratch
-from compare.architecture import Architecture, named_gradients, named_parameters
-from compare.check import check_records, given_batches, scratch_loss
-from compare.faults import DISTRIBUTED_FAULTS, Case
-from compare.ranks import check_ranks, joined, judge_ranks, record_rank
-from compare.record import Batch, Record
-from compare.step import rules
-from compare.sweep import Sweep
-from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.checking import check_records
+from compare.judging.step import rules
+from compare.judging.sweep import Sweep
+from compare.measuring.faults import DISTRIBUTED_FAULTS, Case
+from compare.network.architecture import Architecture, named_gradients, named_parameters
+from compare.network.weights import scratch_loss, to_torch, to_torch_loss, to_torch_optimizer
+from compare.ranks.ranks import check_ranks, joined, judge_ranks, record_rank
+from compare.recording.batches import given_batches
+from compare.recording.record import Batch, Record
 from scratch.engine import Engine
 from scratch.labs import LABS
 from torch_ref.distributed import ShardedLearner

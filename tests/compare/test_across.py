@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import compare
-from compare.report import Report
+from compare.report.report import Report
 from tests.compare.student import Student
 
 SCRIPT = """import numpy as np

@@ -15,12 +15,15 @@ from torch import nn
 
 import compare
 import scratch
-from compare.architecture import Architecture
-from compare.check import assert_parity, check_records, consecutive, given_batches
-from compare.random_case import random_case
-from compare.record import Record, load_records, record_scratch, record_torch, save_records
-from compare.report import Report, Row
-from compare.weights import to_torch
+from compare.check import assert_parity
+from compare.checking import check_records
+from compare.judging.verdict import Row
+from compare.measuring.random_case import random_case
+from compare.network.architecture import Architecture
+from compare.network.weights import to_torch
+from compare.recording.batches import consecutive, given_batches
+from compare.recording.record import Record, load_records, record_scratch, record_torch, save_records
+from compare.report.report import Report
 
 Array = np.ndarray
 Tensors = dict[str, Array]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compare.convention import factors, nearest
+from compare.foreign.convention import factors, nearest
 
 M, N = 7, 4
 

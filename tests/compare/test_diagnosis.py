@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 import scratch
-from compare.architecture import Architecture
-from compare.bounded import Bounded
-from compare.check import check, check_records, given_batches
-from compare.diagnosis import fits
-from compare.faults import REFERENCE_FAULTS, THIRD, find, run
-from compare.hypotheses import CAUSES, HYPOTHESES
-from compare.record import Record, record_scratch
-from compare.tolerance import Precision
+from compare.check import check
+from compare.checking import check_records
+from compare.diagnosis.diagnosis import fits
+from compare.diagnosis.hypotheses import CAUSES, HYPOTHESES
+from compare.measuring.faults import REFERENCE_FAULTS, THIRD, find, run
+from compare.network.architecture import Architecture
+from compare.numbers.allowance import Precision
+from compare.numbers.bounded import Bounded
+from compare.recording.batches import given_batches
+from compare.recording.record import Record, record_scratch
 from scratch import initializers
 
 DTYPES = ["float64", "float32"]

@@ -12,11 +12,12 @@ from torch import nn
 
 import compare
 import scratch
-from compare.check import check_records, consecutive
-from compare.faults import find, run
-from compare.record import Record, load_records, record_scratch, save_records
-from compare.report import Report
-from compare.weights import to_torch
+from compare.checking import check_records
+from compare.measuring.faults import find, run
+from compare.network.weights import to_torch
+from compare.recording.batches import consecutive
+from compare.recording.record import Record, load_records, record_scratch, save_records
+from compare.report.report import Report
 
 Array = np.ndarray
 Tensors = dict[str, Any]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from scratch import (
     SGD,
     Adam,

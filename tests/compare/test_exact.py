@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import scratch
-from compare import check, dyadic
-from compare.architecture import Architecture, OptimizerSpec
-from compare.exact import DEFAULT, NotExact, draw, exact_check
-from compare.record import record_scratch
+from compare import check
+from compare.exact.exact import DEFAULT, NotExact, draw, dyadic, exact_check
+from compare.network.architecture import Architecture, OptimizerSpec
+from compare.recording.record import record_scratch
 
 DTYPES = ("float32", "float64")
 DIGITS = {"float32": 24, "float64": 53}

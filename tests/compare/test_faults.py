@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import compare.reference
+import compare.operations.reference
 import scratch.initializers
 import scratch.layers
 import scratch.learner
@@ -19,8 +19,19 @@ import scratch.losses
 import scratch.network
 import scratch.optim
 import torch_ref.losses
-from compare.faults import GRADED, REFERENCE_FAULTS, Edit, Fault, corpus, find, graded, record, run, run_correct
-from compare.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
+from compare.measuring.faults import (
+    GRADED,
+    REFERENCE_FAULTS,
+    Edit,
+    Fault,
+    corpus,
+    find,
+    graded,
+    record,
+    run,
+    run_correct,
+)
+from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 
 MODULES = (
     scratch.initializers,
@@ -29,7 +40,7 @@ MODULES = (
     scratch.losses,
     scratch.network,
     scratch.optim,
-    compare.reference,
+    compare.operations.reference,
     torch_ref.losses,
 )
 FAULTS = corpus() + REFERENCE_FAULTS

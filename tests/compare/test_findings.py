@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from compare.architecture import Architecture
-from compare.findings import describe, listed
-from compare.naming import Names, find
-from compare.observation import Observation
+from compare.foreign.findings import describe, listed
+from compare.foreign.naming.named import Names
+from compare.foreign.naming.search import find
+from compare.network.architecture import Architecture
+from compare.watching.observation import Observation
 from tests.compare.student import Student
 
 STUDENT = Student(sizes=(5, 7, 4), m=6, weights="(out, in)")

@@ -20,7 +20,7 @@ from torch import nn
 
 import compare
 from compare import Convention
-from compare.report import Report
+from compare.report.report import Report
 from tests.compare.student import FACTORS, Student
 
 SUBMISSIONS = Path(__file__).with_name("submissions")

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import compare
-from compare.check import consecutive
-from compare.report import Report
+from compare.recording.batches import consecutive
+from compare.report.report import Report
 from tests.compare.student import Student
 from tests.compare.student_code import Network, step
 from tests.compare.test_foreign import FAULTS, STUDENTS

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from compare.faults import (
+from compare.measuring.faults import (
     FOREIGN,
     REFERENCE_FAULTS,
     SECOND,

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scratch
-from compare.architecture import Architecture
-from compare.invariants import Invariant, invariants
-from compare.linearisation import along, loss_along
-from compare.random_case import random_case
+from compare.measuring.invariants import Invariant, invariants
+from compare.measuring.linearisation import along, loss_along
+from compare.measuring.random_case import random_case
+from compare.network.architecture import Architecture
 
 DTYPES = ("float32", "float64")
 NAMES = {"doubling", "permutation", "split", "shift", "adjoint"}

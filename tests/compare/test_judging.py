@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 import compare
-from compare import judging, tolerance
-from compare.architecture import Architecture
-from compare.record import Record, same_bits
-from compare.reference import Expected
-from compare.report import Row
-from compare.step import Rule
-from compare.tolerance import Allowance, Precision
+from compare.judging import judge as judging
+from compare.judging.step import Rule
+from compare.judging.verdict import Row
+from compare.network.architecture import Architecture
+from compare.numbers import allowance as tolerance
+from compare.numbers.allowance import Allowance, Precision
+from compare.operations.reference import Expected
+from compare.recording.record import Record, same_bits
 from scratch import CrossEntropyLoss, Linear, ReLU, Sequential
 
 P = Precision.of(np.float32)

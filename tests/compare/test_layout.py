@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import layout
-from compare.layout import COLUMNS, IN_OUT, OUT_IN, ROWS, View
+from compare.foreign import layout
+from compare.foreign.layout import COLUMNS, IN_OUT, OUT_IN, ROWS, View
 
 Array = Any
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from compare.faults import find
-from compare.lockstep import Lockstep, train_in_lockstep
-from compare.lockstep_figure import lockstep_figure
-from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.measuring.faults import find
+from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.training.lockstep import Lockstep, train_in_lockstep
+from compare.training.lockstep_figure import lockstep_figure
 from scratch import CrossEntropyLoss, Linear, ReLU, Sequential
 from scratch.labs import LABS, LabSetup
 from scratch.learner import ScratchLearner

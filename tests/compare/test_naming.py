@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import layout
-from compare.architecture import Architecture
-from compare.convention import Convention
-from compare.naming import NotFound, Seen, find, hints, moves
-from compare.naming.named import Named, distinct, earliest
-from compare.naming.seen import OBJECTS, VERSIONS
-from compare.naming.stack import Stack
-from compare.naming.values import cosine, distance, multiple, tight
-from compare.observation import Observation
+from compare.foreign import layout
+from compare.foreign.convention import Convention
+from compare.foreign.naming import hints, moves
+from compare.foreign.naming.named import Named, distinct, earliest
+from compare.foreign.naming.search import NotFound, find
+from compare.foreign.naming.seen import OBJECTS, VERSIONS, Seen
+from compare.foreign.naming.stack import Stack
+from compare.foreign.naming.values import cosine, distance, multiple, tight
+from compare.network.architecture import Architecture
+from compare.watching.observation import Observation
 from tests.compare.student import Student
 
 Array = Any

@@ -12,10 +12,12 @@ from torch import nn
 
 import compare
 import scratch
-from compare.check import check_parity, check_records, consecutive
-from compare.exact import exact_check
-from compare.record import load_records, record_scratch, save_records
-from compare.weights import copy_from_torch, copy_to_torch, from_torch, to_torch, verify_same_bits
+from compare.check import check_parity
+from compare.checking import check_records
+from compare.exact.exact import exact_check
+from compare.network.weights import copy_from_torch, copy_to_torch, from_torch, to_torch, verify_same_bits
+from compare.recording.batches import consecutive
+from compare.recording.record import load_records, record_scratch, save_records
 
 Array = np.ndarray
 DTYPES = ["float32", "float64"]

@@ -12,8 +12,8 @@ from torch import nn
 
 import compare
 import scratch
-from compare.record import record_torch
-from compare.report import Report
+from compare.recording.record import record_torch
+from compare.report.report import Report
 
 Array = np.ndarray
 M = 9  # rows

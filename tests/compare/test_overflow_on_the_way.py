@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import scratch
-from compare import reference
 from compare.check import check
-from compare.judging import judge
-from compare.record import record_scratch
-from compare.step import rules
-from compare.tolerance import Precision
-from compare.trust.pursuit import Quarry
+from compare.judging.judge import judge
+from compare.judging.step import rules
+from compare.measuring.trust.pursuit import Quarry
+from compare.numbers.allowance import Precision
+from compare.operations import reference
+from compare.recording.record import record_scratch
 
 F32 = Precision.of(np.float32)
 ADAM = {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}

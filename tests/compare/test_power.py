@@ -5,7 +5,7 @@ import pytest
 
 import scratch
 from compare.check import check
-from compare.probe import ROWS, telling_rows, wake_biases
+from compare.recording.batches import ROWS, telling_rows, wake_biases
 from scratch.initializers import zeros
 
 

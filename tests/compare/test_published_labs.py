@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import compare
-from compare.check import lab_batches
-from compare.runs import train_both
-from compare.weights import to_torch
+from compare.network.weights import to_torch
+from compare.recording.batches import lab_batches
+from compare.training.runs import train_both
 from scratch import HalfSquaredErrorLoss, Linear, ReLU, Sequential, Sigmoid, initializers
 from scratch.labs import LABS, digit_pair, linear, xor_line
 from scratch.labs.lab import Lab

@@ -11,10 +11,10 @@ from scipy import special
 
 import compare
 import scratch
-from compare.architecture import LOSS_TYPES
-from compare.random_case import RandomCase, random_case
-from compare.report import Report
-from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.measuring.random_case import RandomCase, random_case
+from compare.network.architecture import LOSS_TYPES
+from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.report.report import Report
 from scratch.losses import one_hot
 
 Array = np.ndarray

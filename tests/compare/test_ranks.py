@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import scratch
-from compare.architecture import Architecture
-from compare.check import given_batches, scratch_loss
-from compare.ranks import judge_ranks
-from compare.record import record_torch
-from compare.report import Report
-from compare.weights import to_torch, to_torch_loss
+from compare.network.architecture import Architecture
+from compare.network.weights import scratch_loss, to_torch, to_torch_loss
+from compare.ranks.ranks import judge_ranks
+from compare.recording.batches import given_batches
+from compare.recording.record import record_torch
+from compare.report.report import Report
 
 Ranks = list[dict[str, Any]]
 Change = Callable[[Ranks], None]

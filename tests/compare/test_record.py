@@ -10,7 +10,7 @@ import pytest
 
 import compare
 import scratch
-from compare.record import record_scratch
+from compare.recording.record import record_scratch
 
 Array = np.ndarray
 DTYPES = ["float32", "float64"]

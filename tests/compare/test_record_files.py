@@ -14,8 +14,8 @@ from safetensors.numpy import save
 from torch import nn
 from torch.nn import Linear, ReLU, Tanh
 
-from compare.architecture import Architecture
-from compare.record import Record, load_records, save_records
+from compare.network.architecture import Architecture
+from compare.recording.record import Record, load_records, save_records
 from scratch.tensor_file import TensorFileError, read_tensors
 
 NET = "3-2 relu, mse"

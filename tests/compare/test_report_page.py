@@ -13,14 +13,15 @@ import pytest
 
 import compare
 import scratch
-from compare import report_page
-from compare.exact import exact_check
-from compare.faults import find, run
-from compare.record import record_scratch
-from compare.report import Diagnosis, Report, Row
-from compare.report_figures import CELLS, RATIOS, block_maximum, difference_and_ratio, heat_maps, histogram
-from compare.report_page import Reproduction, View, bar, to_fragment, to_page
-from compare.sweep import Wrong
+from compare.exact.exact import exact_check
+from compare.judging.sweep import Wrong
+from compare.judging.verdict import Diagnosis, Row
+from compare.measuring.faults import find, run
+from compare.recording.record import record_scratch
+from compare.report import page as report_page
+from compare.report.figures import CELLS, RATIOS, block_maximum, difference_and_ratio, heat_maps, histogram
+from compare.report.page import Reproduction, View, bar, to_fragment, to_page
+from compare.report.report import Report
 from tests.compare.html_page import HtmlPage
 
 TEXT = "7-6-4 tanh, softmax cross-entropy"

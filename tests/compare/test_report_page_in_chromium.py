@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from compare.report import Report
-from compare.report_page import Reproduction, write
+from compare.report.page import Reproduction, write
+from compare.report.report import Report
 from tests.compare.chromium import Chromium, find_chromium
 from tests.compare.test_report_page import HOSTILE, hostile, made
 

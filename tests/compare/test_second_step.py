@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import compare
-from compare.report import Report
+from compare.report.report import Report
 
 NET = "5-7-4 tanh, softmax cross-entropy"
 RIGHT = "a second step, from the updated weights, is right too"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import compare
-from compare.report import Report
+from compare.report.report import Report
 
 NET = "4-6-5-3 tanh, softmax cross-entropy"
 SCRIPT = """import numpy as np

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from compare.plots import differences, side_by_side
-from compare.runs import Runs, WeightDifference
+from compare.training.runs import Runs, WeightDifference
+from compare.training.side_by_side import differences, side_by_side
 from scratch.history import History, Row
 
 

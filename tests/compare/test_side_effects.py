@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import compare
-from compare.report import Report
+from compare.report.report import Report
 
 NET = "5-7-4 relu, softmax cross-entropy"
 HARMLESS = "the gradients are right all the same"

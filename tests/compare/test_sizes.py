@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare import sizes
-from compare.sizes import product_of_sizes
+from compare.numbers import sizes
+from compare.numbers.sizes import product_of_sizes
 
 F32, F64 = np.float32, np.float64
 

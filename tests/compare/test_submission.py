@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from compare import class_report, submission
-from compare.submission import UNEXAMINED, Examined, Submission, examine
+from compare.submissions import class_report, submission
+from compare.submissions.submission import UNEXAMINED, Examined, Submission, examine
 from scratch.printable import printable
 from tests.compare.html_page import HtmlPage
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare.watch import Watched, watch_script
+from compare.watching.watch import Watched, watch_script
 
 FOLDER = Path(__file__).parent / "submissions"
 TABLE: list[dict[str, Any]] = json.loads((FOLDER / "table.json").read_text())

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from compare.faults import DISTRIBUTED_FAULTS, REFERENCE_FAULTS, corpus, find
+from compare.measuring.faults import DISTRIBUTED_FAULTS, REFERENCE_FAULTS, corpus, find
 from scratch.datasets import DatasetMissing
 from scratch.datasets.mnist import raw
 

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 import scratch
-from compare.check import check_parity, check_records, given_batches
-from compare.record import Record, load_records, record_scratch, save_records
-from compare.report import Report
-from compare.tf32 import cut_off, to_nearest
+from compare.check import check_parity
+from compare.checking import check_records
+from compare.diagnosis.tf32 import cut_off, to_nearest
+from compare.recording.batches import given_batches
+from compare.recording.record import Record, load_records, record_scratch, save_records
+from compare.report.report import Report
 from torch_ref.tf32 import set_tf32, tf32_is_on
 
 Rounding = Callable[[Any], Any]

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from compare import reference, tolerance
-from compare.tolerance import Precision
+from compare.numbers import allowance as tolerance
+from compare.numbers.allowance import Precision
+from compare.operations import reference
 from tests.bounds import worst_ratio
 from tests.compare.forms import FLAVOURS, OPERATIONS, Draw, lse_shifted, sequentially
 

@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import torch_ref.assignment
-from compare.datasets import DataMismatch, by_torchvision, verify_same_data
-from compare.runs import Runs, WeightDifference, train_both, weight_difference
-from compare.weights import copy_from_torch, to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import copy_from_torch, to_torch, to_torch_loss, to_torch_optimizer
+from compare.training.datasets import DataMismatch, by_torchvision, verify_same_data
+from compare.training.runs import Runs, WeightDifference, train_both, weight_difference
 from scratch import SGD, AdamW, CrossEntropyLoss, Linear, MSELoss, ReLU, Sequential, Sigmoid
 from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder
 from scratch.datasets import DatasetError, DatasetMissing, digits, fashion_mnist

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import compare
-from compare.two_rates import at_half_the_rate, rate_argument
+from compare.foreign.two_rates import at_half_the_rate, rate_argument
 
 NET = "4-6-5-2 sigmoid, mse"
 SAID = "update before delta: the weights of layer {} are updated before the gradient goes back through them"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compare.watch import Watched, watch_call, watch_script
+from compare.watching.watch import Watched, watch_call, watch_script
 
 # name -> (code, what must be seen: (line, name, value)); line 1 is the import of numpy, the code begins at line 2
 SEEN = {

@@ -7,7 +7,7 @@ from torch import nn
 
 import scratch
 from compare import from_torch, to_torch
-from compare.weights import (
+from compare.network.weights import (
     LOSSES,
     copy_from_torch,
     copy_to_torch,

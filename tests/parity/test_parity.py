@@ -11,7 +11,7 @@ import torch
 
 import compare
 import scratch
-from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from scratch.datasets.digits import digits
 
 Array = np.ndarray

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from compare.weights import to_torch
+from compare.network.weights import to_torch
 from scratch import CrossEntropyLoss, Layer, LayerError, Linear, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from scratch.jacobians import RULES, input_jacobian, parameter_jacobians
 from scratch.losses import ProbabilityCrossEntropyLoss, one_hot

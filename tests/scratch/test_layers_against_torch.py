@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from compare import reference
-from compare.architecture import LayerKind
-from compare.reference import Expected
-from compare.tolerance import Precision
+from compare.network.architecture import LayerKind
+from compare.numbers.allowance import Precision
+from compare.operations import reference
+from compare.operations.reference import Expected
 from scratch import Layer, LayerError, Linear, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from scratch.initializers import normal
 from tests.bounds import assert_within

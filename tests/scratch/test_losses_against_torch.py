@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import torch_ref.losses
-from compare import reference
-from compare.architecture import Architecture
-from compare.tolerance import Precision
+from compare.network.architecture import Architecture
+from compare.numbers.allowance import Precision
+from compare.operations import reference
 from scratch import (
     BCELoss,
     BCEWithLogitsLoss,

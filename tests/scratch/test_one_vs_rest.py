@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import compare
-from compare.check import lab_batches
-from compare.runs import train_both
+from compare.recording.batches import lab_batches
+from compare.training.runs import train_both
 from scratch import BCELoss, BCEWithLogitsLoss, datasets
 from scratch.autodiff import Node, gradients
 from scratch.datasets import Dataset, DatasetMissing

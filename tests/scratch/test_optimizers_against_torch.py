@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from compare import reference
-from compare.tolerance import Precision
+from compare.numbers.allowance import Precision
+from compare.operations import reference
 from scratch import SGD, Adam, AdamW, Layer, Optimizer
 from tests.bounds import assert_within
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from compare.faults import corpus
+from compare.measuring.faults import corpus
 
 Script = Callable[..., Any]
 

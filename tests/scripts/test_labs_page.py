@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compare import lab_runs, labs_page
-from compare.lab_runs import LabRun, Runner, is_done
+from compare.measuring import lab_runs, labs_page
+from compare.measuring.lab_runs import LabRun, Runner, is_done
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCUMENT = CHECKOUT / "docs" / "labs.md"

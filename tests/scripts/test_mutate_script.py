@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from compare.mutants import known, page, runs
-from compare.mutants.mutators import Mutant, mutants
-from compare.mutants.planting import FILES, mutants_of
+from compare.measuring.mutants import known, page, runs
+from compare.measuring.mutants.mutators import Mutant, mutants
+from compare.measuring.mutants.planting import FILES, mutants_of
 
 Script = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,9 +121,9 @@ def test_every_mutant_of_the_files_compiles_and_has_its_own_key(file: str) -> No
 
 JUDGE = """
 import json, sys, torch
-from compare.mutants import judge
-from compare.mutants.cases import cases
-from compare.mutants.planting import mutants_of
+from compare.measuring.mutants import judge
+from compare.measuring.mutants.cases import cases
+from compare.measuring.mutants.planting import mutants_of
 torch.set_num_threads(1)
 case = str(cases()[0])
 found = {file: mutants_of(file) for file in ("layers.py", "optim.py")}

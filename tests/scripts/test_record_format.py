@@ -16,9 +16,9 @@ import pytest
 from safetensors.numpy import load_file
 
 import scratch
-from compare.check import check_records
-from compare.record import load_records, record_scratch
-from compare.report import Report
+from compare.checking import check_records
+from compare.recording.record import load_records, record_scratch
+from compare.report.report import Report
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "record-format.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from compare.faults import find
+from compare.measuring.faults import find
 
 Script = Callable[..., Any]
 FILES = {"config.json", "metrics.json", "lockstep.csv", "lockstep.png", "weights.safetensors", "weights.pth"}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from compare.runs import Runs, train_both
-from compare.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.training.runs import Runs, train_both
 from scratch import History, ReLU, Sequential, Softmax, fit
 from scratch.datasets import Dataset
 from scratch.labs import LabSetup, Outcome, lab, mnist, spiral, xor

@@ -1,0 +1,1 @@
+"""Diagnosis: which known mistake explains a tensor that is off."""

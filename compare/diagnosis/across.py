@@ -1,0 +1,134 @@
+"""Across: a wrong tensor that follows from others which were not handed in, and a known mistake made in one of those.
+
+In `d1 = (d2 @ W2) * (1 - h1**2)` no line binds d2 W2^T, so the mistake in it shows in d1 only. Each known mistake is
+made in each absent tensor, and carried to the wrong one by the rules between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compare.diagnosis.evidence import Absent, Evidence
+from compare.diagnosis.hypotheses import HYPOTHESES, Hypothesis
+from compare.judging.step import Rule
+from compare.judging.sweep import SPREAD, TWINS, Sweep, Wrong
+from compare.judging.verdict import Row
+from compare.numbers.bounded import Bounded
+from compare.operations.reference import Expected
+
+Array = NDArray[np.float64]
+
+CANNOT_BE_MADE = (Absent, ValueError, IndexError, TypeError, ZeroDivisionError)  # the shapes do not allow the mistake
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What the wrong tensor would be if a mistake had been made in an absent one."""
+
+    hypothesis: Hypothesis
+    absent: str
+    layer: str
+    guess: Bounded
+    words: str
+
+
+def carried(row: Row, sweeps: Sequence[Sweep]) -> Iterator[Carried]:
+    """Every known mistake in every absent tensor that the wrong one follows from, the nearest to it first."""
+    sweep = next(s for s in sweeps if s.record.step == row.step)
+    target = next((rule for rule in sweep.rules if rule.name == row.tensor), None)
+    if target is None:
+        return
+    for rule in reversed(_absent_before(target, sweep)):
+        e = _evidence(rule, row, sweep, sweeps)
+        for hypothesis in HYPOTHESES:
+            if hypothesis.place == e.place and not hypothesis.parametric and not hypothesis.overflows:
+                for value, words in _guesses(hypothesis, e):
+                    guess = _carry(value, rule, target, sweep)
+                    if guess is not None:
+                        yield Carried(hypothesis, rule.name, rule.layer, guess, words)
+
+
+def _absent_before(target: Rule, sweep: Sweep) -> list[Rule]:
+    """The rules of tensors that were computed in the place of absent ones, and from which the target follows."""
+    by_name = {rule.name: rule for rule in sweep.rules}
+    found: dict[str, Rule] = {}
+    left = list(target.sources)
+    while left:
+        rule = by_name.get(left.pop())
+        if rule is not None and rule.name not in sweep.record and rule.name in sweep.known and rule.name not in found:
+            found[rule.name] = rule
+            left += rule.sources
+    return [rule for rule in sweep.rules if rule.name in found and not rule.copies and rule.kind == "gradient"]
+
+
+def _evidence(rule: Rule, row: Row, sweep: Sweep, sweeps: Sequence[Sweep]) -> Evidence:
+    """The letters of the absent tensor's own place."""
+    known = sweep.known[rule.name]
+    expected = rule.compute(*(sweep.known[source].value for source in rule.sources), p=sweep.precision_of(rule))
+    nothing = np.full(known.value.shape, np.nan)
+    there = Row(row.step, rule.layer, rule.kind, rule.name, known.value.shape, rule.check, *NO_NUMBERS, "off")
+    return Evidence(there, sweeps, Wrong(nothing, expected, sweep.precision_of(rule), rule))
+
+
+NO_NUMBERS = (float("nan"), (), float("nan"), float("nan"))
+
+
+def _guesses(hypothesis: Hypothesis, e: Evidence) -> list[tuple[Bounded, str]]:
+    try:
+        with np.errstate(all="ignore"):
+            return [(g, words) for g, words in hypothesis.guesses(e) if g.shape == e.got.shape and _is_another(g, e)]
+    except CANNOT_BE_MADE:
+        return []
+
+
+def _is_another(guess: Bounded, e: Evidence) -> bool:
+    return bool(np.any(np.abs(guess.value - e.ref.value) > guess.error + e.ref.error))
+
+
+def _carry(guess: Bounded, absent: Rule, target: Rule, sweep: Sweep) -> Bounded | None:
+    """The target's value if the absent tensor were the guess, with the deviation of twins as its bound."""
+    rng = np.random.default_rng(0)
+    exact = _through(guess.value, absent, target, sweep, None)
+    if exact is None:
+        return None
+    twins = []
+    for _ in range(TWINS):
+        moved = guess.value + rng.choice([-1.0, 1.0], guess.shape) * rng.uniform(0.5, 1, guess.shape) * guess.error
+        twin = _through(moved, absent, target, sweep, rng)
+        assert twin is not None
+        twins.append(twin.value)
+    spread = SPREAD * np.max([np.abs(twin - exact.value) for twin in twins], axis=0)
+    return Bounded(exact.value, exact.allowance.wide + spread, guess.p)
+
+
+def _through(
+    value: Array, absent: Rule, target: Rule, sweep: Sweep, rng: np.random.Generator | None
+) -> Expected | None:
+    """The target by the rules between, each rounding moved at random where `rng` is given."""
+    values: dict[str, Array] = {absent.name: value}
+    begun = False
+    for rule in sweep.rules:
+        begun |= rule is absent
+        if not begun or rule is absent or not any(source in values for source in rule.sources):
+            continue
+        if rule is not target and rule.name in sweep.record:
+            continue
+        expected = _computed(rule, values, sweep)
+        if rule is target or expected is None:
+            return expected
+        own = expected.allowance.wide
+        moves = 0.0 if rng is None else rng.choice([-1.0, 1.0], own.shape) * rng.uniform(0.5, 1, own.shape)
+        values[rule.name] = expected.value + moves * own
+    return None
+
+
+def _computed(rule: Rule, values: Mapping[str, Array], sweep: Sweep) -> Expected | None:
+    if any(source not in values and source not in sweep.known for source in rule.sources):
+        return None
+    sources = (values[s] if s in values else sweep.known[s].value for s in rule.sources)
+    with np.errstate(all="ignore"):
+        return rule.compute(*sources, p=sweep.precision_of(rule))

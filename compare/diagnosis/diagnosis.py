@@ -1,0 +1,233 @@
+"""Why: which known mistake explains a tensor that is off.
+
+A hypothesis is named only if what it predicts is what the candidate computed, within the hypothesis's own error bound,
+and a correct computation would not pass for it. It must hold in every step in which the tensor is off, and must
+not have shown in a step in which it was right, so that batches of different sizes tell a missing mean from a factor
+that happens to equal it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compare.diagnosis import tf32
+from compare.diagnosis.across import CANNOT_BE_MADE, carried
+from compare.diagnosis.arbiter import rule, written_out
+from compare.diagnosis.evidence import Evidence
+from compare.diagnosis.hypotheses import CAUSES, HYPOTHESES, Hypothesis
+from compare.judging.sweep import Sweep
+from compare.judging.verdict import Diagnosis, Row
+from compare.numbers.bounded import Bounded
+from compare.report.report import Report
+
+CONFIDENCE = (0.95, 0.8, 0.5)  # by rank: a formula of its own, one fitted parameter, a description
+DESCRIPTION = 2  # the last of these ranks
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A hypothesis that fits, its words, in which share of the steps that are off it does, and how much that proves."""
+
+    hypothesis: Hypothesis
+    words: str
+    steps: float
+    rank: int
+
+
+def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+    """The best explanation and the runner-up for the first divergence; "unknown" if no hypothesis fits."""
+    if report.first is None:
+        return []
+    row = report.first
+    if why := _reference_wrong(row, sweeps):
+        return [Diagnosis("reference-wrong", row.layer, 0.95, f"{row.tensor}: {why}")]
+    rounded = tf32.diagnose(row, report.rows, sweeps)
+    if rounded and rounded.confidence >= CONFIDENCE[0]:
+        return [rounded]
+    found = explanations(row, report.rows, sweeps)
+    if rounded and not found:
+        return [rounded]
+    if not found and row.note.startswith("shape"):
+        return [_misshapen(row)]
+    if not found and row.note.startswith("float"):
+        return [_in_another_dtype(row)]
+    if not found and (across := _across(row, report.rows, sweeps)):
+        return across
+    if not found:
+        return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(CAUSES)} known causes explains it")]
+    diagnoses = [*(_diagnosis(e, found, row) for e in _distinct(found)[:1]), *([rounded] if rounded else [])]
+    diagnoses += [_diagnosis(e, found, row) for e in _distinct(found)[1:2]]
+    return [*_convention(row, diagnoses[0], report, sweeps), *diagnoses][:2]
+
+
+def _across(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+    """A mistake in a tensor that was not handed in, which explains the row in every step in which it is off."""
+    evidence = [Evidence(r, sweeps) for r in _alike(row, rows, "off") if _has_evidence(r, sweeps)]
+    if row.check != "spanning" or not evidence or evidence[0].row != row:
+        return []
+    fitting = []
+    for e in evidence:
+        with np.errstate(all="ignore"):
+            found = [c for c in carried(e.row, sweeps) if fits(e.got, c.guess) and not fits(e.ref.value, c.guess)]
+        fitting.append({(c.hypothesis.cause, c.absent, c.words): c for c in found})
+    agreed = [c for key, c in fitting[0].items() if all(key in f for f in fitting)]
+    causes = {c.hypothesis.cause: c for c in reversed(agreed)}
+    return [
+        Diagnosis(cause, c.layer, round(CONFIDENCE[0] / len(causes), 3), f"{row.tensor}: in {c.absent}, {c.words}")
+        for cause, c in reversed(causes.items())
+    ][:2]
+
+
+def _alike(row: Row, rows: Sequence[Row], status: str) -> list[Row]:
+    """The same tensor by the same check, in any step, with this status."""
+    return [r for r in rows if r.tensor == row.tensor and r.check == row.check and r.status == status]
+
+
+FACTORS = ("mean-missing", "mean-doubled", "wrong-mean", "factor-two", "factor-half", "sign")
+
+
+def _convention(row: Row, best: Diagnosis, report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+    """A factor that the reported loss and its gradient share is a convention; in the gradient alone it is a mistake."""
+    if best.cause not in FACTORS or row.layer != "loss":
+        return []
+    if row.tensor != "loss":
+        reported = any(r.tensor == "loss" and r.step == row.step for r in report.rows)
+        if reported:
+            return []
+        words = "no loss was reported: if the loss has the same factor this is a convention, else a mistake"
+        return [Diagnosis(best.cause, row.layer, 0.5, f"{best.explanation}; {words}")]
+    gradient = next((r for r in report.rows if r.layer == "loss" and r.kind == "gradient" and r.step == row.step), None)
+    if gradient is None or gradient.status != "off":
+        return []
+    alike = {e.hypothesis.cause for e in explanations(gradient, report.rows, sweeps)}
+    if best.cause not in alike:
+        return []
+    words = "the gradient has the same factor, so this is another convention, not a mistake: name it (reduction, loss)"
+    return [Diagnosis(f"convention: {best.cause}", row.layer, best.confidence, f"{best.explanation}; {words}")]
+
+
+def _reference_wrong(row: Row, sweeps: Sequence[Sweep]) -> str | None:
+    """Why it is the reference that is wrong, if it is."""
+    if row.check not in ("isolated", "update") or not row.ratio or not _has_evidence(row, sweeps):
+        return None
+    e = Evidence(row, sweeps)
+    if e.got.shape != e.ref.shape:
+        return None
+    if row.kind == "gradient":
+        ruling = rule(e)
+        return str(ruling) if ruling and ruling.right == "candidate" else None
+    with np.errstate(all="ignore"):
+        second = written_out(e)
+    if second is None or not np.isfinite(e.got).all() or not fits(e.got, second) or fits(e.ref.value, second):
+        return None
+    return "the formula written out once more gives the candidate's value: the reference is wrong"
+
+
+def explanations(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Explanation]:
+    """All hypotheses that fit this row, the best first."""
+    evidence = [Evidence(r, sweeps) for r in _alike(row, rows, "off") if _has_evidence(r, sweeps)]
+    if not evidence:
+        return []
+    sound = [Evidence(r, sweeps) for r in _alike(row, rows, "ok")]
+    here = [h for h in HYPOTHESES if h.place in ("*", evidence[0].place)]
+    found = [e for h in here if (e := _explanation(h, evidence, sound)) is not None]
+    return sorted(found, key=lambda e: (-e.steps, e.rank, e.hypothesis.place == "*"))
+
+
+def _explanation(
+    hypothesis: Hypothesis, evidence: Sequence[Evidence], sound: Sequence[Evidence]
+) -> Explanation | None:
+    """With the words that fit in most steps, the first step among them."""
+    fitting = [_fitting(hypothesis, e) for e in evidence]
+    possible = [words for words in fitting[0] if not _contradicted(hypothesis, words, sound)]
+    if not possible:
+        return None
+    count, words = max(((sum(w in f for f in fitting), w) for w in possible), key=lambda pair: pair[0])
+    if not hypothesis.parametric:
+        return Explanation(hypothesis, words, sum(map(bool, fitting)) / len(fitting), hypothesis.rank)
+    # One number proves nothing about a fitted parameter, and little about one from a list: a second step must agree.
+    unproven = evidence[0].got.size == 1 and count < 2
+    if unproven and not hypothesis.listed:
+        return None
+    return Explanation(hypothesis, words, count / len(fitting), DESCRIPTION if unproven else hypothesis.rank)
+
+
+def visible(hypothesis: Hypothesis, e: Evidence, words: str = "") -> list[bool]:
+    """For each of its guesses, or those in these words, whether it would be seen; empty if it cannot be made there."""
+    try:
+        with np.errstate(all="ignore"):
+            guesses = [guess for guess, said in hypothesis.guesses(e) if words in ("", said)]
+    except CANNOT_BE_MADE:
+        return []
+    return [g.shape != e.ref.shape or not fits(e.ref.value, g, e.ref.error) for g in guesses]
+
+
+def _contradicted(hypothesis: Hypothesis, words: str, sound: Sequence[Evidence]) -> bool:
+    """Whether the mistake would have been seen in a step in which the tensor was right."""
+    seen = [visible(hypothesis, e, words if hypothesis.listed else "") for e in sound if hypothesis.rank < 1]
+    return any(each and all(each) for each in seen)
+
+
+def _has_evidence(row: Row, sweeps: Sequence[Sweep]) -> bool:
+    return any(s.record.step == row.step and (row.check, row.tensor) in s.wrong for s in sweeps)
+
+
+def _fitting(hypothesis: Hypothesis, e: Evidence) -> list[str]:
+    """The words of those of its guesses that are what the candidate computed."""
+    if not (np.isfinite(e.got).all() or hypothesis.overflows):
+        return []
+    found = []
+    with suppress(*CANNOT_BE_MADE), np.errstate(all="ignore"):
+        for guess, words in hypothesis.guesses(e):
+            if fits(e.got, guess) and not fits(e.ref.value, guess, e.ref.error):
+                found.append(words)
+    return found
+
+
+def fits(a: Any, guess: Bounded, error: Any = 0.0) -> bool:
+    """Whether a lies within the guess's bound everywhere, NaN and infinity included; shapes are never broadcast."""
+    if a.shape != guess.shape:
+        return False
+    a = np.asarray(a, dtype=np.float64)
+    same = (np.isnan(a) & np.isnan(guess.value)) | (a == guess.value)
+    return bool(np.all(same | (np.abs(a - guess.value) <= guess.error + error)))
+
+
+def _distinct(found: Sequence[Explanation]) -> list[Explanation]:
+    """The first of each cause."""
+    by_cause: dict[str, Explanation] = {}
+    for e in found:
+        by_cause.setdefault(e.hypothesis.cause, e)
+    return list(by_cause.values())
+
+
+def _diagnosis(e: Explanation, found: Sequence[Explanation], row: Row) -> Diagnosis:
+    """Confidence: by rank, shared among the causes that fit equally well, less where some steps do not fit."""
+    peers = {f.hypothesis.cause for f in found if (f.steps, f.rank) == (e.steps, e.rank)}
+    confidence = CONFIDENCE[max(e.rank, 0)] * e.steps / len(peers)
+    return Diagnosis(e.hypothesis.cause, row.layer, round(confidence, 3), f"{row.tensor}: {e.words}")
+
+
+def _misshapen(row: Row) -> Diagnosis:
+    cause = "transposed" if row.note.endswith(f"expected {row.shape[::-1]}") else "wrong-shape"
+    words = "it is transposed" if cause == "transposed" else "its shape is wrong"
+    return Diagnosis(cause, row.layer, 0.9, f"{row.tensor}: {words}: {row.note}")
+
+
+def _in_another_dtype(row: Row) -> Diagnosis:
+    found, _, expected = row.note.partition(", expected ")
+    if _bits(found) > _bits(expected):
+        why = f"an array or a NumPy number in {found} promotes it"
+    else:
+        why = f"it is cast to {found}, or made without the dtype of what it is computed from"
+    words = f"{row.tensor}: it is {found}, and all that it is computed from is {expected}: {why}"
+    return Diagnosis("dtype", row.layer, 0.9, words)
+
+
+def _bits(dtype: str) -> int:
+    return int(dtype.removeprefix("float").partition(" ")[0])

@@ -1,0 +1,219 @@
+"""Mistakes that can be made with any tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from compare.diagnosis.evidence import Absent, Evidence
+from compare.diagnosis.hypotheses.hypothesis import Formula, Guess, fitted, shortest
+from compare.diagnosis.hypotheses.hypothesis import Hypothesis as H
+from compare.numbers.bounded import Bounded, clip, where
+
+SEVERAL = 4  # elements, below which a pattern says nothing
+PAIR = 2  # elements, below which "all but one" and "all equal" say nothing
+
+
+def _factor(e: Evidence) -> Iterator[Guess]:
+    """The ratio at the largest element."""
+    factor, words = fitted(e, e.got, e.ref.value)
+    yield e.ref * factor, words
+
+
+def _named_factors(e: Evidence) -> Iterator[tuple[str, str, float]]:
+    """(cause, words, factor) for the numbers of the problem."""
+    m, n = e.m, e.n
+    yield "sign", "its sign is wrong", -1.0
+    yield "factor-two", "it is twice what it should be: computed or added up twice", 2.0
+    yield "factor-half", "it is half of what it should be", 0.5
+    if m > 1:
+        yield "mean-missing", f"it is {m} x what it should be: not divided by the {m} samples", float(m)
+        yield "mean-doubled", f"it is 1/{m} of what it should be: divided by the {m} samples once too often", 1.0 / m
+    if n > 1:
+        yield "wrong-mean", f"it is {n} x what it should be: the number of output columns", float(n)
+        yield "wrong-mean", f"it is 1/{n} of what it should be: divided by the number of output columns", 1.0 / n
+
+
+def _by_name(cause: str) -> Formula:
+    def guesses(e: Evidence) -> Iterator[Guess]:
+        for name, words, factor in _named_factors(e):
+            if name == cause:
+                yield e.ref * factor, words
+
+    return guesses
+
+
+def _learning_rate(e: Evidence) -> Iterator[Guess]:
+    yield e.ref * e.option("lr"), "the learning rate is inside"
+    yield -(e.ref * e.option("lr")), "the learning rate is inside, with a minus sign"
+
+
+def _permutation(axis: int) -> Formula:
+    """Rows or columns in another order, found by one random projection."""
+
+    def guesses(e: Evidence) -> Iterator[Guess]:
+        ref, got = e.ref.value, e.got
+        if ref.ndim <= axis or ref.shape != got.shape or ref.shape[axis] < 2:
+            return
+        if ref.ndim == 1:
+            keys_ref, keys_got = ref, got
+        else:
+            direction = np.sqrt(np.arange(2, ref.shape[1 - axis] + 2))
+            keys_ref, keys_got = (a @ direction if axis == 0 else direction @ a for a in (ref, got))
+        order = np.empty(len(keys_ref), int)
+        order[np.argsort(keys_got, kind="stable")] = np.argsort(keys_ref, kind="stable")
+        moved = np.flatnonzero(order != np.arange(len(order)))
+        if len(moved):
+            words = f"{moved[0]} and {moved[1]} are swapped" if len(moved) == 2 else "are in another order"
+            yield (e.ref[order] if axis == 0 else e.ref[:, order]), words
+
+    return guesses
+
+
+def _few_elements(e: Evidence) -> Iterator[Guess]:
+    """All but a few elements, or all but one row or column, are right."""
+    if e.got.shape != e.ref.shape or e.got.size < PAIR:
+        return
+    wrong = ~(np.abs(e.got - e.ref.value) <= e.ref.error)
+    rest = where(wrong, Bounded.exact(e.got, e.p), e.ref, e.p)
+    index, count = [int(i) for i in np.argwhere(wrong)[0]], int(wrong.sum())
+    if count <= max(1, e.got.size // 100):
+        yield rest, f"element {index}" if count == 1 else f"{count} elements, the first at {index}"
+    elif e.got.ndim == 2 and e.got.size >= SEVERAL:
+        rows, columns = np.flatnonzero(wrong.any(axis=1)), np.flatnonzero(wrong.any(axis=0))
+        if len(columns) == 1 < e.got.shape[1]:
+            yield rest, f"column {columns[0]}"
+        elif len(rows) == 1 < e.got.shape[0]:
+            yield rest, f"row {rows[0]}"
+
+
+def _through(dtype: Any) -> Formula:
+    """Every element representable in the coarser type, and as near as its rounding allows."""
+
+    def guess(e: Evidence) -> Bounded:
+        with np.errstate(all="ignore"):
+            there_and_back = e.got.astype(dtype).astype(np.float64)
+            spacing = np.abs(np.spacing(np.abs(e.ref.value).astype(dtype)).astype(np.float64))
+            near = np.abs(e.got - e.ref.value) <= 2 * (spacing + e.ref.error)
+            too_large = np.abs(e.ref.value) + 2 * e.ref.error >= float(np.finfo(dtype).max)
+            near |= too_large & np.isinf(e.got) & (np.sign(e.got) == np.sign(e.ref.value))
+        if e.got.size < 2 or not near.all() or not np.array_equal(e.got, there_and_back):
+            raise Absent("not representable in it")
+        return Bounded.exact(e.got, e.p)
+
+    return guess
+
+
+def _in_float32(e: Evidence) -> Bounded:
+    if e.p.dtype != np.float64:
+        raise Absent("float64")
+    size = np.abs(e.ref.value) + e.ref.error / e.p.u
+    if e.got.size < 2 or not np.array_equal(e.got, e.got.astype(np.float32)):
+        raise Absent("not representable in float32")
+    if not (np.abs(e.got - e.ref.value) <= 2.0**-20 * size).all():
+        raise Absent("too far off")
+    return Bounded.exact(e.got, e.p)
+
+
+def _part_missing(e: Evidence) -> Iterator[Guess]:
+    """One row or column is zero, all others are right."""
+    if e.got.shape != e.ref.shape or e.got.ndim != 2:
+        return
+    for axis, words in ((0, "row"), (1, "column")):
+        nothing = np.atleast_1d(~e.got.any(axis=1 - axis) & e.ref.value.any(axis=1 - axis))
+        if e.got.shape[axis] >= PAIR and nothing.sum() == 1:
+            mask = np.broadcast_to(nothing[:, np.newaxis] if axis == 0 else nothing, e.got.shape)
+            yield where(mask, 0.0, e.ref, e.p), f"{words} {int(np.argmax(nothing))}"
+
+
+def _to_decimals(e: Evidence) -> Iterator[Guess]:
+    """Rounded to a number of decimals, as through a text file."""
+    for digits in range(9):
+        near = np.abs(e.got - e.ref.value) <= 0.51 * 10.0**-digits + e.ref.error
+        is_round = np.abs(e.got - np.round(e.got, digits)) <= 4 * e.p.u * np.abs(e.got)
+        fine = 64 * e.p.u * np.abs(e.got).max(initial=0) < 10.0**-digits  # else every number of the precision is round
+        if e.got.size >= SEVERAL and e.got.any() and fine and near.all() and is_round.all():
+            yield Bounded.exact(e.got, e.p), str(digits)
+            return
+
+
+def _partly_in_float32(e: Evidence) -> Bounded:
+    """As far off as float32's rounding on the way would put it."""
+    size = np.abs(e.ref.value) + e.ref.error / e.p.u
+    off = np.abs(e.got - e.ref.value)
+    if e.p.dtype != np.float64 or e.got.size < SEVERAL or not (off <= 2.0**-20 * size).all():
+        raise Absent("too far off")
+    if np.median(off[size > 0] / size[size > 0]) < 2.0**-33:
+        raise Absent("too near")
+    return Bounded.exact(e.got, e.p)
+
+
+def _clipped_values(e: Evidence) -> Iterator[Guess]:
+    limit = float(np.abs(e.got).max(initial=0))
+    inside = np.abs(e.ref.value) < limit
+    if e.got.size >= SEVERAL and limit > 0 and not inside.all():
+        near = shortest(limit, 4 * e.p.u * limit)
+        yield clip(e.ref, -near, near), f"[-{near:g}, {near:g}]"
+
+
+def _clipped_norm(e: Evidence) -> Iterator[Guess]:
+    norm, true = float(np.linalg.norm(e.got)), float(np.linalg.norm(e.ref.value))
+    near = shortest(norm, 1e-5 * norm)
+    if e.got.size >= SEVERAL and true and (norm < true or near == 1) and len(f"{near:g}") <= 4:
+        scale = Bounded(np.array(near / true), np.array(1e-5 * near / true), e.p)
+        yield e.ref * scale, f"{near:g}"
+
+
+def _constant(e: Evidence) -> Bounded:
+    if e.got.size < PAIR or not (e.got == e.got.flat[0]).all():
+        raise Absent("not constant")
+    return Bounded.exact(e.got, e.p)
+
+
+def _handed_to(name: str) -> tuple[str, ...]:
+    """The tensors that are copies of this one when all is well."""
+    layer, _, part = name.partition(".")
+    if part == "output":
+        return (f"{int(layer) + 1}.input",)
+    return (f"{int(layer) - 1}.grad_output",) if part == "grad_input" else ()
+
+
+def _another(e: Evidence) -> Iterator[Guess]:
+    """The bits of another tensor of the step."""
+    for name, other in e.others(e.ref, ("input", "output", "grad_output", "grad_input", "weight", "grad_weight")):
+        if name not in _handed_to(e.row.tensor) and other.value.any() and np.array_equal(other.value, e.got):
+            yield Bounded.exact(other.value, e.p), name
+
+
+# fmt: off
+ANYWHERE = [
+    H("*", "sign", _by_name("sign"), "{}"),
+    H("*", "factor-two", _by_name("factor-two"), "{}"),
+    H("*", "factor-half", _by_name("factor-half"), "{}"),
+    H("*", "mean-missing", _by_name("mean-missing"), "{}"),
+    H("*", "mean-doubled", _by_name("mean-doubled"), "{}"),
+    H("*", "wrong-mean", _by_name("wrong-mean"), "{}", 1),
+    H("*", "learning-rate-in-gradient", _learning_rate, "{}", 1),
+    H("*", "transposed", lambda e: e.ref.T, "it is transposed"),
+    H("*", "zero", lambda e: Bounded.exact(0 * e.ref.value, e.p),
+      "it is zero everywhere: not computed, or not kept", -1),
+    H("*", "previous-step", lambda e: e.before(e.row.tensor) * 1.0, "it is that of the step before: not computed anew"),
+    H("*", "accumulated", lambda e: e.ref + e.before(e.row.tensor),
+      "that of the step before is still in it: not set to zero between steps"),
+    H("*", "float16-round-trip", _through(np.float16), "it went through float16", 1, overflows=True),
+    H("*", "computed-in-float32", _in_float32, "it was computed in float32", 1),
+    H("*", "rounded-to-decimals", _to_decimals, "it is rounded to {} decimals", 1),
+    H("*", "computed-in-float32", _partly_in_float32, "it is as far off as float32 arithmetic on the way puts it", 2),
+    H("*", "rows-in-another-order", _permutation(0), "its rows {}"),
+    H("*", "columns-in-another-order", _permutation(1), "its columns {}"),
+    H("*", "values-clipped", _clipped_values, "its values are clipped to {}", 1),
+    H("*", "norm-clipped", _clipped_norm, "it is scaled to a norm of {}: clipped or normalised", 1),
+    H("*", "factor", _factor, "it is {} x what it should be", 2),
+    H("*", "another-tensor", _another, "it is {}, bit for bit", 1),
+    H("*", "part-missing", _part_missing, "{} is zero: not reached, or not kept", 1),
+    H("*", "few-elements", _few_elements, "only {} is wrong", 2),
+    H("*", "constant", _constant, "all its elements are equal", 2),
+]
+# fmt: on

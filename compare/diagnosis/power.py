@@ -1,0 +1,74 @@
+"""Power: which of the known mistakes this very check would have shown, and why not the others.
+
+Every hypothesis with a formula of its own is computed on the correct run: if it predicts what a correct computation may
+give, the mistake would have gone unseen here. Those that cannot be made in this network at all are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compare.diagnosis.diagnosis import visible
+from compare.diagnosis.evidence import Absent, Evidence
+from compare.diagnosis.hypotheses import HYPOTHESES
+from compare.judging.sweep import Sweep
+from compare.judging.verdict import Power, Row
+
+STEPS = 2  # the first, and one that has a step before it
+
+
+def power(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> Power:
+    """What the first two steps of a check can show, from its rows and sweeps."""
+    evidence = [Evidence(row, sweeps) for row in rows if row.step <= STEPS and row.check != "side_effects"]
+    shown: set[str] = set()
+    hidden: dict[str, str] = {}
+    for hypothesis in HYPOTHESES:
+        if hypothesis.rank or hypothesis.cause in shown:
+            continue
+        for e in evidence:
+            seen = visible(hypothesis, e) if hypothesis.place in ("*", e.place) else []
+            if any(seen):
+                shown.add(hypothesis.cause)
+                break
+            if seen:
+                hidden.setdefault(hypothesis.cause, reason(hypothesis.cause, e))
+    return Power(tuple(sorted(shown)), {c: why for c, why in hidden.items() if c not in shown})
+
+
+def reason(cause: str, e: Evidence) -> str:
+    """What about this batch and these weights hides the mistake."""
+    for words, is_so in REASONS:
+        try:
+            if is_so(cause, e):
+                return words
+        except Absent:
+            continue
+    return "it makes no difference here beyond rounding"
+
+
+def _biases_are_zero(cause: str, e: Evidence) -> bool:
+    biases = [known.value for name, known in e.sweep.known.items() if name.endswith(".bias")]
+    return "bias" in cause and not any(b.any() for b in biases)
+
+
+def _is_positive(cause: str, e: Evidence) -> bool:
+    return e.place.startswith("relu") and bool((e.x.value > 0).all())
+
+
+def _has_no_zero(cause: str, e: Evidence) -> bool:
+    return cause == "relu-mask-at-zero" and not (e.x.value == 0).any()
+
+
+def _is_tame(cause: str, e: Evidence) -> bool:
+    return cause.startswith("softmax-not-shifted") or cause.startswith("softmax-shifted")
+
+
+REASONS = (
+    ("all biases are zero", _biases_are_zero),
+    ("one row", lambda cause, e: e.m == 1),
+    ("no pre-activation is exactly 0", _has_no_zero),
+    ("no logit is large enough", _is_tame),
+    ("no pre-activation is negative", _is_positive),
+    ("one output column", lambda cause, e: e.n == 1),
+    ("the gradient is zero there", lambda cause, e: not e.ref.value.any()),
+)

@@ -1,0 +1,1 @@
+"""Exact: a check without tolerance."""

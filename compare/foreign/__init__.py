@@ -1,0 +1,1 @@
+"""Foreign: somebody's own code, read as records."""

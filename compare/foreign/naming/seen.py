@@ -1,0 +1,173 @@
+"""Seen: the observations, looked up by size, by name and by the moment; and single samples' values as rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compare.foreign.naming.named import Named
+from compare.foreign.naming.stack import Stack
+from compare.watching.observation import Observation
+
+Array = NDArray[Any]
+
+# Values of a variable that are tried, from its first: names are of the first step, and a variable that is reused
+# (`a` for every layer, `d` for every gradient) has its values of that step among the first.
+VERSIONS = 4
+# Values of attributes that are tried, the latest: self.W is one name in as many objects as there are layers.
+OBJECTS = 40
+
+
+class Seen:
+    """Observations, looked up by size and by name."""
+
+    def __init__(self, observations: Iterable[Observation]) -> None:
+        self.all = [o for o in observations if o.array.dtype.kind in "fiub"]
+        self.by_size: dict[tuple[int, ...], list[Observation]] = defaultdict(list)
+        self.by_name: dict[str, list[Observation]] = defaultdict(list)
+        for o in self.all:
+            self.by_size[_size(o.array.shape)].append(o)
+            self.by_name[o.name].append(o)
+        self.version = {o.time: k for found in self.by_name.values() for k, o in enumerate(found)}
+        self._begun: dict[int, int] = {}
+        self._stacks: dict[Hashable, Stack] = {}
+
+    def sized(self, *shape: int, extra: Sequence[int] = (0,)) -> list[Observation]:
+        """Arrays of these dimensions in any order, those of 1 left out; with `extra`, one of them that much larger."""
+        wanted = {_size(shape)}
+        for more in extra:
+            wanted |= {_size((*shape[:k], n + more, *shape[k + 1 :])) for k, n in enumerate(shape)}
+        return [o for size in wanted for o in self.by_size[size]]
+
+    def stack(self, key: Hashable, readings: Callable[[], Iterable[Named]]) -> Stack:
+        """These readings side by side, made once for each key."""
+        if key not in self._stacks:
+            self._stacks[key] = Stack.of(readings())
+        return self._stacks[key]
+
+    def matrices(self) -> list[Observation]:
+        """Arrays that may be an input."""
+        return [o for o in self.all if o.array.ndim in (1, 2) and o.array.dtype.kind in "fiu"]
+
+    def scalars(self, after: int = -1) -> list[Observation]:
+        """Floating-point numbers that were bound later than a moment."""
+        found = [o for o in self.by_size[()] if o.array.dtype.kind == "f" and o.array.size == 1]
+        return [o for o in found if o.time > after or not o.line]
+
+    def after(self, o: Observation) -> list[Observation]:
+        """Later values of the same variable."""
+        return [later for later in self.by_name[o.name] if later.time > o.time]
+
+    def early(self, found: Iterable[Observation]) -> list[Observation]:
+        """Of these, each variable's first few values."""
+        return [o for o in found if self.version[o.time] < VERSIONS]
+
+    def newest_of_each(self, found: Iterable[Observation]) -> list[Observation]:
+        """In the order in which the variables appeared; of each the last of its first few values, then those before."""
+        begun = {name: held[0].time for name, held in self.by_name.items()}
+        return sorted(self.early(found), key=lambda o: (begun[o.name], -self.version[o.time]))
+
+    def before_statement(self, o: Observation) -> int:
+        """The moment before the statement that bound `o` began to bind: what one statement binds has no order."""
+        if o.time not in self._begun:
+            place = (o.file, o.line, o.function)
+            earlier = [e for e in self.all if e.time <= o.time and (e.file, e.line, e.function) != place]
+            self._begun[o.time] = earlier[-1].time if earlier else -1
+        return self._begun[o.time]
+
+    def held_at(self, moment: Observation, found: Iterable[Observation]) -> list[Observation]:
+        """Of these, what each variable held when `moment` was bound; all of them where there is no order."""
+        if not moment.line:
+            return [o for o in found if o is not moment]
+        latest: dict[tuple[str, str], Observation] = {}
+        attributes: list[Observation] = []
+        for o in sorted(found, key=lambda o: o.time):
+            if o.time < moment.time or self._is_first_read_by(moment, o):
+                latest[(o.name, o.function)] = o
+                if _is_attribute(o):
+                    attributes.append(o)
+        return list({o.time: o for o in (*latest.values(), *attributes[-OBJECTS:])}.values())
+
+    def _is_first_read_by(self, moment: Observation, o: Observation) -> bool:
+        """Whether this attribute was first seen at the line of `moment`: a line's reads are seen after its binding."""
+        return self.version[o.time] == 0 and _is_attribute(o) and (o.file, o.line) == (moment.file, moment.line)
+
+    # --- loops ---
+
+    def first_of_each_line(self, rounds: int) -> Seen:
+        """The first so many values of every line's every variable."""
+        return Seen(_firsts(self.all, rounds))
+
+    def rounds_of(self, made: Observation, weight: Observation) -> list[Observation]:
+        """What the line of `made` bound from then on, sample after sample, until the weight changed."""
+        moved = next((o.time for o in self.after(weight) if o.time > made.time), np.inf)
+        same = [o for o in self.by_name[made.name] if _line(o) == _line(made) and o.array.shape == made.array.shape]
+        return [o for o in same if made.time <= o.time < moved]
+
+    def stacked(self, rounds: Sequence[Observation], since: int, keep: int) -> Seen:
+        """What the lines bound once in each round, as rows; and, as they are, what was bound before, last, and after.
+
+        rounds: the values of one line, one a sample. since: when the first round began. A line that binds n times from
+        then on, for n rounds, gives one value to each, wherever in the round it stands. A line's n-th value is also
+        kept as it is, for sums over the samples; so is its last; and of what comes after the last round, the first
+        `keep` values of every line.
+        """
+        n, last_round = len(rounds), rounds[-1].time
+        found = [by for by in self._by_line(since, _end(rounds)).values()]
+        complete = [by for by in found if len(by) >= n]
+        stacks = [_rows(by[:n]) for by in complete if _is_row(by[0].array)]
+        before = [o for o in self.all if o.time < since]
+        after = _firsts([o for o in self.all if o.time > last_round], keep)
+        together = (*before, *after, *(by[-1] for by in found), *(by[n - 1] for by in complete), *stacks)
+        kept = {(o.time, o.array.shape): o for o in together}
+        return Seen(sorted(kept.values(), key=lambda o: (o.time, o.array.size)))
+
+    def _by_line(self, since: int, end: float) -> dict[tuple[Any, ...], list[Observation]]:
+        """What each line bound in this time, values of one shape together."""
+        found: dict[tuple[Any, ...], list[Observation]] = defaultdict(list)
+        for o in self.all:
+            if since <= o.time <= end:
+                found[(*_line(o), o.array.shape)].append(o)
+        return found
+
+
+def _end(rounds: Sequence[Observation]) -> float:
+    """When the last round is surely over: what belongs to it may be bound a round's length after its value, or two."""
+    length = (rounds[-1].time - rounds[0].time) / max(len(rounds) - 1, 1)
+    return rounds[-1].time + 2 * length
+
+
+def _is_attribute(o: Observation) -> bool:
+    return "." in o.name
+
+
+def _line(o: Observation) -> tuple[str, int, str, str]:
+    return o.file, o.line, o.function, o.name
+
+
+def _firsts(found: Iterable[Observation], rounds: int) -> list[Observation]:
+    kept: list[Observation] = []
+    count: dict[tuple[Any, ...], int] = defaultdict(int)
+    for o in found:
+        count[_line(o)] += 1
+        if count[_line(o)] <= rounds or not o.line:
+            kept.append(o)
+    return kept
+
+
+def _is_row(a: Array) -> bool:
+    return a.size == max(a.shape, default=1) and a.ndim <= 2
+
+
+def _rows(found: Sequence[Observation]) -> Observation:
+    """One observation for one line's values in all rounds, timed as its last."""
+    return replace(found[-1], array=np.stack([o.array.ravel() for o in found]))
+
+
+def _size(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(n for n in shape if n != 1))

@@ -1,0 +1,1 @@
+"""Judging: every tensor of a step against what it should be."""

@@ -1,0 +1,95 @@
+"""Verdict: what is said of one tensor, why it is off, and what a check could have missed; as data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+VERDICTS = ("parity", "incomplete", "mismatch")  # from best to worst
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor of one step.
+
+    `allowed` is the bound at the worst element (worst by ratio), `ratio` the difference over it.
+    """
+
+    step: int
+    layer: str
+    kind: str
+    tensor: str
+    shape: tuple[int, ...]
+    check: str
+    max_abs_diff: float
+    index: tuple[int, ...]
+    allowed: float
+    ratio: float
+    status: str
+    note: str = ""
+    formula: str = ""
+    found: float = float("nan")
+    expected: float = float("nan")
+    wrong: int = 0
+
+    @property
+    def digits(self) -> int:
+        """As many digits as found and expected need to differ; at least nine."""
+        return next((d for d in range(9, 17) if f"{self.found:.{d}g}" != f"{self.expected:.{d}g}"), 17)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as the JSON schema has it."""
+        keys = (
+            "step",
+            "layer",
+            "kind",
+            "tensor",
+            "shape",
+            "check",
+            "max_abs_diff",
+            "index",
+            "allowed",
+            "ratio",
+            "status",
+        )
+        return {key: plain(getattr(self, key)) for key in keys} | ({"note": self.note} if self.note else {})
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A cause in plain words, where, and how sure."""
+
+    cause: str
+    layer: str
+    confidence: float
+    explanation: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The diagnosis as the JSON schema has it."""
+        return {
+            "cause": self.cause,
+            "layer": self.layer,
+            "confidence": self.confidence,
+            "explanation": self.explanation,
+        }
+
+
+@dataclass(frozen=True)
+class Power:
+    """Causes that would show, and those that would not, each with the reason."""
+
+    shown: tuple[str, ...]
+    hidden: dict[str, str]
+
+    def __str__(self) -> str:
+        total = len(self.shown) + len(self.hidden)
+        missed = ", ".join(f"{cause} ({why})" for cause, why in self.hidden.items())
+        shown = f"this check would show {len(self.shown)} of {total} known mistakes"
+        return f"{shown}; not: {missed}" if missed else shown

@@ -1,0 +1,1 @@
+"""Measuring: how good the checker is. No part of a check."""

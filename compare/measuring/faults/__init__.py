@@ -1,0 +1,58 @@
+"""The fault corpus: mistakes that people make in backpropagation by hand, planted by name to measure the checker.
+
+with find("bias-missing").planted(): ...     the code has the fault in here, and nowhere else
+run(find("bias-missing"), "float32")         the Report on the network and batches that show it
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from compare.measuring.faults.activations import ACTIVATIONS
+from compare.measuring.faults.case import Case, record, run, run_correct
+from compare.measuring.faults.distributed import DISTRIBUTED_FAULTS
+from compare.measuring.faults.fault import Edit, Fault
+from compare.measuring.faults.foreign import FOREIGN, TRUE_CAUSE
+from compare.measuring.faults.graded import GRADED, GRADED_FAULTS, graded
+from compare.measuring.faults.linear import LINEAR_LAYER
+from compare.measuring.faults.losses import LOSSES
+from compare.measuring.faults.optimizers import OPTIMIZERS
+from compare.measuring.faults.reference import REFERENCE_FAULTS
+from compare.measuring.faults.second_opinion import SECOND, SECOND_CAUSE
+from compare.measuring.faults.third_opinion import THIRD, THIRD_CAUSE
+from compare.measuring.faults.training import TRAINING
+
+__all__ = [
+    "DISTRIBUTED_FAULTS",
+    "FOREIGN",
+    "GRADED",
+    "REFERENCE_FAULTS",
+    "SECOND",
+    "SECOND_CAUSE",
+    "THIRD",
+    "THIRD_CAUSE",
+    "TRUE_CAUSE",
+    "Case",
+    "Edit",
+    "Fault",
+    "corpus",
+    "find",
+    "graded",
+    "record",
+    "run",
+    "run_correct",
+]
+
+
+def corpus() -> tuple[Fault, ...]:
+    """All faults of a candidate, by the part of the code that has them."""
+    return LINEAR_LAYER + ACTIVATIONS + LOSSES + TRAINING + OPTIMIZERS + GRADED_FAULTS
+
+
+def find(name: str) -> Fault:
+    """The fault of this name, of a candidate, several ranks or the reference. ValueError with the names near it."""
+    known = {fault.name: fault for fault in corpus() + DISTRIBUTED_FAULTS + REFERENCE_FAULTS}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or [n for n in known if name in n][:5]
+        raise ValueError(f"got fault {name!r}, expected {'one like ' + ', '.join(near) if near else 'a known name'}")
+    return known[name]

@@ -1,0 +1,1 @@
+"""Numbers: how far a correct computation can be from the exact one, whatever is computed."""

@@ -1,0 +1,1 @@
+"""Operations: all that the checker knows of each layer, loss and optimiser."""

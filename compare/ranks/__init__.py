@@ -1,0 +1,1 @@
+"""Ranks: one training step by several processes."""

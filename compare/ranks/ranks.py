@@ -1,0 +1,201 @@
+"""Ranks: one training step by several processes, put together and judged as if one process had computed it.
+
+What every rank's copy of the network computed is recorded there and gathered. Rows of the ranks' shards are joined in
+order; the all-reduced gradients and the updates must be the same bits on all. A sum over the batch that is split over
+ranks needs no allowance of its own. A term of a shard of m_r rows goes through its product, at most m_r - 1 additions
+there, the division by W, and at most W - 1 additions among the W ranks: m_r + W roundings; with a row on every other
+rank m_r <= m - W + 1, and the zeros of a rank without rows add none. So it is at most m + 1, and m + 2 are allowed.
+DistributedDataParallel averages, so on each rank the gradients between layers are W times those of the whole batch:
+the record says so as its scale.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+import scratch
+from compare.check import end_to_end
+from compare.checking import check_records
+from compare.judging.judge import judge
+from compare.judging.step import Kind, Rule
+from compare.judging.sweep import Wrong
+from compare.judging.verdict import Diagnosis, Row
+from compare.network.architecture import Architecture, OptimizerSpec, flatten, gradient_of, named_parameters
+from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.numbers.allowance import Precision, exact
+from compare.operations.reference import Expected
+from compare.ranks.causes import rank_causes
+from compare.recording.batches import given_batches
+from compare.recording.record import Batch, Record, record_scratch
+from compare.report.report import Report
+from torch_ref.distributed import ShardedLearner
+from torch_ref.team import Team
+
+Array = NDArray[Any]
+Seen = dict[str, Array]  # one rank's tensors of one step, by record name
+
+ROW_BY_ROW = ("output", "grad_output", "grad_input")
+
+
+def check_ranks(
+    network: scratch.Sequential, loss: scratch.Loss, optimizer: scratch.Optimizer, batches: Sequence[Batch], team: Team
+) -> tuple[Report, Report] | None:
+    """Consecutive training steps by all ranks of a team, and by NumPy on the whole batches, from the same weights.
+
+    Called on every rank with the same arguments. Rank 0 gets the Reports on both, each judged by the same bounds; the
+    first has the largest differences between the two as `end_to_end`. Nothing that is given is changed.
+    """
+    model = to_torch(network)
+    learner = ShardedLearner(model, to_torch_loss(loss), to_torch_optimizer(optimizer, model), team=team)
+    steps = [team.gather(record_rank(learner, batch)) for batch in batches]
+    if not team.leads:
+        return None
+    given = given_batches(batches) | {name: p.copy() for name, p in named_parameters(network).items()}
+    architecture, spec = Architecture.of(network, loss), OptimizerSpec.of(optimizer)
+    report = judge_ranks(architecture, spec, steps, given)
+    ours = record_scratch(*copy.deepcopy((network, loss, optimizer)), batches)
+    report.end_to_end = end_to_end(ours[0], _unscaled(joined(architecture, spec, steps[0], 1)))
+    return report, check_records(ours, given)
+
+
+def judge_ranks(
+    network: Architecture, optimizer: OptimizerSpec | None, steps: Sequence[Sequence[Seen]], given: dict[str, Array]
+) -> Report:
+    """The Report on what the ranks computed in consecutive steps: steps[k][r] is what rank r did in step k + 1."""
+    records = [joined(network, optimizer, ranks, k) for k, ranks in enumerate(steps, 1)]
+    report = check_records(records, given)
+    judged, first = report.judgement_of, report.first
+    apart = {row: wrong for record, ranks in zip(records, steps, strict=True) for row, wrong in _apart(record, ranks)}
+    report.rows = [row for k in range(1, len(steps) + 1) for row in _in_order(report.rows, apart, k)]
+    report.judgement_of = lambda row: apart[row] if row in apart else judged(row) if judged else None  # type: ignore[assignment,return-value]
+    report.findings.append(_in_words(steps, bool(apart)))
+    if report.first is not None:
+        known = report.diagnosis if report.first is first else []
+        known = [*rank_causes(report.first, records, steps, given), *known]
+        report.diagnosis = known[:2] or [Diagnosis("unknown", report.first.layer, 0.0, "none of the known causes fits")]
+    return report
+
+
+# --- recording --------------------------------------------------------------------------------------------------------
+
+
+def record_rank(learner: ShardedLearner, batch: Batch) -> Seen:
+    """One training step of the learner, on every rank: what this rank's copy of the network computed in it.
+
+    ValueError, on all ranks, if the step ends in a value that is not finite.
+    """
+    names = named_parameters(learner.model)
+    tensors = {name: _copy(p) for name, p in names.items()} | _state(learner, names, "")
+    passed: list[torch.Tensor] = []
+    entered: list[torch.Tensor] = []
+    targets: list[torch.Tensor] = []
+
+    def enter(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        if not entered:
+            entered.append(args[0].requires_grad_())
+
+    def keep(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        output.retain_grad()
+        passed.append(output)
+
+    def take(*step: Any) -> None:
+        tensors.update({gradient_of(name): _copy(p.grad) for name, p in names.items() if p.grad is not None})
+
+    layers = list(dict.fromkeys(flatten(learner.model)))
+    with ExitStack() as hooks:
+        seen = [layers[0].register_forward_pre_hook(enter), *(m.register_forward_hook(keep) for m in layers)]
+        seen += [learner.loss.register_forward_pre_hook(lambda module, args: targets.append(args[1]))]
+        for handle in [*seen, learner.optimizer.register_step_pre_hook(take)]:
+            hooks.callback(handle.remove)
+        x, t = batch
+        try:
+            loss, _ = learner.train_step(learner.place(x, t), np.arange(len(x)))
+        except FloatingPointError as error:
+            raise ValueError(f"a step that cannot be checked: {error}") from None
+    tensors |= {"loss": np.array(loss), "input": _copy(entered[0])}
+    tensors["target"] = _copy(targets[0]) if targets else np.asarray(t)[:0]  # a rank without rows has no loss
+    for k, output in enumerate(passed):
+        before = passed[k - 1] if k else entered[0]
+        tensors[f"{k}.output"] = _copy(output)
+        tensors[f"{k}.grad_output"] = _gradient(output)
+        tensors[f"{k}.grad_input"] = _gradient(before)
+    tensors |= {name.replace(".", ".new_"): _copy(p) for name, p in names.items()}
+    return tensors | _state(learner, names, "new_")
+
+
+def _copy(a: torch.Tensor) -> Array:
+    return a.detach().cpu().numpy().copy()
+
+
+def _gradient(a: torch.Tensor) -> Array:
+    return _copy(a if a.grad is None else a.grad) if a.grad is not None or not len(a) else np.zeros(0)
+
+
+def _state(learner: ShardedLearner, names: dict[str, nn.Parameter], prefix: str) -> Seen:
+    """The optimiser's: "0.weight.exp_avg", or "0.new_weight.exp_avg" after the step."""
+    return {
+        f"{name.replace('.', f'.{prefix}')}.{key}": _copy(value)
+        for name, p in names.items()
+        for key, value in learner.optimizer.state.get(p, {}).items()
+        if key != "step" and value is not None
+    }
+
+
+# --- putting together -------------------------------------------------------------------------------------------------
+
+
+def joined(network: Architecture, optimizer: OptimizerSpec | None, ranks: Sequence[Seen], step: int) -> Record:
+    """The step that all ranks computed: their rows one after another, and rank 0's of what all must have alike."""
+    rows = [name for name in ranks[0] if name in ("input", "target") or name.rpartition(".")[2] in ROW_BY_ROW]
+    tensors = ranks[0] | {name: np.concatenate([rank[name] for rank in ranks]) for name in rows}
+    scales = {name: float(len(ranks)) for name in rows if ".grad_" in name}
+    return Record(network, tensors, optimizer, step, plain_loss=True, scales=scales)
+
+
+def _unscaled(record: Record) -> Record:
+    return Record(record.network, {name: record.unscaled(name) for name in record}, record.optimizer, record.step)
+
+
+def _apart(record: Record, ranks: Sequence[Seen]) -> Iterator[tuple[Row, Wrong]]:
+    """What is not the same on every rank although it must be: weights before, gradients, weights after."""
+    for name in ranks[0]:
+        kind = _kind(name)
+        if kind is None or all(np.array_equal(rank[name], ranks[0][name], equal_nan=True) for rank in ranks):
+            continue
+        got = np.stack([rank[name] for rank in ranks])
+        expected = Expected(np.broadcast_to(ranks[0][name], got.shape), exact(got.shape))
+        formula = f"{name} is rank 0's on every rank (the first index is the rank)"
+        rule = Rule(name, name.partition(".")[0], kind, "wiring", (), lambda p, e=expected: e, formula)
+        precision = Precision.of(record.dtype)
+        yield judge(record, rule, got, expected, "wiring", precision), Wrong(got, expected, precision, rule)
+
+
+def _kind(name: str) -> Kind | None:
+    """Of what all ranks must have alike; None for what each has for its own rows."""
+    last = name.partition(".")[2]
+    if not last or last in ROW_BY_ROW:
+        return None
+    return "gradient" if last.startswith("grad_") else "update" if last.startswith("new_") else "parameter"
+
+
+def _in_order(rows: Sequence[Row], apart: dict[Row, Wrong], step: int) -> list[Row]:
+    """Of one step: weights that differ, what the ranks computed with them, gradients and updates that differ."""
+    before = [row for row in apart if row.step == step and row.kind == "parameter"]
+    after = [row for row in apart if row.step == step and row.kind != "parameter"]
+    own = [row for row in rows if row.step == step]
+    updates = [row for row in own if row.kind == "update"]
+    return [*before, *(row for row in own if row.kind != "update"), *after, *updates]
+
+
+def _in_words(steps: Sequence[Sequence[Seen]], are_apart: bool) -> str:
+    shards = "; ".join("+".join(str(len(rank["input"])) for rank in ranks) for ranks in steps)
+    alike = "" if are_apart else "; weights, gradients and updates have the same bits on all of them"
+    return f"{len(steps[0])} ranks with shards of {shards} rows{alike}"

@@ -1,0 +1,1 @@
+"""Recording: what training steps computed, tensor by tensor."""

@@ -1,0 +1,1 @@
+"""Report: what a check found, in words and figures."""

@@ -1,0 +1,173 @@
+"""Outcome: what a check found, as data: the rows, the verdict that follows from them, and what belongs to it."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+
+from compare.judging.sweep import Wrong
+from compare.judging.verdict import Diagnosis, Power, Row, plain
+from compare.network.architecture import gradient_of
+from compare.recording.record import Record
+from torch_ref.tf32 import tf32_is_on
+
+
+class Proof(Protocol):
+    """That every sum of the training steps is exact; its text says how many bits they need."""
+
+    @property
+    def alive(self) -> float:
+        """The share of the gradients' elements that are not zero."""
+
+
+@dataclass
+class Outcome:
+    """What a check found. `verdict` is parity, mismatch or incomplete; `first` is the first row that is off."""
+
+    network: str
+    dtype: str
+    rows: list[Row]
+    missing: list[str]
+    needed: list[str]
+    layers: list[str]
+    steps: int
+    batch: int
+    total: int
+    optimizer: str = ""
+    watched: int = 0
+    ambiguous: int = 0
+    power_of: Callable[[], Power] | None = None
+    judgement_of: Callable[[Row], Wrong] | None = None
+    diagnosis: list[Diagnosis] = field(default_factory=list)
+    reference: Outcome | None = None
+    end_to_end: dict[str, float] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)  # the candidate's conventions, in words
+    origins: dict[str, str] = field(default_factory=dict)  # tensor -> "student.py line 41, dz1"
+    side_effects: list[str] = field(default_factory=list)  # of somebody's own code, in words
+    excerpt: str = ""  # the source around the first divergence
+    proof: Proof | None = None  # in exact mode: why no difference is allowed
+
+    @classmethod
+    def of(cls, records: Sequence[Record], rows: list[Row], expected: Sequence[tuple[int, str]]) -> Self:
+        """From the records, their rows, and the (step, name) of every tensor that a complete record holds."""
+        first = records[0]
+        held = {(r.step, name) for r in records for name in (*r, *r.nothing)}
+        absent = [(step, name) for step, name in expected if (step, name) not in held]
+        last = f"{len(first.network.layers) - 1}.output"
+        needed = {last, *(gradient_of(name) for name in first.network.parameters())}
+        several = len(records) > 1
+        named = [(f"step {step}: {name}" if several else name, name in needed) for step, name in absent]
+        return cls(
+            network=str(first.network),
+            dtype=first.dtype.name,
+            rows=rows,
+            missing=[name for name, _ in named],
+            needed=[name for name, is_needed in named if is_needed],
+            layers=[str(layer) for layer in first.network.layers],
+            steps=len(records),
+            batch=len(first["input"]) if "input" in first else 0,
+            total=len(expected),
+            optimizer=str(first.optimizer or ""),
+            watched=sum(r.watched for r in records),
+        )
+
+    @property
+    def first(self) -> Row | None:
+        """The first divergence in order of execution."""
+        return next((row for row in self.rows if row.status == "off"), None)
+
+    @property
+    def compared(self) -> int:
+        """How many tensors were held against an expected value."""
+        return len({(r.step, r.tensor) for r in self.rows if r.status != "not checked" and r.check != "side_effects"})
+
+    @property
+    def verdict(self) -> str:
+        """mismatch if anything is off; incomplete if the network's output or a parameter gradient was not handed in, or
+        a tensor could not be judged."""
+        if self.first:
+            return "mismatch"
+        if self.needed or not self.compared or any(row.status == "not checked" for row in self.rows):
+            return "incomplete"
+        return "parity"
+
+    @property
+    def cause(self) -> str | None:
+        """Why, in plain words: the best diagnosis."""
+        return self.diagnosis[0].explanation if self.diagnosis else None
+
+    @property
+    def coverage(self) -> str:
+        """The line that ends every report."""
+        line = f"{self.compared} of {self.total} tensors compared"
+        if self.missing:
+            shown = ", ".join(self.missing[:6])
+            line += f"; not handed in: {shown}{f' and {len(self.missing) - 6} more' if len(self.missing) > 6 else ''}"
+        unjudged = [row for row in self.rows if row.status == "not checked"]
+        if unjudged:
+            line += f"; not checked: {', '.join(f'{r.tensor} ({r.note})' for r in unjudged[:3])}"
+            line += f" and {len(unjudged) - 3} more" if len(unjudged) > 3 else ""
+        return line
+
+    @property
+    def power(self) -> Power | None:
+        """Which known mistakes this check would have shown; None where that is not known."""
+        return self.power_of() if self.power_of else None
+
+    def judgement(self, row: Row) -> Wrong | None:
+        """The arrays behind one of the rows, found and expected; None where there is nothing to hold them against."""
+        compared = row.status == "ok" or not math.isnan(row.ratio)
+        return self.judgement_of(row) if self.judgement_of and compared else None
+
+    @property
+    def worst(self) -> Row | None:
+        """The row with the largest ratio."""
+        return max(self.rows, key=lambda row: -1.0 if math.isnan(row.ratio) else row.ratio, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as the JSON schema has it."""
+        first = self.first
+        keys = ("step", "layer", "kind", "tensor", "check")
+        found: dict[str, Any] = {
+            "verdict": self.verdict,
+            "dtype": self.dtype,
+            "network": self.network,
+            "first_divergence": {key: getattr(first, key) for key in keys} if first else None,
+            "diagnosis": [d.to_dict() for d in self.diagnosis],
+            "rows": [row.to_dict() for row in self.rows],
+            "coverage": {"compared": self.compared, "total": self.total},
+            "environment": environment(),
+        }
+        if self.findings:
+            found["findings"] = self.findings
+        if self.side_effects:
+            found["side_effects"] = self.side_effects
+        if self.origins:
+            found["origins"] = self.origins
+        if self.end_to_end:
+            found["end_to_end"] = {name: plain(value) for name, value in self.end_to_end.items()}
+        if self.reference:
+            found["reference"] = {"verdict": self.reference.verdict, "rows": [r.to_dict() for r in self.reference.rows]}
+            if self.reference.diagnosis:
+                found["reference"]["diagnosis"] = [d.to_dict() for d in self.reference.diagnosis]
+        if self.proof:
+            found |= {"mode": "exact", "proof": str(self.proof)}
+        return found
+
+
+def environment() -> dict[str, Any]:
+    """Versions, threads and TF32: what a reader needs to repeat the check."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "tf32": tf32_is_on(),
+    }

@@ -1,0 +1,1 @@
+"""Submissions: a class's programs, each checked by itself."""

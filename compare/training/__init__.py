@@ -1,0 +1,1 @@
+"""Training: both backends side by side."""
