@@ -7,7 +7,7 @@ correct way to write the operation that a docstring names, and holds whatever th
 candidates are held against is itself computed in float64, so u here is the sum of both sides' (`Precision.u`).
 
 Elementary functions are taken to be good to 5 u, 2.5 units in the last place. In float32 NumPy's vectorised log reaches
-4.6 u, exp and cosh 3.6 u, log1p 3.3 u, tanh 1.8 u (tests/compare/test_tolerance.py looks for more).
+4.6 u, exp and cosh 3.6 u, log1p 3.3 u, tanh 1.8 u (tests/compare/operations/test_allowances.py looks for more).
 """
 
 from __future__ import annotations

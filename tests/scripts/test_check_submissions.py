@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 NETWORK = "3-5-1 tanh, sigmoid output, binary cross-entropy"
 RIGHT = (ROOT / "examples" / "script_right.py").read_text()
 WRONG = (ROOT / "examples" / "script_wrong.py").read_text()
-SUBMISSIONS = ROOT / "tests" / "compare" / "submissions"
+SUBMISSIONS = ROOT / "tests" / "compare" / "submissions" / "scripts"
 
 # file -> what it does, its verdict, what its cause says, and how it ended
 HOSTILE: dict[str, tuple[str, str, str, str]] = {
@@ -87,7 +87,7 @@ def test_nothing_is_harmed(hostile: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_the_index_and_the_table_escape_what_they_show(hostile: dict[str, Any]) -> None:
-    from tests.compare.html_page import HtmlPage
+    from tests.compare.report.html_page import HtmlPage
 
     page = HtmlPage((hostile["out"] / "index.html").read_text())
     assert not page.all("b", "i", "red", "script")

@@ -20,7 +20,7 @@ from compare.foreign.naming.stack import Stack
 from compare.foreign.naming.values import cosine, distance, multiple, tight
 from compare.network.architecture import Architecture
 from compare.watching.observation import Observation
-from tests.compare.student import Student
+from tests.compare.foreign.student import Student
 
 Array = Any
 

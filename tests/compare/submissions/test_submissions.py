@@ -1,4 +1,4 @@
-"""The scripts in submissions/: that the right ones are right, and that the wrong ones have one fault, at the line said.
+"""The students' scripts: that the right ones are right, and that the wrong ones have one fault, at the line said.
 
 Independent of the checker: the gradients are computed here by central differences of the loss, and looked for, up to
 layout and one common factor, among what the watcher saw.
@@ -14,7 +14,7 @@ import pytest
 
 from compare.watching.watch import Watched, watch_script
 
-FOLDER = Path(__file__).parent / "submissions"
+FOLDER = Path(__file__).parent / "scripts"
 TABLE: list[dict[str, Any]] = json.loads((FOLDER / "table.json").read_text())
 WRONG = [row for row in TABLE if not row["right"]]
 ACTIVATIONS = {

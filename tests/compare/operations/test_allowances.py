@@ -17,7 +17,7 @@ from compare.numbers import allowance as tolerance
 from compare.numbers.allowance import Precision
 from compare.operations import reference
 from tests.bounds import worst_ratio
-from tests.compare.forms import FLAVOURS, OPERATIONS, Draw, lse_shifted, sequentially
+from tests.compare.operations.forms import FLAVOURS, OPERATIONS, Draw, lse_shifted, sequentially
 
 F32, F64 = np.float32, np.float64
 each_dtype = pytest.mark.parametrize("dtype", [F32, F64])

@@ -11,7 +11,7 @@ from compare.foreign.naming.named import Names
 from compare.foreign.naming.search import find
 from compare.network.architecture import Architecture
 from compare.watching.observation import Observation
-from tests.compare.student import Student
+from tests.compare.foreign.student import Student
 
 STUDENT = Student(sizes=(5, 7, 4), m=6, weights="(out, in)")
 

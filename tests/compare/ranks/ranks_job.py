@@ -1,4 +1,4 @@
-"""What tests/compare/test_team.py runs under torchrun: real ranks, and what rank 0 found, as JSON in the file given."""
+"""What test_team.py runs under torchrun: real ranks, and what rank 0 found, as JSON in the file given."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ from torch import nn
 import compare
 from compare import Convention
 from compare.report.report import Report
-from tests.compare.student import FACTORS, Student
+from tests.compare.foreign.student import FACTORS, Student
 
-SUBMISSIONS = Path(__file__).with_name("submissions")
+SUBMISSIONS = Path(__file__).parents[1] / "submissions" / "scripts"
 TABLE: list[dict[str, Any]] = json.loads((SUBMISSIONS / "table.json").read_text(encoding="utf-8"))
 
 BIASES = ("separate", "last row", "first row", "last column", "first column")

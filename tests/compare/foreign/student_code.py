@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.compare.student import FACTORS, Student
+from tests.compare.foreign.student import FACTORS, Student
 
 Array = NDArray[Any]
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import compare
 from compare.recording.batches import consecutive
 from compare.report.report import Report
-from tests.compare.student import Student
-from tests.compare.student_code import Network, step
-from tests.compare.test_foreign import FAULTS, STUDENTS
+from tests.compare.foreign.student import Student
+from tests.compare.foreign.student_code import Network, step
+from tests.compare.foreign.test_foreign import FAULTS, STUDENTS
 
 # Without shrinking, which takes minutes; each example is two watched calls, some 0.2 s.
 SEARCH = settings(

@@ -22,7 +22,7 @@ from compare.report import page as report_page
 from compare.report.figures import CELLS, RATIOS, block_maximum, difference_and_ratio, heat_maps, histogram
 from compare.report.page import Reproduction, View, bar, to_fragment, to_page
 from compare.report.report import Report
-from tests.compare.html_page import HtmlPage
+from tests.compare.report.html_page import HtmlPage
 
 TEXT = "7-6-4 tanh, softmax cross-entropy"
 CSS = (Path(report_page.__file__).parent / "templates" / "report.css").read_text()

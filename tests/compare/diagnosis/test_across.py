@@ -10,7 +10,7 @@ import pytest
 
 import compare
 from compare.report.report import Report
-from tests.compare.student import Student
+from tests.compare.foreign.student import Student
 
 SCRIPT = """import numpy as np
 rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@ from compare.measuring.faults import DISTRIBUTED_FAULTS, REFERENCE_FAULTS, corpu
 from scratch.datasets import DatasetMissing
 from scratch.datasets.mnist import raw
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 JOB = Path(__file__).with_name("ranks_job.py")
 DATA = Path(os.environ.get("BACKPROP_DATA_DIR", ROOT / "data"))
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

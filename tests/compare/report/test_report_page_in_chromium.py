@@ -11,10 +11,10 @@ import pytest
 
 from compare.report.page import Reproduction, write
 from compare.report.report import Report
-from tests.compare.chromium import Chromium, find_chromium
-from tests.compare.test_report_page import HOSTILE, hostile, made
+from tests.compare.report.chromium import Chromium, find_chromium
+from tests.compare.report.test_report_page import HOSTILE, hostile, made
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 AXE = Path(os.environ.get("BACKPROP_AXE", CHECKOUT / "node_modules" / "axe-core" / "axe.min.js"))
 LONG = "a" * 300
 

@@ -10,7 +10,7 @@ import pytest
 from compare.submissions import class_report, submission
 from compare.submissions.submission import UNEXAMINED, Examined, Submission, examine
 from scratch.printable import printable
-from tests.compare.html_page import HtmlPage
+from tests.compare.report.html_page import HtmlPage
 
 HOSTILE = '<script>alert("x")</script>\x1b[31m'
 
