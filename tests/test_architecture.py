@@ -1,4 +1,4 @@
-"""The direction of imports, and what keeps files findable.
+"""The direction of imports, between the packages and inside compare/, and what keeps files findable.
 
 A reader, loop or metric that both sides share would be wrong on both alike, and no comparison would show it.
 """
@@ -26,6 +26,26 @@ FORBIDDEN = {
 # Beside NumPy, scratch may use these, in these places, inside the function that needs them.
 SCRATCH_EXTRAS = {"sklearn", "safetensors", "rich", "matplotlib", "threadpoolctl"}
 SCRATCH_PLACES_FOR_EXTRAS = re.compile(r"scratch/(crew|datasets|labs|training|checkpoints?|tensor_file|plots)(/|\.py$)")
+# compare/ from the bottom: what happens to data, floor by floor. A part imports only from the floors below its own.
+FLOORS = (
+    {"numbers"},
+    {"operations"},
+    {"network"},
+    {"recording"},
+    {"judging"},
+    {"diagnosis", "report"},
+    {"checking"},
+    {"watching"},
+    {"foreign"},
+    {"check"},
+    {"training"},
+    {"compare"},  # its __init__.py: what a user imports
+    {"exact", "ranks", "submissions"},
+    {"measuring"},
+)
+IMPORTS_NOTHING = {"watching"}  # of compare/
+STILL_UPWARD = {"operations -> network", "diagnosis -> report"}  # mend them, then delete them here
+FLAT_FILES = 5
 SLOW_TO_IMPORT = {"torch", "torchvision", "matplotlib", "sklearn", "scipy"}
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc"}
 
@@ -35,6 +55,7 @@ class Import:
     line: int
     module: str
     on_load: bool  # runs when the file is imported: in no function and not for the type checker only
+    names: tuple[str, ...] = ()  # what is imported from the module
 
     @property
     def top(self) -> str:
@@ -51,8 +72,8 @@ def _imports(node: ast.AST, on_load: bool) -> Iterator[Import]:
         case ast.Import(names=names):
             for alias in names:
                 yield Import(node.lineno, alias.name, on_load)
-        case ast.ImportFrom(module=str(module), level=0):
-            yield Import(node.lineno, module, on_load)
+        case ast.ImportFrom(module=str(module), level=0, names=names):
+            yield Import(node.lineno, module, on_load, tuple(alias.name for alias in names))
         case ast.Call(
             func=ast.Name(id="__import__" | "import_module" | "importorskip")
             | ast.Attribute(attr="__import__" | "import_module" | "importorskip"),
@@ -87,6 +108,59 @@ def wrong_imports(path: str, source: str) -> list[str]:
     return found
 
 
+def graph(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Module -> the others of `sources` (path -> source) that it imports, in functions and for type checkers, too."""
+    paths = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in sources}
+    return {module: _imported(sources[path], set(paths)) - {module} for module, path in paths.items()}
+
+
+def _imported(source: str, modules: set[str]) -> set[str]:
+    """Of `from compare import check` the module compare.check, if there is one; otherwise compare."""
+    found = set()
+    for each in imports(source):
+        inside = [f"{each.module}.{name}" for name in each.names]
+        found |= {name if name in modules else each.module for name in inside or [each.module]}
+    return found & modules
+
+
+def ring(arrows: dict[str, set[str]]) -> list[str]:
+    """The modules that import themselves by way of others."""
+    return sorted(module for module in arrows if module in _reached(arrows, module))
+
+
+def _reached(arrows: dict[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    ahead = [start]
+    while ahead:
+        new = arrows[ahead.pop()] - found
+        found |= new
+        ahead += new
+    return found
+
+
+def part(module: str) -> str:
+    """compare.judging.step -> judging."""
+    return module.split(".")[1] if "." in module else module
+
+
+def upward(arrows: dict[str, set[str]]) -> set[str]:
+    """What FLOORS forbids of the arrows between parts of compare/."""
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    pairs = {(part(a), part(b)) for a, others in arrows.items() for b in others}
+    return {f"{a} -> {b}" for a, b in pairs if a != b and (floor[b] >= floor[a] or a in IMPORTS_NOTHING)}
+
+
+def touches_the_project(source: str) -> bool:
+    """A test file imports the project or one of its scripts, or runs a script: by the fixture, or from its folder."""
+    used = {each.top for each in imports(source)}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.arg):
+            used.add(node.arg)
+        elif isinstance(node, ast.Constant) and node.value == "scripts":
+            used.add("scripts")
+    return not used.isdisjoint({*FOLDERS, "script", *(path.stem for path in files("scripts").values())})
+
+
 def lacks_command(path: str, source: str) -> bool:
     """A script's docstring holds a command that runs it; files with a leading underscore are not run."""
     name = Path(path).name
@@ -106,6 +180,10 @@ def files(folder: str, pattern: str = "*.py") -> dict[str, Path]:
 
 
 # The tree
+
+
+def inside_compare() -> dict[str, set[str]]:
+    return graph({name: path.read_text(encoding="utf-8") for name, path in files("compare").items()})
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -128,6 +206,28 @@ def test_loading_every_module_loads_nothing_forbidden(package: str) -> None:
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == []
+
+
+def test_the_parts_of_compare_import_only_what_is_below_them() -> None:
+    assert upward(inside_compare()) == STILL_UPWARD
+
+
+def test_no_module_of_compare_imports_itself_by_way_of_others() -> None:
+    assert ring(inside_compare()) == []
+
+
+def test_what_measures_the_checker_is_no_part_of_it() -> None:
+    arrows = inside_compare()
+    assert not [a for a, others in arrows.items() if part(a) != "measuring" and "measuring" in map(part, others)]
+
+
+def test_few_files_of_compare_are_in_no_folder() -> None:
+    assert len(list((ROOT / "compare").glob("*.py"))) <= FLAT_FILES
+
+
+def test_every_test_file_touches_the_project() -> None:
+    sources = {name: path.read_text(encoding="utf-8") for name, path in files("tests", "test_*.py").items()}
+    assert not [name for name, source in sources.items() if not touches_the_project(source)]
 
 
 def test_every_package_folder_has_an_init_file() -> None:
@@ -195,6 +295,73 @@ def test_a_wrong_import_is_found(path: str, source: str, complaint: str) -> None
 )
 def test_a_right_import_passes(path: str, source: str) -> None:
     assert wrong_imports(path, source) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "found"),
+    [
+        ("compare/numbers/a.py", "from compare.judging.step import Rule", {"numbers -> judging"}),
+        ("compare/numbers/a.py", "from compare.judging import step", {"numbers -> judging"}),
+        ("compare/numbers/a.py", "import compare.judging.step", {"numbers -> judging"}),
+        ("compare/numbers/a.py", "def f():\n    from compare import check", {"numbers -> check"}),
+        ("compare/numbers/a.py", "if TYPE_CHECKING:\n    from compare import Report", {"numbers -> compare"}),
+        ("compare/report/a.py", "import compare.diagnosis", {"report -> diagnosis"}),  # of the same floor
+        ("compare/check.py", "import_module('compare.measuring')", {"check -> measuring"}),
+        ("compare/watching/a.py", "import compare.numbers", {"watching -> numbers"}),
+        ("compare/judging/a.py", "import compare.numbers\nfrom compare.judging import step", set()),
+        ("compare/measuring/a.py", "import compare", set()),
+    ],
+)
+def test_an_arrow_that_points_up_is_found(path: str, source: str, found: set[str]) -> None:
+    parts = ("numbers", "judging", "diagnosis", "measuring")
+    tree = {"compare/__init__.py": "", "compare/check.py": "", "compare/judging/step.py": ""}
+    tree |= {f"compare/{part}/__init__.py": "" for part in parts}
+    assert upward(graph(tree | {path: source})) == found
+
+
+def test_a_part_that_has_no_floor_is_an_error() -> None:
+    with pytest.raises(KeyError, match="cellar"):
+        upward({"compare.cellar": {"compare.numbers"}})
+
+
+@pytest.mark.parametrize(
+    ("arrows", "found"),
+    [
+        ("", ""),
+        ("ab bc ac", ""),
+        ("ab ba", "ab"),
+        ("ab bc ca", "abc"),
+        ("ab bc cb", "bc"),  # a leads there and is not on it
+        ("ab bc cb cd", "bc"),
+        ("ab ba cd dc", "abcd"),
+    ],
+)
+def test_a_ring_is_found(arrows: str, found: str) -> None:
+    tree = {name: {b for a, b in arrows.split() if a == name} for name in "abcd"}
+    assert ring(tree) == list(found)
+
+
+@pytest.mark.parametrize(
+    "there", ["from compare import b", "def f():\n    import compare.b", "if TYPE_CHECKING:\n    import compare.b"]
+)
+def test_a_ring_of_two_files_is_found_however_they_import(there: str) -> None:
+    sources = {"compare/a.py": there, "compare/b.py": "from compare.a import A", "compare/c/__init__.py": there}
+    assert ring(graph(sources)) == ["compare.a", "compare.b"]
+
+
+@pytest.mark.parametrize(
+    ("source", "touches"),
+    [
+        ("import numpy as np\n# import compare", False),
+        ("def test_that(tmp_path):\n    run('ls')", False),
+        ("def f():\n    from compare.check import check", True),
+        ("import _fuzz_targets", True),
+        ("def test_that(script):\n    script('train')", True),
+        ("SCRIPTS = ROOT / 'scripts'", True),
+    ],
+)
+def test_a_test_file_that_touches_nothing_is_found(source: str, touches: bool) -> None:
+    assert touches_the_project(source) is touches
 
 
 @pytest.mark.parametrize(
