@@ -15,7 +15,7 @@ import scratch
 from compare.checking import check_records
 from compare.foreign.convention import Convention
 from compare.network.architecture import Architecture, named_parameters
-from compare.network.weights import scratch_loss, to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.recording.batches import STEPS, consecutive, given_batches
 from compare.recording.numbers import numbers
 from compare.recording.record import Batch, Record, record_scratch, record_torch, same_bits
@@ -154,7 +154,7 @@ def _loss(loss: Any, network: Any) -> scratch.Loss:
         return loss
     if loss is None and network is not None:
         wanted = Architecture.of(network)
-        return scratch_loss(wanted)
+        return wanted.loss.to_scratch()
     raise TypeError(f"got loss {type(loss).__name__}, expected a scratch loss, such as CrossEntropyLoss()")
 
 

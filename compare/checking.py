@@ -13,7 +13,7 @@ from compare.diagnosis.power import power
 from compare.judging.step import Rule, rules
 from compare.judging.sweep import Sweep, judgement, roots, updated_names
 from compare.judging.verdict import Row
-from compare.operations.reference import STATES
+from compare.operations import STATES
 from compare.recording.record import Record
 from compare.report.report import Report
 

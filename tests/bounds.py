@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from compare.operations.reference import Expected
+from compare.numbers.expected import Expected
 
 
 def worst_ratio(got: np.ndarray, expected: Expected) -> float:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.diagnosis.evidence import Absent, Evidence
-from compare.diagnosis.hypotheses import HYPOTHESES, Hypothesis
+from compare.diagnosis.evidence import Evidence
 from compare.judging.step import Rule
 from compare.judging.sweep import SPREAD, TWINS, Sweep, Wrong
 from compare.judging.verdict import Row
 from compare.numbers.bounded import Bounded
-from compare.operations.reference import Expected
+from compare.numbers.expected import Expected
+from compare.operations import mistakes_at
+from compare.operations.letters import Absent
+from compare.operations.mistake import Mistake
 
 Array = NDArray[np.float64]
 
@@ -29,7 +31,7 @@ CANNOT_BE_MADE = (Absent, ValueError, IndexError, TypeError, ZeroDivisionError) 
 class Carried:
     """What the wrong tensor would be if a mistake had been made in an absent one."""
 
-    hypothesis: Hypothesis
+    mistake: Mistake
     absent: str
     layer: str
     guess: Bounded
@@ -44,12 +46,12 @@ def carried(row: Row, sweeps: Sequence[Sweep]) -> Iterator[Carried]:
         return
     for rule in reversed(_absent_before(target, sweep)):
         e = _evidence(rule, row, sweep, sweeps)
-        for hypothesis in HYPOTHESES:
-            if hypothesis.place == e.place and not hypothesis.parametric and not hypothesis.overflows:
-                for value, words in _guesses(hypothesis, e):
+        for mistake in mistakes_at(e.place, e):
+            if mistake.place == e.place and not mistake.parametric and not mistake.overflows:
+                for value, words in _guesses(mistake, e):
                     guess = _carry(value, rule, target, sweep)
                     if guess is not None:
-                        yield Carried(hypothesis, rule.name, rule.layer, guess, words)
+                        yield Carried(mistake, rule.name, rule.layer, guess, words)
 
 
 def _absent_before(target: Rule, sweep: Sweep) -> list[Rule]:
@@ -77,10 +79,10 @@ def _evidence(rule: Rule, row: Row, sweep: Sweep, sweeps: Sequence[Sweep]) -> Ev
 NO_NUMBERS = (float("nan"), (), float("nan"), float("nan"))
 
 
-def _guesses(hypothesis: Hypothesis, e: Evidence) -> list[tuple[Bounded, str]]:
+def _guesses(mistake: Mistake, e: Evidence) -> list[tuple[Bounded, str]]:
     try:
         with np.errstate(all="ignore"):
-            return [(g, words) for g, words in hypothesis.guesses(e) if g.shape == e.got.shape and _is_another(g, e)]
+            return [(g, words) for g, words in mistake.guesses(e) if g.shape == e.got.shape and _is_another(g, e)]
     except CANNOT_BE_MADE:
         return []
 

@@ -8,17 +8,17 @@ f'(a); h = u^(1/3) balances the two, and the same quotient at 2h shows how large
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.diagnosis.evidence import Absent, Evidence
-from compare.diagnosis.hypotheses.forward import linear
-from compare.diagnosis.hypotheses.losses import mean, terms
-from compare.diagnosis.hypotheses.updates import Variant, updated
-from compare.numbers.bounded import Bounded, relu, sigmoid, softmax, tanh
+from compare.diagnosis.evidence import Evidence
+from compare.numbers.bounded import Bounded
+from compare.operations.letters import Absent
+from compare.operations.operation import Layer, Loss, Optimizer
 
 Array = NDArray[Any]
 STEP = float(np.cbrt(2.0**-53))
@@ -43,11 +43,12 @@ class Ruling:
 
 def rule(e: Evidence) -> Ruling | None:
     """The ruling on the worst element of a gradient; None where there is nothing to difference, or it cannot decide."""
-    try:
-        function, at = _function(e)
-    except Absent:
+    found = None
+    with suppress(Absent):
+        found = _differenced(e)
+    if found is None:
         return None
-    index = e.row.index
+    (function, at), index = found, e.row.index
     quotient, error = _quotient(function, at, index)
     near = {
         name: abs(float(a[index]) - quotient) <= error + float(e.ref.error[index])
@@ -64,16 +65,23 @@ def written_out(e: Evidence) -> Bounded | None:
 
     These are no derivatives, so there is nothing to difference: a second opinion is all that can be had.
     """
-    try:
-        kind, _, part = e.place.partition(".")
-        if e.place == "loss":
-            return mean(e, terms(e))
-        if kind == "update":
-            return updated(e, Variant())
-        if part == "output":
-            return linear(e) if kind == "linear" else FUNCTIONS[kind](e.x)
-    except Absent:
-        pass
+    operation = e.operation
+    with suppress(Absent):
+        if e.place == "loss" and isinstance(operation, Loss):
+            return operation.terms(e.y, e.t).sum() / e.count
+        if isinstance(operation, Optimizer) or (isinstance(operation, Layer) and e.name.part == "output"):
+            return operation.written(e)
+    return None
+
+
+def _differenced(e: Evidence) -> tuple[Callable[[Array], float], Array] | None:
+    """What the gradient is the derivative of, as a function of one tensor, and that tensor."""
+    operation = e.operation
+    if e.place == "loss.gradient" and isinstance(operation, Loss):
+        return operation.difference(e, e.row.index)
+    is_own = isinstance(operation, Layer) and e.place.startswith(f"{operation.kind}.")
+    if is_own and e.name.is_gradient and e.name.part != "grad_output":
+        return operation.difference(e.name.part, e, e.row.index)
     return None
 
 
@@ -92,42 +100,3 @@ def _quotient(function: Callable[[Array], float], at: Array, index: tuple[int, .
     h = STEP * max(abs(float(at[index])), 1e-3)
     (near, rounding), (far, _) = central(h), central(2 * h)
     return near, 2 * abs(far - near) + 16 * rounding
-
-
-def _function(e: Evidence) -> tuple[Callable[[Array], float], Array]:
-    """What the gradient is the derivative of, as a function of one tensor, and that tensor.
-
-    Only what changes is summed where the operation goes row by row, so that little is lost to cancellation.
-    """
-    kind, _, part = e.place.partition(".")
-    if e.place == "loss.gradient":
-        return lambda y: _loss(e, y), e.y.value
-    if part not in ("grad_weight", "grad_bias", "grad_input"):
-        raise Absent(e.place)
-    dy = e.dy.value
-    if kind == "linear":
-        x = e.x.value if part != "grad_input" else np.zeros((len(dy), e.W.shape[1]))
-        if part == "grad_weight":
-            return lambda w: float((dy * (x @ w.T)).sum()), np.zeros((dy.shape[1], x.shape[1]))
-        if part == "grad_bias":
-            return lambda b: float((dy * b).sum()), np.zeros(dy.shape[1])
-        return lambda x: float((dy * (x @ e.W.value.T)).sum()), x
-    f = FUNCTIONS[kind]
-    row = e.row.index[0]
-    return lambda x: float((dy[row] * f(Bounded.exact(x[row : row + 1], e.p)).value).sum()), e.x.value
-
-
-FUNCTIONS: dict[str, Callable[[Bounded], Bounded]] = {
-    "relu": relu,
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "softmax": softmax,
-}
-
-
-def _loss(e: Evidence, y: Array) -> float:
-    """The loss of the row that the worst element is in."""
-    rows = slice(e.row.index[0], e.row.index[0] + 1)
-    with np.errstate(all="ignore"):
-        summands = terms(e, y=Bounded.exact(y, e.p)).value[rows]
-    return float(summands.sum()) / e.count

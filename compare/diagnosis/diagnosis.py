@@ -1,6 +1,6 @@
 """Why: which known mistake explains a tensor that is off.
 
-A hypothesis is named only if what it predicts is what the candidate computed, within the hypothesis's own error bound,
+A mistake is named only if what it predicts is what the candidate computed, within the mistake's own error bound,
 and a correct computation would not pass for it. It must hold in every step in which the tensor is off, and must
 not have shown in a step in which it was right, so that batches of different sizes tell a missing mean from a factor
 that happens to equal it.
@@ -19,10 +19,11 @@ from compare.diagnosis import tf32
 from compare.diagnosis.across import CANNOT_BE_MADE, carried
 from compare.diagnosis.arbiter import rule, written_out
 from compare.diagnosis.evidence import Evidence
-from compare.diagnosis.hypotheses import CAUSES, HYPOTHESES, Hypothesis
 from compare.judging.sweep import Sweep
 from compare.judging.verdict import Diagnosis, Row
 from compare.numbers.bounded import Bounded
+from compare.operations import causes, mistakes_at
+from compare.operations.mistake import ANYWHERE, Mistake
 from compare.report.report import Report
 
 CONFIDENCE = (0.95, 0.8, 0.5)  # by rank: a formula of its own, one fitted parameter, a description
@@ -31,16 +32,16 @@ DESCRIPTION = 2  # the last of these ranks
 
 @dataclass(frozen=True)
 class Explanation:
-    """A hypothesis that fits, its words, in which share of the steps that are off it does, and how much that proves."""
+    """A mistake that fits, its words, in which share of the steps that are off it does, and how much that proves."""
 
-    hypothesis: Hypothesis
+    mistake: Mistake
     words: str
     steps: float
     rank: int
 
 
 def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
-    """The best explanation and the runner-up for the first divergence; "unknown" if no hypothesis fits."""
+    """The best explanation and the runner-up for the first divergence; "unknown" if no mistake fits."""
     if report.first is None:
         return []
     row = report.first
@@ -59,7 +60,7 @@ def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
     if not found and (across := _across(row, report.rows, sweeps)):
         return across
     if not found:
-        return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(CAUSES)} known causes explains it")]
+        return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(causes())} known causes explains it")]
     diagnoses = [*(_diagnosis(e, found, row) for e in _distinct(found)[:1]), *([rounded] if rounded else [])]
     diagnoses += [_diagnosis(e, found, row) for e in _distinct(found)[1:2]]
     return [*_convention(row, diagnoses[0], report, sweeps), *diagnoses][:2]
@@ -74,9 +75,9 @@ def _across(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Diag
     for e in evidence:
         with np.errstate(all="ignore"):
             found = [c for c in carried(e.row, sweeps) if fits(e.got, c.guess) and not fits(e.ref.value, c.guess)]
-        fitting.append({(c.hypothesis.cause, c.absent, c.words): c for c in found})
+        fitting.append({(c.mistake.cause, c.absent, c.words): c for c in found})
     agreed = [c for key, c in fitting[0].items() if all(key in f for f in fitting)]
-    causes = {c.hypothesis.cause: c for c in reversed(agreed)}
+    causes = {c.mistake.cause: c for c in reversed(agreed)}
     return [
         Diagnosis(cause, c.layer, round(CONFIDENCE[0] / len(causes), 3), f"{row.tensor}: in {c.absent}, {c.words}")
         for cause, c in reversed(causes.items())
@@ -104,7 +105,7 @@ def _convention(row: Row, best: Diagnosis, report: Report, sweeps: Sequence[Swee
     gradient = next((r for r in report.rows if r.layer == "loss" and r.kind == "gradient" and r.step == row.step), None)
     if gradient is None or gradient.status != "off":
         return []
-    alike = {e.hypothesis.cause for e in explanations(gradient, report.rows, sweeps)}
+    alike = {e.mistake.cause for e in explanations(gradient, report.rows, sweeps)}
     if best.cause not in alike:
         return []
     words = "the gradient has the same factor, so this is another convention, not a mistake: name it (reduction, loss)"
@@ -134,42 +135,42 @@ def explanations(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list
     if not evidence:
         return []
     sound = [Evidence(r, sweeps) for r in _alike(row, rows, "ok")]
-    here = [h for h in HYPOTHESES if h.place in ("*", evidence[0].place)]
+    here = mistakes_at(evidence[0].place, evidence[0])
     found = [e for h in here if (e := _explanation(h, evidence, sound)) is not None]
-    return sorted(found, key=lambda e: (-e.steps, e.rank, e.hypothesis.place == "*"))
+    return sorted(found, key=lambda e: (-e.steps, e.rank, e.mistake.place == ANYWHERE))
 
 
 def _explanation(
-    hypothesis: Hypothesis, evidence: Sequence[Evidence], sound: Sequence[Evidence]
+    mistake: Mistake, evidence: Sequence[Evidence], sound: Sequence[Evidence]
 ) -> Explanation | None:
     """With the words that fit in most steps, the first step among them."""
-    fitting = [_fitting(hypothesis, e) for e in evidence]
-    possible = [words for words in fitting[0] if not _contradicted(hypothesis, words, sound)]
+    fitting = [_fitting(mistake, e) for e in evidence]
+    possible = [words for words in fitting[0] if not _contradicted(mistake, words, sound)]
     if not possible:
         return None
     count, words = max(((sum(w in f for f in fitting), w) for w in possible), key=lambda pair: pair[0])
-    if not hypothesis.parametric:
-        return Explanation(hypothesis, words, sum(map(bool, fitting)) / len(fitting), hypothesis.rank)
+    if not mistake.parametric:
+        return Explanation(mistake, words, sum(map(bool, fitting)) / len(fitting), mistake.rank)
     # One number proves nothing about a fitted parameter, and little about one from a list: a second step must agree.
     unproven = evidence[0].got.size == 1 and count < 2
-    if unproven and not hypothesis.listed:
+    if unproven and not mistake.listed:
         return None
-    return Explanation(hypothesis, words, count / len(fitting), DESCRIPTION if unproven else hypothesis.rank)
+    return Explanation(mistake, words, count / len(fitting), DESCRIPTION if unproven else mistake.rank)
 
 
-def visible(hypothesis: Hypothesis, e: Evidence, words: str = "") -> list[bool]:
+def visible(mistake: Mistake, e: Evidence, words: str = "") -> list[bool]:
     """For each of its guesses, or those in these words, whether it would be seen; empty if it cannot be made there."""
     try:
         with np.errstate(all="ignore"):
-            guesses = [guess for guess, said in hypothesis.guesses(e) if words in ("", said)]
+            guesses = [guess for guess, said in mistake.guesses(e) if words in ("", said)]
     except CANNOT_BE_MADE:
         return []
     return [g.shape != e.ref.shape or not fits(e.ref.value, g, e.ref.error) for g in guesses]
 
 
-def _contradicted(hypothesis: Hypothesis, words: str, sound: Sequence[Evidence]) -> bool:
+def _contradicted(mistake: Mistake, words: str, sound: Sequence[Evidence]) -> bool:
     """Whether the mistake would have been seen in a step in which the tensor was right."""
-    seen = [visible(hypothesis, e, words if hypothesis.listed else "") for e in sound if hypothesis.rank < 1]
+    seen = [visible(mistake, e, words if mistake.listed else "") for e in sound if mistake.rank < 1]
     return any(each and all(each) for each in seen)
 
 
@@ -177,13 +178,13 @@ def _has_evidence(row: Row, sweeps: Sequence[Sweep]) -> bool:
     return any(s.record.step == row.step and (row.check, row.tensor) in s.wrong for s in sweeps)
 
 
-def _fitting(hypothesis: Hypothesis, e: Evidence) -> list[str]:
+def _fitting(mistake: Mistake, e: Evidence) -> list[str]:
     """The words of those of its guesses that are what the candidate computed."""
-    if not (np.isfinite(e.got).all() or hypothesis.overflows):
+    if not (np.isfinite(e.got).all() or mistake.overflows):
         return []
     found = []
     with suppress(*CANNOT_BE_MADE), np.errstate(all="ignore"):
-        for guess, words in hypothesis.guesses(e):
+        for guess, words in mistake.guesses(e):
             if fits(e.got, guess) and not fits(e.ref.value, guess, e.ref.error):
                 found.append(words)
     return found
@@ -202,15 +203,15 @@ def _distinct(found: Sequence[Explanation]) -> list[Explanation]:
     """The first of each cause."""
     by_cause: dict[str, Explanation] = {}
     for e in found:
-        by_cause.setdefault(e.hypothesis.cause, e)
+        by_cause.setdefault(e.mistake.cause, e)
     return list(by_cause.values())
 
 
 def _diagnosis(e: Explanation, found: Sequence[Explanation], row: Row) -> Diagnosis:
     """Confidence: by rank, shared among the causes that fit equally well, less where some steps do not fit."""
-    peers = {f.hypothesis.cause for f in found if (f.steps, f.rank) == (e.steps, e.rank)}
+    peers = {f.mistake.cause for f in found if (f.steps, f.rank) == (e.steps, e.rank)}
     confidence = CONFIDENCE[max(e.rank, 0)] * e.steps / len(peers)
-    return Diagnosis(e.hypothesis.cause, row.layer, round(confidence, 3), f"{row.tensor}: {e.words}")
+    return Diagnosis(e.mistake.cause, row.layer, round(confidence, 3), f"{row.tensor}: {e.words}")
 
 
 def _misshapen(row: Row) -> Diagnosis:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compare.diagnosis.diagnosis import visible
-from compare.diagnosis.evidence import Absent, Evidence
-from compare.diagnosis.hypotheses import HYPOTHESES
+from compare.diagnosis.evidence import Evidence
 from compare.judging.sweep import Sweep
 from compare.judging.verdict import Power, Row
+from compare.operations import mistakes_at
+from compare.operations.letters import Absent
 
 STEPS = 2  # the first, and one that has a step before it
 
@@ -22,16 +23,15 @@ def power(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> Power:
     evidence = [Evidence(row, sweeps) for row in rows if row.step <= STEPS and row.check != "side_effects"]
     shown: set[str] = set()
     hidden: dict[str, str] = {}
-    for hypothesis in HYPOTHESES:
-        if hypothesis.rank or hypothesis.cause in shown:
-            continue
-        for e in evidence:
-            seen = visible(hypothesis, e) if hypothesis.place in ("*", e.place) else []
+    for e in evidence:
+        for mistake in mistakes_at(e.place, e):
+            if mistake.rank or mistake.cause in shown:
+                continue
+            seen = visible(mistake, e)
             if any(seen):
-                shown.add(hypothesis.cause)
-                break
-            if seen:
-                hidden.setdefault(hypothesis.cause, reason(hypothesis.cause, e))
+                shown.add(mistake.cause)
+            elif seen:
+                hidden.setdefault(mistake.cause, reason(mistake.cause, e))
     return Power(tuple(sorted(shown)), {c: why for c, why in hidden.items() if c not in shown})
 
 

@@ -6,26 +6,24 @@ the bits are cut off, by 2^-10. That is asked only of a record that says that TF
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.diagnosis.evidence import Absent, Evidence
+from compare.diagnosis.evidence import Evidence
 from compare.judging.sweep import Sweep
 from compare.judging.verdict import Diagnosis, Row
 from compare.numbers.bounded import Bounded
+from compare.operations.letters import Absent
+from compare.operations.operation import Layer
 
 Array = NDArray[np.floating]
 
 CAUSE = "tf32"
 DROPPED = 13  # of float32's 23 bits
 UNIT = 2.0**-10  # what cutting off may cost; rounding to nearest costs half of it
-PRODUCTS: dict[str, Callable[[Evidence], tuple[Bounded, Bounded]]] = {
-    "linear.output": lambda e: (e.x, e.W.T),
-    "linear.grad_weight": lambda e: (e.dy.T, e.x),
-    "linear.grad_input": lambda e: (e.dy, e.W),
-}
 
 
 def to_nearest(a: Array) -> Array:
@@ -72,7 +70,7 @@ def _share(row: Row, sweeps: Sequence[Sweep]) -> float | None:
     found = _product(row, sweeps)
     if found is None:
         return None
-    e, a, b = found
+    e, a, b, _ = found
     with np.errstate(all="ignore"):
         limit = e.ref.error + allowance(a.value, b.value)
         share = float(np.max(np.abs(e.got - e.ref.value) / limit, initial=0, where=limit > 0))
@@ -85,23 +83,22 @@ def _is_rounded_product(row: Row, sweeps: Sequence[Sweep]) -> bool:
     found = _product(row, sweeps)
     if found is None:
         return False
-    e, a, b = found
-    shift = e.b.value if e.place == "linear.output" and f"{e.k}.bias" in e.sweep.known else 0.0
+    e, a, b, addend = found
+    shift = 0.0 if addend is None else addend.value
     ways = (rounding(a.value).astype(np.float64) @ rounding(b.value) + shift for rounding in (to_nearest, cut_off))
     return any(bool(np.all(np.abs(e.got - way) <= e.ref.error)) for way in ways)
 
 
-def _product(row: Row, sweeps: Sequence[Sweep]) -> tuple[Evidence, Bounded, Bounded] | None:
-    """The two operands of the product that this row judges, in float32; None where it judges none."""
+def _product(row: Row, sweeps: Sequence[Sweep]) -> tuple[Evidence, Bounded, Bounded, Bounded | None] | None:
+    """The operands of the product that this row judges, and what is added, in float32; None where it judges none."""
     for sweep in _steps(row, sweeps):
         e = Evidence(row, sweeps)
-        operands = PRODUCTS.get(e.place)
-        if operands is None or not sweep.record.tf32 or e.got.dtype != np.float32 or e.got.shape != e.ref.shape:
+        if not sweep.record.tf32 or e.got.dtype != np.float32 or e.got.shape != e.ref.shape:
             return None
-        try:
-            return e, *operands(e)
-        except Absent:
-            return None
+        with suppress(Absent):
+            is_own = isinstance(e.operation, Layer) and e.place.startswith(f"{e.operation.kind}.")
+            operands = e.operation.products(e.name.part, e) if is_own else None
+            return (e, *operands) if operands else None
     return None
 
 

@@ -31,10 +31,13 @@ from compare.exact.dyadic import Need, Proven
 from compare.judging.step import Rule, rules
 from compare.judging.sweep import Sweep, judgement, roots
 from compare.judging.verdict import Row
-from compare.network.architecture import Architecture, LayerSpec, OptimizerSpec, flatten, gradient_of
-from compare.network.weights import scratch_loss
+from compare.network.architecture import Architecture, flatten
+from compare.network.optimizer import OptimizerSpec
+from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision
-from compare.operations.reference import Expected
+from compare.numbers.expected import Expected
+from compare.operations.linear import Linear
+from compare.operations.squared_error import HalfSquaredError, SquaredError
 from compare.recording.batches import given_batches
 from compare.recording.record import Batch, Record, record_scratch, record_torch
 from compare.report.report import Report
@@ -46,7 +49,6 @@ BATCH = 8
 TRIES = 3  # draws of each density: a narrow network may be drawn dead; a wide one never is, and takes longer
 WIDE = 100_000  # parameters
 DEFAULT = OptimizerSpec("SGD", {"lr": 2.0**-6, "momentum": 0.5})
-RATIONAL = ("mse", "half_squared_error")
 
 
 class NotExact(ValueError):
@@ -148,16 +150,16 @@ def expect_rational(network: Architecture, optimizer: OptimizerSpec, batch_sizes
     for k, layer in enumerate(network.layers):
         if layer.kind not in ("linear", "relu"):
             raise NotExact(f"layer {k} ({layer}) has irrational values; exact mode takes Linear and ReLU layers")
-    if network.loss not in RATIONAL:
-        other = str(replace(network, loss="half_squared_error"))
+    if not isinstance(network.loss, SquaredError):
+        other = str(replace(network, loss=HalfSquaredError(network.reduction)))
         raise NotExact(
-            f"the loss ({network.loss.replace('_', ' ')}) takes logarithms; exact mode takes mse and half squared "
+            f"the loss ({network.loss.kind.replace('_', ' ')}) takes logarithms; exact mode takes mse and half squared "
             f'error, such as "{other}"'
         )
     for m in batch_sizes:
         count = _count(network, m)
         if not dyadic.is_power_of_two(count):
-            what = f"{m} x {network.sizes[-1]} = {count} elements" if network.loss == "mse" else f"{m} rows"
+            what = f"{m} x {network.sizes[-1]} = {count} elements" if not network.loss.per_sample else f"{m} rows"
             raise NotExact(f"the mean over {what} divides by no power of two; take the sum, or such sizes")
     _expect_dyadic(optimizer)
 
@@ -174,9 +176,7 @@ def _expect_dyadic(optimizer: OptimizerSpec) -> None:
 
 def _count(network: Architecture, m: int) -> int:
     """What a mean over m rows divides by; 1 for a sum."""
-    if network.reduction == "sum":
-        return 1
-    return m * network.sizes[-1] if network.loss == "mse" else m
+    return network.loss.count(m, m * network.sizes[-1])
 
 
 # --- the operations, written plainly, each with its proof -------------------------------------------------------------
@@ -218,7 +218,7 @@ def _loss(network: Architecture, y: Array, t: Array) -> Proven:
     """sum (y - t)^2 over the count, and half of it for the half squared error; squares summed before or after."""
     d = dyadic.combination((1, y), (-1, t))
     squares = dyadic.square_sum(d.value)
-    factor = (1 if network.loss == "mse" else 0.5) / _count(network, len(y))
+    factor = _half(network) / _count(network, len(y))
     value = dyadic.scaled(squares.value, factor)
     each = Need(value.worst.size, 2 * dyadic.lowest_bit(d.value) + dyadic.lowest_bit(factor))
     return Proven(value.value, (*d.needs, *squares.needs, *value.needs, each))
@@ -232,7 +232,12 @@ def _loss_backward(network: Architecture, y: Array, t: Array) -> Proven:
 
 
 def _gradient_factor(network: Architecture, m: int) -> float:
-    return (2 if network.loss == "mse" else 1) / _count(network, m)
+    return 2 * _half(network) / _count(network, m)
+
+
+def _half(network: Architecture) -> float:
+    assert isinstance(network.loss, SquaredError)
+    return network.loss.half
 
 
 def _update(optimizer: OptimizerSpec, rule: Rule, before: Array, g: Array, buffer: Array | None = None) -> Proven:
@@ -314,7 +319,7 @@ class _Draw:
             values = known | {"input": self._inputs(m)}
             self._step(step, values)
             batches.append((values["input"].astype(self.dtype), values["target"].astype(self.dtype)))
-            gradients |= {(step, n): values[gradient_of(n)] for n in weights}
+            gradients |= {(step, n): values[TensorName(n).gradient] for n in weights}
             known = {name.replace(".new_", "."): a for name, a in values.items() if ".new_" in name}
         dead = [name for name in weights if not any(gradients[step, name].any() for step in range(1, len(sizes) + 1))]
         alive = float(np.mean(np.concatenate([g.ravel() != 0 for g in gradients.values()])))
@@ -342,13 +347,16 @@ class _Draw:
             )
 
     def _weights(self) -> dict[str, Array]:
-        found = {}
+        found: dict[str, Array] = {}
         for k, layer in enumerate(self.network.layers):
-            for name in layer.parameters():
-                found[f"{k}.{name}"] = self._weight(layer) if name == "weight" else self._bias(layer.out_features)
+            if isinstance(layer, Linear):
+                found |= {f"{k}.{name}": self._drawn(name, layer) for name in layer.parameters()}
         return found
 
-    def _weight(self, layer: LayerSpec) -> Array:
+    def _drawn(self, name: str, layer: Linear) -> Array:
+        return self._weight(layer) if name == "weight" else self._bias(layer.out_features)
+
+    def _weight(self, layer: Linear) -> Array:
         """A few nonzero integers a row, in columns dealt out like cards, so that every column is used early."""
         rows, columns = layer.out_features, layer.in_features
         each = min(self.density.weights, columns)
@@ -408,7 +416,7 @@ class _Candidate:
     ) -> _Candidate:
         """TypeError for a network that is neither scratch nor torch, ValueError for an optimiser already used."""
         if isinstance(network, str | Architecture):
-            network, loss = _build(architecture), scratch_loss(architecture)
+            network, loss = _build(architecture), architecture.loss.to_scratch()
         if not isinstance(network, scratch.Sequential | nn.Module):
             raise TypeError(f"got {type(network).__name__}, expected a scratch or torch network, or a text")
         network, loss, optimizer = copy.deepcopy((network, loss, optimizer))
@@ -439,10 +447,7 @@ def _build(network: Architecture) -> scratch.Sequential:
     rng = np.random.default_rng(0)
     return scratch.Sequential(
         *(
-            scratch.Linear(layer.in_features, layer.out_features, bias=layer.bias, rng=rng)
-            if layer.kind == "linear"
-            else scratch.ReLU()
-            for layer in network.layers
+            layer.to_scratch(rng=rng) for layer in network.layers
         )
     )
 

@@ -30,9 +30,10 @@ from compare.foreign.side_effects import Written, followed, given_back, in_words
 from compare.foreign.two_rates import RATES, at_half_the_rate, dependence, is_rate, rate_argument, updates
 from compare.judging.step import rules
 from compare.judging.verdict import Diagnosis
-from compare.network.architecture import Architecture, OptimizerSpec, new_value_of
+from compare.network.architecture import Architecture
+from compare.network.optimizer import OptimizerSpec
+from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Precision
-from compare.operations import reference
 from compare.recording.batches import consecutive
 from compare.recording.numbers import numbers
 from compare.recording.record import Record, load_records, same_bits
@@ -312,7 +313,7 @@ def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Arra
         raise TypeError(f"backward's argument {name!r} says nothing known; pass a function step(x, t) that calls it")
     columns = output.ndim == 2 and output.shape != (len(t), network.sizes[-1])
     y = output.T if columns else output
-    dy = reference.loss_backward(network, y.astype(np.float64), t, Precision.of(np.float64)).value.astype(y.dtype)
+    dy = network.loss.gradient(y.astype(np.float64), t, Precision.of(np.float64)).value.astype(y.dtype)
     upstream: Array = dy.T if columns else dy
     return upstream
 
@@ -385,12 +386,13 @@ def _record(step: Step, number: int) -> Record:
 def _touched(step: Step) -> dict[str, Array]:
     """What arrays of the forward pass became in the backward pass; weights that are updated, too."""
     held = step.names.tensors
-    new = {name: held[new_value_of(name)].view.array for name in step.names.network.parameters() if _moves(name, held)}
+    moved = (name for name in step.names.network.parameters() if _moves(name, held))
+    new: dict[str, Array] = {name: held[name.new].view.array for name in moved}
     return new | {name: written.after for name, written in step.written.items()}
 
 
 def _moves(name: str, held: Mapping[str, Named]) -> bool:
-    return name in held and new_value_of(name) in held
+    return name in held and TensorName(name).new in held
 
 
 def _report(steps: Sequence[Step]) -> Report:

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compare.network.architecture import Architecture
-from compare.operations.reference import LOSS_MODULES
 
 Array = NDArray[Any]
 
 
 def torch_loss(network: Architecture) -> nn.Module:
     """The torch loss that an architecture names."""
-    return LOSS_MODULES[network.loss](reduction=network.reduction)
+    return network.loss.to_torch()
 
 
 def record_module(model: nn.Module, loss: nn.Module, x: Array, t: Array) -> dict[str, Array]:

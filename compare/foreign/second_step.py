@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.foreign.naming.named import Named, Names
-from compare.network.architecture import gradient_of, new_value_of
 from compare.recording.record import same_bits
 from compare.watching.observation import Observation
 
@@ -59,7 +58,7 @@ def _span(first: Names) -> tuple[int, int]:
 
 def _moved(first: Names) -> Iterator[str]:
     tensors = first.tensors
-    return (name for name in first.network.parameters() if name in tensors and new_value_of(name) in tensors)
+    return (name for name in first.network.parameters() if name in tensors and name.new in tensors)
 
 
 def follows(first: Names, second: Names) -> bool:
@@ -83,7 +82,7 @@ def with_biases(first: Names, second: Names, seen: Sequence[Observation]) -> Nam
         held, output = first.tensors.get(name), tensors.get(f"{name.partition('.')[0]}.output")
         if name in tensors or held is None or held.view.bias is not None or output is None:
             continue
-        new = first.tensors.get(new_value_of(name), held)
+        new = first.tensors.get(name.new, held)
         called = {held.observation.name, new.observation.name}
         now = [o for o in seen if o.name in called and o.time < output.observation.time]
         if now and now[-1].array.shape == held.observation.array.shape:
@@ -100,9 +99,9 @@ def without_updates(second: Names) -> Names:
 
 def never_updated(first: Names, second: Names) -> dict[str, Named]:
     """Parameters that begin the second step as they began the first, with a gradient, while others moved."""
-    found = {}
+    found: dict[str, Named] = {}
     for name in first.network.parameters():
-        gradient, new = first.tensors.get(gradient_of(name)), new_value_of(name)
+        gradient, new = first.tensors.get(name.gradient), name.new
         if gradient is None or new in first.tensors or not np.any(gradient.view.array):
             continue
         if name in first.tensors and name in second.tensors and _same(first, second, name):
@@ -115,5 +114,5 @@ def unmoved(first: Names, second: Names) -> list[str]:
     if first.rate is None:
         return []
     held = [name for name in first.network.parameters() if name in first.tensors and name in second.tensors]
-    seen = {name for name in held if gradient_of(name) in first.tensors or new_value_of(name) in first.tensors}
+    seen = {name for name in held if name.gradient in first.tensors or name.new in first.tensors}
     return [name for name in held if name not in seen and _same(first, second, name)]

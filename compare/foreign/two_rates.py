@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.foreign.naming.named import Names
-from compare.network.architecture import new_value_of
+from compare.network.tensor_name import TensorName
 from compare.recording.record import same_bits
 
 Array = NDArray[Any]
@@ -112,7 +112,7 @@ def dependence(one: Names, other: Names, rates: tuple[float, float]) -> Dependen
         return None
     found = {name: far for name in one.network.parameters() if (far := _difference(name, one, other, rates))}
     depends = {name for name, (far, allowed) in found.items() if far > allowed}
-    linear = [k for k, layer in enumerate(one.network.layers) if layer.kind == "linear"]
+    linear = [k for k, layer in enumerate(one.network.layers) if layer.parameters()]
     last = max((int(name.partition(".")[0]) for name in depends), default=linear[-1])
     if last == linear[-1] or not any(int(name.partition(".")[0]) > last for name in found):
         return None
@@ -129,9 +129,9 @@ def _alike_until_backward(one: Names, other: Names) -> bool:
     )
 
 
-def _difference(name: str, one: Names, other: Names, rates: tuple[float, float]) -> tuple[float, float] | None:
+def _difference(name: TensorName, one: Names, other: Names, rates: tuple[float, float]) -> tuple[float, float] | None:
     """How far a parameter's change over the rate differs between the runs, and may, where it does most."""
-    ends = [run.tensors.get(new_value_of(name)) for run in (one, other)]
+    ends = [run.tensors.get(name.new) for run in (one, other)]
     if name not in one.tensors or ends[0] is None or ends[1] is None:
         return None
     before = np.asarray(one.tensors[name].view.array)

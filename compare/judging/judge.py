@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from compare.judging.step import Rule
 from compare.judging.verdict import Row
 from compare.numbers.allowance import Allowance, Precision
-from compare.operations.reference import Expected
+from compare.numbers.expected import Expected
 from compare.recording.record import Record
 
 Array = NDArray[Any]

@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.judging.judge import judge, off, unjudged
-from compare.judging.step import Check, Kind, Rule
+from compare.judging.step import Check, Rule
 from compare.judging.verdict import Row
-from compare.network.architecture import Architecture, gradient_of, new_value_of
+from compare.network.architecture import Architecture
+from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision, exact
+from compare.numbers.expected import Expected
 from compare.numbers.float64 import double
-from compare.operations.reference import STATES, Expected, state_names
+from compare.operations import STATES
+from compare.operations.operation import ROWS, Shape
 from compare.recording.record import Record
 
 Array = NDArray[Any]
@@ -303,7 +306,8 @@ def judgement(row: Row, sweeps: Sequence[Sweep]) -> Wrong:
 
 def _constant(name: str, check: Check, formula: str, expected: Expected) -> Rule:
     """The rule for a tensor that is known beforehand."""
-    return Rule(name, _layer_of(name), _kind_of(name), check, (), lambda p: expected, formula)
+    called = TensorName(name)
+    return Rule(called, called.layer, called.kind, check, (), lambda p: expected, formula)
 
 
 class ShapeMismatch(ValueError):
@@ -316,51 +320,30 @@ def _widened(expected: Expected, twins: Sequence[Array]) -> Allowance:
     return expected.allowance.widened(spread)
 
 
-def _layer_of(name: str) -> str:
-    head = name.partition(".")[0]
-    return head if head.isdigit() else ("0" if name == "input" else "loss")
-
-
-def _kind_of(name: str) -> Kind:
-    last = name.rpartition(".")[2]
-    if name in ("input", "target") or last == "input":
-        return "input"
-    if last.startswith("grad_"):
-        return "gradient"
-    if last == "output":
-        return "output"
-    return "parameter" if last in ("weight", "bias") else "update"
-
-
-ROWS = -1  # in a shape: as many as the input has
-
-
-def shapes(network: Architecture) -> dict[str, tuple[int, ...]]:
+def shapes(network: Architecture) -> dict[str, Shape]:
     """The shapes that the network gives the tensors of a step; the target has none."""
-    found: dict[str, tuple[int, ...]] = {"loss": ()}
+    found: dict[str, Shape] = {"loss": ()}
     for name, shape in network.parameters().items():
-        new = new_value_of(name)
-        states = (f"{of}.{state}" for of in (name, new) for state in STATES)
-        found |= dict.fromkeys((name, gradient_of(name), new, *states), shape)
-    columns = next((layer.in_features for layer in network.layers if layer.kind == "linear"), 0)
-    found["input"] = (ROWS, columns)
+        states = (of.with_state(state) for of in (name, name.new) for state in STATES)
+        found |= dict.fromkeys((name, name.gradient, name.new, *states), shape)
+    entering = network.entering
     for k, layer in enumerate(network.layers):
-        found[f"{k}.input"] = found[f"{k}.grad_input"] = (ROWS, columns)
-        columns = layer.out_features if layer.kind == "linear" else columns
-        found[f"{k}.output"] = found[f"{k}.grad_output"] = (ROWS, columns)
+        leaving = layer.leaving(entering)
+        found |= dict.fromkeys((TensorName.of(k, "input"), f"{k}.input", f"{k}.grad_input"), entering)
+        found |= dict.fromkeys((f"{k}.output", f"{k}.grad_output"), leaving)
+        entering = leaving
     return found
 
 
 def roots(record: Record) -> list[str]:
     """Tensors that follow from no other of the step: input, target, weights, the optimiser's state before."""
-    parameters, optimizer = record.network.parameters(), record.optimizer
-    kept = state_names(optimizer.kind, optimizer.options) if optimizer else ()
-    state = [f"{name}.{part}" for name in parameters for part in kept]
+    parameters, kept = record.network.parameters(), record.optimizer.kept if record.optimizer else ()
+    state = [name.with_state(part) for name in parameters for part in kept]
     return ["input", "target", *parameters, *(name for name in state if name in record)]
 
 
 def updated_names(record: Record) -> list[str]:
     """The parameters after the step, and the optimiser's state after it, that the record holds."""
-    new = [new_value_of(name) for name in record.network.parameters()]
-    known = {*new, *(f"{name}.{part}" for name in new for part in STATES)}
+    new = [name.new for name in record.network.parameters()]
+    known = {*new, *(name.with_state(state) for name in new for state in STATES)}
     return [name for name in record if name in known]

@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 
 import scratch
 from compare.measuring.linearisation import Tangent, along, loss_along, weight_tangent
-from compare.network.architecture import Architecture, LayerKind, flatten
+from compare.network.architecture import Architecture, flatten
 from compare.numbers.allowance import Precision, gamma
-from compare.operations import reference
-from compare.operations.reference import Expected
+from compare.numbers.expected import Expected
+from compare.operations.cross_entropy import CrossEntropy
+from compare.operations.operation import Layer
+from compare.operations.softmax import Softmax
+from compare.operations.squared_error import SquaredError
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -75,11 +78,15 @@ class _Layer:
     """One layer of the candidate, with what entered it on the way forward and on the way back."""
 
     k: int
-    kind: LayerKind
+    spec: Layer
     layer: Any
     x: Array
     dy: Array
     p: Precision
+
+    @property
+    def kind(self) -> str:
+        return self.spec.kind
 
     def apply(self, x: Array, dy: Array) -> Arrays:
         """output, grad_input, grad_weight, ...: what the candidate's layer makes of these rows."""
@@ -104,17 +111,12 @@ class _Layer:
 
     def _expected(self, x: Array, dy: Array) -> dict[str, Expected]:
         x, dy, params = _double(x), _double(dy), {n: _double(p) for n, p in self.layer.params.items()}
-        if self.kind != "linear":
-            return {
-                "output": reference.activation(self.kind, x, self.p),
-                "grad_input": reference.activation_backward(self.kind, x, dy, self.p),
-            }
-        found = {
-            "output": reference.linear(x, params["weight"], params.get("bias"), self.p),
-            "grad_input": reference.linear_grad_input(params["weight"], dy, self.p),
-            "grad_weight": reference.linear_grad_weight(x, dy, self.p),
-        }
-        return found | ({"grad_bias": reference.linear_grad_bias(dy, self.p)} if "bias" in params else {})
+        letters = {"input": x, "grad_output": dy, **params}
+        found = {}
+        for part in self.spec.computed:
+            needed = (letters[self.spec.letters[letter]] for letter in self.spec.computed[part].letters)
+            found[part] = getattr(self.spec, part)(*needed, p=self.p)
+        return found
 
     def reach(self, tensor: str, x: Array, dy: Array) -> float:
         """A bound on every number on the way to a tensor: terms times the largest product."""
@@ -157,7 +159,7 @@ class _Run:
             upstream.append(np.array(leaf.backward(upstream[-1].copy())))
         upstream.reverse()
         layers = [
-            _Layer(k, spec.kind, leaf, entering[k], upstream[k + 1], Precision.of(x.dtype))
+            _Layer(k, spec, leaf, entering[k], upstream[k + 1], Precision.of(x.dtype))
             for k, (spec, leaf) in enumerate(zip(architecture.layers, leaves, strict=True))
         ]
         return cls(network, loss, architecture, layers, x, entering[-1], t, upstream[-1], value)
@@ -175,11 +177,11 @@ class _Run:
         """The allowances of both; none where a square may overflow."""
         y = _double(y)
         t = _double(t) if t.dtype.kind == "f" else t
-        squares = self.architecture.loss in ("mse", "half_squared_error")
+        squares = isinstance(self.architecture.loss, SquaredError)
         reach = 2 * y.size * (_size(y) + _size(t)) ** (2 if squares else 1)
         found = {
-            "loss": reference.loss(self.architecture, y, t, self.p),
-            "grad_output": reference.loss_backward(self.architecture, y, t, self.p),
+            "loss": self.architecture.loss.loss(y, t, self.p),
+            "grad_output": self.architecture.loss.gradient(y, t, self.p),
         }
         return {name: _limited(e, reach, self.p) for name, e in found.items()}
 
@@ -296,7 +298,7 @@ def _least(a: Array, axis: int) -> Array:
     return np.where(a == 0, np.inf, a).min(axis=axis, initial=np.inf)
 
 
-def _activation_away(kind: LayerKind, dy: Array, y: Array, floor: float) -> Array:
+def _activation_away(kind: str, dy: Array, y: Array, floor: float) -> Array:
     """sigmoid: dy y (1 - y), in any order; tanh: dy (1 - y^2); softmax: y_k (dy_k - sum dy_j y_j), or its Jacobian."""
     if kind == "softmax":
         products = _least(dy, 1) * _least(y, 1)
@@ -443,7 +445,7 @@ def _shift(run: _Run, rng: np.random.Generator) -> Iterator[Invariant]:
     for at in run.layers:
         if at.kind == "softmax":
             yield from _shifted_softmax(at)
-    if run.architecture.loss == "cross_entropy":
+    if isinstance(run.architecture.loss, CrossEntropy):
         yield from _shifted_loss(run)
 
 
@@ -491,7 +493,7 @@ def _shifted_loss(run: _Run) -> Iterator[Invariant]:
         return
     once, expected = run.loss_of(run.y, run.t), run.expected_loss(run.y, run.t)
     t = np.eye(run.y.shape[1])[run.t] if run.t.ndim == 1 else _double(run.t)
-    p = reference.activation("softmax", _double(run.y), run.p).value
+    p = Softmax().apply(_double(run.y))
     count = len(run.y) if run.loss.reduction == "mean" else 1
     for to in SHIFTS:
         s, d = _shifted(run.y, to)

@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.network.architecture import Architecture, LayerKind
+from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
-from compare.operations import reference
+from compare.operations import LAYERS
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation
 
 Array = NDArray[Any]
 
@@ -43,7 +45,7 @@ class Tangent:
     error: Array
 
 
-def along(kind: LayerKind, layer: Any, x: Array, v: Array) -> Tangent:
+def along(kind: str, layer: Any, x: Array, v: Array) -> Tangent:
     """J v of a layer at x (m, in), v (m, in), both float64."""
     layer = in_double(layer)
     if kind == "linear":
@@ -59,7 +61,7 @@ def weight_tangent(layer: Any, name: str, x: Array, direction: Array) -> Tangent
     layer = in_double(layer)
     params = {n: direction if n == name else np.zeros_like(p) for n, p in layer.params.items()}
     layer.params = params
-    error = reference.linear(x, params["weight"], params.get("bias"), DOUBLE).allowance.wide
+    error = _allowed(x, params["weight"], params.get("bias"))
     return Tangent(direction, direction, np.array(layer.forward(x.copy())), error)
 
 
@@ -73,10 +75,22 @@ def in_double(layer: Any) -> Any:
     return layer
 
 
+def _allowed(x: Array, weight: Array, bias: Array | None) -> Array:
+    """Of a linear layer's output in float64."""
+    out, fan_in = weight.shape
+    return Linear(fan_in, out).output(x, weight, bias, p=DOUBLE).allowance.wide
+
+
+def _activation(kind: str) -> Activation:
+    found = LAYERS[kind]()
+    assert isinstance(found, Activation)
+    return found
+
+
 def _linear(layer: Any, v: Array) -> Tangent:
     weight = layer.params["weight"]
     layer.params = {n: p if n == "weight" else np.zeros_like(p) for n, p in layer.params.items()}
-    error = reference.linear(v, weight, layer.params.get("bias"), DOUBLE).allowance.wide
+    error = _allowed(v, weight, layer.params.get("bias"))
     return Tangent(v, v, np.array(layer.forward(v.copy())), error)
 
 
@@ -91,7 +105,7 @@ def _relu(layer: Any, x: Array, v: Array) -> Tangent:
     return Tangent(v, (moved - x) / h, out, np.zeros_like(out))
 
 
-def _central(kind: LayerKind, layer: Any, x: Array, v: Array) -> Tangent:
+def _central(kind: str, layer: Any, x: Array, v: Array) -> Tangent:
     """With w = h |v| and e = u (|x| + w), how far rounding can put the two points' middle from x.
 
     The quotient is f'(c) v + R at the middle c: |R| <= w^2 / 6 max|f'''| |v|, and |f'(c) - f'(x)| <= e max|f''|. Both
@@ -103,12 +117,12 @@ def _central(kind: LayerKind, layer: Any, x: Array, v: Array) -> Tangent:
     plus, minus = x + h * v, x - h * v
     out = (np.asarray(layer.forward(plus.copy())) - np.asarray(layer.forward(minus.copy()))) / (2 * h)
     w, e = h * size, U * (np.abs(x).max(axis=1, keepdims=True) + h * size)
-    values = np.sum([reference.activation(kind, a, DOUBLE).allowance.wide for a in (plus, minus)], axis=0)
+    values = np.sum([_activation(kind).output(a, DOUBLE).allowance.wide for a in (plus, minus)], axis=0)
     error = _curvature(kind, x, w, e) * size + values / (2 * h) + 2 * U * np.abs(out)
     return Tangent(v, (plus - minus) / (2 * h), out, error)
 
 
-def _curvature(kind: LayerKind, x: Array, w: Array, e: Array) -> Array:
+def _curvature(kind: str, x: Array, w: Array, e: Array) -> Array:
     """(w^2 / 6 |f'''| + e |f''|) e^(g (w + e)) for |v| <= 1, from the sizes of the derivatives; u more where f' rounds.
 
     sigmoid: f' = y (1 - y), |f''| <= f', |f'''| = f' |1 - 6 f'| <= f', g = 1.
@@ -117,7 +131,7 @@ def _curvature(kind: LayerKind, x: Array, w: Array, e: Array) -> Array:
     var <= 1 and |k3| <= 2: at most 16 y. Moving the middle by e in another direction b, |b| <= e, changes y a by
     y ((b - sum y b) a - cov(b, v)), at most 6 e y. log y changes by at most 2 for each unit: g = 2.
     """
-    y = reference.activation(kind, x, DOUBLE).value
+    y = _activation(kind).apply(x)
     if kind == "sigmoid":
         slope, second, third, g = y * (1 - y), 1.0, 1.0, 1.0
     elif kind == "tanh":
@@ -137,13 +151,13 @@ def loss_along(network: Architecture, loss: Any, y: Array, t: Array, v: Array) -
     """
     loss, t = copy.copy(loss), t.astype(np.float64) if t.dtype.kind == "f" else t
     v = v / max(float(np.abs(v).max()), 1e-290)
-    if network.loss in ON_PROBABILITIES:
+    if network.loss.kind in ON_PROBABILITIES:
         v = v * np.minimum(y, 1 - y)
     far = float(np.abs(y).max() + np.abs(t).max()) or 1.0
-    h = 2.0 ** np.floor(np.log2(far)) if network.loss in SQUARED else STEP
+    h = 2.0 ** np.floor(np.log2(far)) if network.loss.kind in SQUARED else STEP
     plus, minus = y + h * v, y - h * v
     out = (float(loss.forward(plus.copy(), t)) - float(loss.forward(minus.copy(), t))) / (2 * h)
-    values = np.sum([reference.loss(network, a, t, DOUBLE).allowance.wide for a in (plus, minus)])
+    values = np.sum([network.loss.loss(a, t, DOUBLE).allowance.wide for a in (plus, minus)])
     error = _loss_curvature(network, y, t, np.abs(v), h) + float(values) / (2 * h) + 2 * U * abs(out)
     return out, (plus - minus) / (2 * h), error
 
@@ -156,17 +170,17 @@ def _loss_curvature(network: Architecture, y: Array, t: Array, v: Array, h: floa
     h r both grow by at most 1 / (1 - h)^3 and roundings, and 8 covers that.
     Cross-entropy: along v and e, d2L = T cov(v, e) <= T max v max e, and d3L = T k3 <= 2 T max v^3, T = sum_k t_k.
     """
-    count = 1 if network.reduction == "sum" else len(y) if network.loss in reference.PER_SAMPLE else y.size
+    count = network.loss.count(len(y), y.size)
     e, cubed = U * (np.abs(y) + h * v), h * h / 6 * v**3
     rows = np.eye(y.shape[1])[t] if t.ndim == 1 else np.abs(t)
-    if network.loss in SQUARED:
+    if network.loss.kind in SQUARED:
         bound = 2 * e * v
-    elif network.loss == "logits_binary_cross_entropy":
+    elif network.loss.kind == "logits_binary_cross_entropy":
         bound = 0.1 * cubed + e * v / 4
-    elif network.loss == "cross_entropy":
+    elif network.loss.kind == "cross_entropy":
         bound = rows.sum(axis=1) * (2 * cubed.max(axis=1) + e.max(axis=1) * v.max(axis=1))
     else:
-        weight = rows if network.loss == "probability_cross_entropy" else rows + np.abs(1 - rows)
+        weight = rows if network.loss.kind == "probability_cross_entropy" else rows + np.abs(1 - rows)
         r = np.maximum(np.minimum(y, 1 - y), 1e-290)
         bound = np.where(v > 0, 8 * weight * (2 * cubed / r / r / r + e / r * (v / r)), 0.0)
     return float(bound.sum()) / count

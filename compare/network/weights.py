@@ -9,27 +9,9 @@ import torch
 from torch import nn
 
 import scratch
-import torch_ref.losses
-from compare.network.architecture import LOSS_TYPES, Architecture, named_parameters
-
-ACTIVATIONS: dict[type[scratch.Layer], type[nn.Module]] = {
-    scratch.ReLU: nn.ReLU,
-    scratch.Sigmoid: nn.Sigmoid,
-    scratch.Tanh: nn.Tanh,
-}
-OPTIMIZERS: dict[type, type[torch.optim.Optimizer]] = {
-    scratch.SGD: torch.optim.SGD,
-    scratch.Adam: torch.optim.Adam,
-    scratch.AdamW: torch.optim.AdamW,
-}
-LOSSES: dict[type, type[nn.Module]] = {
-    scratch.CrossEntropyLoss: nn.CrossEntropyLoss,
-    scratch.ProbabilityCrossEntropyLoss: torch_ref.losses.ProbabilityCrossEntropyLoss,
-    scratch.MSELoss: nn.MSELoss,
-    scratch.HalfSquaredErrorLoss: torch_ref.losses.HalfSquaredErrorLoss,
-    scratch.BCELoss: torch_ref.losses.BCELoss,
-    scratch.BCEWithLogitsLoss: nn.BCEWithLogitsLoss,
-}
+from compare.network.architecture import named_parameters
+from compare.network.optimizer import OptimizerSpec
+from compare.operations import LAYERS, LOSSES, OPTIMIZERS, layer_type, loss_type
 
 
 def to_torch(network: scratch.Sequential) -> nn.Sequential:
@@ -98,56 +80,47 @@ def _as_arrays(parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
 
 def to_torch_loss(loss: scratch.Loss) -> nn.Module:
     """The same loss and reduction in PyTorch. TypeError for an unknown loss."""
-    known = next((t for t in type(loss).__mro__ if t in LOSSES), None)
+    known = loss_type(loss)
     if known is None:
-        raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(c.__name__ for c in LOSSES)}")
-    return LOSSES[known](reduction=loss.reduction)
+        names = (kind.scratch_type.__name__ for kind in LOSSES.values())
+        raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(names)}")
+    return known.torch_type(reduction=loss.reduction)  # a module of its own, not the one that is shared
 
 
 def to_torch_optimizer(optimizer: scratch.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
     """The same optimiser and options in PyTorch, freshly started. TypeError for an unknown optimiser."""
-    known = next((t for t in type(optimizer).__mro__ if t in OPTIMIZERS), None)
-    if known is None:
+    if not any(isinstance(optimizer, known.scratch_type) for known in OPTIMIZERS.values()):
         raise TypeError(f"got optimiser {type(optimizer).__name__}, expected SGD, Adam or AdamW")
-    options: dict[str, Any] = dict(optimizer.options)
-    if "beta1" in options:
-        options["betas"] = (options.pop("beta1"), options.pop("beta2"))
-    return OPTIMIZERS[known](model.parameters(), **options)
+    spec = OptimizerSpec.of(optimizer)
+    made: torch.optim.Optimizer = spec.method.torch_type(model.parameters(), **spec.arguments)
+    return made
 
 
 def _module(layer: scratch.Layer) -> nn.Module:
-    if isinstance(layer, scratch.Linear):
-        dtype = getattr(torch, layer.dtype.name)
-        return nn.utils.skip_init(
-            nn.Linear, layer.in_features, layer.out_features, bias="bias" in layer.params, dtype=dtype
-        )
-    if isinstance(layer, scratch.Softmax):
-        return nn.Softmax(dim=1)
     if isinstance(layer, scratch.Sequential):
         return nn.Sequential(*map(_module, layer.layers))
-    for ours, theirs in ACTIVATIONS.items():
-        if isinstance(layer, ours):  # a lab's own kind of sigmoid is checked against the sigmoid
-            return theirs()
-    raise TypeError(f"got layer {type(layer).__name__}, expected Linear, ReLU, Sigmoid, Tanh, Softmax or Sequential")
+    known = layer_type(layer)
+    if known is None:
+        raise TypeError(f"got layer {type(layer).__name__}, expected {_known_layers()} or Sequential")
+    dtype = getattr(torch, getattr(layer, "dtype", np.dtype(np.float32)).name)
+    return known.of(layer, type(layer).__name__).to_torch(dtype)
 
 
 def _layer(module: nn.Module) -> scratch.Layer:
-    if isinstance(module, nn.Linear):
-        return scratch.Linear(
-            module.in_features,
-            module.out_features,
-            bias=module.bias is not None,
-            rng=np.random.default_rng(0),
-            dtype=str(module.weight.dtype).removeprefix("torch."),
-        )
-    if isinstance(module, nn.Softmax) and module.dim in (1, -1):
-        return scratch.Softmax()
     if isinstance(module, nn.Sequential):
         return scratch.Sequential(*map(_layer, module))
-    for layer, theirs in ACTIVATIONS.items():
-        if type(module) is theirs:
-            return layer()
-    raise TypeError(f"got module {module}, expected Linear, ReLU, Sigmoid, Tanh, Softmax(dim=1) or Sequential")
+    known = layer_type(module)
+    if known is None:
+        raise TypeError(f"got module {module}, expected {_known_layers()} or Sequential")
+    weights = next(module.parameters(), None)
+    if weights is None:
+        return known.of(module, str(module)).to_scratch()
+    dtype = str(weights.dtype).removeprefix("torch.")
+    return known.of(module, str(module)).to_scratch(rng=np.random.default_rng(0), dtype=dtype)
+
+
+def _known_layers() -> str:
+    return ", ".join(sorted(known.scratch_type.__name__ for known in LAYERS.values()))
 
 
 def _expect_alike(ours: dict[str, Any], theirs: dict[str, Any], whose: str) -> None:
@@ -157,10 +130,3 @@ def _expect_alike(ours: dict[str, Any], theirs: dict[str, Any], whose: str) -> N
         q = theirs[name]
         if p.shape != q.shape or p.dtype != q.dtype:
             raise ValueError(f"{name}: {whose} has {q.dtype} {q.shape}, expected {p.dtype} {p.shape}")
-
-
-def scratch_loss(network: Architecture) -> scratch.Loss:
-    """The scratch loss that an architecture names."""
-    found = next(t for t, kind in LOSS_TYPES.items() if kind == network.loss and issubclass(t, scratch.Loss))
-    loss: scratch.Loss = found(network.reduction)
-    return loss

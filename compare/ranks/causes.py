@@ -7,7 +7,7 @@ computation would not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -50,7 +50,7 @@ def _different_weights(record: Record, ranks: Sequence[Seen], step: int) -> tupl
     return "ranks-with-different-weights", f"{words}: each trains a network of its own"
 
 
-def _checksum(rank: Seen, names: Mapping[str, Any]) -> int:
+def _checksum(rank: Seen, names: Iterable[str]) -> int:
     return reduce(lambda found, name: crc32(np.ascontiguousarray(rank[name]).tobytes(), found), names, 0)
 
 
@@ -124,7 +124,7 @@ def _same_rows(ranks: Sequence[Seen]) -> bool:
 
 def _reference(record: Record, x: Array, t: Array) -> Gradients:
     """The gradients on these rows from the record's weights, and how far a correct computation may be from them."""
-    weights = {name: record[name] for name in record.network.parameters()}
+    weights: dict[str, Array] = {name: record[name] for name in record.network.parameters()}
     alone = Record(record.network, {"input": x, "target": t, **weights}, step=1)
     sweep = Sweep(alone, rules(record.network, None, 1, alone), {})
     sweep.rows()

@@ -28,10 +28,12 @@ from compare.judging.judge import judge
 from compare.judging.step import Kind, Rule
 from compare.judging.sweep import Wrong
 from compare.judging.verdict import Diagnosis, Row
-from compare.network.architecture import Architecture, OptimizerSpec, flatten, gradient_of, named_parameters
+from compare.network.architecture import Architecture, flatten, named_parameters
+from compare.network.optimizer import OptimizerSpec
+from compare.network.tensor_name import TensorName
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.allowance import Precision, exact
-from compare.operations.reference import Expected
+from compare.numbers.expected import Expected
 from compare.ranks.causes import rank_causes
 from compare.recording.batches import given_batches
 from compare.recording.record import Batch, Record, record_scratch
@@ -107,7 +109,7 @@ def record_rank(learner: ShardedLearner, batch: Batch) -> Seen:
         passed.append(output)
 
     def take(*step: Any) -> None:
-        tensors.update({gradient_of(name): _copy(p.grad) for name, p in names.items() if p.grad is not None})
+        tensors.update({TensorName(name).gradient: _copy(p.grad) for name, p in names.items() if p.grad is not None})
 
     layers = list(dict.fromkeys(flatten(learner.model)))
     with ExitStack() as hooks:
@@ -173,7 +175,7 @@ def _apart(record: Record, ranks: Sequence[Seen]) -> Iterator[tuple[Row, Wrong]]
         got = np.stack([rank[name] for rank in ranks])
         expected = Expected(np.broadcast_to(ranks[0][name], got.shape), exact(got.shape))
         formula = f"{name} is rank 0's on every rank (the first index is the rank)"
-        rule = Rule(name, name.partition(".")[0], kind, "wiring", (), lambda p, e=expected: e, formula)
+        rule = Rule(TensorName(name), name.partition(".")[0], kind, "wiring", (), lambda p, e=expected: e, formula)
         precision = Precision.of(record.dtype)
         yield judge(record, rule, got, expected, "wiring", precision), Wrong(got, expected, precision, rule)
 

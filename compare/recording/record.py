@@ -21,16 +21,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 import scratch
-from compare.network.architecture import (
-    Architecture,
-    LayerSpec,
-    OptimizerSpec,
-    flatten,
-    gradient_of,
-    named_gradients,
-    named_parameters,
-    new_value_of,
-)
+from compare.network.architecture import Architecture, flatten, named_gradients, named_parameters
+from compare.network.optimizer import OptimizerSpec
+from compare.network.tensor_name import TensorName
+from compare.operations.operation import Layer
 from scratch.datasets import DatasetError
 from scratch.datasets.idx import MAX_BYTES
 from scratch.datasets.npz import read_whole_npz
@@ -153,7 +147,7 @@ def _run_step(
     """One training step under hooks; False if it broke off because a value was not finite or a shape did not fit."""
     seen.copy_all(named_parameters(network), watch=True)
     if optimizer:
-        seen.copy_all(_state(network, optimizer, lambda name: name))
+        seen.copy_all(_state(network, optimizer))
     stepper = optimizer or _NoStep(network)
     learner = ScratchLearner(network, loss, stepper)
     data = learner.place(*batch)
@@ -187,16 +181,16 @@ def _expect_own_layers(network: scratch.Sequential) -> None:
 
 
 def _state(
-    network: scratch.Sequential, optimizer: scratch.Optimizer, rename: Callable[[str], str]
+    network: scratch.Sequential, optimizer: scratch.Optimizer
 ) -> dict[str, Array]:
     """The optimiser's state, "0.weight.exp_avg", by record names; its own names count nested layers apart."""
-    names = dict(zip(network.params, named_parameters(network), strict=True))
-    return {f"{rename(names[own])}.{s}": a for own, state in optimizer.state.items() for s, a in state.items()}
+    names = dict(zip(network.params, map(TensorName, named_parameters(network)), strict=True))
+    return {names[own].with_state(s): a for own, state in optimizer.state.items() for s, a in state.items()}
 
 
 def _after_update(network: scratch.Sequential, optimizer: scratch.Optimizer) -> dict[str, Array]:
     parameters = named_parameters(network)
-    return {new_value_of(name): p for name, p in parameters.items()} | _state(network, optimizer, new_value_of)
+    return {TensorName(name).new: a for name, a in (parameters | _state(network, optimizer)).items()}
 
 
 class _NoStep(scratch.Optimizer):
@@ -241,9 +235,9 @@ class _Sightings:
         """Take the gradients, and look for arrays that backward changed: it is over."""
         self.look("backward")
         if self.keeps:
-            self.tensors |= {gradient_of(name): np.asarray(g) for name, g in grads.items()}
+            self.tensors |= {TensorName(name).gradient: np.asarray(g) for name, g in grads.items()}
         else:
-            self.copy_all({gradient_of(name): g for name, g in grads.items()}, watch)
+            self.copy_all({TensorName(name).gradient: g for name, g in grads.items()}, watch)
 
     def look(self, phase: str) -> None:
         """Which arrays are not what they were any more, after this phase of the step."""
@@ -306,14 +300,14 @@ def _in_words(a: Any) -> str:
     return f"an array {a.shape}" if isinstance(a, np.ndarray) else f"a {type(a).__name__}"
 
 
-def _forward_hook(seen: _Sightings, k: int, spec: LayerSpec, layer: scratch.Layer) -> Callable[..., Any]:
+def _forward_hook(seen: _Sightings, k: int, spec: Layer, layer: scratch.Layer) -> Callable[..., Any]:
     """A hook that copies what entered and what left layer k."""
     place = f"layer {k} ({layer}): forward"
 
     def forward(original: Callable[[Array], Array], x: Array) -> Array:
         seen.copy("input" if k == 0 else f"{k}.input", x, watch=True)
         y: Array = _called(place, original, x)
-        wanted = (len(x), spec.out_features or x.shape[-1])
+        wanted = spec.leaving(x.shape)
         _expect_array(place, y, wanted)
         seen.copy(f"{k}.output", y, watch=True)
         if y.shape != wanted:
@@ -476,7 +470,7 @@ def _torch_step(
     names = named_parameters(model)
     _expect_unshared(model)
     tensors = {name: _numpy(p) if originals is None else _shared(p) for name, p in names.items()}
-    tensors |= _torch_state(names, optimizer, lambda name: name)
+    tensors |= _torch_state(names, optimizer)
     passed: list[torch.Tensor] = []
 
     def keep(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -498,15 +492,16 @@ def _torch_step(
     for k, output in enumerate(passed):
         tensors[f"{k}.output"] = _numpy(output)
         tensors |= _gradient(f"{k}.grad_output", output) | _gradient(f"{k}.grad_input", passed[k - 1] if k else x)
-    for name, p in names.items():
+    for name, p in ((TensorName(name), p) for name, p in names.items()):
         if originals is None or p.grad is None:
-            tensors |= _gradient(gradient_of(name), p)
+            tensors |= _gradient(name.gradient, p)
         else:
-            tensors |= {gradient_of(name): _shared(p.grad), name: _of_copy(_shared(p), _shared(originals[name]))}
+            own = _of_copy(_shared(p), _shared(originals[name]))
+            tensors |= {name.gradient: _shared(p.grad), name: own}
     if optimizer:
         optimizer.step()
-        tensors |= {new_value_of(name): _numpy(p) for name, p in names.items()}
-        tensors |= _torch_state(names, optimizer, new_value_of)
+        tensors |= {TensorName(name).new: _numpy(p) for name, p in names.items()}
+        tensors |= {TensorName(name).new: a for name, a in _torch_state(names, optimizer).items()}
     return Record(architecture, tensors, spec, step, tf32=device.type == "cuda" and tf32_is_on())
 
 
@@ -524,12 +519,12 @@ def _gradient(name: str, a: torch.Tensor) -> dict[str, Array]:
 
 
 def _torch_state(
-    names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None, rename: Callable[[str], str]
+    names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None
 ) -> dict[str, Array]:
     if optimizer is None:
         return {}
     return {
-        f"{rename(name)}.{key}": _numpy(value)
+        TensorName(name).with_state(key): _numpy(value)
         for name, p in names.items()
         for key, value in optimizer.state[p].items()
         if key != "step" and value is not None

@@ -13,7 +13,6 @@ import torch
 
 from compare.judging.sweep import Wrong
 from compare.judging.verdict import Diagnosis, Power, Row, plain
-from compare.network.architecture import gradient_of
 from compare.recording.record import Record
 from torch_ref.tf32 import tf32_is_on
 
@@ -60,7 +59,7 @@ class Outcome:
         held = {(r.step, name) for r in records for name in (*r, *r.nothing)}
         absent = [(step, name) for step, name in expected if (step, name) not in held]
         last = f"{len(first.network.layers) - 1}.output"
-        needed = {last, *(gradient_of(name) for name in first.network.parameters())}
+        needed = {last, *(name.gradient for name in first.network.parameters())}
         several = len(records) > 1
         named = [(f"step {step}: {name}" if several else name, name in needed) for step, name in absent]
         return cls(

@@ -276,7 +276,7 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "a loss without backward",
         lambda: check(linear(7, 4), loss=LossWithoutBackward()),
         TypeError,
-        "got loss LossWithoutBackward, expected one of CrossEntropyLoss",
+        "got loss LossWithoutBackward, expected one of BCELoss",
     ),
     (
         "no super, loss",

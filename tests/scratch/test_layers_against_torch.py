@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from compare.network.architecture import LayerKind
 from compare.numbers.allowance import Precision
-from compare.operations import reference
-from compare.operations.reference import Expected
+from compare.numbers.expected import Expected
+from compare.operations import LAYERS as LAYERS_KNOWN
 from scratch import Layer, LayerError, Linear, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from scratch.initializers import normal
 from tests.bounds import assert_within
@@ -25,7 +24,7 @@ DTYPES = [np.float32, np.float64]
 class Subject:
     """One layer on both sides, and by what name the reference knows it."""
 
-    kind: LayerKind
+    kind: str
     scratch: Callable[[int, np.random.Generator, type], Layer]
     torch: Callable[[int], nn.Module]
 
@@ -76,21 +75,12 @@ def on_torch(module: nn.Module, layer: Layer, x: np.ndarray, dy: np.ndarray) -> 
     return {"output": y.detach().numpy(), "grad_input": at.grad.numpy()} | grads
 
 
-def expected(kind: LayerKind, layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str, Expected]:
-    p = Precision.of(x.dtype)
-    x, dy = x.astype(np.float64), dy.astype(np.float64)
-    if kind != "linear":
-        return {
-            "output": reference.activation(kind, x, p),
-            "grad_input": reference.activation_backward(kind, x, dy, p),
-        }
-    weight, bias = (a if a is None else a.astype(np.float64) for a in map(layer.params.get, ("weight", "bias")))
-    found = {
-        "output": reference.linear(x, weight, bias, p),
-        "grad_input": reference.linear_grad_input(weight, dy, p),
-        "grad_weight": reference.linear_grad_weight(x, dy, p),
-    }
-    return found if bias is None else found | {"grad_bias": reference.linear_grad_bias(dy, p)}
+def expected(kind: str, layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str, Expected]:
+    known = LAYERS_KNOWN[kind].of(layer, "layer 0")
+    letters = {"x": x, "dy": dy, "W": layer.params.get("weight"), "b": layer.params.get("bias")}
+    letters = {name: a.astype(np.float64) for name, a in letters.items() if a is not None}
+    p, parts = Precision.of(x.dtype), known.computed.items()
+    return {name: getattr(known, name)(*(letters[letter] for letter in part.letters), p=p) for name, part in parts}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

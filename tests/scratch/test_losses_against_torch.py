@@ -11,7 +11,6 @@ from torch import nn
 import torch_ref.losses
 from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
-from compare.operations import reference
 from scratch import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -135,8 +134,8 @@ def test_value_and_gradient_are_right_on_both_sides(
     network, p = architecture(ours), Precision.of(dtype)
     y, t = y.astype(np.float64), typed(t, np.float64)
     for side, (loss, gradient) in got.items():
-        assert_within(f"{side} {name}", loss, reference.loss(network, y, t, p), dtype)
-        assert_within(f"{side} {name} gradient", gradient, reference.loss_backward(network, y, t, p), dtype)
+        assert_within(f"{side} {name}", loss, network.loss.loss(y, t, p), dtype)
+        assert_within(f"{side} {name} gradient", gradient, network.loss.gradient(y, t, p), dtype)
 
 
 def architecture(loss: Loss) -> Architecture:

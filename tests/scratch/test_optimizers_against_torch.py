@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from compare.numbers.allowance import Precision
-from compare.operations import reference
+from compare.operations import OPTIMIZERS
 from scratch import SGD, Adam, AdamW, Layer, Optimizer
 from tests.bounds import assert_within
 
@@ -70,14 +70,14 @@ def as_float64(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 @each_case
 def test_each_step_is_torchs_from_the_same_state(kind: type[Optimizer], options: dict[str, Any], dtype: type) -> None:
     network, rng, p = Parameters(dtype), np.random.default_rng(2), Precision.of(dtype)
-    optimizer = kind(network, **options)
+    optimizer, method = kind(network, **options), OPTIMIZERS[kind.__name__]()
     for step in range(1, STEPS + 1):
         network.draw_gradients(rng)
         before, grads = as_float64(network.params), as_float64(network.grads)
         state = {name: as_float64(s) for name, s in optimizer.state.items()}
         optimizer.step()
         for name, after in network.params.items():
-            wanted = reference.update(kind.__name__, optimizer.options, step, before[name], grads[name], state[name], p)
+            wanted = method.update(optimizer.options, step, before[name], grads[name], state[name], p)
             got = {"": after} | optimizer.state[name]
             assert got.keys() == wanted.keys()
             for part, expected in wanted.items():

@@ -50,7 +50,7 @@ def _time(named: Named) -> int:
 def _is_behind_mask(state: State, rule: Rule, best: Named) -> bool:
     """Whether this gradient has a ReLU's zeros already: it is then what left the ReLU, and its own was not bound."""
     k = int(rule.layer) if rule.layer.isdigit() else 0
-    if not rule.name.endswith(".grad_input") or k == 0 or state.network.layers[k - 1].kind != "relu":
+    if not rule.name.endswith(".grad_input") or k == 0 or not state.network.layers[k - 1].kinked:
         return False
     y = state.tensors.get(f"{k - 1}.output")
     off = y is not None and y.value.shape == best.value.shape and y.value <= 0

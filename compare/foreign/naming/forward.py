@@ -13,11 +13,11 @@ from compare.foreign import layout
 from compare.foreign.layout import View
 from compare.foreign.naming import parameters, unbound
 from compare.foreign.naming.named import Named, distinct, earliest
-from compare.foreign.naming.probabilities import ACTIVATION
+from compare.foreign.naming.probabilities import activation_of
 from compare.foreign.naming.state import State
 from compare.foreign.naming.values import distance, tight
-from compare.network.architecture import LayerKind
-from compare.operations import reference
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation
 from compare.watching.observation import Observation
 
 Array = NDArray[Any]
@@ -34,8 +34,9 @@ def forward(state: State) -> bool:
     """Layer after layer; False where not even the first one's output, or a later one's that proves it, is seen."""
     layers, position = state.network.layers, 0
     while position < len(layers):
-        if layers[position].kind != "linear":
-            _activation(state, position)
+        layer = layers[position]
+        if isinstance(layer, Activation):
+            _activation(state, position, layer)
             position += 1
             continue
         after = _linear(state, position)
@@ -85,7 +86,7 @@ def _with_bias_added_later(
         return {}
     weight = names[f"{position}.weight"]
     for made in later:
-        for bias in parameters.biases(state, weight, state.network.layers[position].out_features, made.observation):
+        for bias in parameters.biases(state, weight, _linear_at(state, position).out_features, made.observation):
             if bias is not None and (name := _made_name(state, made, z + bias.value, position)):
                 return names | {f"{position}.bias": bias, name: replace(made, exact=True)}
     return {}
@@ -93,7 +94,7 @@ def _with_bias_added_later(
 
 def _makeable(state: State, position: int) -> list[Named]:
     """Arrays that may be the output of a linear layer, or of the activation after it, the earliest first."""
-    since, fan_out = state.latest(), state.network.layers[position].out_features
+    since, fan_out = state.latest(), _linear_at(state, position).out_features
     found = [
         Named(o, view, exact=False)
         for o in state.seen.sized(state.m, fan_out)
@@ -106,7 +107,7 @@ def _makeable(state: State, position: int) -> list[Named]:
 
 def _products(state: State, position: int, made: Observation) -> Iterator[tuple[dict[str, Named], Array]]:
     """Every input, weight and bias that was held when `made` was bound, with their product."""
-    layer = state.network.layers[position]
+    layer = _linear_at(state, position)
     held = state.seen.held_at(made, parameters.of_weights_size(state, layer))
     weights = parameters.weights(state, layer, held)
     for x in _entering(state, position, made):
@@ -123,16 +124,23 @@ def _made_name(state: State, made: Named, z: Array, position: int) -> str | None
     if distance(made.view.array, z) <= tight(made.view.array):
         return f"{position}.output"
     following = _following(state, position)
-    if following is None or distance(made.view.array, reference.apply(following, z)) > tight(made.view.array):
+    if following is None or distance(made.view.array, following.apply(z)) > tight(made.view.array):
         return None
     return f"{position + 1}.output" if position < state.last else "probabilities"
 
 
-def _following(state: State, position: int) -> LayerKind | None:
+def _linear_at(state: State, position: int) -> Linear:
+    layer = state.network.layers[position]
+    assert isinstance(layer, Linear)
+    return layer
+
+
+def _following(state: State, position: int) -> Activation | None:
     """The activation after a layer; after the last, the one that is part of the loss."""
     if position < state.last:
-        return state.network.layers[position + 1].kind
-    return ACTIVATION.get(state.network.loss)
+        following = state.network.layers[position + 1]
+        return following if isinstance(following, Activation) else None
+    return activation_of(state.network.loss)
 
 
 def _entering(state: State, position: int, made: Observation) -> list[Named]:
@@ -146,7 +154,7 @@ def _entering(state: State, position: int, made: Observation) -> list[Named]:
 
 def _bound_between(state: State, position: int, made: Observation) -> list[Named]:
     """Arrays of the size of what entered, bound after the last tensor that is known and before `made`."""
-    since, width = state.latest(), state.network.layers[position].in_features
+    since, width = state.latest(), _linear_at(state, position).in_features
     return [
         Named(o, view, exact=False)
         for o in state.seen.sized(state.m, width)
@@ -159,18 +167,19 @@ def _bound_between(state: State, position: int, made: Observation) -> list[Named
 def _computed(state: State, position: int) -> Named | None:
     """What should have entered, where it was never bound."""
     before = state.tensors.get(f"{position - 2}.output")
-    if before is None:
+    activation = state.network.layers[position - 1]
+    if before is None or not isinstance(activation, Activation):
         return None
-    value = reference.apply(state.network.layers[position - 1].kind, before.value)
+    value = activation.apply(before.value)
     return Named(replace(before.observation, array=value), View(value, layout.ROWS), exact=False, bound=False)
 
 
-def _activation(state: State, position: int) -> None:
+def _activation(state: State, position: int, layer: Activation) -> None:
     """What equals the activation of the layer before; after the last layer, else what is nearest to it."""
     name, before = f"{position}.output", state.tensors.get(f"{position - 1}.output")
     if name in state.tensors or before is None:
         return
-    y, since = reference.apply(state.network.layers[position].kind, before.value), before.observation.time
+    y, since = layer.apply(before.value), before.observation.time
     output = state.equal(y, since, but=before.observation)
     if output is None and position == state.last:
         output = state.nearest(y, since, limit=NEAR)

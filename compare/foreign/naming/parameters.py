@@ -11,16 +11,16 @@ from compare.foreign.layout import View
 from compare.foreign.naming import hints
 from compare.foreign.naming.named import Named, distinct, earliest
 from compare.foreign.naming.state import State
-from compare.network.architecture import LayerSpec
+from compare.operations.linear import Linear
 from compare.watching.observation import Observation
 
 
-def of_weights_size(state: State, layer: LayerSpec) -> list[Observation]:
+def of_weights_size(state: State, layer: Linear) -> list[Observation]:
     """Arrays of the weight's size, or with the bias as one more row or column."""
     return state.seen.sized(layer.out_features, layer.in_features, extra=(0, 1))
 
 
-def weights(state: State, layer: LayerSpec, held: Iterable[Observation]) -> list[Named]:
+def weights(state: State, layer: Linear, held: Iterable[Observation]) -> list[Named]:
     """Arrays that may be this layer's weight, equal ones once."""
     return earliest(
         Named(o, view)

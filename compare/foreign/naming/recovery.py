@@ -14,7 +14,7 @@ from compare.foreign.naming import expected, factors, moves
 from compare.foreign.naming.named import Named, most
 from compare.foreign.naming.state import State
 from compare.foreign.naming.values import distance, multiple
-from compare.network.architecture import gradient_of
+from compare.network.tensor_name import TensorName
 
 Array = NDArray[Any]
 
@@ -23,12 +23,12 @@ def recover(state: State, exactly: bool) -> None:
     """Name the changes of parameters whose gradients have no name; `exactly`, those that are as they should be."""
     values = {rule.name: value for rule, value in expected.gradients(state)}
     for name in state.network.parameters():
-        gradient = gradient_of(name)
+        gradient = name.gradient
         if name in state.tensors and gradient not in state.tensors and gradient in values:
             _recover(state, name, values[gradient], exactly)
 
 
-def _recover(state: State, name: str, value: Array, exactly: bool) -> None:
+def _recover(state: State, name: TensorName, value: Array, exactly: bool) -> None:
     held = state.tensors[name]
     after = moves.moved(state, name, held, value)
     if after is None:
@@ -44,8 +44,8 @@ def _recover(state: State, name: str, value: Array, exactly: bool) -> None:
         return
     o = replace(after.observation, array=change, name=f"the change of {held.observation.name}")
     scaled = factor.value if factor else rate
-    state.tensors[gradient_of(name)] = Named(o, View(change, held.view.layout), scaled, exact, rate=rate)
-    state.found.recovered[gradient_of(name)] = _rounding(held, after)
+    state.tensors[name.gradient] = Named(o, View(change, held.view.layout), scaled, exact, rate=rate)
+    state.found.recovered[name.gradient] = _rounding(held, after)
 
 
 def _rounding(held: Named, after: Named) -> Array:

@@ -17,7 +17,7 @@ from compare.foreign.naming.seen import Seen
 from compare.foreign.naming.state import affine
 from compare.foreign.naming.values import tight
 from compare.network.architecture import Architecture
-from compare.operations import reference
+from compare.operations.operation import Activation
 from compare.watching.observation import Observation
 
 Array = NDArray[Any]
@@ -48,7 +48,8 @@ def _samples_of(network: Architecture, seen: Seen, single: Names, made: Sequence
     """For each output of the first layer the sample that makes it, as rows; None where one has none."""
     samples = np.array(list(_rows(seen, network.sizes[0])))
     z = affine(samples, single.tensors["0.weight"], single.tensors.get("0.bias"))
-    y = z if "0.output" in single.tensors else reference.apply(network.layers[1].kind, z)
+    following = network.layers[1:2]
+    y = z if "0.output" in single.tensors else following[0].apply(z) if isinstance(following[0], Activation) else z
     found = []
     for o in made:
         far = np.linalg.norm(y - o.array.reshape(1, -1), axis=1)

@@ -13,10 +13,10 @@ from compare.foreign.convention import Factor, nearest
 from compare.foreign.layout import View
 from compare.foreign.naming import factors, hints
 from compare.foreign.naming.named import Named, distinct
-from compare.foreign.naming.probabilities import ACTIVATION
+from compare.foreign.naming.probabilities import activation_of
 from compare.foreign.naming.state import State
 from compare.foreign.naming.values import number, tight
-from compare.operations import reference
+from compare.operations.operation import Activation
 from compare.watching.observation import Observation
 
 Array = NDArray[Any]
@@ -49,7 +49,7 @@ def target_and_loss(state: State) -> None:
 
 def _targets(state: State) -> list[Named]:
     """Arrays that may be the target, the last bound first; of those bound before the output, if there are any."""
-    labels = state.network.loss in ("cross_entropy", "probability_cross_entropy")
+    labels = state.network.loss.takes_labels
     if state.given_target is not None:
         held = [Observation(state.given_target, "t as given", time=-2)]
     else:
@@ -72,13 +72,13 @@ def _agreement(state: State, y: Array, t: Named) -> tuple[int, int]:
 
 def _loss_gradient(state: State, y: Array, t: Named) -> Array:
     """Of the last linear layer's output, through an activation after it: what most people write in one."""
-    dy = reference.loss_backward(state.network, y, t.target, state.precision).value
-    kind = state.network.layers[state.last].kind
-    if kind == "linear":
+    dy = state.network.loss.gradient(y, t.target, state.precision).value
+    last = state.network.layers[state.last]
+    if not isinstance(last, Activation):
         return dy
     before = state.tensors.get(f"{state.last - 1}.output")
     z = state.product(state.last - 1) if before is None else before.value
-    return dy if z is None else reference.activation_backward(kind, z, dy, state.precision).value
+    return dy if z is None else last.grad_input(z, dy, state.precision).value
 
 
 def _exact_loss(state: State, y: Array, t: Named) -> Named | None:
@@ -111,17 +111,17 @@ def _guarded_loss(state: State, y: Array, t: Named, exact: Named | None) -> tupl
 
 def _guarded(state: State, y: Array, t: Named) -> Iterator[tuple[float, float]]:
     """Each guard, with the loss that adds it inside the logarithms, and with the one that clips the probabilities."""
-    kind = ACTIVATION.get(state.network.loss)
-    if kind is None and "cross_entropy" not in state.network.loss:
+    loss = state.network.loss
+    if not loss.logarithmic:
         return
-    p = y if kind is None else reference.apply(kind, y)
+    activation = activation_of(loss)
+    p = activation.apply(y) if activation else y
     rows = np.eye(p.shape[1])[t.target] if t.target.ndim == 1 else np.asarray(t.target, dtype=np.float64)
-    both = "binary" in state.network.loss
-    count = 1 if state.network.reduction == "sum" else p.size if both else len(p)
+    count = loss.count(len(p), p.size)
     for guard in GUARDS:
         for q, added in ((p, guard), (np.clip(p, guard, 1 - guard), 0.0)):
             with np.errstate(all="ignore"):
-                terms = rows * np.log(q + added) + ((1 - rows) * np.log(1 - q + added) if both else 0.0)
+                terms = rows * np.log(q + added) + ((1 - rows) * np.log(1 - q + added) if loss.binary else 0.0)
             yield guard, float(-terms.sum() / count)
 
 
@@ -140,7 +140,7 @@ def _called_loss(state: State, y: Array, t: Named) -> Named | None:
 
 def _loss(state: State, y: Array, t: Named) -> float:
     with np.errstate(all="ignore"):
-        return float(reference.loss(state.network, y, t.target, state.precision).value)
+        return float(state.network.loss.loss(y, t.target, state.precision).value)
 
 
 def _known(state: State) -> list[Factor]:

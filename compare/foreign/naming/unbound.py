@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from compare.foreign.naming import parameters
 from compare.foreign.naming.named import Named
-from compare.foreign.naming.probabilities import ACTIVATION
+from compare.foreign.naming.probabilities import activation_of
 from compare.foreign.naming.state import State, affine
-from compare.network.architecture import LayerSpec
-from compare.operations import reference
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation
 
 Array = NDArray[Any]
 Pair = tuple[Named, Named | None]  # a weight and its bias
@@ -51,11 +51,11 @@ def _reaches_output(state: State, position: int, ways: Sequence[Way]) -> bool:
 
 def _reaches_probabilities(state: State, ways: Sequence[Way]) -> bool:
     """Where the probabilities were bound and the logits were not."""
-    kind = ACTIVATION.get(state.network.loss)
-    if kind is None:
+    activation = activation_of(state.network.loss)
+    if activation is None:
         return False
     for names, value in ways:
-        if state.equal(reference.apply(kind, value), -1) is not None:
+        if state.equal(activation.apply(value), -1) is not None:
             state.tensors.update(names)
             return True
     return False
@@ -64,8 +64,9 @@ def _reaches_probabilities(state: State, ways: Sequence[Way]) -> bool:
 def _through(state: State, position: int, ways: Sequence[Way]) -> list[Way]:
     """Every way through one layer; one more than WAYS where there are too many."""
     layer = state.network.layers[position]
-    if layer.kind != "linear":
-        return [(names, reference.apply(layer.kind, value)) for names, value in ways]
+    if isinstance(layer, Activation):
+        return [(names, layer.apply(value)) for names, value in ways]
+    assert isinstance(layer, Linear)
     found: list[Way] = []
     pairs = list(_pairs(state, layer))
     for names, value in ways:
@@ -76,7 +77,7 @@ def _through(state: State, position: int, ways: Sequence[Way]) -> list[Way]:
     return found
 
 
-def _pairs(state: State, layer: LayerSpec) -> Iterator[Pair]:
+def _pairs(state: State, layer: Linear) -> Iterator[Pair]:
     """Weights and biases that may be this layer's; not more than there are ways."""
     for weight in parameters.weights(state, layer, state.seen.early(parameters.of_weights_size(state, layer))):
         for bias in parameters.biases(state, weight, layer.out_features, None):

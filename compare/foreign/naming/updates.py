@@ -11,7 +11,6 @@ from compare.foreign.naming import factors, moves
 from compare.foreign.naming.named import most
 from compare.foreign.naming.state import State
 from compare.foreign.naming.values import distance, multiple
-from compare.network.architecture import gradient_of, new_value_of
 
 DECIMALS = 8  # at most, of a rate that somebody wrote as a decimal number
 SIGNIFICANT = 14  # digits of a product of two decimal numbers: one less than float64 holds, so that 0.1 * 3 is 0.3
@@ -20,12 +19,12 @@ SIGNIFICANT = 14  # digits of a product of two decimal numbers: one less than fl
 def new_values(state: State) -> None:
     """Name the value of every parameter after the step: along its gradient, else the first other one."""
     for name in state.network.parameters():
-        held, gradient = state.tensors.get(name), state.tensors.get(gradient_of(name))
+        held, gradient = state.tensors.get(name), state.tensors.get(name.gradient)
         if held is None or gradient is None or held.observation.time < 0:
             continue
         after = moves.moved(state, name, held, np.asarray(gradient.view.array, dtype=np.float64))
         if after is not None:
-            state.tensors[new_value_of(name)] = after
+            state.tensors[name.new] = after
 
 
 def rate(state: State) -> float | None:
@@ -51,8 +50,8 @@ def descent_rate(state: State) -> float | None:
 def _descent_rates(state: State) -> Iterator[float]:
     """Of every parameter whose gradient was bound, and along which it moved."""
     for name in state.network.parameters():
-        held, after, g = (state.tensors.get(n) for n in (name, new_value_of(name), gradient_of(name)))
-        if held is None or after is None or g is None or gradient_of(name) in state.found.recovered:
+        held, after, g = (state.tensors.get(n) for n in (name, name.new, name.gradient))
+        if held is None or after is None or g is None or name.gradient in state.found.recovered:
             continue
         gradient, change = np.asarray(g.view.array, dtype=np.float64), held.view.array - after.view.array
         scale, within = multiple(change, gradient), moves.digits_lost(held, change)

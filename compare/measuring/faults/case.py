@@ -12,17 +12,15 @@ from numpy.typing import DTypeLike, NDArray
 import scratch
 from compare.checking import check_records
 from compare.measuring.faults.fault import Fault, Target
-from compare.network.architecture import LAYER_TYPES, Architecture, LayerSpec, OptimizerSpec
-from compare.network.weights import scratch_loss
+from compare.network.architecture import Architecture
+from compare.network.optimizer import OptimizerSpec
+from compare.operations.operation import Layer
 from compare.recording.batches import given_batches
 from compare.recording.record import Batch, Record, record_scratch
 from compare.report.report import Report
 from scratch import initializers
 
 Array = NDArray[Any]
-
-LABELLED = ("cross_entropy", "probability_cross_entropy")
-BINARY = ("binary_cross_entropy", "logits_binary_cross_entropy")
 
 
 @dataclass
@@ -42,7 +40,7 @@ class Case:
         network = scratch.Sequential(*(_layer(layer, rng, fault.bias, dtype) for layer in architecture.layers))
         data = np.random.default_rng([seed, 1])
         batches = [_batch(data, fault, architecture, m, dtype) for m in fault.rows]
-        return cls(network, scratch_loss(architecture), _optimizer(fault.optimizer, network), batches)
+        return cls(network, architecture.loss.to_scratch(), _optimizer(fault.optimizer, network), batches)
 
     @property
     def given(self) -> dict[str, Array]:
@@ -75,26 +73,13 @@ def run_correct(fault: Fault, dtype: DTypeLike, seed: int = 0) -> Report:
     return check_records(case.record(), given)
 
 
-def _layer(spec: LayerSpec, rng: np.random.Generator, bias: float, dtype: DTypeLike) -> scratch.Layer:
-    if spec.kind == "linear":
-        return scratch.Linear(
-            spec.in_features,
-            spec.out_features,
-            rng=rng,
-            weight_init=initializers.linear_default,  # looked up now: faults are planted in it
-            bias_init=initializers.normal(bias),
-            dtype=dtype,
-        )
-    kind = next(t for t, kind in LAYER_TYPES.items() if kind == spec.kind and issubclass(t, scratch.Layer))
-    layer: scratch.Layer = kind()
-    return layer
+def _layer(spec: Layer, rng: np.random.Generator, bias: float, dtype: DTypeLike) -> scratch.Layer:
+    drawn = initializers.linear_default  # looked up now: faults are planted in it
+    return spec.to_scratch(rng=rng, weight_init=drawn, bias_init=initializers.normal(bias), dtype=dtype)
 
 
 def _optimizer(spec: OptimizerSpec, network: scratch.Sequential) -> scratch.Optimizer:
-    options: dict[str, Any] = dict(spec.options)
-    if "beta1" in options:
-        options["betas"] = (options.pop("beta1"), options.pop("beta2"))
-    optimizer: scratch.Optimizer = getattr(scratch, spec.kind)(network, **options)
+    optimizer: scratch.Optimizer = spec.method.scratch_type(network, **spec.arguments)
     return optimizer
 
 
@@ -106,7 +91,7 @@ def _batch(rng: np.random.Generator, fault: Fault, network: Architecture, m: int
 
 
 def _usual(network: Architecture) -> Target:
-    return "labels" if network.loss in LABELLED else "bits" if network.loss in BINARY else "values"
+    return "labels" if network.loss.takes_labels else "bits" if network.loss.binary else "values"
 
 
 def _target(rng: np.random.Generator, kind: Target, m: int, n: int, dtype: DTypeLike) -> Array:

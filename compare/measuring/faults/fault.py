@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compare.network.architecture import OptimizerSpec
+from compare.network.optimizer import OptimizerSpec
 
 Place = tuple[str, str]  # a layer's number or "loss", and a tensor's name in the record
 Target = Literal["labels", "one-hot", "soft", "unnormalised", "values", "bits"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, Edit, Fault, at
-from compare.network.architecture import OptimizerSpec
+from compare.network.optimizer import OptimizerSpec
 
 SQUARE = "5-5-5 relu, softmax cross-entropy"  # all weights of one shape
 SIGMOID = "5-7-4 sigmoid, softmax cross-entropy"

@@ -8,7 +8,7 @@ from functools import partial
 from compare.measuring.faults.fault import Edit, Fault, at, shown
 from compare.measuring.faults.linear import GRAD_BIAS, GRAD_WEIGHT
 from compare.measuring.faults.losses import log_epsilon
-from compare.network.architecture import OptimizerSpec
+from compare.network.optimizer import OptimizerSpec
 
 # Planted in every linear layer; where it is below the allowance in the last one, it may still show in the first.
 EITHER_GRAD_WEIGHT = GRAD_WEIGHT | at("0.grad_weight")

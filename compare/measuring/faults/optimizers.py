@@ -7,7 +7,7 @@ from functools import partial
 from compare.measuring.faults.fault import FIRST_STEP, ZERO_BIAS, Edit, Fault, at
 from compare.measuring.faults.linear import GRAD_WEIGHT
 from compare.measuring.faults.losses import GRADIENT
-from compare.network.architecture import OptimizerSpec
+from compare.network.optimizer import OptimizerSpec
 
 THREE = (6, 3, 6)  # rows of three steps
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, Edit, Fault, at
-from compare.network.architecture import OptimizerSpec
+from compare.network.optimizer import OptimizerSpec
 
 REFERENCE_FAULTS = (
     Fault(
         "reference-bias-gradient-averaged",
         "the reference takes the mean of dy over the samples for db",
         "reference",
-        (Edit("compare.operations.reference", "linear_grad_bias", "a.sum(dim=0)", "a.mean(dim=0)"),),
+        (Edit("compare.operations.linear", "Linear.grad_bias", "a.sum(dim=0)", "a.mean(dim=0)"),),
         at("2.grad_bias"),
         hidden=ONE_ROW,
     ),
@@ -18,7 +18,7 @@ REFERENCE_FAULTS = (
         "reference-weight-transposed",
         "the reference's dx is dy W^T, where W is square",
         "reference",
-        (Edit("compare.operations.reference", "linear_grad_input", "@ _tensor(weight)", "@ _tensor(weight).T"),),
+        (Edit("compare.operations.linear", "Linear.grad_input", "@ tensor(weight)", "@ tensor(weight).T"),),
         at("2.grad_input"),
         network="6-6-6 relu, softmax cross-entropy",
         rows=(5, 3),
@@ -30,10 +30,10 @@ REFERENCE_FAULTS = (
         "reference",
         (
             Edit(
-                "compare.operations.reference",
-                "activation_backward",
-                "dx = _derivative(ELEMENTWISE[kind], x, dy)",
-                "dx = _derivative(ELEMENTWISE[kind], _forward(ELEMENTWISE[kind], x), dy)",
+                "compare.operations.operation",
+                "Activation.grad_input",
+                "derivative(self.function, x, dy)",
+                "derivative(self.function, self.apply(x), dy)",
             ),
         ),
         at("1.grad_input"),
@@ -45,10 +45,10 @@ REFERENCE_FAULTS = (
         "reference",
         (
             Edit(
-                "compare.operations.reference",
-                "loss_backward",
+                "compare.operations.operation",
+                "Loss.gradient",
                 "np.ones(())",
-                'np.full((), 2.0 if network.loss == "half_squared_error" else 1.0)',
+                'np.full((), 2.0 if self.kind == "half_squared_error" else 1.0)',
             ),
         ),
         at("2.grad_output", "loss"),
@@ -66,7 +66,7 @@ REFERENCE_FAULTS = (
         "reference-bias-correction-one-step-off",
         "the reference's AdamW is one step ahead in its bias correction",
         "reference",
-        (Edit("compare.operations.reference", "_torch_update", "float(step - 1)", "float(step)"),),
+        (Edit("compare.operations.operation", "Optimizer._by_torch", "step - 1)", "step)"),),
         at("0.new_weight"),
         step=2,
         optimizer=OptimizerSpec("AdamW", {"lr": 0.1, "weight_decay": 0.1}),

@@ -5,7 +5,7 @@ causes are found: what the diagnosis says of them is a measurement. One mistake 
 from __future__ import annotations
 
 from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, Edit, Fault, at
-from compare.network.architecture import OptimizerSpec
+from compare.network.optimizer import OptimizerSpec
 
 LAYERS, LOSSES, NETWORK, OPTIM, LEARNER = (
     f"scratch.{name}" for name in ("layers", "losses", "network", "optim", "learner")

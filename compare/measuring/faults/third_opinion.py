@@ -7,7 +7,7 @@ A comment above a fault names a public question or issue thread that has it, or 
 from __future__ import annotations
 
 from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, Edit, Fault, at
-from compare.network.architecture import OptimizerSpec
+from compare.network.optimizer import OptimizerSpec
 
 LAYERS, LOSSES, NETWORK, OPTIM, LEARNER = (
     f"scratch.{name}" for name in ("layers", "losses", "network", "optim", "learner")

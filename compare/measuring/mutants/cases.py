@@ -18,9 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 import scratch
+from compare import operations
 from compare.check import check_parity
 from compare.checking import check_records
-from compare.network.architecture import LAYER_TYPES, LOSS_TYPES, Architecture, LayerSpec, OptimizerSpec
+from compare.network.architecture import Architecture
+from compare.network.optimizer import OptimizerSpec
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation, Layer
 from compare.recording.batches import given_batches
 from compare.recording.record import Batch, record_scratch
 from scratch.initializers import Initializer, he_normal, linear_default, xavier_uniform
@@ -86,8 +90,9 @@ class Asked:
     def architecture(self) -> Architecture:
         return Architecture.of(self.network)
 
-    def _layers(self) -> list[LayerSpec]:
-        return [replace(s, bias=self.bias) if s.kind == "linear" else s for s in self.architecture.layers]
+    def _layers(self) -> list[Layer]:
+        layers = self.architecture.layers
+        return [replace(layer, bias=self.bias) if isinstance(layer, Linear) else layer for layer in layers]
 
     @property
     def spec(self) -> OptimizerSpec:
@@ -107,29 +112,26 @@ class Asked:
         if optimizer and self.manner == "retries":
             _step_without_gradients(optimizer)
         wanted = self.architecture
-        loss = next(t for t, kind in LOSS_TYPES.items() if kind == wanted.loss and issubclass(t, scratch.Loss))
-        made = loss() if wanted.reduction == "mean" else loss(wanted.reduction)
+        loss = wanted.loss.scratch_type
+        made: scratch.Loss = loss() if wanted.reduction == "mean" else loss(wanted.reduction)
         return network, made, optimizer, self.batches()
 
-    def _layer(self, spec: LayerSpec, rng: np.random.Generator) -> scratch.Layer:
-        if spec.kind == "linear":
+    def _layer(self, spec: Layer, rng: np.random.Generator) -> scratch.Layer:
+        if isinstance(spec, Linear):
             kind = ReusingLinear if self.manner == "reuses" else scratch.Linear
             options: dict[str, Any] = {} if self.dtype == "float32" else {"dtype": self.dtype}
             options |= {} if spec.bias else {"bias": False}
             if self.manner == "draws":
                 options |= {"weight_init": WEIGHT_INIT, "bias_init": BIAS_INIT}
             return kind(spec.in_features, spec.out_features, rng=rng, **options)
-        known = SCRIBBLED if self.manner == "scribbles" else LAYER_TYPES
-        layer: scratch.Layer = next(
-            t for t, kind in known.items() if kind == spec.kind and issubclass(t, scratch.Layer)
-        )()
+        layer: scratch.Layer = SCRIBBLED[spec.kind]() if self.manner == "scribbles" else spec.to_scratch()
         return layer
 
     def weights(self) -> dict[str, Array]:
         """What `Linear` promises to draw: the weight first, and both by torch's default if no other is named."""
         rng, drawn = np.random.default_rng(1), {}
         for k, spec in enumerate(self._layers()):
-            fans = (spec.in_features, spec.out_features)
+            fans = (spec.in_features, spec.out_features) if isinstance(spec, Linear) else (0, 0)
             for name, shape in spec.parameters().items():
                 draw = (WEIGHT_INIT if name == "weight" else BIAS_INIT) if self.manner == "draws" else linear_default
                 drawn[f"{k}.{name}"] = draw(rng, shape, fans).astype(self.dtype)
@@ -205,7 +207,7 @@ def _copied_then_overwritten(a: Array) -> Array:
 
 
 SCRIBBLED = {
-    _scribbled(kind): LAYER_TYPES[kind] for kind in (scratch.ReLU, scratch.Sigmoid, scratch.Tanh, scratch.Softmax)
+    kind.kind: _scribbled(kind.scratch_type) for kind in operations.LAYERS.values() if issubclass(kind, Activation)
 }
 
 
@@ -429,9 +431,8 @@ def _losses() -> list[Direct]:
             ("labels of whole numbers", np.ones((1, 3), "int64"), np.array([1])),
         ):
             found.append(Direct(f"{kind.__name__}, {what}", error, partial(_forward, kind, y, label)))
-    for known in LOSS_TYPES:
-        if issubclass(known, scratch.Loss):
-            found += _of_loss(known)
+    for known in operations.LOSSES.values():
+        found += _of_loss(known.scratch_type)
     for of_probabilities in (scratch.ProbabilityCrossEntropyLoss, scratch.BCELoss):
         name = of_probabilities.__name__
         found += [

@@ -142,7 +142,7 @@ class _Scales(Mapping[str, tuple[Array, int]]):
     def __init__(self, record: Record) -> None:
         self.record = record
         self.known: dict[str, tuple[Array, int]] = {}
-        self.rules = {r.name: r for r in rules(record.network, record.optimizer, record.step, record)}
+        self.rules: dict[str, Rule] = {r.name: r for r in rules(record.network, record.optimizer, record.step, record)}
 
     def __getitem__(self, name: str) -> tuple[Array, int]:
         if name not in self.known:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from compare.diagnosis.hypotheses import CAUSES
+from compare import operations
 from compare.measuring.trust.baselines import OWN_BITS, RULES
 from compare.measuring.trust.blind import SET_OF, BlindSet
 from compare.measuring.trust.causes import CAUSES_OF, Causes
@@ -213,7 +213,7 @@ def summary(lines: Lines) -> dict[str, Any]:
         "right_or_tied": share(causes["right"] + causes["tied"], len(large)),
         "confidently_wrong": share(sum(map(is_confidently_wrong, detected)), len(large)),
         "small_seen": share(sum(map(is_detected, small)), len(small)),
-        "known_causes": len(CAUSES),
+        "known_causes": len(operations.causes()),
         "crashes": sum(line["outcome"] == "checker crashed" for line in _faults(lines)),
         "overflowing_seen": share(sum(map(is_detected, overflowing)), len(overflowing)),
     }

@@ -7,11 +7,11 @@ import scratch
 from compare.check import check
 from compare.checking import check_records
 from compare.diagnosis.diagnosis import fits
-from compare.diagnosis.hypotheses import CAUSES, HYPOTHESES
 from compare.measuring.faults import REFERENCE_FAULTS, THIRD, find, run
 from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
+from compare.operations import all_mistakes, causes
 from compare.recording.batches import given_batches
 from compare.recording.record import Record, record_scratch
 from scratch import initializers
@@ -133,7 +133,7 @@ def test_what_is_not_known_is_said_to_be_unknown() -> None:
     assert report.first is not None
     assert report.first.tensor == "2.grad_weight"
     assert report.diagnosis[0].cause == "unknown"
-    assert f"none of {len(CAUSES)} known causes" in report.diagnosis[0].explanation
+    assert f"none of {len(causes())} known causes" in report.diagnosis[0].explanation
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_a_bound_is_respected_and_shapes_are_never_broadcast() -> None:
 
 
 def test_every_hypothesis_says_what_it_means() -> None:
-    assert len(CAUSES) >= 100
-    for hypothesis in HYPOTHESES:
+    assert len(causes()) >= 100
+    for hypothesis in all_mistakes():
         assert hypothesis.cause == hypothesis.cause.lower()
         assert hypothesis.words
 

@@ -16,7 +16,8 @@ from torch import nn
 import scratch
 from compare import check
 from compare.exact.exact import DEFAULT, NotExact, draw, dyadic, exact_check
-from compare.network.architecture import Architecture, OptimizerSpec
+from compare.network.architecture import Architecture
+from compare.network.optimizer import OptimizerSpec
 from compare.recording.record import record_scratch
 
 DTYPES = ("float32", "float64")

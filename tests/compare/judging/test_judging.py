@@ -15,7 +15,7 @@ from compare.judging.verdict import Row
 from compare.network.architecture import Architecture
 from compare.numbers import allowance as tolerance
 from compare.numbers.allowance import Allowance, Precision
-from compare.operations.reference import Expected
+from compare.numbers.expected import Expected
 from compare.recording.record import Record, same_bits
 from scratch import CrossEntropyLoss, Linear, ReLU, Sequential
 

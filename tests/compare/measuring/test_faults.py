@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import compare.operations.reference
+import compare.operations.linear
+import compare.operations.operation
 import scratch.initializers
 import scratch.layers
 import scratch.learner
@@ -40,7 +41,8 @@ MODULES = (
     scratch.losses,
     scratch.network,
     scratch.optim,
-    compare.operations.reference,
+    compare.operations.linear,
+    compare.operations.operation,
     torch_ref.losses,
 )
 FAULTS = corpus() + REFERENCE_FAULTS

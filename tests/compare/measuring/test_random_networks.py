@@ -12,7 +12,6 @@ from scipy import special
 import compare
 import scratch
 from compare.measuring.random_case import RandomCase, random_case
-from compare.network.architecture import LOSS_TYPES
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.report.report import Report
 from scratch.losses import one_hot
@@ -223,13 +222,6 @@ def in_other_forms(case: RandomCase) -> Report:
 
 SIDES = {"scratch": on_scratch, "torch": on_torch, "other forms": in_other_forms}
 Check = Callable[[RandomCase], Report]
-
-
-@pytest.fixture(autouse=True)
-def forms_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A subclass of a loss is that loss."""
-    for loss, other in LOSSES.items():
-        monkeypatch.setitem(LOSS_TYPES, other, LOSS_TYPES[loss])
 
 
 def accused(check: Check, seeds: Iterable[int], dtype: type) -> list[str]:

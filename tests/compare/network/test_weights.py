@@ -8,13 +8,13 @@ from torch import nn
 import scratch
 from compare import from_torch, to_torch
 from compare.network.weights import (
-    LOSSES,
     copy_from_torch,
     copy_to_torch,
     to_torch_loss,
     to_torch_optimizer,
     verify_same_bits,
 )
+from compare.operations import LOSSES
 
 DTYPES = [np.float32, np.float64]
 
@@ -157,7 +157,7 @@ def test_unknown_layers_losses_and_optimisers_are_refused() -> None:
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [kind.scratch_type for kind in LOSSES.values()])
 def test_a_loss_keeps_its_reduction(loss: type[scratch.Loss], reduction: str) -> None:
     assert to_torch_loss(loss(reduction)).reduction == reduction
 

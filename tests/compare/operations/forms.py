@@ -15,10 +15,10 @@ import torch
 from scipy import special
 from torch.nn import functional
 
-from compare.network.architecture import Architecture, LayerSpec
 from compare.numbers.allowance import Precision
-from compare.operations import reference
-from compare.operations.reference import Expected
+from compare.numbers.expected import Expected
+from compare.operations import LAYERS, LOSSES, OPTIMIZERS
+from compare.operations.linear import Linear
 
 Array = np.ndarray
 Inputs = dict[str, Any]
@@ -361,12 +361,9 @@ MEANS: dict[str, Callable[[Array, int], Any]] = {  # of an array of terms, by a 
 
 
 def loss_of(kind: str, y: str = "y") -> dict[str, Callable[..., Any]]:
-    def network(reduction: str) -> Architecture:
-        return Architecture((LayerSpec("relu"),), kind, reduction)
-
     return {
-        "loss": lambda reduction, t, p, **rest: reference.loss(network(reduction), rest[y], t, p),
-        "gradient": lambda reduction, t, p, **rest: reference.loss_backward(network(reduction), rest[y], t, p),
+        "loss": lambda reduction, t, p, **rest: LOSSES[kind](reduction).loss(rest[y], t, p),
+        "gradient": lambda reduction, t, p, **rest: LOSSES[kind](reduction).gradient(rest[y], t, p),
     }
 
 
@@ -898,6 +895,7 @@ def draw_s_and_dy(rng: np.random.Generator, d: Draw) -> Inputs:
     return {"s": drawn["x"], "dy": drawn["dy"]}
 
 
+LINEAR_LAYER = Linear(1, 1)  # its sizes do not enter
 OPERATIONS = {
     "linear": Operation(
         lambda rng, d: {
@@ -905,37 +903,37 @@ OPERATIONS = {
             "weight": d.numbers(rng, d.k, d.n, scale=1.0),
             "bias": d.numbers(rng, d.k, scale=1.0),
         },
-        reference.linear,
+        lambda x, weight, bias, p: LINEAR_LAYER.output(x, weight, bias, p=p),
         LINEAR,
     ),
     "linear, grad_weight": Operation(
         lambda rng, d: {"x": d.numbers(rng, d.m, d.n), "dy": d.numbers(rng, d.m, d.k, scale=1.0)},
-        reference.linear_grad_weight,
+        LINEAR_LAYER.grad_weight,
         {name: product(lambda x, dy, f=f: f(dy.T.copy(), x.T.copy()), name) for name, f in PRODUCTS.items()},
     ),
     "linear, grad_bias": Operation(
         lambda rng, d: {"dy": d.numbers(rng, d.m, d.k)},
-        reference.linear_grad_bias,
+        LINEAR_LAYER.grad_bias,
         {name: product(lambda dy, f=f: f(dy), name) for name, f in SUMS.items()},
     ),
     "linear, grad_input": Operation(
         lambda rng, d: {"weight": d.numbers(rng, d.k, d.n, scale=1.0), "dy": d.numbers(rng, d.m, d.k)},
-        reference.linear_grad_input,
+        LINEAR_LAYER.grad_input,
         {name: product(lambda weight, dy, f=f: f(dy, weight.T.copy()), name) for name, f in PRODUCTS.items()},
     ),
-    "sigmoid": Operation(draw_x, lambda x, p: reference.activation("sigmoid", x, p), SIGMOID),
+    "sigmoid": Operation(draw_x, LAYERS["sigmoid"]().output, SIGMOID),
     "sigmoid, grad_input": Operation(
-        draw_x_and_dy, lambda x, dy, p: reference.activation_backward("sigmoid", x, dy, p), SIGMOID_BACKWARD
+        draw_x_and_dy, LAYERS["sigmoid"]().grad_input, SIGMOID_BACKWARD
     ),
-    "tanh": Operation(draw_x, lambda x, p: reference.activation("tanh", x, p), TANH),
+    "tanh": Operation(draw_x, LAYERS["tanh"]().output, TANH),
     "tanh, grad_input": Operation(
-        draw_x_and_dy, lambda x, dy, p: reference.activation_backward("tanh", x, dy, p), TANH_BACKWARD
+        draw_x_and_dy, LAYERS["tanh"]().grad_input, TANH_BACKWARD
     ),
     "softmax": Operation(
-        lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: reference.activation("softmax", s, p), SOFTMAX
+        lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: LAYERS["softmax"]().output(s, p), SOFTMAX
     ),
     "softmax, grad_input": Operation(
-        draw_s_and_dy, lambda s, dy, p: reference.activation_backward("softmax", s, dy, p), SOFTMAX_BACKWARD
+        draw_s_and_dy, lambda s, dy, p: LAYERS["softmax"]().grad_input(s, dy, p), SOFTMAX_BACKWARD
     ),
     "cross-entropy": Operation(draw_logits, loss_of("cross_entropy", "s")["loss"], CROSS_ENTROPY),
     "cross-entropy, gradient": Operation(
@@ -963,7 +961,7 @@ OPERATIONS = {
     "binary cross-entropy on logits, gradient": Operation(
         draw_binary_logits, loss_of("logits_binary_cross_entropy", "z")["gradient"], LOGITS_BINARY_BACKWARD
     ),
-    "SGD": Operation(draw_sgd, lambda **given: reference.update("SGD", **given), SGD),
-    "Adam": Operation(draw_adam, lambda **given: reference.update("Adam", **given), ADAM),
-    "AdamW": Operation(draw_adam, lambda **given: reference.update("AdamW", **given), ADAMW),
+    "SGD": Operation(draw_sgd, OPTIMIZERS["SGD"]().update, SGD),
+    "Adam": Operation(draw_adam, OPTIMIZERS["Adam"]().update, ADAM),
+    "AdamW": Operation(draw_adam, OPTIMIZERS["AdamW"]().update, ADAMW),
 }

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from compare.numbers import allowance as tolerance
 from compare.numbers.allowance import Precision
-from compare.operations import reference
+from compare.operations.linear import Linear
+from compare.operations.relu import ReLU
+from compare.operations.softmax import Softmax
 from tests.bounds import worst_ratio
 from tests.compare.operations.forms import FLAVOURS, OPERATIONS, Draw, lse_shifted, sequentially
 
@@ -182,7 +184,7 @@ def nearly_equal(terms: int) -> np.ndarray:
 def test_sums_of_nearly_equal_terms_exceed_the_sharp_bound_and_are_accepted(terms: int) -> None:
     dy = nearly_equal(terms)
     p = Precision.of(F32)
-    expected = reference.linear_grad_bias(dy.astype(F64), p)
+    expected = Linear(1, 3).grad_bias(dy.astype(F64), p)
     difference = np.abs(sequentially(dy) - expected.value)
     assert np.any(difference > 3 * np.sqrt(terms) * p.u * np.abs(dy.astype(F64)).sum(axis=0))
     assert np.all(difference <= expected.allowance.for_difference(difference))
@@ -192,7 +194,7 @@ def test_sums_of_nearly_equal_terms_exceed_the_sharp_bound_and_are_accepted(term
 def test_sums_of_independent_terms_are_held_to_the_sharp_bound(terms: int) -> None:
     dy = np.random.default_rng(1).standard_normal((terms, 3)).astype(F32)
     p = Precision.of(F32)
-    expected = reference.linear_grad_bias(dy.astype(F64), p)
+    expected = Linear(1, 3).grad_bias(dy.astype(F64), p)
     sharp = expected.allowance.sharp
     np.testing.assert_allclose(sharp, 3 * np.sqrt(terms + 2) * p.u * np.abs(dy.astype(F64)).sum(axis=0), rtol=1e-9)
     right = np.abs(sequentially(dy) - expected.value)
@@ -249,14 +251,14 @@ def test_gamma_holds_for_the_worst_roundings(terms: int) -> None:
 def test_relu_is_allowed_nothing() -> None:
     x = np.random.default_rng(1).standard_normal((3, 5))
     for expected in (
-        reference.activation("relu", x, Precision.of(F32)),
-        reference.activation_backward("relu", x, x, Precision.of(F32)),
+        ReLU().output(x, Precision.of(F32)),
+        ReLU().grad_input(x, x, Precision.of(F32)),
     ):
         assert not expected.allowance.bound().any()
 
 
 def test_the_reference_is_torch_in_float64() -> None:
     s = np.random.default_rng(1).standard_normal((3, 5))
-    y = reference.activation("softmax", s, Precision.of(F32)).value
+    y = Softmax().apply(s)
     assert y.dtype == F64
     np.testing.assert_allclose(y, np.exp(s - lse_shifted(s)), rtol=1e-14)

@@ -16,7 +16,7 @@ from compare.judging.step import rules
 from compare.judging.sweep import Sweep
 from compare.measuring.faults import DISTRIBUTED_FAULTS, Case
 from compare.network.architecture import Architecture, named_gradients, named_parameters
-from compare.network.weights import scratch_loss, to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.ranks.ranks import check_ranks, joined, judge_ranks, record_rank
 from compare.recording.batches import given_batches
 from compare.recording.record import Batch, Record
@@ -60,7 +60,7 @@ def networks(team: Team) -> list[dict[str, Any]]:
     for text, name in NETWORKS:
         for dtype in ("float64", "float32"):
             architecture = Architecture.of(text)
-            net, loss = network(architecture, dtype), scratch_loss(architecture)
+            net, loss = network(architecture, dtype), architecture.loss.to_scratch()
             optimizer = getattr(scratch, name)(net, lr=0.05, **({"momentum": 0.9} if name == "SGD" else {}))
             x, t = points(architecture, 41, dtype)
             batches = [(x[:8], t[:8]), (x[8:15], t[8:15]), (x[15:16], t[15:16]), (x[16:21], t[16:21])]
@@ -119,7 +119,7 @@ def not_finite(team: Team) -> dict[str, Any]:
     net = network(architecture, "float64")
     model = to_torch(net)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    learner = ShardedLearner(model, to_torch_loss(scratch_loss(architecture)), optimizer, team=team)
+    learner = ShardedLearner(model, to_torch_loss(architecture.loss.to_scratch()), optimizer, team=team)
     x, t = points(architecture, 12, "float64")
     x[-1, 0] = np.inf
     before, said = learner.weights(), []

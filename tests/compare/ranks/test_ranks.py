@@ -11,7 +11,7 @@ import pytest
 
 import scratch
 from compare.network.architecture import Architecture
-from compare.network.weights import scratch_loss, to_torch, to_torch_loss
+from compare.network.weights import to_torch, to_torch_loss
 from compare.ranks.ranks import judge_ranks
 from compare.recording.batches import given_batches
 from compare.recording.record import record_torch
@@ -36,7 +36,7 @@ def simulated(
     t = rng.integers(0, 4, m) if "cross" in text else rng.standard_normal((m, 4)).astype(dtype)
     ends = np.cumsum([0, *shards])
     rows = seen or [slice(a, b) for a, b in pairwise(ends)]
-    model, loss = to_torch(net), to_torch_loss(scratch_loss(network))
+    model, loss = to_torch(net), to_torch_loss(network.loss.to_scratch())
     ranks: Ranks = []
     for own in rows:
         tensors = dict(record_torch(model, loss, None, [(x[own], t[own])])[0])

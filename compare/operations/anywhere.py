@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from compare.diagnosis.evidence import Absent, Evidence
-from compare.diagnosis.hypotheses.hypothesis import Formula, Guess, fitted, shortest
-from compare.diagnosis.hypotheses.hypothesis import Hypothesis as H
 from compare.numbers.bounded import Bounded, clip, where
+from compare.operations.letters import Absent, Letters
+from compare.operations.mistake import Formula, Guess, fitted, shortest
+from compare.operations.mistake import Mistake as M
 
 SEVERAL = 4  # elements, below which a pattern says nothing
 PAIR = 2  # elements, below which "all but one" and "all equal" say nothing
 
 
-def _factor(e: Evidence) -> Iterator[Guess]:
+def _factor(e: Letters) -> Iterator[Guess]:
     """The ratio at the largest element."""
     factor, words = fitted(e, e.got, e.ref.value)
     yield e.ref * factor, words
 
 
-def _named_factors(e: Evidence) -> Iterator[tuple[str, str, float]]:
+def _named_factors(e: Letters) -> Iterator[tuple[str, str, float]]:
     """(cause, words, factor) for the numbers of the problem."""
     m, n = e.m, e.n
     yield "sign", "its sign is wrong", -1.0
@@ -37,7 +37,7 @@ def _named_factors(e: Evidence) -> Iterator[tuple[str, str, float]]:
 
 
 def _by_name(cause: str) -> Formula:
-    def guesses(e: Evidence) -> Iterator[Guess]:
+    def guesses(e: Letters) -> Iterator[Guess]:
         for name, words, factor in _named_factors(e):
             if name == cause:
                 yield e.ref * factor, words
@@ -45,7 +45,7 @@ def _by_name(cause: str) -> Formula:
     return guesses
 
 
-def _learning_rate(e: Evidence) -> Iterator[Guess]:
+def _learning_rate(e: Letters) -> Iterator[Guess]:
     yield e.ref * e.option("lr"), "the learning rate is inside"
     yield -(e.ref * e.option("lr")), "the learning rate is inside, with a minus sign"
 
@@ -53,7 +53,7 @@ def _learning_rate(e: Evidence) -> Iterator[Guess]:
 def _permutation(axis: int) -> Formula:
     """Rows or columns in another order, found by one random projection."""
 
-    def guesses(e: Evidence) -> Iterator[Guess]:
+    def guesses(e: Letters) -> Iterator[Guess]:
         ref, got = e.ref.value, e.got
         if ref.ndim <= axis or ref.shape != got.shape or ref.shape[axis] < 2:
             return
@@ -72,7 +72,7 @@ def _permutation(axis: int) -> Formula:
     return guesses
 
 
-def _few_elements(e: Evidence) -> Iterator[Guess]:
+def _few_elements(e: Letters) -> Iterator[Guess]:
     """All but a few elements, or all but one row or column, are right."""
     if e.got.shape != e.ref.shape or e.got.size < PAIR:
         return
@@ -92,7 +92,7 @@ def _few_elements(e: Evidence) -> Iterator[Guess]:
 def _through(dtype: Any) -> Formula:
     """Every element representable in the coarser type, and as near as its rounding allows."""
 
-    def guess(e: Evidence) -> Bounded:
+    def guess(e: Letters) -> Bounded:
         with np.errstate(all="ignore"):
             there_and_back = e.got.astype(dtype).astype(np.float64)
             spacing = np.abs(np.spacing(np.abs(e.ref.value).astype(dtype)).astype(np.float64))
@@ -106,7 +106,7 @@ def _through(dtype: Any) -> Formula:
     return guess
 
 
-def _in_float32(e: Evidence) -> Bounded:
+def _in_float32(e: Letters) -> Bounded:
     if e.p.dtype != np.float64:
         raise Absent("float64")
     size = np.abs(e.ref.value) + e.ref.error / e.p.u
@@ -117,7 +117,7 @@ def _in_float32(e: Evidence) -> Bounded:
     return Bounded.exact(e.got, e.p)
 
 
-def _part_missing(e: Evidence) -> Iterator[Guess]:
+def _part_missing(e: Letters) -> Iterator[Guess]:
     """One row or column is zero, all others are right."""
     if e.got.shape != e.ref.shape or e.got.ndim != 2:
         return
@@ -128,7 +128,7 @@ def _part_missing(e: Evidence) -> Iterator[Guess]:
             yield where(mask, 0.0, e.ref, e.p), f"{words} {int(np.argmax(nothing))}"
 
 
-def _to_decimals(e: Evidence) -> Iterator[Guess]:
+def _to_decimals(e: Letters) -> Iterator[Guess]:
     """Rounded to a number of decimals, as through a text file."""
     for digits in range(9):
         near = np.abs(e.got - e.ref.value) <= 0.51 * 10.0**-digits + e.ref.error
@@ -139,7 +139,7 @@ def _to_decimals(e: Evidence) -> Iterator[Guess]:
             return
 
 
-def _partly_in_float32(e: Evidence) -> Bounded:
+def _partly_in_float32(e: Letters) -> Bounded:
     """As far off as float32's rounding on the way would put it."""
     size = np.abs(e.ref.value) + e.ref.error / e.p.u
     off = np.abs(e.got - e.ref.value)
@@ -150,7 +150,7 @@ def _partly_in_float32(e: Evidence) -> Bounded:
     return Bounded.exact(e.got, e.p)
 
 
-def _clipped_values(e: Evidence) -> Iterator[Guess]:
+def _clipped_values(e: Letters) -> Iterator[Guess]:
     limit = float(np.abs(e.got).max(initial=0))
     inside = np.abs(e.ref.value) < limit
     if e.got.size >= SEVERAL and limit > 0 and not inside.all():
@@ -158,7 +158,7 @@ def _clipped_values(e: Evidence) -> Iterator[Guess]:
         yield clip(e.ref, -near, near), f"[-{near:g}, {near:g}]"
 
 
-def _clipped_norm(e: Evidence) -> Iterator[Guess]:
+def _clipped_norm(e: Letters) -> Iterator[Guess]:
     norm, true = float(np.linalg.norm(e.got)), float(np.linalg.norm(e.ref.value))
     near = shortest(norm, 1e-5 * norm)
     if e.got.size >= SEVERAL and true and (norm < true or near == 1) and len(f"{near:g}") <= 4:
@@ -166,7 +166,7 @@ def _clipped_norm(e: Evidence) -> Iterator[Guess]:
         yield e.ref * scale, f"{near:g}"
 
 
-def _constant(e: Evidence) -> Bounded:
+def _constant(e: Letters) -> Bounded:
     if e.got.size < PAIR or not (e.got == e.got.flat[0]).all():
         raise Absent("not constant")
     return Bounded.exact(e.got, e.p)
@@ -180,40 +180,67 @@ def _handed_to(name: str) -> tuple[str, ...]:
     return (f"{int(layer) - 1}.grad_output",) if part == "grad_input" else ()
 
 
-def _another(e: Evidence) -> Iterator[Guess]:
+def _another(e: Letters) -> Iterator[Guess]:
     """The bits of another tensor of the step."""
     for name, other in e.others(e.ref, ("input", "output", "grad_output", "grad_input", "weight", "grad_weight")):
-        if name not in _handed_to(e.row.tensor) and other.value.any() and np.array_equal(other.value, e.got):
+        if name not in _handed_to(e.name) and other.value.any() and np.array_equal(other.value, e.got):
             yield Bounded.exact(other.value, e.p), name
 
 
 # fmt: off
-ANYWHERE = [
-    H("*", "sign", _by_name("sign"), "{}"),
-    H("*", "factor-two", _by_name("factor-two"), "{}"),
-    H("*", "factor-half", _by_name("factor-half"), "{}"),
-    H("*", "mean-missing", _by_name("mean-missing"), "{}"),
-    H("*", "mean-doubled", _by_name("mean-doubled"), "{}"),
-    H("*", "wrong-mean", _by_name("wrong-mean"), "{}", 1),
-    H("*", "learning-rate-in-gradient", _learning_rate, "{}", 1),
-    H("*", "transposed", lambda e: e.ref.T, "it is transposed"),
-    H("*", "zero", lambda e: Bounded.exact(0 * e.ref.value, e.p),
-      "it is zero everywhere: not computed, or not kept", -1),
-    H("*", "previous-step", lambda e: e.before(e.row.tensor) * 1.0, "it is that of the step before: not computed anew"),
-    H("*", "accumulated", lambda e: e.ref + e.before(e.row.tensor),
-      "that of the step before is still in it: not set to zero between steps"),
-    H("*", "float16-round-trip", _through(np.float16), "it went through float16", 1, overflows=True),
-    H("*", "computed-in-float32", _in_float32, "it was computed in float32", 1),
-    H("*", "rounded-to-decimals", _to_decimals, "it is rounded to {} decimals", 1),
-    H("*", "computed-in-float32", _partly_in_float32, "it is as far off as float32 arithmetic on the way puts it", 2),
-    H("*", "rows-in-another-order", _permutation(0), "its rows {}"),
-    H("*", "columns-in-another-order", _permutation(1), "its columns {}"),
-    H("*", "values-clipped", _clipped_values, "its values are clipped to {}", 1),
-    H("*", "norm-clipped", _clipped_norm, "it is scaled to a norm of {}: clipped or normalised", 1),
-    H("*", "factor", _factor, "it is {} x what it should be", 2),
-    H("*", "another-tensor", _another, "it is {}, bit for bit", 1),
-    H("*", "part-missing", _part_missing, "{} is zero: not reached, or not kept", 1),
-    H("*", "few-elements", _few_elements, "only {} is wrong", 2),
-    H("*", "constant", _constant, "all its elements are equal", 2),
-]
+MISTAKES = {
+    "*": [
+        M("sign", _by_name("sign"), "{}",
+          wrong="-dy.T @ x", right="dy.T @ x"),
+        M("factor-two", _by_name("factor-two"), "{}",
+          wrong="2 * dy.T @ x", right="dy.T @ x"),
+        M("factor-half", _by_name("factor-half"), "{}",
+          wrong="dy.T @ x / 2", right="dy.T @ x"),
+        M("mean-missing", _by_name("mean-missing"), "{}",
+          wrong="rows * dy.T @ x", right="dy.T @ x"),
+        M("mean-doubled", _by_name("mean-doubled"), "{}",
+          wrong="dy.T @ x / rows", right="dy.T @ x"),
+        M("wrong-mean", _by_name("wrong-mean"), "{}", rank=1,
+          wrong="columns * dy.T @ x", right="dy.T @ x"),
+        M("learning-rate-in-gradient", _learning_rate, "{}", rank=1,
+          wrong="0.1 * dy.T @ x", right="dy.T @ x"),
+        M("transposed", lambda e: e.ref.T, "it is transposed",
+          wrong="x.T @ dy", right="dy.T @ x"),
+        M("zero", lambda e: Bounded.exact(0 * e.ref.value, e.p), "it is zero everywhere: not computed, or not kept",
+          rank=-1,
+          wrong="np.zeros_like(W)", right="dy.T @ x"),
+        M("previous-step", lambda e: e.before(e.name) * 1.0, "it is that of the step before: not computed anew",
+          wrong="before.value", right="dy.T @ x"),
+        M("accumulated", lambda e: e.ref + e.before(e.name),
+          "that of the step before is still in it: not set to zero between steps",
+          wrong="before.value + dy.T @ x", right="dy.T @ x"),
+        M("float16-round-trip", _through(np.float16), "it went through float16", rank=1, overflows=True,
+          wrong="(dy.T @ x).astype(np.float16)", right="dy.T @ x"),
+        M("computed-in-float32", _in_float32, "it was computed in float32", rank=1,
+          wrong="dy.astype(np.float32).T @ x.astype(np.float32)", right="dy.T @ x", case={"dtype": "float64"}),
+        M("rounded-to-decimals", _to_decimals, "it is rounded to {} decimals", rank=1,
+          wrong="np.round(dy.T @ x, 4)", right="dy.T @ x"),
+        M("computed-in-float32", _partly_in_float32, "it is as far off as float32 arithmetic on the way puts it",
+          rank=2,
+          wrong="dy.T @ x.astype(np.float32)", right="dy.T @ x", case={"dtype": "float64"}),
+        M("rows-in-another-order", _permutation(0), "its rows {}",
+          wrong="(dy.T @ x)[::-1]", right="dy.T @ x"),
+        M("columns-in-another-order", _permutation(1), "its columns {}",
+          wrong="(dy.T @ x)[:, ::-1]", right="dy.T @ x"),
+        M("values-clipped", _clipped_values, "its values are clipped to {}", rank=1,
+          wrong="np.clip(dy.T @ x, -0.05, 0.05)", right="dy.T @ x"),
+        M("norm-clipped", _clipped_norm, "it is scaled to a norm of {}: clipped or normalised", rank=1,
+          wrong="0.1 * (dy.T @ x) / np.linalg.norm(dy.T @ x)", right="dy.T @ x"),
+        M("factor", _factor, "it is {} x what it should be", rank=2,
+          wrong="1.7 * dy.T @ x", right="dy.T @ x"),
+        M("another-tensor", _another, "it is {}, bit for bit", rank=1,
+          wrong="W", right="dy.T @ x"),
+        M("part-missing", _part_missing, "{} is zero: not reached, or not kept", rank=1,
+          wrong="np.vstack([dy[:, :-1].T @ x, np.zeros((1, 7))])", right="dy.T @ x"),
+        M("few-elements", _few_elements, "only {} is wrong", rank=2,
+          wrong="np.where(np.arange(28).reshape(4, 7) == 3, 1, dy.T @ x)", right="dy.T @ x"),
+        M("constant", _constant, "all its elements are equal", rank=2,
+          wrong="np.full_like(W, 0.1)", right="dy.T @ x"),
+    ],
+}
 # fmt: on

@@ -1,0 +1,79 @@
+"""OptimizerSpec: an optimiser by torch's name, and its options, independent of who computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+import scratch
+from compare.operations import OPTIMIZERS
+from compare.operations.operation import Optimizer, packed, unpacked
+
+UNCHECKED = ("amsgrad", "maximize")
+OPTIONS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "eps", "betas")
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimiser by torch's name, and its options by torch's names (betas as beta1, beta2)."""
+
+    kind: str
+    options: Mapping[str, float | bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in OPTIMIZERS:
+            raise ValueError(f"got optimiser {self.kind!r}, expected one of {', '.join(sorted(OPTIMIZERS, key=len))}")
+
+    @property
+    def method(self) -> Optimizer:
+        """What the checker knows of it."""
+        return OPTIMIZERS[self.kind]()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The state that it keeps for a parameter, by torch's names."""
+        return self.method.kept(self.options)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Its options as constructors take them."""
+        return packed(self.options)
+
+    @classmethod
+    def of(cls, optimizer: Any) -> OptimizerSpec:
+        """From a scratch or a torch optimiser. TypeError if it is neither, or uses an option that is not checked."""
+        if isinstance(optimizer, OptimizerSpec):
+            return optimizer
+        if isinstance(optimizer, scratch.Optimizer):
+            return cls(_kind(optimizer), _scratch_options(optimizer))
+        if isinstance(optimizer, torch.optim.Optimizer):
+            return cls(_kind(optimizer), _torch_options(optimizer))
+        raise TypeError(f"got optimiser {type(optimizer).__name__}, expected a scratch or torch optimiser")
+
+    def __str__(self) -> str:
+        return f"{self.kind}(lr={self.options.get('lr')})"
+
+
+def _kind(optimizer: Any) -> str:
+    """The name of the known class that it is, or is derived from."""
+    return next((t.__name__ for t in type(optimizer).__mro__ if t.__name__ in OPTIMIZERS), type(optimizer).__name__)
+
+
+def _scratch_options(optimizer: scratch.Optimizer) -> Mapping[str, float | bool]:
+    try:
+        return optimizer.options
+    except AttributeError as error:
+        raise TypeError(f"{type(optimizer).__name__} has no {error.name}: is super().__init__() called?") from None
+
+
+def _torch_options(optimizer: torch.optim.Optimizer) -> dict[str, float | bool]:
+    if len(optimizer.param_groups) != 1:
+        raise TypeError(f"got an optimiser with {len(optimizer.param_groups)} parameter groups, expected 1")
+    group = optimizer.param_groups[0]
+    for unchecked in UNCHECKED:
+        if group.get(unchecked):
+            raise TypeError(f"got {type(optimizer).__name__}({unchecked}=True), which is not checked")
+    return unpacked({name: group[name] for name in OPTIONS if name in group})

@@ -1,0 +1,69 @@
+"""Text: a network in the words of the README, such as "784-256-10 relu, softmax cross-entropy", read and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from compare.operations import LAYERS, LOSSES
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation, Layer, Loss, Reduction
+
+ACTIVATIONS = {kind: layer for kind, layer in LAYERS.items() if issubclass(layer, Activation)}
+LOSS_WORDS = {word: loss for loss in LOSSES.values() for word in loss.words}
+GRAMMAR = (
+    'SIZES [ACTIVATION] [, ACTIVATION output], LOSS [sum|mean], such as "784-256-10 relu, softmax cross-entropy"; '
+    f"ACTIVATION: {', '.join(ACTIVATIONS)}; LOSS: {', '.join(LOSS_WORDS)}"
+)
+
+
+def written(layers: Sequence[Layer], loss: Loss) -> str:
+    """Layers and loss as a text; one that differs from layer to layer is not fully said."""
+    sizes = [layer for layer in layers if isinstance(layer, Linear)]
+    words = "-".join(str(n) for n in (*(layer.in_features for layer in sizes[:1]), *(s.out_features for s in sizes)))
+    hidden = dict.fromkeys(layer.kind for layer in layers[:-1] if layer.kind in ACTIVATIONS)
+    last = f", {layers[-1].kind} output" if layers[-1].kind in ACTIVATIONS else ""
+    return f"{' '.join([words, *hidden])}{last}, {loss}"
+
+
+def parsed(text: str) -> tuple[tuple[Layer, ...], Loss]:
+    """Layers and loss from a text. ValueError that shows the grammar."""
+    parts = [" ".join(part.split()) for part in text.lower().split(",")]
+    match = re.fullmatch(rf"(\d+(?:-\d+)+)(?: ({'|'.join(ACTIVATIONS)}))?", parts[0])
+    other = re.fullmatch(r"\d+(?:-\d+)+ (.+)", parts[0])
+    if other and not match:
+        raise ValueError(
+            f"network {text!r}: got activation {other[1]!r}, expected one of {', '.join(ACTIVATIONS)}, "
+            "the same for all hidden layers"
+        )
+    if not match or not 2 <= len(parts) <= 3:
+        raise ValueError(f"network {text!r}: expected {GRAMMAR}")
+    sizes = [int(n) for n in match[1].split("-")]
+    if min(sizes) < 1:
+        raise ValueError(f"network {text!r}: got a size of 0, expected at least 1")
+    if len(sizes) > 2 and match[2] is None:
+        raise ValueError(f"network {text!r}: the activation between its layers is missing; expected {GRAMMAR}")
+    layers: list[Layer] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [Linear(fan_in, fan_out), *([ACTIVATIONS[match[2]]()] if match[2] else [])]
+    if match[2]:
+        layers.pop()
+    if len(parts) == 3:
+        layers.append(_output(parts[1], text))
+    return tuple(layers), _loss(parts[-1], text)
+
+
+def _output(words: str, text: str) -> Layer:
+    kind = words.removesuffix(" output")
+    if kind not in ACTIVATIONS:
+        raise ValueError(f"network {text!r}: got output activation {words!r}, expected one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[kind]()
+
+
+def _loss(words: str, text: str) -> Loss:
+    reduction: Reduction = "sum" if words.endswith(" sum") else "mean"
+    words = words.removesuffix(" sum").removesuffix(" mean")
+    if words not in LOSS_WORDS:
+        raise ValueError(f"network {text!r}: got loss {words!r}, expected one of {', '.join(LOSS_WORDS)}")
+    return LOSS_WORDS[words](reduction)

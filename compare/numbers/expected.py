@@ -1,0 +1,22 @@
+"""Expected: what a tensor should be, and how far a correct one may be from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from compare.numbers.allowance import Allowance
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The exact value (to float64) and the allowance.
+
+    `headroom` is by how much a correct computation may exceed the value on its way, such as a sum before its mean.
+    """
+
+    value: NDArray[Any]
+    allowance: Allowance
+    headroom: float = 1.0

@@ -1,0 +1,204 @@
+"""Cross-entropy: of class probabilities, from logits or from the probabilities themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+import scratch
+import torch_ref.losses
+from compare.numbers.allowance import FUNCTION, Allowance, Precision, total
+from compare.numbers.bounded import Bounded, softmax, where
+from compare.operations.any_loss import log_softmax, over, times_log
+from compare.operations.letters import Absent, Letters
+from compare.operations.mistake import Mistake as M
+from compare.operations.mistake import Table
+from compare.operations.operation import Loss, Part
+from compare.operations.softmax import Softmax, log_softmax_error, softmax_relative
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """On logits s: L = -(1/m) sum_i sum_k t_ik log softmax(s_i)_k."""
+
+    kind = "cross_entropy"
+    scratch_type, torch_type = scratch.CrossEntropyLoss, nn.CrossEntropyLoss
+    words = ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits")
+    parts: ClassVar = {
+        "loss": Part.of("L = -sum t log softmax(s), over the samples", "y t"),
+        "loss.gradient": Part.of("ds = (softmax(s) - t) / m", "y t"),
+    }
+    per_sample = takes_labels = logarithmic = True
+
+    def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
+        if eps:
+            return -times_log(t, softmax(y) + eps)
+        return -where(t.value == 0, 0.0, t * log_softmax(y), t.p)
+
+    def slope(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
+        return self.slope_from(softmax(y), t)
+
+    def slope_from(self, q: Bounded, t: Bounded) -> Bounded:
+        return q * t.value.sum(axis=1, keepdims=True) - t
+
+    def affine(self, y: Bounded, t: Bounded) -> tuple[Array, Array]:
+        """Where the target's rows sum to 1."""
+        return softmax(y).value, np.full(y.shape, -1.0)
+
+    def probabilities(self, y: Bounded) -> Bounded:
+        return softmax(y)
+
+    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+        """A row's log-probability carries the relative error of its softmax as an absolute one, and the roundings of
+        its last steps, in either order: (max + log sum) - s_t, s_t - max - log sum, or log of softmax:
+        4 u (|max| + |s| + |log p|).
+        """
+        shift = y.max(axis=1, keepdims=True)
+        log_sum = np.log(np.exp(y - shift).sum(axis=1, keepdims=True))
+        log_p = y - shift - log_sum
+        per_class = log_softmax_error(y, np.exp(log_p), p) + 4 * p.u * (np.abs(shift) + np.abs(y) + np.abs(log_p))
+        inherited = (np.abs(t) * per_class).sum() / count
+        return total((-t * log_p).ravel() / count, p, value, inherited, count)
+
+    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+        """ds = (q sum_k t_k - t) / c, q = softmax(s), fused, or through the softmax's Jacobian from t / q:
+        (E q + 8 u (q + t)) / c, E the relative error of q."""
+        q = Softmax().apply(y)
+        weight = np.abs(t).sum(axis=1, keepdims=True)
+        rounding = (softmax_relative(y, q, p) + 8 * p.u) * q * weight + 8 * p.u * np.abs(t)
+        return Allowance(rounding / count + 4 * p.subnormal)
+
+    @classmethod
+    def mistakes(cls) -> Table:
+        return MISTAKES
+
+
+@dataclass(frozen=True)
+class ProbabilityCrossEntropy(Loss):
+    """On probabilities q: L = -(1/m) sum t log q, unclamped."""
+
+    kind = "probability_cross_entropy"
+    scratch_type = scratch.ProbabilityCrossEntropyLoss
+    torch_type = torch_ref.losses.ProbabilityCrossEntropyLoss
+    words = ("cross-entropy on probabilities",)
+    parts: ClassVar = {
+        "loss": Part.of("L = -sum t log p, over the samples", "y t"),
+        "loss.gradient": Part.of("dp = -t / (m p)", "y t"),
+    }
+    per_sample = takes_labels = logarithmic = True
+
+    def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
+        return -times_log(t, y + eps if eps else y)
+
+    def slope(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
+        return -over(t, y + eps if eps else y)
+
+    def affine(self, y: Bounded, t: Bounded) -> None:
+        return None
+
+    def probabilities(self, y: Bounded) -> Bounded:
+        return y
+
+    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+        """The logarithm and the product carry (5 + 2) u of each term -t log q."""
+        with np.errstate(all="ignore"):
+            terms = np.where(t == 0, 0, -t * np.log(y))
+        inherited = (FUNCTION + 2) * p.u * np.abs(terms).sum() / count
+        return total(terms.ravel() / count, p, value, inherited, count)
+
+    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+        """dq = -t / (c q): two quotients, or a reciprocal, a product and a quotient, in any order: 4 u |dq|."""
+        return Allowance(4 * p.u * np.abs(dy) + 2 * p.subnormal)
+
+    @classmethod
+    def mistakes(cls) -> Table:
+        return ON_PROBABILITIES
+
+
+# --- what people get wrong ---
+
+
+def _labels_of_all_rows(e: Letters) -> Bounded:
+    """(softmax(s) - 1 at every column that is some row's label) / c."""
+    some = np.broadcast_to((e.t.value == 1).any(axis=0), e.t.shape).astype(np.float64)
+    return (softmax(e.y) - some) / e.count
+
+
+def _unnormalised(e: Letters) -> Bounded:
+    """The target, if its rows do not sum to 1."""
+    if np.allclose(e.t.value.sum(axis=1), 1, rtol=0, atol=4 * e.p.u * e.n):
+        raise Absent("a target that does not sum to 1")
+    return e.t
+
+
+def _overflowing_loss(e: Letters) -> Bounded:
+    """The loss from e^s as it is, in the candidate's own precision."""
+    s, t = e.y.value.astype(e.p.dtype), e.t.value.astype(e.p.dtype)
+    z = np.exp(s)
+    value = -(t * (s - np.log(z.sum(axis=1, keepdims=True)))).sum() / e.count
+    return Bounded(np.asarray(value, np.float64), np.asarray(1e-3 * abs(float(value))), e.p)
+
+
+def _underflowing_loss(e: Letters) -> Bounded:
+    """The loss from e^(s - the batch's maximum), in the candidate's own precision."""
+    s, t = e.y.value.astype(e.p.dtype), e.t.value.astype(e.p.dtype)
+    shifted = s - s.max()
+    value = -(t * (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))).sum() / e.count
+    return Bounded(np.asarray(value, np.float64), np.asarray(1e-3 * abs(float(value))), e.p)
+
+
+# fmt: off
+MISTAKES = {
+    "loss": [
+        M("softmax-not-shifted", _overflowing_loss,
+          "the row's maximum is not subtracted, and e^s overflows or underflows", overflows=True,
+          wrong="-(t * np.log(np.exp(y) / np.exp(y).sum(axis=1, keepdims=True))).sum() / m",
+          right="-(t * log_softmax(y)).sum() / m", case={"bias": 5000.0}),
+        M("softmax-shifted-by-batch-maximum", _underflowing_loss,
+          "the maximum of the whole batch is subtracted, not the row's, and e^(s - max) underflows", overflows=True,
+          wrong="-(t * (y - y.max() - np.log(np.exp(y - y.max()).sum(axis=1, keepdims=True)))).sum() / m",
+          right="-(t * log_softmax(y)).sum() / m",
+          case={"network": "5-7-2 relu, softmax cross-entropy", "scale": 1200, "dtype": "float64"}),
+    ],
+    "loss.gradient": [
+        M("exponential-missing", lambda e: (log_softmax(e.y) - e.t) / e.count,
+          "log p stands where p is meant: the exponential is missing",
+          wrong="(log_softmax(y) - t) / m", right="(np.exp(log_softmax(y)) - t) / m"),
+        M("target-not-normalised", lambda e: (softmax(e.y) - _unnormalised(e)) / e.count,
+          "p - t is right only for a target that sums to 1: p sum(t) - t",
+          wrong="(softmax(y) - t) / m", right="(softmax(y) * t.sum(axis=1, keepdims=True) - t) / m",
+          case={"target": "unnormalised"}),
+        M("labels-of-all-rows", _labels_of_all_rows,
+          "1 is subtracted at every label of the batch, not at the row's own",
+          wrong="(softmax(y) - t.max(axis=0)) / m", right="(softmax(y) - t) / m"),
+        M("softmax-missing", lambda e: (e.y - e.t) / e.count,
+          "(y - t) / m: y stands where its derivative's function is meant",
+          wrong="(y - t) / m", right="(softmax(y) - t) / m"),
+    ],
+}
+# fmt: on
+
+
+# fmt: off
+ON_PROBABILITIES = {
+    "loss": [
+    ],
+    "loss.gradient": [
+        M("wrong-derivative", lambda e: -(e.t) / e.count,
+          "-t in the place of -t / p: the division by p is missing",
+          wrong="-t / m", right="-t / y / m",
+          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+        M("derivative-twice",
+          lambda e: (e.y - e.t) / e.count,
+          "it is (p - t) / m, the gradient of the logits: the activation's derivative will be applied once more",
+          wrong="(y - t) / m", right="-t / y / m",
+          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+    ],
+}
+# fmt: on

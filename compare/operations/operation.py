@@ -1,0 +1,409 @@
+"""Operation: what the checker must know of a layer, a loss or an optimiser; a part that is missing is an error.
+
+One file an operation. Whoever needs something of one asks the operation itself; nothing outside knows its letters, its
+shapes or its formulas.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+import scratch
+from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.bounded import Bounded
+from compare.numbers.expected import Expected
+from compare.numbers.float64 import Function, copied, derivative, double, tensor, value
+from compare.operations.letters import Letters
+from compare.operations.mistake import Table
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+Scalar = Callable[[Array], float]
+
+ROWS = -1  # in a shape: as many as the input has
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor that an operation computes: its formula as the report prints it, and the letters that enter."""
+
+    formula: str
+    letters: tuple[str, ...]
+
+    @classmethod
+    def of(cls, formula: str, letters: str) -> Part:
+        """From the letters with a blank between."""
+        return cls(formula, tuple(letters.split()))
+
+
+class Operation(ABC):
+    """What layers, losses and optimisers have in common."""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("kind", "scratch_type", "torch_type")
+
+    kind: ClassVar[str]
+    scratch_type: ClassVar[type]
+    torch_type: ClassVar[type]
+
+    @classmethod
+    @abstractmethod
+    def mistakes(cls) -> Table:
+        """Those that are known of it, by the part in which they are made."""
+
+    @classmethod
+    def expect_complete(cls) -> None:
+        """TypeError naming what is missing."""
+        lacking = [name for name in cls.REQUIRED if getattr(cls, name, None) in (None, "", (), {})]
+        lacking += sorted(getattr(cls, "__abstractmethods__", ())) or cls.lacking_parts()
+        if lacking:
+            raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}: see {cls.__mro__[1].__name__} in operation.py")
+
+    @classmethod
+    def lacking_parts(cls) -> list[str]:
+        """What is missing of its parts, in words."""
+        return []
+
+
+# --- layers ---
+
+
+@dataclass(frozen=True)
+class Layer(Operation):
+    """A layer y = f(x), with or without parameters, whose fields are its sizes and constants.
+
+    `letters` are its own, each with the part of the record that it stands for; `parts` are the tensors that it
+    computes, "output" first, then gradients in order of execution. For every part it has a method of that name, which
+    takes the arrays of the part's letters as the candidate has them, and gives the value by PyTorch in float64 with its
+    allowance. `written` is the output by the same formula written once more.
+    """
+
+    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "letters", "parts")
+
+    letters: ClassVar[Mapping[str, str]] = {"x": "input", "y": "output", "dy": "grad_output"}
+    parts: ClassVar[Mapping[str, Part]]
+    attributes: ClassVar[tuple[str, ...]] = ()  # of a scratch layer of its type, beside params and grads
+    kinked: ClassVar[bool] = False  # its derivative jumps at x = 0
+    entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
+
+    @classmethod
+    def lacking_parts(cls) -> list[str]:
+        unknown = [part for part in cls.parts if not cls.mistakes().get(part)]
+        methods = [f"method {part}" for part in cls.parts if not hasattr(cls, part)]
+        return methods + [f"known mistakes of {part}" for part in unknown]
+
+    @classmethod
+    @abstractmethod
+    def of(cls, layer: Any, place: str) -> Self:
+        """From a scratch or a torch layer of its type. TypeError naming the place where it is none that is known."""
+
+    @abstractmethod
+    def written(self, e: Letters) -> Bounded:
+        """The output, by the formula written once more in NumPy."""
+
+    @abstractmethod
+    def to_scratch(self, **options: Any) -> scratch.Layer:
+        """A layer of the project; `options` are those of a layer with parameters: rng, dtype, initialisers."""
+
+    @abstractmethod
+    def to_torch(self, dtype: torch.dtype) -> nn.Module:
+        """The same in PyTorch."""
+
+    @classmethod
+    def accepts(cls, layer: Any) -> bool:
+        """Whether it is of this operation's types."""
+        return isinstance(layer, cls.scratch_type | cls.torch_type)
+
+    @property
+    def computed(self) -> Mapping[str, Part]:
+        """The parts that this very layer computes."""
+        return self.parts
+
+    def needs(self, part: str, has: Callable[[str], bool]) -> tuple[str, ...]:
+        """The letters that a part is computed from; `has` says whether a letter was handed in."""
+        return self.computed[part].letters
+
+    def parameters(self) -> dict[str, Shape]:
+        """Names and shapes of its parameters, torch's."""
+        return {}
+
+    def leaving(self, entering: Shape) -> Shape:
+        """The shape of y from that of x."""
+        return entering
+
+    @abstractmethod
+    def difference(self, part: str, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
+        """A function of one tensor, and that tensor, whose derivative with respect to element `index` is the part's."""
+
+    def products(self, part: str, e: Letters) -> tuple[Bounded, Bounded, Bounded | None] | None:
+        """(a, b, addend) where the part is the product a b + addend; None where it is no product."""
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Kind and fields, for a file."""
+        return {"kind": self.kind} | asdict(self)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """From what `to_dict` gave. ValueError for anything else."""
+        named = {f.name: found[f.name] for f in fields(cls) if f.name in found}
+        if {"kind", *named} != set(found) or any(type(v) not in (int, float, bool) for v in named.values()):
+            raise ValueError(f"found the layer {str(found)[:80]}, expected {cls.kind} with its own options")
+        return cls(**named)
+
+    def __str__(self) -> str:
+        return self.scratch_type.__name__
+
+
+class Activation(Layer):
+    """y = f(x), element by element or row by row, without parameters."""
+
+    REQUIRED: ClassVar[tuple[str, ...]] = (*Layer.REQUIRED, "function", "bounded")
+
+    function: Function
+    bounded: Callable[[Bounded], Bounded]
+
+    @abstractmethod
+    def allowed(self, x: Array, y: Array, p: Precision) -> Allowance:
+        """Of y."""
+
+    @abstractmethod
+    def allowed_grad(self, x: Array, dy: Array, p: Precision) -> Allowance:
+        """Of dx."""
+
+    @classmethod
+    def of(cls, layer: Any, place: str) -> Self:
+        return cls()
+
+    def apply(self, x: Array) -> Array:
+        """y, without an allowance."""
+        return value(self.function, x)
+
+    def output(self, x: Array, p: Precision) -> Expected:
+        x = double(x)
+        y = self.apply(x)
+        return Expected(y, self.allowed(x, y, p))
+
+    def grad_input(self, x: Array, dy: Array, p: Precision) -> Expected:
+        x, dy = double(x), double(dy)
+        return Expected(derivative(self.function, x, dy), self.allowed_grad(x, dy, p))
+
+    def written(self, e: Letters) -> Bounded:
+        return self.bounded(e.x)
+
+    def difference(self, part: str, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
+        """Of the element's own row: little is then lost to cancellation."""
+        row, dy = index[0], e.dy.value
+        return lambda x: float((dy[row] * self.bounded(Bounded.exact(x[row : row + 1], e.p)).value).sum()), e.x.value
+
+    def to_scratch(self, **options: Any) -> scratch.Layer:
+        layer: scratch.Layer = self.scratch_type(**asdict(self))
+        return layer
+
+    def to_torch(self, dtype: torch.dtype) -> nn.Module:
+        module: nn.Module = self.torch_type(**asdict(self))
+        return module
+
+
+# --- losses ---
+
+Reduction = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True)
+class Loss(Operation):
+    """A loss L(y, t) of the network's output y (m, n) and the target.
+
+    `words` are its names in a network's text, the usual one first. A mean is over the samples where `per_sample`, else
+    over all elements. `probabilities_of` is the activation that belongs to a loss on logits, and `on_probabilities` the
+    loss on what that gives.
+    """
+
+    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "words", "parts")
+
+    letters: ClassVar[Mapping[str, str]] = {"y": "output"}
+    words: ClassVar[tuple[str, ...]]
+    parts: ClassVar[Mapping[str, Part]]  # "loss", "loss.gradient"
+    per_sample: ClassVar[bool] = False
+    takes_labels: ClassVar[bool] = False  # class numbers as a target
+    logarithmic: ClassVar[bool] = False
+    binary: ClassVar[bool] = False
+
+    reduction: Reduction = "mean"
+
+    @abstractmethod
+    def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
+        """The summands (m, n) written out, with an epsilon in the logarithms."""
+
+    @abstractmethod
+    def slope(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
+        """The derivative of the sum of the summands, written out."""
+
+    @abstractmethod
+    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+        """Of the loss; t as rows."""
+
+    @abstractmethod
+    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+        """Of its gradient; t as rows."""
+
+    def probabilities(self, y: Bounded) -> Bounded | None:
+        """What the loss takes the logarithm of; None for a loss without one."""
+        return None
+
+    def slope_from(self, q: Bounded, t: Bounded) -> Bounded:
+        """`slope`, from the probabilities."""
+        return self.slope(q, t)
+
+    def affine(self, y: Bounded, t: Bounded) -> tuple[Array, Array] | None:
+        """(a, b) where `slope` is a + b t; None where it is not of this form."""
+        a = self.slope(y, t * 0.0).value
+        return a, self.slope(y, t * 0.0 + 1.0).value - a
+
+    def count(self, rows: int, elements: int) -> int:
+        """What it divides by."""
+        if self.reduction == "sum":
+            return 1
+        return rows if self.per_sample else elements
+
+    def loss(self, y: Array, t: Array, p: Precision) -> Expected:
+        """L, a scalar, from the network's output y (m, n) and the target."""
+        y, t = double(y), double(t)
+        found, count = value(self._function(t), y), self.count(len(y), y.size)
+        return Expected(found, self.allowed(y, as_rows(t, y), count, p, found), headroom=2 * count)
+
+    def gradient(self, y: Array, t: Array, p: Precision) -> Expected:
+        """dL/dy (m, n)."""
+        y, t = double(y), double(t)
+        dy, count = derivative(self._function(t), y, np.ones(())), self.count(len(y), y.size)
+        return Expected(dy, self.allowed_grad(y, as_rows(t, y), count, p, dy), headroom=2 * count)
+
+    def _function(self, t: Array) -> Function:
+        module, target = self.to_torch(), tensor(t)
+        return lambda y: module(y, target)
+
+    def formula(self, part: str) -> str:
+        """As the report prints it."""
+        summed = {"sum": " (summed)", "mean": " (mean)"}[self.reduction] if part == "loss" else ""
+        return self.parts[part].formula + summed
+
+    def to_scratch(self) -> scratch.Loss:
+        """A loss of the project."""
+        loss: scratch.Loss = self.scratch_type(self.reduction)
+        return loss
+
+    def to_torch(self) -> nn.Module:
+        """The same in PyTorch."""
+        return _module(self)
+
+    def difference(self, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
+        """The loss of the element's own row, as a function of y, and y."""
+        rows, t = slice(index[0], index[0] + 1), e.t
+
+        def of(y: Array) -> float:
+            with np.errstate(all="ignore"):
+                return float(self.terms(Bounded.exact(y, e.p), t).value[rows].sum()) / e.count
+
+        return of, e.y.value
+
+    def __str__(self) -> str:
+        return f"{self.words[0]}{' sum' if self.reduction == 'sum' else ''}"
+
+
+@cache
+def _module(loss: Loss) -> nn.Module:
+    module: nn.Module = loss.torch_type(reduction=loss.reduction)
+    return module
+
+
+def as_rows(t: Array, y: Array) -> Array:
+    """The target in the shape of y: class numbers as one-hot rows."""
+    return np.eye(y.shape[1])[t] if t.ndim == 1 else t
+
+
+# --- optimisers ---
+
+Options = Mapping[str, float | bool]
+
+
+class Optimizer(Operation):
+    """A method of descent; its options by torch's names (betas as beta1, beta2).
+
+    `parts` are the tensors that a step makes, by the state's names, "" for the parameter.
+    """
+
+    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "parts", "states")
+
+    letters: ClassVar[Mapping[str, str]] = {}
+    parts: ClassVar[Mapping[str, str]]  # formulas
+    states: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def kept(self, options: Options) -> tuple[str, ...]:
+        """The state that it keeps for a parameter with these options, by torch's names."""
+
+    @abstractmethod
+    def allowed(
+        self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision
+    ) -> dict[str, Allowance]:
+        """Of the parameter after the step, "", and of the state."""
+
+    @abstractmethod
+    def written(self, e: Letters) -> Bounded:
+        """The parameter, or the part of the state, after one step; further options make a variant of the optimiser."""
+
+    def update(
+        self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision
+    ) -> dict[str, Expected]:
+        """One step from the same state: {"": the parameter after, "exp_avg": ..., ...}.
+
+        `step` counts from 1; `state` holds the state before (empty at the first step).
+        """
+        before, g, state = double(before), double(g), {name: double(a) for name, a in state.items()}
+        after = self._by_torch(options, step, before, g, state)
+        allowances = self.allowed(options, step, before, g, state, p)
+        return {name: Expected(a, allowances[name]) for name, a in after.items()}
+
+    def _by_torch(
+        self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """What torch.optim itself makes of this parameter, gradient and state, in float64."""
+        parameter = nn.Parameter(copied(before))
+        parameter.grad = copied(g)
+        optimizer = self.torch_type([parameter], **packed(options))
+        if step > 1:
+            self.count_steps(optimizer.state[parameter], step - 1)
+        for name, a in state.items():
+            optimizer.state[parameter][name] = copied(a)
+        optimizer.step()
+        made = optimizer.state[parameter].items()
+        after = {name: a.numpy() for name, a in made if name in self.states and a is not None}
+        return {"": parameter.detach().numpy(), **after}
+
+    def count_steps(self, state: dict[str, Any], done: int) -> None:
+        """Tell torch's state how many steps were taken, where it counts them."""
+
+
+def packed(options: Options) -> dict[str, Any]:
+    """Options as constructors take them: beta1 and beta2 as betas."""
+    found: dict[str, Any] = dict(options)
+    if "beta1" in found:
+        found["betas"] = (found.pop("beta1"), found.pop("beta2"))
+    return found
+
+
+def unpacked(options: Mapping[str, Any]) -> dict[str, float | bool]:
+    """The other way."""
+    found = dict(options)
+    if "betas" in found:
+        found["beta1"], found["beta2"] = found.pop("betas")
+    return found
+
