@@ -1,4 +1,4 @@
-"""Where and how PyTorch computes: --device, --tf32, --compile. They change the bits of a run, within rounding."""
+"""Where and how PyTorch computes: --device, --tf32, --compile. They change a run's bits, not what it computes."""
 
 from __future__ import annotations
 

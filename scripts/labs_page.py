@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="labs_page", description="Every lab in both backends, and docs/labs.md from their files.")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs (default: runs/labs)")
     parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
-    parser.add_argument("--workers", type=positive_int, default=2, metavar="N", help="runs at the same time")
+    parser.add_argument("--workers", type=positive_int, default=2, metavar="N", help="runs at a time (default: 2)")
     parser.add_argument("--only", nargs="+", choices=[run.name for run in RUNS], metavar="NAME", help="only these runs")
     parser.add_argument("--no-runs", action="store_true", help="write the page from the runs that are there")
     parser.add_argument("--quick", action="store_true", help="a few epochs of the smallest labs; page in --out")
