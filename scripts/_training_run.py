@@ -124,7 +124,7 @@ def _settle_processes(args: argparse.Namespace, backend: str, saved: Mapping[str
 
 
 def _kind_of_run(kind: type[_Run] | None) -> type[_Run]:
-    """`kind`, or the usual one: in this process alone, or with those that torchrun started beside it."""
+    """`kind`, or the usual one: a run in this process alone, or one in all processes that torchrun started."""
     if not _torchrun.is_started():
         return kind or _Run
     if kind is not None:

@@ -105,8 +105,8 @@ The first case that objects kills the mutant. The networks in float32 come first
 a process of its own, with a time limit."""
 
 WORDS_ONLY = """These do not count as behaviour, and are not run: the words of an exception (but its type
-counts), what is computed only for such words, `__repr__` and `__str__`. Docstrings, annotations and decorators are never
-changed."""
+counts), what is computed only for such words, `__repr__` and `__str__`. Docstrings, annotations and decorators never
+change."""
 
 
 def _by(found: Sequence[Fate], title: str, key: object) -> str:
