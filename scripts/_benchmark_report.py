@@ -133,19 +133,21 @@ BEGIN, END = "<!-- made by scripts/benchmark.py --publish -->", "<!-- end of the
 
 
 def publish(found: Mapping[str, Any], checkout: Path) -> None:
-    """docs/benchmark.json, .md and .png, and the table between the two marks of README.md."""
-    docs, readme = checkout / "docs", checkout / "README.md"
+    """docs/benchmark.json, .md and .png, and the table between the two marks of docs/how-fast.md."""
+    docs = checkout / "docs"
+    how_fast = docs / "how-fast.md"
     (docs / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (docs / "benchmark.md").write_text(page(found), encoding="utf-8")
     draw(found, docs / "benchmark.png")
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    before, _, rest = how_fast.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    readme.write_text(f"{before}{BEGIN}\n{table(found)}{END}{after}", encoding="utf-8")
+    how_fast.write_text(f"{before}{BEGIN}\n{table(found)}{END}{after}", encoding="utf-8")
 
 
 def page(found: Mapping[str, Any]) -> str:
     """docs/benchmark.md."""
-    head = "# How fast\n\nWritten by `python scripts/benchmark.py --sweeps --publish`; numbers: `benchmark.json`.\n"
+    head = "# The benchmark\n\n"
+    head += "Written by `python scripts/benchmark.py --sweeps --publish`; numbers: `benchmark.json`.\n"
     picture = "![Seconds an epoch, and a step against batch size, width and depth](benchmark.png)\n"
     return f"{head}\n{markdown(found)}\n{picture}"
 

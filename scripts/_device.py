@@ -1,4 +1,4 @@
-"""Where and how PyTorch computes: --device, --tf32, --compile. What a run's bits depend on, and its result does not."""
+"""Where and how PyTorch computes: --device, --tf32, --compile. They change a run's bits, not what it computes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ REASON = 200  # characters of another library's words
 
 
 def add_arguments(parser: Parser, *, trains: bool) -> None:
-    """The options, None where not given; --compile for a command that trains."""
+    """Add the options; one that is not given is None. Only a command that trains gets --compile."""
     what = "trains" if trains else "computes"
     parser.add_argument("--device", metavar="D", help=f"where PyTorch {what}: cpu (default), cuda, cuda:1, ...")
-    text = "let a CUDA device round the operands of float32 products to TF32 (10 bits; default: it may not)"
+    text = "let a CUDA device round the operands of float32 products to TF32, which has 10 bits (default: it must not)"
     parser.add_argument("--tf32", action="store_true", default=None, help=text)
     if trains:
-        text = "PyTorch's steps through torch.compile: it needs a C++ compiler, and a minute at the start"
+        text = "compile PyTorch's steps with torch.compile; this needs a C++ compiler, and about a minute at the start"
         parser.add_argument("--compile", action="store_true", default=None, help=text)
 
 
 def settle(args: argparse.Namespace, saved: Mapping[str, Any] | None = None) -> list[str]:
-    """Fill in what was not given: a resumed run's ways, else the usual ones. What it is not as there, in words."""
+    """Fill in the options that were not given: from the resumed run's `saved` options, else from DEFAULTS.
+
+    Returns a text for each option that was given and differs from the resumed run's, such as "device cpu and cuda".
+    """
     changed = []
     for name, usual in DEFAULTS.items():
         before = (saved or {}).get(name, usual)
@@ -38,7 +41,7 @@ def settle(args: argparse.Namespace, saved: Mapping[str, Any] | None = None) -> 
 
 
 def expect_backend(args: argparse.Namespace, backend: str) -> None:
-    """UsageError for what was asked of PyTorch where it does not train, or not alone."""
+    """UsageError for an option of PyTorch if PyTorch does not train, or does not train alone."""
     if backend == "scratch":
         for name, usual in DEFAULTS.items():
             if getattr(args, name, None) not in (None, usual):
@@ -48,7 +51,7 @@ def expect_backend(args: argparse.Namespace, backend: str) -> None:
 
 
 def expect_usable(args: argparse.Namespace) -> None:
-    """UsageError naming the option where PyTorch is not able to do it here; TF32 is as asked for afterwards."""
+    """Switch TF32 on or off as asked. UsageError naming the option if PyTorch cannot do it on this machine."""
     import torch
 
     from torch_ref.tf32 import set_tf32

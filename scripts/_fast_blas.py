@@ -1,7 +1,7 @@
 """--fast-blas: NumPy's OpenBLAS takes its AVX-512 kernels where the processor has AVX-512.
 
-It takes others where it does not know the processor, or where OPENBLAS_CORETYPE names others. It reads that variable
-when it is loaded, so this runs before NumPy is, and loads none of it.
+Without this option OpenBLAS takes other kernels if it does not know the processor, or if OPENBLAS_CORETYPE names
+others. OpenBLAS reads that variable when it is loaded. So this file runs before NumPy is loaded, and does not load it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NEEDED = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}  # what the
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
-    text = "let NumPy use AVX-512 where the processor has it (other bits than without, the same from run to run)"
+    text = "let NumPy use AVX-512 if the processor has it: other bits than without, but the same in every run"
     parser.add_argument(OPTION, action="store_true", help=text)
 
 

@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, variants: bool = True) -> 
     """--variant, and every option that some lab has."""
     names = sorted({name for lab in LABS.values() for name in lab.variants})
     if variants:
-        parser.add_argument("--variant", metavar="NAME", help=f"the lab with other settings: {', '.join(names)}")
+        parser.add_argument("--variant", metavar="NAME", help=f"run the lab with other settings: {', '.join(names)}")
     for option in OPTIONS:
         labs = ", ".join(name for name, lab in LABS.items() if option in lab.options)
-        parser.add_argument(f"--{option}", metavar="TEXT", help=f"of lab {labs}")
+        parser.add_argument(f"--{option}", metavar="TEXT", help=f"the {option} of lab {labs}")
 
 
 def chosen(lab: Lab, options: Mapping[str, Any]) -> Lab:

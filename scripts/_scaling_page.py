@@ -72,14 +72,14 @@ def page(found: dict[str, Any]) -> str:
     """The whole page as markdown."""
     model = Model.of(found)
     parts = [
-        "# What grows how in several processes",
+        "# What do several processes gain and cost?",
         _introduction(found),
         "## Time of a step",
         _table(STEPS, _steps(found, model)),
         _text(
-            "PyTorch's milliseconds, and in brackets how many times as fast as one process with one thread. Two",
-            "threads of one process share the two cores without any exchange; processes pay where threads cannot go,",
-            "on other machines.",
+            "The numbers are PyTorch's milliseconds. In brackets: how many times as fast as one process with one",
+            "thread. Two threads of one process share the two cores without any exchange. Processes are worth their",
+            "cost where threads cannot go: on other machines.",
         ),
         "The model, for P parameters, m rows, W workers, is fitted to the first column and to the exchanges alone:",
         "    step = fixed + update P + row P m / W          one worker's own work\n"
@@ -88,39 +88,38 @@ def page(found: dict[str, Any]) -> str:
         "## Bytes of a step",
         _table("parameters | batch | 2 (W - 1) 4 P | on the loopback", [_bytes(c) for c in found["steps"]["two"]]),
         _text(
-            "All ranks together send the gradients 2 (W - 1) times; each of them 2 (W - 1) / W times, which",
-            "is less than twice for any W, whatever the batch. Beside it go the leader's order, 8 bytes a row",
-            "of the batch to each rank, and three numbers from each.",
+            "All ranks together send the gradients 2 (W - 1) times. Each of them sends them 2 (W - 1) / W times.",
+            "This is less than twice for any W and any batch. Two more things are sent: the leader's order to each",
+            "rank, 8 bytes a row of the batch, and three numbers from each rank.",
         ),
         "## Memory of a process",
         _memory(found),
         _text(
-            "Weights, gradients and AdamW's two moments are 16 bytes a parameter in every process, and do not",
-            "shrink with W: more workers never make room for a larger network. The rest is buffers of the",
-            "exchange, activations, and what the allocator keeps. Activations shrink to m / W rows. Each",
-            "process reads the whole data set (219.5 MB for Fashion-MNIST in float32), so that any row can be",
-            "in its shard.",
+            "Weights, gradients and AdamW's two moments are 16 bytes a parameter in every process. They do not",
+            "shrink with W. So more workers never make room for a larger network. The rest is buffers of the",
+            "exchange, activations, and what the allocator keeps. Activations shrink to m / W rows. Each process",
+            "reads the whole data set (219.5 MB for Fashion-MNIST in float32), so that any row can be in its shard.",
         ),
         "## In NumPy, on shared memory",
         _table(SHARED, _shared(found)),
         _text(
-            "`train.py LAB --backend scratch --processes W` divides every batch among W processes of one machine that",
-            "share parameters, gradients and the optimiser's state. Each writes its gradient, and reads the W - 1",
-            "others in its W-th part of the parameters, which it alone updates: (W - 1) / W x 4 P bytes read by each,",
-            "nothing copied, and the update divided as well as the rows. Beside one process's memory there are",
-            "(W - 1) 4 P bytes for gradients and each process's activations; the data set is there once.",
+            "`train.py LAB --backend scratch --processes W` divides every batch among W processes of one machine.",
+            "They share parameters, gradients and the optimiser's state. Each process updates one part of the",
+            "parameters, a W-th of them. It writes its own gradient, and for its part it reads the gradients of the",
+            "W - 1 others: (W - 1) / W x 4 P bytes. Nothing is copied, and the update is divided as well as the",
+            "rows. The memory is that of one process, plus (W - 1) 4 P bytes for gradients and each process's",
+            "activations. The data set is there once.",
         ),
         "## What that predicts",
-        "By PyTorch, times as fast as one worker, each with a core of its own:",
+        "How many times as fast as one worker, by PyTorch, if each worker has a core of its own:",
         _table(
             f"parameters | batch | exchange over | {' | '.join(f'W = {w}' for w in WORKERS)}", _predictions(model)
         ),
         _text(
-            "At a fixed batch the gain ends where only exchange and update are left of the step. A batch that",
-            "grows with W keeps every worker busy, and is another training. The model cannot know from here",
-            "that exchange and backward overlap in large networks (which do better), nor what workers of one",
-            "machine share of its memory's bandwidth, nor a network's latency, which grows with W (both do",
-            "worse).",
+            "If the batch is fixed, the gain ends when only exchange and update are left of the step. A batch that",
+            "grows with W keeps every worker busy, but it changes the training. The model leaves out three things.",
+            "In large networks exchange and backward overlap, which makes them faster. Workers of one machine share",
+            "the bandwidth of its memory, and the latency of a network grows with W. Both make them slower.",
         ),
     ]
     return "\n\n".join(parts) + "\n"
@@ -142,10 +141,10 @@ def _introduction(found: dict[str, Any]) -> str:
     return _text(
         "`torchrun --nproc-per-node W scripts/train.py LAB --backend torch` gives each of W processes its shard of",
         "every batch, and DistributedDataParallel averages their gradients. The weights are those of one process, to",
-        "within 1e-12 in float64; this page is about the cost. `python scripts/measure_scaling.py` writes it, in about",
+        "within 1e-12 in float64. This page is about the cost. `python scripts/measure_scaling.py` writes it, in about",
         f"three minutes. Measured on {environment['processor']}, {environment['cores']} cores, gloo on the loopback:",
-        f"medians of {found['rounds']} rounds, float32, AdamW. Two cores and no network are little: what is said of",
-        "more than two workers is a prediction.",
+        f"medians of {found['rounds']} rounds, float32, AdamW. At most two workers were measured:",
+        "everything about more of them is a prediction.",
         *_warning(found["load_before"][0]),
     )
 
@@ -162,9 +161,9 @@ def _fitted(found: dict[str, Any], model: Model) -> str:
         f"fixed {1e3 * model.fixed:.2f} ms; update {1e9 * model.update:.2f} ns a parameter; row {1e12 * model.row:.1f}",
         f"ps a parameter and row; exchange {1e3 * model.exchange:.2f} ms, of it the leader's order",
         f"{1e3 * found['order']:.2f} and loss and correct predictions {1e3 * found['sums']:.2f}; rate",
-        f"{model.rate / 1e9:.2f} GB/s. Two workers gain where half the rows' time is more than the exchange's: with",
+        f"{model.rate / 1e9:.2f} GB/s. Two workers gain if half the rows' time is more than the exchange's: with",
         f"{small:,} parameters from a batch of {model.rows_to_gain(small):,.0f} on, with very many from",
-        f"{model.rows_to_gain(10**9):,.0f} on. The update is every worker's own, and gains nothing.",
+        f"{model.rows_to_gain(10**9):,.0f} on. Every worker makes the whole update, so it gains nothing.",
     )
 
 

@@ -1,4 +1,4 @@
-"""`torchrun --nproc-per-node N scripts/train.py LAB --backend torch`: rank 0 is the run, the others lend their hands.
+"""`torchrun --nproc-per-node N scripts/train.py LAB --backend torch`: rank 0 is the run, the others help it.
 
 Rank 0 alone reads the options, writes the folder, prints, and decides when to stop; the others hear from it what to do.
 """
@@ -115,7 +115,7 @@ def _interrupting() -> Iterator[None]:
 
 
 def led(work: Callable[[Team], Result], device: str = "cpu") -> Result:
-    """work(team) on rank 0; whatever it ends with, the others are sent home, or know why not."""
+    """work(team) on rank 0. Then the other ranks are told to end; after an error they are told what it was."""
     team = Team(device)
     try:
         found = work(team)
@@ -142,7 +142,7 @@ def _dismiss(team: Team) -> None:
 
 
 def helped(work: Callable[[Team, Any], bool]) -> int:
-    """work(team, order) for every order of rank 0, on another rank, until it returns True or all are sent home.
+    """work(team, order) for every order of rank 0, on another rank, until it returns True or rank 0 tells all to end.
 
     The exit code; it prints only what rank 0 cannot.
 

@@ -26,7 +26,7 @@ def is_follower() -> bool:
 
 @contextmanager
 def awaited() -> Iterator[None]:
-    """For all that a command does: where rank 0 ends well without the others (--help), they end too."""
+    """Wraps a whole command: if rank 0 ends well without the others, as with --help, they end too."""
     try:
         yield
     except SystemExit as end:

@@ -357,7 +357,7 @@ def two_at_once(place: Path, kind: str, tries: int, rng: random.Random) -> Tally
 
 
 def _clear(folder: Path, lost: str | None) -> None:
-    """What nothing was lost in is not needed any more."""
+    """Delete the folder of a run in which nothing was lost."""
     if not lost:
         with suppress(OSError):
             shutil.rmtree(folder)

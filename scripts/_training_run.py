@@ -37,30 +37,30 @@ OPTIONS = (
     *("variant", *_lab_choice.OPTIONS),
 )  # what a run consists of
 
-SAVING = ("checkpoint_steps", "fingerprint_steps")  # what a run does beside, and a resumed one goes on doing
+SAVING = ("checkpoint_steps", "fingerprint_steps")  # a resumed run continues to do these
 
 
 def add_arguments(parser: Parser, *, check: bool | None) -> None:
     """The options of a training run; those not given are the lab's own, or the resumed run's."""
-    parser.add_argument("--backend", choices=BACKENDS, help="who trains (default: both)")
-    parser.add_argument("--epochs", type=positive_int, metavar="N", help="how many in all, a resumed run's included")
-    parser.add_argument("--seed", type=seed, metavar="S", help="of the first weights and of the order of the samples")
+    parser.add_argument("--backend", choices=BACKENDS, help="the side that trains (default: both)")
+    parser.add_argument("--epochs", type=positive_int, metavar="N", help="epochs in all, with those of a resumed run")
+    parser.add_argument("--seed", type=seed, metavar="S", help="seed of the first weights and of the samples' order")
     parser.add_argument("--batch-size", type=positive_int, metavar="N")
     parser.add_argument("--dtype", choices=("float32", "float64"))
     parser.add_argument("--hidden", type=sizes, metavar="N[,N...]", help="sizes of the hidden layers")
     parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS))
-    parser.add_argument("--lr", type=positive_float, metavar="R", help="the optimiser's rate")
+    parser.add_argument("--lr", type=positive_float, metavar="R", help="the optimiser's learning rate")
     _lab_choice.add_arguments(parser)
     parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder (default: runs/LAB-SEED)")
-    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
-    saves = "save a checkpoint every N updates too, not only after every epoch"
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in this folder")
+    saves = "also save a checkpoint every N updates, not only after every epoch"
     parser.add_argument("--checkpoint-steps", type=positive_int, metavar="N", help=saves)
-    hashes = "note a hash of the weights every N updates, not only after every epoch, for compare_runs.py"
+    hashes = "also note a hash of the weights every N updates, for compare_runs.py"
     parser.add_argument("--fingerprint-steps", type=positive_int, metavar="N", help=hashes)
     checks = "check NumPy against PyTorch, tensor by tensor, before training"
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=check, help=checks)
-    threads = "of NumPy or PyTorch, where one of them trains alone (default: OMP_NUM_THREADS, else 1)"
+    threads = "number of threads, if NumPy or PyTorch trains alone (default: OMP_NUM_THREADS, else 1)"
     parser.add_argument(_threads.OPTION, type=positive_int, metavar="N", help=threads)
     several = "for --backend scratch: train with N processes, each with its rows of every batch (default: 1)"
     parser.add_argument("--processes", type=positive_int, metavar="N", help=several)
@@ -124,7 +124,7 @@ def _settle_processes(args: argparse.Namespace, backend: str, saved: Mapping[str
 
 
 def _kind_of_run(kind: type[_Run] | None) -> type[_Run]:
-    """`kind`, or the usual one: in this process alone, or with those that torchrun started beside it."""
+    """`kind`, or the usual one: a run in this process alone, or one in all processes that torchrun started."""
     if not _torchrun.is_started():
         return kind or _Run
     if kind is not None:

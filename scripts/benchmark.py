@@ -4,16 +4,16 @@
                                 [--data-dir D] [--json F] [--publish]
     BACKPROP_DATA_DIR=data make bench
 
-784-256-10, ReLU, cross-entropy, AdamW, float32, batches of 128, on Fashion-MNIST, or on random pixels where it is not
-there, which is said. Every epoch is timed in a process of its own, after a warm-up; a round times each contender once,
-so that what else the machine does falls on all alike. Contenders that are not installed (pip install -e '.[bench]') are
-left out by name. "processes" are as many as the others have threads, each with one; they have the fast BLAS too where
-it applies. Also measured: the fifth epoch, the shares of the matrix products and of the updates, peak memory of
-a training run, times to import, and the cost of a parity check; with --sweeps, a step against batch size, width and
-depth.
+The job is 784-256-10, ReLU, cross-entropy, AdamW, float32, batches of 128, on Fashion-MNIST. Without Fashion-MNIST the
+images are random pixels, and the output says so. Every epoch is timed in a process of its own, after a warm-up. A round
+times each contender once, so that other work of the machine slows all of them alike. A contender that is not installed
+(pip install -e '.[bench]') is left out, and the output names it. "processes" has as many processes as the others have
+threads. Each of them has one thread, and the fast BLAS if the processor allows it. Also measured: the fifth epoch, the
+shares of the matrix products and of the updates, the peak memory of a training run, the time to import, and the cost of
+a parity check. With --sweeps also a step against batch size, width and depth.
 
 Writes benchmark.json, benchmark.md (a table) and benchmark.png into DIR (default: runs/benchmark). --publish puts the
-numbers and the figure into docs/ as well, and the table into README.md.
+numbers and the figure into docs/ as well, and the table into docs/how-fast.md.
 Exit codes: 0 done; 2 bad usage or bad input; 130, 143 interrupted.
 """
 
@@ -84,18 +84,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _arguments(argv: Sequence[str] | None) -> Namespace:
-    parser = Parser(prog="benchmark", description="One epoch of the assignment's network, by whom, in what time.")
+    parser = Parser(prog="benchmark", description="Time one epoch of the assignment's network by each contender.")
     parser.add_argument("--rounds", type=positive_int, default=5, metavar="N", help="epochs of each (default: 5)")
     parser.add_argument("--threads", type=positive_int, metavar="N", help="of each contender (default: all cores)")
-    parser.add_argument("--images", type=positive_int, metavar="N", help="only the first N (default: all 60,000)")
+    parser.add_argument("--images", type=positive_int, metavar="N", help="first N images only (default: all 60,000)")
     parser.add_argument("--batch-size", type=positive_int, default=128, metavar="N")
     names = ", ".join(dict.fromkeys(job for job, _ in CONTENDERS.values()))
-    parser.add_argument("--only", metavar="NAME[,NAME]", help=f"some of {names}")
-    parser.add_argument("--sweeps", action="store_true", help="a step against batch size, width and depth too")
+    parser.add_argument("--only", metavar="NAME[,NAME]", help=f"only these contenders, of {names}")
+    parser.add_argument("--sweeps", action="store_true", help="also time a step against batch size, width and depth")
     parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), metavar="DIR")
-    parser.add_argument("--publish", action="store_true", help="renew docs/benchmark.json, its figure and the README")
-    parser.add_argument("--json", type=Path, metavar="F", help="write the numbers there as well")
+    parser.add_argument("--publish", action="store_true", help="write the numbers, figure and tables in docs/ anew")
+    parser.add_argument("--json", type=Path, metavar="F", help="also write the numbers into this file")
     args = parser.parse_args(argv)
     args.threads = args.threads or _threads.cores()
     jobs = [job for job, _ in CONTENDERS.values()]

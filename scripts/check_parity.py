@@ -1,4 +1,4 @@
-"""Check a lab's network in NumPy against PyTorch, tensor by tensor, over three training steps; or somebody's record.
+"""Check a lab's network in NumPy against PyTorch, tensor by tensor, over three steps; or a script; or a record.
 
     python scripts/check_parity.py LAB [--dtype float64|float32|both] [--batch-size N] [--seed S] [--json F]
                                        [--html F] [--save-record F] [--data-dir D] [-v]
@@ -41,20 +41,21 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   check_parity.py digits                                  a lab of this project, in both precisions
   check_parity.py digits --html report.html               the same as a page with figures
-  check_parity.py digits --inject bias-missing            what the report of a mistake looks like
+  check_parity.py digits --inject bias-missing            an example of a report that finds a mistake
   check_parity.py --watch mine.py --network "784-128-10 relu, softmax cross-entropy"
                                                           your script, unedited
   check_parity.py --record step.safetensors               your arrays from any language
-  check_parity.py --network "8-6-4 relu, mse" --exact     equal bit for bit, or wrong
+  check_parity.py --network "8-6-4 relu, mse" --exact     without rounding: every bit must be equal
 
 how a tensor is judged:
-  isolated    computed once more from the very numbers that this operation was given
-  spanning    computed across tensors that were not handed in
-  wiring      a copy, which must have the same bits
-  update      the parameters after the optimiser's step
-  side_effects  what backward must leave as it was
-ratio: the difference over what rounding can do; above 1 is a mistake
-confidence of a cause: 95 % a formula that gives your numbers, 80 % with a fitted number in it, 50 % a description
+  isolated      computed again from the same numbers that this operation was given
+  spanning      computed across tensors that were not handed in
+  wiring        a copy, which must have the same bits
+  update        the parameters after the optimiser's step
+  side_effects  what backward must not change
+ratio: the difference divided by what rounding can do; above 1 it is a mistake
+confidence of a cause: 95 % if a formula gives your numbers, 80 % if one number in the formula was fitted,
+50 % if a description fits
 
 exit codes: 0 parity; 1 a mismatch or an incomplete check; 2 bad usage or bad input"""
 DTYPES = {"both": ("float64", "float32"), "float64": ("float64",), "float32": ("float32",)}
@@ -112,31 +113,31 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = Parser(
         prog="check_parity",
-        description="Is it right, and if not, which line is wrong and why.",
+        description="Is the backpropagation right? If not, which line is wrong, and why?",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("lab", metavar="LAB", nargs="?", help=", ".join(LABS))
     parser.add_argument("--dtype", choices=DTYPES, default="both", help="the precisions to check (default: both)")
     parser.add_argument(
-        "--batch-size", type=positive_int, metavar="N", help="rows of the first step (default: the lab's)"
+        "--batch-size", type=positive_int, metavar="N", help="number of rows in the first step (default: the lab's)"
     )
-    parser.add_argument("--seed", type=seed, metavar="S", help="of the weights (default: the lab's)")
+    parser.add_argument("--seed", type=seed, metavar="S", help="seed of the weights (default: the lab's)")
     _lab_choice.add_arguments(parser)
     parser.add_argument("--data-dir", type=Path, metavar="D", help="a torchvision root (default: BACKPROP_DATA_DIR)")
     parser.add_argument("--record", type=Path, metavar="F", help="check this record (.safetensors or .npz) instead")
     parser.add_argument(
-        "--watch", type=Path, metavar="F", help="run this script, unedited, and check what its lines bind"
+        "--watch", type=Path, metavar="F", help="run this script, unedited, and check the arrays that it computes"
     )
-    parser.add_argument("--seconds", type=positive_int, default=20, metavar="S", help="for --watch (default: 20)")
+    parser.add_argument("--seconds", type=positive_int, default=20, metavar="S", help="limit for --watch (default: 20)")
     parser.add_argument(
-        "--network", metavar="TEXT", help='of the record or the script, or for --exact: "8-6-4 relu, mse"'
+        "--network", metavar="TEXT", help='what the record, the script or --exact computes: "8-6-4 relu, mse"'
     )
     parser.add_argument(
         "--inject", metavar="FAULT", help="plant this mistake, and check the network that shows it; 'list' names them"
     )
     parser.add_argument(
-        "--exact", action="store_true", help="small dyadic weights and inputs: equal bit for bit, or wrong"
+        "--exact", action="store_true", help="use numbers for which nothing is rounded: every bit must be equal"
     )
     parser.add_argument("--json", type=Path, metavar="F", help="write the report as JSON")
     parser.add_argument("--html", type=Path, metavar="F", help="write the report as one page, with figures")

@@ -70,19 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="check_submissions",
-        description="Watch every script of a folder, and say which are right, and which line of the others is wrong.",
+        description="Watch every script of a folder. Say which are right, and which line is wrong in the others.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="every *.py in it is a submission")
-    parser.add_argument("--network", metavar="TEXT", help='what they compute: "5-7-4 relu, softmax cross-entropy"')
-    parser.add_argument("--table", type=Path, metavar="F", help="a network for each file (.csv or .json)")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder; every *.py in it is a submission")
+    parser.add_argument("--network", metavar="TEXT", help='what they all compute: "5-7-4 relu, softmax cross-entropy"')
+    parser.add_argument("--table", type=Path, metavar="F", help="the network of each script (.csv or .json)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder for pages, CSV and JSON")
     parser.add_argument(
-        "--seconds", type=positive_int, default=20, metavar="S", help="that a script may run (default: 20)"
+        "--seconds", type=positive_int, default=20, metavar="S", help="stop a script after S seconds (default: 20)"
     )
     parser.add_argument(
-        "--memory", type=positive_int, default=4096, metavar="MB", help="that a script may use (default: 4096)"
+        "--memory", type=positive_int, default=4096, metavar="MB", help="memory that a script may use (default: 4096)"
     )
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument(

@@ -1,9 +1,10 @@
-"""Two runs: whether they ended in the same bits, what differs between them, and where they parted.
+"""Compare two runs: whether they ended with the same bits, what differs between them, and where they parted.
 
     python scripts/compare_runs.py A B
 
-A and B are folders that train.py wrote. Both keep a hash of weights and optimiser state at the start and after every
-epoch; with `train.py --fingerprint-steps 1`, after every update, and then the very step is named.
+A and B are folders that train.py wrote. A run keeps a hash of its weights and its optimiser's state at the start and
+after every epoch. With `train.py --fingerprint-steps 1` it keeps one after every update. Then the first step that
+differs is named.
 Exit codes: 0 the same bits; 1 they differ; 2 a folder that holds no run, or a file that is damaged.
 """
 
@@ -22,8 +23,8 @@ FACTS = ("lab", "options", "data", "network", "loss", "optimizer", "shuffle", "d
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="compare_runs", description="Whether two runs have the same bits, and where they parted.")
-    parser.add_argument("a", metavar="A", type=Path, help="folder of a run")
-    parser.add_argument("b", metavar="B", type=Path, help="folder of another")
+    parser.add_argument("a", metavar="A", type=Path, help="folder of the first run")
+    parser.add_argument("b", metavar="B", type=Path, help="folder of the second run")
     args = parser.parse_args(argv)
     settings, surroundings = _what_differs(args.a, args.b)
     print("options: " + ("the same" if not settings else "; ".join(settings)))

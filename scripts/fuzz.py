@@ -3,9 +3,9 @@
     python scripts/fuzz.py [--runs N] [--target NAME ...] [--seconds S] [--plain]
     python scripts/fuzz.py --runs 100000 --target idx
 
---runs is the number of inputs over all targets together (default: 1,000,000), --seconds a limit for each target. What
-is new to the coverage is kept in runs/fuzz/NAME, and the next call begins with it. What a reader does and must not do
-goes to tests/fuzz/corpus/NAME, where the tests try it again and again.
+--runs is the number of inputs, over all targets together (default: 1,000,000). --seconds is a limit for each target. An
+input that reaches new code is kept in runs/fuzz/NAME, and the next call begins with these. An input with which a reader
+does something that it must not do goes to tests/fuzz/corpus/NAME. The tests then try it in every run.
 Exit codes: 0 no finding; 1 a finding; 2 bad usage; 130 interrupted.
 """
 
@@ -39,12 +39,12 @@ TOKENS = (b"-1", b"1e999", b"nan", b"null", b"[" * 40, b'"', b"{}", b"9" * 30, b
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="fuzz", description="Fuzz every reader of files.")
-    parser.add_argument("--runs", type=positive_int, metavar="N", default=1_000_000, help="inputs, over all targets")
+    parser.add_argument("--runs", type=positive_int, metavar="N", default=1_000_000, help="inputs over all targets")
     parser.add_argument("--target", action="append", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--seconds", type=positive_int, metavar="S", default=36_000, help="at most, for each target")
-    parser.add_argument("--seed", type=positive_int, default=1, help="of the mutations")
-    parser.add_argument("--plain", action="store_true", help="mutate without coverage, also where atheris is installed")
-    parser.add_argument("--only", choices=NAMES, help="fuzz this one, in this process (what the others call)")
+    parser.add_argument("--seconds", type=positive_int, metavar="S", default=36_000, help="limit for each target")
+    parser.add_argument("--seed", type=positive_int, default=1, help="seed of the mutations")
+    parser.add_argument("--plain", action="store_true", help="do not use coverage, even if atheris is installed")
+    parser.add_argument("--only", choices=NAMES, help="fuzz this target alone, in this process (for internal use)")
     args = parser.parse_args(argv)
     guided = not args.plain and importlib.util.find_spec("atheris") is not None
     if args.only:

@@ -3,9 +3,9 @@
     python scripts/labs_page.py [--data-dir D] [--workers N] [--only NAME ...] [--no-runs] [--quick]
     make labs
 
-Every run has its own folder in runs/labs; a finished one is not repeated, so an interrupted call goes on where it was.
-A run that is missing is said to be missing on the page, with the command that makes it. With --no-runs only the page
-is written; with --quick two small labs are run for a few epochs. With --quick or --out the page is beside the runs.
+Every run has its own folder in runs/labs. A finished run is not repeated, so an interrupted call continues where it
+was. If a run is missing, the page says so and names the command that makes it. With --no-runs only the page is written.
+With --quick two small labs run for a few epochs. With --quick or --out the page is beside the runs.
 Exit codes: 0 done; 1 a run ended otherwise than it should; 2 bad usage; 130, 143 interrupted.
 """
 
@@ -29,12 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from compare.measuring.lab_runs import QUICK, RUNS
 
     parser = Parser(prog="labs_page", description="Every lab in both backends, and docs/labs.md from their files.")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the runs are (default: runs/labs)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs (default: runs/labs)")
     parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
     parser.add_argument("--workers", type=positive_int, default=2, metavar="N", help="runs at a time (default: 2)")
-    parser.add_argument("--only", nargs="+", choices=[run.name for run in RUNS], metavar="NAME", help="only these")
+    parser.add_argument("--only", nargs="+", choices=[run.name for run in RUNS], metavar="NAME", help="only these runs")
     parser.add_argument("--no-runs", action="store_true", help="write the page from the runs that are there")
-    parser.add_argument("--quick", action="store_true", help="a few epochs of the smallest labs, the page in --out")
+    parser.add_argument("--quick", action="store_true", help="a few epochs of the smallest labs; page in --out")
     args = parser.parse_args(argv)
     if args.quick and args.only:
         raise UsageError("--quick and --only: expected one of them")

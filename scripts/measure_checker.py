@@ -1,10 +1,11 @@
-"""How far the checker can be trusted: planted faults and correct networks, counted.
+"""Measure how far the checker can be trusted, on planted faults and on correct networks.
 
     python scripts/measure_checker.py [--quick] [--networks N] [--seeds N] [--out DIR] [--resume] [--workers N]
 
-Writes DIR/results.jsonl (one line a run; with --resume, runs that are there already are not repeated) and the tables to
-docs/trust.md, or, with --quick, to DIR/trust.md. Exit codes: 0 done; 1 a false alarm, or a large fault that was missed
-or not located; 2 bad usage; 130 and 143 interrupted: --resume goes on.
+Writes DIR/results.jsonl, one line a run. With --resume, runs that are in this file are not repeated. The tables go to
+docs/trust.md; with --quick they go to DIR/trust.md.
+Exit codes: 0 done; 1 a false alarm, or a large fault that was missed or found at the wrong tensor; 2 bad usage; 130 and
+143 interrupted (--resume continues).
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ EVERY = 20  # lines of progress, where it is no terminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="measure_checker", description="Rates of error of the checker, measured.")
+    parser = Parser(prog="measure_checker", description="Measure how often the checker is wrong.")
     parser.add_argument("--quick", action="store_true", help="a sample, in under a minute")
     parser.add_argument("--networks", type=positive_int, metavar="N", help="random networks in each precision")
-    parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="seeds of each planted fault")
+    parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="seeds for each planted fault")
     parser.add_argument("--out", type=Path, default=Path("runs/trust"), metavar="DIR")
-    parser.add_argument("--resume", action="store_true", help="go on with DIR/results.jsonl")
+    parser.add_argument("--resume", action="store_true", help="continue with DIR/results.jsonl")
     parser.add_argument("--workers", type=positive_int, default=2, metavar="N", help="processes of one thread each")
     args = parser.parse_args(argv)
     results = args.out / "results.jsonl"

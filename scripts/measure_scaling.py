@@ -1,10 +1,11 @@
-"""What grows how when several processes train: time, memory and bytes a step, measured, and what that predicts.
+"""Measure training in several processes: time, memory and bytes of a step, and what they predict for other machines.
 
     python scripts/measure_scaling.py [--rounds N] [--seconds S] [--out DIR] [--page F]
 
-Steps of four networks by one process with one thread, one with two, and two with one each (torchrun, gloo on the
-loopback), in turns; the same by NumPy, whose processes share memory; the exchanges of a step by size; the bytes on the
-loopback; the memory of a network. It takes about three minutes on two cores that do nothing else.
+Steps of four networks are timed in turns: in one process with one thread, in one process with two threads, and in two
+processes with one thread each (torchrun, gloo on the loopback). NumPy is timed in the same way; its processes share
+memory. Also measured: the exchanges of a step by size, the bytes on the loopback, and the memory of a network. It takes
+about three minutes on two cores that do nothing else.
 
 Writes scaling.json into DIR (default: runs/scaling), and the page (default: docs/scaling.md) from it.
 Exit codes: 0 done; 2 bad usage, or a measurement that failed; 130, 143 interrupted.
@@ -41,7 +42,7 @@ LONGEST = 600  # seconds of one job
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="measure_scaling", description="Time, memory and bytes of training in several processes.")
     parser.add_argument("--rounds", type=positive_int, default=3, metavar="N", help="of all jobs (default: 3)")
-    parser.add_argument("--seconds", type=positive_float, default=1.0, metavar="S", help="a case in a job (default: 1)")
+    parser.add_argument("--seconds", type=positive_float, default=1.0, metavar="S", help="for each case (default: 1)")
     parser.add_argument("--out", type=Path, default=CHECKOUT / "runs" / "scaling", metavar="DIR")
     parser.add_argument("--page", type=Path, default=CHECKOUT / "docs" / "scaling.md", metavar="F")
     args = parser.parse_args(argv)

@@ -4,11 +4,12 @@
     python scripts/mutate.py --files network.py
     python scripts/mutate.py --limit 20
 
-Writes DIR/results.jsonl, one line a mutant, and goes on with what is there already as long as the code is the same.
-The tables go to docs/mutants.md, or, of some files or some mutants only, to DIR/mutants.md. --limit takes N mutants,
-evenly spread. Exit codes: 0 done; 1 a survivor without a reason in compare/measuring/mutants/known.py, a reason
-without its survivor, or, of all files, fewer than 99 % of the mutants that change behaviour killed; 2 bad usage; 130
-and 143 interrupted: the same command goes on.
+Writes DIR/results.jsonl, one line a mutant. If the code has not changed, results that are in this file are used again.
+The tables go to docs/mutants.md. With --files or --limit they go to DIR/mutants.md. --limit takes N mutants, evenly
+spread.
+Exit codes: 0 done; 1 a mutant survived without a reason in compare/measuring/mutants/known.py, or a reason there has no
+survivor, or fewer than 99 % of the mutants that change behaviour were killed (counted over all files); 2 bad usage; 130
+and 143 interrupted (the same command continues).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = Parser(prog="mutate", description="Small changes of the code under test: does the check see them?")
     parser.add_argument("--files", nargs="+", metavar="FILE", default=FILES, help=", ".join(FILES))
-    parser.add_argument("--limit", type=positive_int, metavar="N", help="so many mutants, evenly spread")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="only N mutants, evenly spread")
     parser.add_argument("--out", type=Path, default=Path("runs/mutants"), metavar="DIR")
     parser.add_argument("--workers", type=positive_int, default=2, metavar="N", help="processes of one thread each")
     args = parser.parse_args(argv)

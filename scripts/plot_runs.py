@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import scratch.plots
 
     parser = Parser(prog="plot_runs", description="Loss and accuracy of several runs in one figure.")
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run")
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run that train.py wrote")
     parser.add_argument("--out", metavar="F.png", type=Path, required=True)
     args = parser.parse_args(argv)
     if args.out.suffix not in (".png", ".pdf", ".svg"):

@@ -7,10 +7,11 @@
     python scripts/sweep.py iris --published
     python scripts/sweep.py LAB --resume DIR
 
-With --published, the published settings, beside the published figures. Runs go to all cores, one thread each. Writes
-config.json, runs.jsonl, study.csv and study.png into DIR (default: runs/sweep-LAB). Every single run is kept in
-runs.jsonl as it ends, and study.csv grows row by row; with --resume DIR an interrupted study goes on from there, with
-its own settings, and a finished one is drawn anew. Training that is not finite is a row of the table.
+With --published the study runs the published settings, and the table has the published figures beside ours. All cores
+are used, with one thread a run. Writes config.json, runs.jsonl, study.csv and study.png into DIR (default:
+runs/sweep-LAB). Each run is added to runs.jsonl when it ends, and study.csv grows row by row. With --resume DIR an
+interrupted study continues from there with its own settings, and a finished one is drawn again. Training that is not
+finite is a row of the table.
 Exit codes: 0 done; 2 bad usage or bad input; 130, 143 interrupted.
 """
 
@@ -102,9 +103,9 @@ def _arguments(argv: Sequence[str] | None) -> Namespace:
     parser = Parser(prog="sweep", description="A lab's studies: many settings, each over several seeds.")
     parser.add_argument("lab", metavar="LAB", help=", ".join(labs_with_a_study()))
     parser.add_argument("--seeds", type=positive_int, metavar="N", help=f"default: {SEEDS}, or the lab's own number")
-    parser.add_argument("--published", action="store_true", help="the published settings, beside the published figures")
+    parser.add_argument("--published", action="store_true", help="published settings, beside the published figures")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder (default: runs/sweep-LAB)")
-    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the study in this folder")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="continue the study in this folder")
     parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
     _lab_choice.add_arguments(parser, variants=False)
     args = parser.parse_args(argv)

@@ -1,10 +1,11 @@
-"""Torture a training run: kill it, fill its disk, take its permissions, memory, data and hosts away; and count losses.
+"""Disturb a training run in every way, and count what is lost: kill it, fill its disk, take away what it needs.
 
     python scripts/torture.py [--kills N] [--tries N] [--only FAULT ...] [--backend B ...] [--seed S]
     python scripts/torture.py --only kill --backend scratch --kills 100
 
---kills is for each backend, --tries for each other row. Whatever was done to a run, resuming it must end in the same
-bits as one that was left alone: history without its seconds, the hash of every step, and the weights.
+A run can lose its permissions, memory, data and hosts. Whatever was done to it, after it is resumed it must end with
+the same bits as an undisturbed run: the history without its seconds, the hash of every step, and the weights. --kills
+is for each backend, --tries for each other row of the table.
 Exit codes: 0 nothing lost; 1 something lost; 2 bad usage; 130 interrupted.
 """
 
@@ -31,13 +32,13 @@ BACKENDS = ("scratch", "torch", "both")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="torture", description="Disturb a training run in every way, resume it, and count losses.")
-    parser.add_argument("--kills", type=positive_int, metavar="N", default=100, help="for each backend (default: 100)")
-    parser.add_argument("--tries", type=positive_int, metavar="N", default=5, help="for each other row (default: 5)")
+    parser = Parser(prog="torture", description="Disturb a training run, resume it, and count what is lost.")
+    parser.add_argument("--kills", type=positive_int, metavar="N", default=100, help="of each backend (default: 100)")
+    parser.add_argument("--tries", type=positive_int, metavar="N", default=5, help="of each other fault (default: 5)")
     parser.add_argument("--only", action="append", choices=NAMES, metavar="FAULT", help=", ".join(NAMES))
-    parser.add_argument("--backend", action="append", choices=BACKENDS, help="of the rows that have one (default: all)")
-    parser.add_argument("--seed", type=positive_int, default=1, help="of the moments")
-    parser.add_argument("--in-small-disk", type=Path, metavar="D", help="what the full disk calls itself with")
+    parser.add_argument("--backend", action="append", choices=BACKENDS, help="only this backend (default: all)")
+    parser.add_argument("--seed", type=positive_int, default=1, help="seed of the moments at which a run is disturbed")
+    parser.add_argument("--in-small-disk", type=Path, metavar="D", help="run inside this small disk (for internal use)")
     args = parser.parse_args(argv)
     if os.name != "posix":
         raise UsageError("torture.py needs the signals and limits of a POSIX system")

@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="trace_autodiff", description="Primal, tangent and adjoint, variable by variable.")
-    parser.add_argument("--digit", type=int, choices=range(10), metavar="D", help="0 to 9 (default: 4)")
-    parser.add_argument("--published", action="store_true", help="the table that the lab prints")
+    parser.add_argument("--digit", type=int, choices=range(10), metavar="D", help="which digit, 0 to 9 (default: 4)")
+    parser.add_argument("--published", action="store_true", help="reproduce the table in the lab's text")
     parser.add_argument("--data-dir", type=Path, metavar="D", help="torchvision root (BACKPROP_DATA_DIR, else data/)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder (default: runs/trace_autodiff)")
     return parser

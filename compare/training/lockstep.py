@@ -1,11 +1,13 @@
-"""Both backends trained side by side on the same batches, and after how many steps they part by more than rounding.
+"""Train both backends on the same batches, and find the step at which they differ by more than rounding can explain.
 
-What rounding alone can do is measured, not guessed: further NumPy runs on the same batches, twins, have every weight
-moved one ulp in a random direction, at the start and after every step, as each step rounds anew: they show how far last
-bits can grow. But where a ReLU's input is so near
-zero that rounding decides its mask, a whole row of a gradient moves at once, and two correct float32 runs part for
-good. So one more NumPy run, the aligned one, starts from the same bits and takes PyTorch's side in every such tie, and
-in nothing else. The twins are its twins, and have its masks; a correct PyTorch stays as near to it as they do.
+How far rounding can take them apart is measured. Twins are more NumPy runs on the same batches. In a twin every weight
+is moved by one ulp in a random direction, at the start and after every step, because every step rounds again. The twins
+show how far differences in the last bit can grow.
+
+ReLU needs more than that. Its input can be so near zero that rounding decides its mask. Then a whole row of a gradient
+changes at once, and two correct float32 runs never meet again. So there is one more NumPy run, the aligned run. It
+starts from the same bits, and takes PyTorch's mask wherever rounding decides. In everything else it is NumPy's own. The
+twins are twins of the aligned run, with its masks. A correct PyTorch run stays as near to the aligned run as they do.
 """
 
 from __future__ import annotations
@@ -76,9 +78,9 @@ def train_in_lockstep(
 ) -> Lockstep:
     """Train `net` in NumPy and `model` in PyTorch batch by batch, and compare every parameter every `every` updates.
 
-    Options as in `train_both`; `steps`, where given, is the number of updates instead of `epochs`. `twins` NumPy runs
-    one ulp away give the envelope. ReLUs are those of `net` and the nn.ReLU modules of `model`, in the order
-    in which they run.
+    Options as in `train_both`. If `steps` is given, it is the number of updates, instead of `epochs`. `twins` NumPy
+    runs one ulp away give the envelope. The ReLUs of `net` are matched with the nn.ReLU modules of `model`, in the
+    order in which they run.
     The last step is always compared. ValueError naming the first weight whose bits differ between net and model, or
     a count below 1; else errors as for scratch.training.train, which say whose number is not finite.
     """

@@ -125,23 +125,24 @@ def test_medians_ratios_and_aims(report: Any) -> None:
     ]
 
 
-def test_what_is_published_is_in_the_readme_and_the_rest_of_it_stays(report: Any, tmp_path: Path) -> None:
+def test_what_is_published_is_on_the_page_and_the_rest_of_it_stays(report: Any, tmp_path: Path) -> None:
     found = {"epochs": answers(scratch=0.4, torch_ref=0.6), "left_out": {}, "memory": {}, "imports": {}, "checks": []}
     found |= {"large_check": {}, "sweeps": {}, "rounds": 3, "threads": 2, "batch_size": 128, "data": "random pixels"}
     (tmp_path / "docs").mkdir()
-    (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    page = tmp_path / "docs" / "how-fast.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     report.publish(found, tmp_path)
-    readme = (tmp_path / "README.md").read_text()
-    assert readme == f"before\n{report.BEGIN}\n{report.table(found)}{report.END}\nafter\n"
-    assert "| torch_ref | 0.600 s | 0.540 to 0.780 s | 1.50 | 1.200 s |" in readme
+    text = page.read_text()
+    assert text == f"before\n{report.BEGIN}\n{report.table(found)}{report.END}\nafter\n"
+    assert "| torch_ref | 0.600 s | 0.540 to 0.780 s | 1.50 | 1.200 s |" in text
     assert json.loads((tmp_path / "docs" / "benchmark.json").read_text()) == found
 
 
-def test_the_table_in_the_readme_is_the_benchmarks_output(report: Any) -> None:
+def test_the_table_on_the_page_is_the_benchmarks_output(report: Any) -> None:
     checkout = SCRIPTS.parent
     found = json.loads((checkout / "docs" / "benchmark.json").read_text(encoding="utf-8"))
-    readme = (checkout / "README.md").read_text(encoding="utf-8")
-    assert readme.partition(report.BEGIN)[2].partition(report.END)[0] == f"\n{report.table(found)}"
+    text = (checkout / "docs" / "how-fast.md").read_text(encoding="utf-8")
+    assert text.partition(report.BEGIN)[2].partition(report.END)[0] == f"\n{report.table(found)}"
     assert (checkout / "docs" / "benchmark.md").read_text(encoding="utf-8") == report.page(found)
 
 

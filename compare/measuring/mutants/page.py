@@ -83,29 +83,30 @@ def render(found: Sequence[Fate], networks: int, calls: int) -> str:
     parts += ["## By kind of change", _by(found, "change", lambda fate: fate.mutant.kind)]
     parts += ["## What killed them", _how(found)]
     parts += ["## Survivors", _listed(found, "survived") or "None."]
-    parts += ["## Equivalent: no input tells them from the original", _listed(found, "equivalent") or "None."]
+    parts += ["## Equivalent: no input shows a difference from the original", _listed(found, "equivalent") or "None."]
     parts += ["## Words only", WORDS_ONLY, _words(found)]
     return "\n\n".join(parts) + "\n"
 
 
 INTRODUCTION = """# Mutation testing of the check
 
-Written by `make mutants`. One small change at a time is made to the layers, losses, network and optimisers of
-`scratch/`, and the check is asked: does the code still do what it did? A change that alters what the code does and
-that no check sees would be a hole in the check.
+Written by `make mutants`. It makes one small change at a time to the layers, losses, network and optimisers of
+`scratch/`. Then it asks the check: does the code still do what it did? If a change alters what the code does and no
+check sees it, the check has a hole.
 
 **{summary}.**
 
 The judge is `compare.check_parity` on {networks} fixed cases of a network, a loss, an optimiser and batches (every
-layer, loss, reduction, kind of target, optimiser and option, both precisions, zeros, inputs of 1e4, one row). Where it
-finds parity, the records are checked once more against what was asked for in words, with weights drawn independently:
-the code under test cannot move the reference along. Beside it, {calls} calls with wrong and with unusual shapes,
-dtypes, labels and options must raise the right type of exception, or none. A mutant is killed by the first case that
-objects; the networks in float32 come first, then the calls. Each mutant runs in a process of its own, with a time
-limit."""
+layer, loss, reduction, kind of target, optimiser and option, both precisions, zeros, inputs of 1e4, one row). If it
+finds parity, the records are checked a second time. This time the network comes from a description in words, and its
+weights are drawn independently. So a change of the code cannot change the reference with it. Then {calls} calls
+with wrong and with unusual shapes, dtypes, labels and options must raise the right type of exception, or none.
+The first case that objects kills the mutant. The networks in float32 come first, then the calls. Each mutant runs in
+a process of its own, with a time limit."""
 
-WORDS_ONLY = """By rule these do not count as behaviour, and are not run: the words of an exception (not its type), what
-is computed for such words only, `__repr__` and `__str__`. Docstrings, annotations and decorators are never changed."""
+WORDS_ONLY = """These do not count as behaviour, and are not run: the words of an exception (but its type
+counts), what is computed only for such words, `__repr__` and `__str__`. Docstrings, annotations and decorators never
+change."""
 
 
 def _by(found: Sequence[Fate], title: str, key: object) -> str:

@@ -149,7 +149,7 @@ def test_unknown_layers_losses_and_optimisers_are_refused() -> None:
         from_torch(nn.Sequential(nn.Softmax(dim=0)))
     with pytest.raises(TypeError, match=r"got module GELU\(.*\), expected Linear, ReLU"):
         from_torch(nn.Sequential(nn.GELU()))
-    with pytest.raises(TypeError, match="got loss Odd, expected one of CrossEntropyLoss"):
+    with pytest.raises(TypeError, match="got loss Odd, expected one of BCELoss"):
         to_torch_loss(Odd())
     net = network()
     with pytest.raises(TypeError, match="got optimiser Lion, expected SGD, Adam or AdamW"):
