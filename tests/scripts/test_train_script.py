@@ -469,6 +469,7 @@ def test_where_there_is_nothing_to_resume_the_run_starts_anew_and_says_so(
         run.mkdir()
     if prepare == "killed at once":
         (run / "config.json.new").write_text("{")
+        (run / ".lock").touch()
     if prepare == "killed before its first checkpoint":
         shutil.copy(tmp_path / "whole" / "config.json", run)
         options = ("train", "digits")
@@ -529,6 +530,18 @@ def test_a_made_up_config_is_refused_in_one_line(
     done = script("train", "digits", "--resume", tmp_path)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert message in done.err
+
+
+def test_a_folder_is_held_until_it_is_closed_and_nothing_is_left_of_that(tmp_path: Path) -> None:
+    run_folder = importlib.import_module("_run_folder")
+    first, second = run_folder.RunFolder(tmp_path), run_folder.RunFolder(tmp_path)
+    first.hold()
+    with pytest.raises(ValueError, match="another run is writing to it"):
+        second.hold()
+    second.close()
+    first.close()
+    assert not list(tmp_path.iterdir())
+    second.hold()
 
 
 def test_two_runs_do_not_share_a_folder(script: Script, tmp_path: Path) -> None:
