@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -26,14 +25,12 @@ from scratch.optim import Optimizer
 from scratch.parallel_engine import engine
 from scratch.printable import printable
 from scratch.random_state import random_state, set_random_state
+from scratch.training_options import EpochOptions, TrainingOptions, takes
 
 __all__ = [
     *("Batch", "Data", "History", "Interrupted", "Learner", "Row", "SavedTraining", "Training"),
     *("TrainingError", "fit", "train"),
 ]
-
-
-Watch = Callable[[dict[str, NDArray[Any]]], dict[str, float]]
 
 
 class TrainingError(ArithmeticError):
@@ -85,33 +82,21 @@ class Training:
         self,
         learner: Learner,
         data: Data,
+        options: EpochOptions,
         *,
         rng: RandomSource,
-        batch_size: int = 128,
-        shuffle: bool = True,
-        drop_last: bool = False,
-        max_batches: int | None = None,
-        evaluate_train: bool = False,
-        watch: Watch | None = None,
-        fingerprint_steps: int | None = None,
         on_batch: Callable[[Batch], object] | None = None,
     ) -> None:
-        expect_count("batch_size", batch_size)
-        if fingerprint_steps is not None:
-            expect_count("fingerprint_steps", fingerprint_steps)
-        self.learner, self.rng, self.on_batch = learner, rng, on_batch
-        self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
-        self.evaluate_train, self.watch, self.fingerprint_steps = evaluate_train, watch, fingerprint_steps
-        self.max_batches = max_batches
+        self.learner, self.options, self.rng, self.on_batch = learner, options, rng, on_batch
+        self.batch_size = int(options.batch_size)
         self.train_data = _placed(learner, "train", data.x_train, data.t_train)
         self.val_data = _placed(learner, "val", data.x_val, data.t_val)
         self.n = len(data.x_train)
-        self.batches = self.n // batch_size if drop_last else -(-self.n // batch_size)
+        self.batches = self.n // self.batch_size if options.drop_last else -(-self.n // self.batch_size)
         if self.batches == 0:
-            raise ValueError(f"drop_last leaves no batch: got batch_size={batch_size} for {self.n} rows")
-        if max_batches is not None:
-            expect_count("max_batches", max_batches)
-            self.batches = min(self.batches, max_batches)
+            raise ValueError(f"drop_last leaves no batch: got batch_size={self.batch_size} for {self.n} rows")
+        if options.max_batches is not None:
+            self.batches = min(self.batches, options.max_batches)
         self.samples = {"train": list(data.x_train.shape), "val": list(data.x_val.shape)}
         self.history = History()
         self._watch()
@@ -143,7 +128,7 @@ class Training:
             self.position.seconds = time.perf_counter() - start
             if after_step and self.position.batch < self.batches:
                 after_step()
-        loss, accuracy = self._evaluate("train", self.train_data) if self.evaluate_train else self._so_far()
+        loss, accuracy = self._evaluate("train", self.train_data) if self.options.evaluate_train else self._so_far()
         val_loss, val_accuracy = self._evaluate("validation", self.val_data)
         seconds = time.perf_counter() - start
         self.history.append(Row(self.epoch + 1, loss, accuracy, val_loss, val_accuracy, seconds))
@@ -155,7 +140,7 @@ class Training:
 
     def _order(self) -> NDArray[np.integer[Any]]:
         """The epoch's rows in order: one `rng.permutation(n)`, or 0 to n - 1 without a draw."""
-        if not self.shuffle:
+        if not self.options.shuffle:
             return np.arange(self.n)
         set_random_state(self.rng, self._rng_at_start)
         return self.rng.permutation(self.n)
@@ -174,7 +159,8 @@ class Training:
         at.rows += len(rows)
         at.loss += loss * (len(rows) if self._is_mean else 1)
         at.correct += correct
-        if self.fingerprint_steps and self.steps % self.fingerprint_steps == 0 and at.batch < self.batches:
+        hashed = self.options.fingerprint_steps
+        if hashed and self.steps % hashed == 0 and at.batch < self.batches:
             self._take_fingerprint()
         if self.on_batch:
             self.on_batch(Batch(self.epoch + 1, at.batch, self.batches, *self._so_far()))
@@ -194,8 +180,8 @@ class Training:
         return loss, accuracy
 
     def _watch(self) -> None:
-        if self.watch:
-            self.history.watched.append(self.watch(self.learner.weights()))
+        if self.options.watch:
+            self.history.watched.append(self.options.watch(self.learner.weights()))
 
     def _take_fingerprint(self) -> None:
         found = fingerprint(self.learner.state_dict())
@@ -208,8 +194,8 @@ class Training:
     @property
     def configuration(self) -> dict[str, Any]:
         """What a checkpoint of this training must agree with."""
-        own: dict[str, Any] = {"batch_size": self.batch_size, "shuffle": self.shuffle, "drop_last": self.drop_last}
-        own |= {"evaluate_train": self.evaluate_train, "max_batches": self.max_batches}
+        names = ("shuffle", "drop_last", "evaluate_train", "max_batches")
+        own = {"batch_size": self.batch_size, **{name: getattr(self.options, name) for name in names}}
         stream = {"random_stream": self._rng_at_start["kind"]}
         return {**self.learner.description, "dtype": self.learner.dtype, **own, **stream, "samples": self.samples}
 
@@ -266,23 +252,16 @@ def _is_fingerprint(found: Fingerprint) -> bool:
 
 
 class SavedTraining:
-    """A training and its checkpoints: at the start, after every epoch, every `steps` updates, and where it is
-    interrupted. Without a folder nothing is saved. `facts`: what a checkpoint must share; `extra()`: what it adds.
+    """A training and its checkpoints: at the start, after every epoch, every `checkpoint_steps`, and where it is
+    interrupted. Without a folder nothing is saved. `extra()`: what a checkpoint holds beside.
     """
 
     def __init__(
-        self,
-        training: Training,
-        folder: str | Path | None,
-        *,
-        facts: Mapping[str, Any] | None = None,
-        steps: int | None = None,
-        extra: Callable[[], dict[str, Any]] = dict,
+        self, training: Training, options: TrainingOptions, extra: Callable[[], dict[str, Any]] = dict
     ) -> None:
-        if steps is not None:
-            expect_count("checkpoint_steps", steps)
-        self.training, self.facts, self.steps, self.extra = training, facts or {}, steps, extra
-        self.folder = CheckpointFolder(folder) if folder is not None else None
+        self.training, self.options, self.extra = training, options, extra
+        self.facts = options.configuration or {}
+        self.folder = CheckpointFolder(options.checkpoint_dir) if options.checkpoint_dir is not None else None
 
     def start(self) -> None:
         """CheckpointError if an earlier run's checkpoints are there."""
@@ -290,11 +269,11 @@ class SavedTraining:
             self.folder.expect_empty()
             self.save()
 
-    def resume(self, *, at_most: int) -> Checkpoint:
+    def resume(self) -> Checkpoint:
         """Go on from the newest checkpoint that is whole. CheckpointError if there is none, or it is another run's."""
         if self.folder is None:
             raise ValueError("resume=True needs a checkpoint_dir")
-        found = self.folder.load({**self.facts, **self.training.configuration}, at_most=at_most)
+        found = self.folder.load({**self.facts, **self.training.configuration}, at_most=self.options.epochs)
         try:
             self.training.restore(found)
         except CheckpointError as error:
@@ -318,72 +297,44 @@ class SavedTraining:
             self.folder.save(checkpoint)
 
     def _after_step(self) -> None:
-        if self.steps and self.training.steps % self.steps == 0:
+        every = self.options.checkpoint_steps
+        if every and self.training.steps % every == 0:
             self.save()
 
 
+@takes(TrainingOptions)
 def train(
     learner: Learner,
     data: Data,
     *,
     epochs: int,
     rng: RandomSource,
-    batch_size: int = 128,
-    shuffle: bool = True,
-    drop_last: bool = False,
-    max_batches: int | None = None,
-    evaluate_train: bool = False,
-    watch: Watch | None = None,
-    fingerprint_steps: int | None = None,
-    stop: Callable[[History], bool] | None = None,
     on_epoch: Callable[[History], object] | None = None,
     on_batch: Callable[[Batch], object] | None = None,
-    checkpoint_dir: str | Path | None = None,
-    checkpoint_steps: int | None = None,
-    resume: bool = False,
-    configuration: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> History:
-    """Train for `epochs` epochs in all, or until `stop(history)` or `on_epoch(history)` returns True; a row an epoch.
-
-    An epoch's order is `rng.permutation(n)`, its batches (at most `max_batches`) consecutive slices of that. With
-    `evaluate_train` the training figures are taken over the whole set after the epoch, as those of validation are;
-    `watch(weights)`, numbers by name, is called before the first epoch and after each, for `history.watched`.
-    `history.fingerprints` has a hash of the state at the start, after every epoch, and every `fingerprint_steps`.
-    With `checkpoint_dir`, the state is saved there at the start, after every epoch and every `checkpoint_steps`; with
-    `resume`, training goes on from there, also from within an epoch, and ends in the same bits as without the
-    interruption. `configuration`: facts (JSON) that a checkpoint must share.
+    """Train until the last epoch, or until `on_epoch(history)` returns True; a row an epoch.
 
     TrainingError where data, loss, a gradient or a weight is not finite, which names epoch, batch and layer: nothing
     is clipped, clamped or skipped, and the weights are those before that batch. A rate of 0 trains nothing. ValueError
     in one line for arguments that allow no training; CheckpointError for a checkpoint that is damaged or of another
     run; Interrupted, when a callback raised it, with the state saved.
     """
-    expect_count("epochs", epochs)
-    training = Training(
-        learner,
-        data,
-        rng=rng,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        drop_last=drop_last,
-        max_batches=max_batches,
-        evaluate_train=evaluate_train,
-        watch=watch,
-        fingerprint_steps=fingerprint_steps,
-        on_batch=on_batch,
-    )
-    saved = SavedTraining(training, checkpoint_dir, facts=configuration, steps=checkpoint_steps)
-    if resume:
-        saved.resume(at_most=epochs)
+    chosen = TrainingOptions(epochs=epochs, **options)
+    training = Training(learner, data, chosen, rng=rng, on_batch=on_batch)
+    saved = SavedTraining(training, chosen)
+    if chosen.resume:
+        saved.resume()
     else:
         saved.start()
-    while training.epoch < epochs and not (stop and training.epoch and stop(training.history)):
+    while training.epoch < epochs and not (chosen.stop and training.epoch and chosen.stop(training.history)):
         saved.run_epoch()
         if on_epoch and on_epoch(training.history) is True:
             break
     return training.history
 
 
+@takes(train)
 def fit(
     network: Sequential,
     loss: Loss,
@@ -392,7 +343,6 @@ def fit(
     *,
     epochs: int,
     rng: RandomSource,
-    batch_size: int = 128,
     threshold: float = 0.5,
     processes: int = 1,
     **options: Any,
@@ -404,15 +354,9 @@ def fit(
     """
     learner = engine(network, loss, optimizer, threshold=threshold, processes=processes)
     try:
-        return train(learner, data, epochs=epochs, rng=rng, batch_size=batch_size, **options)
+        return train(learner, data, epochs=epochs, rng=rng, **options)
     finally:
         learner.release()
-
-
-def expect_count(name: str, value: int) -> None:
-    """ValueError unless `value` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"got {name}={value!r}, expected a whole number of at least 1")
 
 
 def _placed(learner: Learner, split: str, x: NDArray[Any], t: NDArray[Any]) -> Any:

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import _fast_blas
 import _threads
@@ -32,7 +33,26 @@ class Mismatch(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers bad usage with one line on stderr and exit code 2."""
+    """Answers bad usage with one line on stderr and exit code 2. Options are written in full.
+
+    So what is read before the arguments are parsed, such as --threads, need not know what it could be short for.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse does it, and the option that an unknown one is nearest to."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._nearest(unknown)}")
+        return found
+
+    def _nearest(self, unknown: Sequence[str]) -> str:
+        """ " (did you mean --epochs?)"; "" where none is near."""
+        written = next((each.partition("=")[0] for each in unknown if each.startswith("--")), "")
+        near = difflib.get_close_matches(written, self._option_string_actions, n=1)
+        return f" (did you mean {near[0]}?)" if near else ""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")

@@ -25,9 +25,9 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def is_asked_for(arguments: Sequence[str]) -> bool:
-    """Before the arguments are parsed, which needs what loads NumPy; abbreviated, as argparse allows, as well."""
+    """Before the arguments are parsed, which needs what loads NumPy."""
     before = list(arguments)[: list(arguments).index("--")] if "--" in arguments else arguments
-    return any(len(each) >= len("--fa") and OPTION.startswith(each) for each in before)
+    return OPTION in before
 
 
 def choose() -> str:

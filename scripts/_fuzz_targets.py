@@ -225,13 +225,14 @@ def _training() -> Any:
     from scratch import AdamW, CrossEntropyLoss, Linear, Sequential
     from scratch.learner import ScratchLearner
     from scratch.training import Training
+    from scratch.training_options import EpochOptions
 
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(6, 3)), np.arange(6) % 2
     network = Sequential(Linear(3, 2, rng=rng, dtype="float64"))
     learner = ScratchLearner(network, CrossEntropyLoss(), AdamW(network))
     data = SimpleNamespace(x_train=x, t_train=t, x_val=x, t_val=t)
-    training = Training(learner, data, rng=np.random.RandomState(0), batch_size=2)
+    training = Training(learner, data, EpochOptions(batch_size=2), rng=np.random.RandomState(0))
     training.run_epoch()
     training._step(training._order())
     return training, training.checkpoint()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
@@ -17,11 +16,13 @@ from typing import Any
 import _threads
 import _torchrun
 from _command import CHECKOUT, UsageError
+from filelock import FileLock, Timeout
 
 from scratch.atomic_file import write_atomically
 
 MAX_JSON = 1 << 24  # bytes; a run's own files have a few thousand
-LEFTOVERS = {".new", "config.json.new"}  # of a run that was killed before it had a config.json
+LOCK = ".lock"
+LEFTOVERS = {".new", "config.json.new", LOCK}  # of a run that was killed before it had a config.json
 ENVIRONMENT = ("versions", "platform", "processor", "cores", "processes", "threads", "blas")
 LIBRARIES = ("numpy", "torch", "torchvision", "matplotlib", "scikit-learn", "safetensors")
 
@@ -34,7 +35,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held: int | None = None
+        self._lock = FileLock(path / LOCK)
 
     @classmethod
     def create(cls, out: Path | None, name: str) -> RunFolder:
@@ -69,22 +70,16 @@ class RunFolder:
     def hold(self) -> None:
         """UsageError if another process has it. The lock ends with the process, however that ends."""
         try:
-            import fcntl
-        except ImportError:  # no such locks on this system
-            return
-        self._held = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                self.close()
-                raise UsageError(f"{self.path}: another run is writing to it, expected none at work there") from None
-            # a file system without locks: as before there were any
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(f"{self.path}: another run is writing to it, expected none at work there") from None
+        except (OSError, NotImplementedError):
+            pass  # nobody can write there, or the file system has no locks
 
     def close(self) -> None:
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+        if self._lock.is_locked:
+            (self.path / LOCK).unlink(missing_ok=True)
+            self._lock.release()
 
     @property
     def has_checkpoint(self) -> bool:

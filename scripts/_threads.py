@@ -21,13 +21,13 @@ def choose(arguments: Sequence[str]) -> None:
 
 
 def asked_for(arguments: Sequence[str]) -> str | None:
-    """The value of the option, abbreviated as argparse allows, where it is a whole number of at least 1."""
+    """The value of the option, where it is a whole number of at least 1."""
     found = None
     for i, each in enumerate(arguments):
         name, _, value = each.partition("=")
         if each == "--":
             break
-        if len(name) >= len("--th") and OPTION.startswith(name):
+        if name == OPTION:
             found = value or " ".join(arguments[i + 1 : i + 2])
     return found if found and found.isdecimal() and int(found) > 0 else None
 

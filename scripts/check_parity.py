@@ -21,6 +21,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from compare.recording.record import Batch
     from scratch import Loss, Optimizer, Sequential
     from scratch.datasets import Dataset
-    from scratch.labs import Lab, LabSetup
+    from scratch.labs import Lab
 
     Job = tuple[Sequential, Loss, Optimizer, list[Batch]]
 
@@ -214,12 +215,17 @@ def _check_ranks(arguments: argparse.Namespace) -> list[Report]:
 
 
 def _setups(arguments: argparse.Namespace) -> Iterator[Job]:
-    """The lab's network, loss, optimiser and batches in each precision."""
+    """The lab's network, loss, optimiser and batches in each precision; its own where rows or seed were asked for."""
+    from _parity_gate import own_job, telling_job
+
     chosen, data, number = _lab_and_data(arguments)
+    options = {"seed": number, "batch_size": arguments.batch_size}
     for dtype in DTYPES[arguments.dtype]:
-        setup = chosen.set_up(data.astype(dtype), seed=number, batch_size=arguments.batch_size)
-        batches = _batches(arguments, setup)
-        yield setup.network, setup.loss, setup.optimizer, batches
+        if arguments.batch_size or arguments.seed is not None:
+            yield own_job(chosen, data, dtype, options)
+        else:
+            say = partial(_say, arguments, hint=" (--seed N: with the lab's own)")
+            yield telling_job(chosen, data, dtype, options, say)
 
 
 def _check_lab(arguments: argparse.Namespace) -> list[Report]:
@@ -234,24 +240,9 @@ def _check_lab(arguments: argparse.Namespace) -> list[Report]:
     return reports
 
 
-def _batches(arguments: argparse.Namespace, setup: LabSetup) -> list[Batch]:
-    """The lab's first rows where rows or seed were asked for; else the weights and rows that show the most."""
-    from compare.recording.batches import ROWS, lab_batches, telling_rows, wake_biases
-
-    x, t, m = setup.samples.x_train, setup.samples.t_train, setup.batch_size
-    if arguments.batch_size or arguments.seed is not None:
-        return lab_batches(x, t, m)
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    if wake_biases(setup.network, rng):
-        why = "the biases start at zero, which hides mistakes"
-        _say(arguments, f"{why}: checked with random ones (--seed N: with the lab's own)")
-    return lab_batches(*telling_rows(x, t, 3 * m, rng), m if m >= ROWS else min(ROWS, len(x)))
-
-
-def _say(arguments: argparse.Namespace, line: str) -> None:
+def _say(arguments: argparse.Namespace, line: str, hint: str = "") -> None:
     """What must be known of this run, on the screen and on the page."""
+    line += hint
     print(line, file=sys.stderr)
     if line not in arguments.said:
         arguments.said.append(line)

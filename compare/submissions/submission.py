@@ -17,9 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ VERDICTS = ("mismatch", "incomplete", "parity", UNEXAMINED)  # in the order of a
 CHECKING = 300.0  # seconds for naming, judging and drawing, after the script has ended
 GRACE = 5.0  # seconds to end what was started, before the process is killed
 DATA = 200 << 20  # bytes of data files that are copied with each submission
-TICK = 0.05
 NOT_TO_ITS_END = "the code did not run to its end: "
 
 START = """
@@ -83,19 +82,22 @@ class Examined:
 
 
 @dataclass
-class _Running:
-    """A submission that is being examined."""
+class _Processes:
+    """Those that are running, so that all of them can be ended from another thread."""
 
-    submission: Submission
-    process: subprocess.Popen[bytes]
-    work: tempfile.TemporaryDirectory[str]
-    results: tempfile.TemporaryDirectory[str]
-    began: float = field(default_factory=time.monotonic)
+    running: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    ended: bool = False
 
-    @property
-    def seconds(self) -> float:
-        """Since it was started."""
-        return time.monotonic() - self.began
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        """It ends at once where the others have been ended already."""
+        self.running.add(process)
+        if self.ended:
+            _stop(process)
+
+    def end(self) -> None:
+        self.ended = True  # first, so that each process is seen here or in `add`
+        for process in list(self.running):
+            _stop(process)
 
 
 def examine(
@@ -107,44 +109,81 @@ def examine(
     said: Callable[[Examined], None] = lambda _: None,
 ) -> list[Examined]:
     """Every submission, `workers` at a time, in the order given. Pages go to `out`; `said` hears of each as it ends."""
-    limits, waiting, running = limits or Limits(), deque(enumerate(submissions)), dict[int, _Running]()
-    found: dict[int, Examined] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                number, submission = waiting.popleft()
-                try:
-                    submission.path.open("rb").close()
-                except OSError as error:
-                    why = f"it cannot be read: {error.strerror}"
-                    found[number] = Examined(submission.path.name, submission.network, UNEXAMINED, why)
-                    said(found[number])
-                    continue
-                running[number] = _start(submission, limits, draw=out is not None)
-            for number, each in list(running.items()):
-                late = each.seconds > limits.seconds + CHECKING
-                if each.process.poll() is not None or late:
-                    found[number] = _finish(running.pop(number), late, out)
-                    said(found[number])
-            time.sleep(TICK)
-    finally:
-        for each in running.values():
-            _end(each)
-    return [found[number] for number in sorted(found)]
+    processes = _Processes()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            jobs = [pool.submit(_examined, each, limits or Limits(), out, processes) for each in submissions]
+            for job in as_completed(jobs):
+                said(job.result())
+        except BaseException:  # an interruption too: the threads then end, and their folders with them
+            pool.shutdown(wait=False, cancel_futures=True)
+            processes.end()
+            raise
+    return [job.result() for job in jobs]
 
 
-def _start(submission: Submission, limits: Limits, draw: bool) -> _Running:
+def _examined(submission: Submission, limits: Limits, out: Path | None, processes: _Processes) -> Examined:
     """In a process of its own, on a copy."""
-    work = tempfile.TemporaryDirectory(prefix="submission-", ignore_cleanup_errors=True)
-    results = tempfile.TemporaryDirectory(prefix="examined-", ignore_cleanup_errors=True)
-    script = _copy(submission.path, Path(work.name))
-    settings = {"script": str(script), "network": submission.network, "results": results.name, "draw": draw}
-    command = [sys.executable, "-P", "-c", START, str(Path(__file__).parents[2]), json.dumps(settings | asdict(limits))]
-    with (Path(results.name) / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, cwd=results.name
-        )
-    return _Running(submission, process, work, results)
+    try:
+        submission.path.open("rb").close()
+    except OSError as error:
+        return _unexamined(submission, f"it cannot be read: {error.strerror}")
+    began = time.monotonic()
+    with _folder("submission-") as work, _folder("examined-") as results:
+        script = _copy(submission.path, work)
+        settings = {
+            "script": str(script),
+            "network": submission.network,
+            "results": str(results),
+            "draw": out is not None,
+        }
+        code = _run(settings | asdict(limits), results, limits.seconds + CHECKING, processes)
+        if code is None:
+            found = _unexamined(submission, f"the check took longer than {CHECKING:g} s")
+        else:
+            found = _left_behind(submission, results, code, out)
+        return replace(found, seconds=round(time.monotonic() - began, 1))
+
+
+@contextlib.contextmanager
+def _folder(prefix: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def _unexamined(submission: Submission, why: str) -> Examined:
+    return Examined(submission.path.name, submission.network, UNEXAMINED, why)
+
+
+def _run(settings: dict[str, Any], results: Path, seconds: float, processes: _Processes) -> int | None:
+    """The exit code; None where the process took longer than `seconds`."""
+    command = [sys.executable, "-P", "-c", START, str(Path(__file__).parents[2]), json.dumps(settings)]
+    nowhere = subprocess.DEVNULL
+    with (results / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=stderr, cwd=results)
+    try:
+        processes.add(process)
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        _stop(process)
+        processes.running.discard(process)
+
+
+def _left_behind(submission: Submission, results: Path, code: int, out: Path | None) -> Examined:
+    """What its process found, or, if it left nothing that can be read, its exit code and last words."""
+    try:
+        found = json.loads((results / "found.json").read_text())
+    except (OSError, ValueError):
+        last = (results / "stderr").read_text(errors="replace").strip().splitlines()[-1:] or [""]
+        why = f"the check itself failed with exit code {code}: {last[0]}"
+        return _unexamined(submission, why.rstrip(": "))
+    file = submission.path.name
+    page = f"{file}.html" if out is not None and (results / "page.html").exists() else ""
+    if out is not None and page:
+        shutil.copyfile(results / "page.html", out / page)
+    return Examined(file, submission.network, page=page, **found | {"findings": tuple(found["findings"])})
 
 
 def _copy(script: Path, folder: Path) -> Path:
@@ -158,34 +197,6 @@ def _copy(script: Path, folder: Path) -> Path:
         with contextlib.suppress(OSError):  # what cannot be read cannot be read by the submission either
             shutil.copyfile(path, folder / path.name)
     return Path(shutil.copyfile(script, folder / script.name))
-
-
-def _finish(each: _Running, late: bool, out: Path | None) -> Examined:
-    """What its process left behind, or what became of it."""
-    file, network, took = each.submission.path.name, each.submission.network, round(each.seconds, 1)
-    results = Path(each.results.name)
-    try:
-        if late:
-            _stop(each.process)
-            return Examined(file, network, UNEXAMINED, f"the check took longer than {CHECKING:g} s", seconds=took)
-        try:
-            found = json.loads((results / "found.json").read_text())
-        except (OSError, ValueError):
-            last = (results / "stderr").read_text(errors="replace").strip().splitlines()[-1:] or [""]
-            why = f"the check itself failed with exit code {each.process.returncode}: {last[0]}"
-            return Examined(file, network, UNEXAMINED, why.rstrip(": "), seconds=took)
-        page = f"{file}.html" if out is not None and (results / "page.html").exists() else ""
-        if out is not None and page:
-            shutil.copyfile(results / "page.html", out / page)
-        return Examined(file, network, seconds=took, page=page, **found | {"findings": tuple(found["findings"])})
-    finally:
-        _end(each)
-
-
-def _end(each: _Running) -> None:
-    _stop(each.process)
-    each.work.cleanup()
-    each.results.cleanup()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

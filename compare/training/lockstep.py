@@ -32,7 +32,8 @@ from scratch import AdamW, CrossEntropyLoss, Layer, Loss, Optimizer, ReLU, Seque
 from scratch.engine import Engine
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, Rows, ScratchLearner
-from scratch.training import Batch, Data, Training, expect_count
+from scratch.training import Batch, Data, Training
+from scratch.training_options import EpochOptions, expect_count, takes
 from torch_ref.learner import TorchLearner
 
 Array = NDArray[Any]
@@ -54,6 +55,7 @@ class Lockstep(Divergence):
         scratch.plots.save(lockstep_figure(self), path)
 
 
+@takes(EpochOptions)
 def train_in_lockstep(
     net: Sequential,
     model: nn.Module,
@@ -66,15 +68,13 @@ def train_in_lockstep(
     steps: int | None = None,
     every: int = 1,
     twins: int = TWINS,
-    batch_size: int = 128,
     rng: RandomSource | int = 0,
-    shuffle: bool = True,
-    drop_last: bool = False,
     threshold: float = 0.5,
     device: str = "cpu",
     title: str = "",
     on_epoch: Callable[[Lockstep], object] | None = None,
     on_batch: Callable[[Batch], object] | None = None,
+    **options: Any,
 ) -> Lockstep:
     """Train `net` in NumPy and `model` in PyTorch batch by batch, and compare every parameter every `every` updates.
 
@@ -88,6 +88,7 @@ def train_in_lockstep(
         expect_count(name, count)
     if steps is not None:
         expect_count("steps", steps)
+    chosen = EpochOptions(**options)
     verify_same_bits(net, model)
     loss = loss if loss is not None else CrossEntropyLoss()
     optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
@@ -106,8 +107,7 @@ def train_in_lockstep(
             if together.step == steps:
                 raise _EnoughError
 
-        options: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
-        training = Training(together, data, rng=rng, on_batch=after, **options)
+        training = Training(together, data, chosen, rng=rng, on_batch=after)
         result.history = training.history
         try:
             while steps is not None or training.epoch < epochs:

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,8 @@ from scratch.engine import Engine
 from scratch.history import History
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, ScratchLearner
-from scratch.training import Batch, Data, SavedTraining, Training, Watch, expect_count
+from scratch.training import Batch, Data, SavedTraining, Training
+from scratch.training_options import TrainingOptions, takes
 from torch_ref.learner import TorchLearner
 
 
@@ -77,6 +79,7 @@ class Runs:
         return f"<Runs of {len(self.scratch)} and {len(self.torch)} epochs{last}>"
 
 
+@takes(TrainingOptions)
 def train_both(
     net: Sequential,
     model: nn.Module,
@@ -86,24 +89,13 @@ def train_both(
     optimizer: Optimizer | None = None,
     learner: ScratchLearner | None = None,
     epochs: int = 20,
-    batch_size: int = 128,
     rng: RandomSource | int = 0,
-    shuffle: bool = True,
-    drop_last: bool = False,
-    max_batches: int | None = None,
-    evaluate_train: bool = False,
-    watch: Watch | None = None,
-    fingerprint_steps: int | None = None,
     threshold: float = 0.5,
     device: str = "cpu",
     title: str | None = None,
-    stop: Callable[[History], bool] | None = None,
     on_epoch: Callable[[Runs], object] | None = None,
     on_batch: Callable[[str, Batch], object] | None = None,
-    checkpoint_dir: str | os.PathLike[str] | None = None,
-    checkpoint_steps: int | None = None,
-    resume: bool = False,
-    configuration: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Runs:
     """Train `net` in NumPy and `model` in PyTorch, epoch by epoch in turns, on the same batches in the same order.
 
@@ -116,9 +108,7 @@ def train_both(
     ValueError naming the first weight whose bits differ between net and model; else errors as for
     scratch.training.train.
     """
-    expect_count("epochs", epochs)
-    if resume and checkpoint_dir is None:
-        raise ValueError("resume=True needs a checkpoint_dir")
+    chosen = TrainingOptions(epochs=epochs, **options)
     verify_same_bits(net, model)
     loss = loss if loss is not None else CrossEntropyLoss()
     optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
@@ -129,22 +119,19 @@ def train_both(
         "torch": TorchLearner(model, to_torch_loss(loss), torch_optimizer, device=device, threshold=threshold),
     }
     streams = {"scratch": rng, "torch": copy.deepcopy(rng)}
-    options: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
-    options |= {"max_batches": max_batches, "evaluate_train": evaluate_train, "watch": watch}
-    options |= {"fingerprint_steps": fingerprint_steps}
     trainings = {
-        name: Training(learner, data, rng=streams[name], on_batch=_named(name, on_batch), **options)
+        name: Training(learner, data, chosen, rng=streams[name], on_batch=_named(name, on_batch))
         for name, learner in learners.items()
     }
     runs = Runs(trainings["scratch"].history, trainings["torch"].history, _title(title, data))
     runs.learners = learners
-    turns = _Turns(trainings, runs, checkpoint_dir, configuration or {}, checkpoint_steps)
+    turns = _Turns(trainings, runs, chosen)
     with one_torch_thread():
-        if resume:
-            turns.resume(epochs)
+        if chosen.resume:
+            turns.resume()
         else:
             turns.start()
-        turns.run(epochs, on_epoch, stop)
+        turns.run(on_epoch)
     return runs
 
 
@@ -155,21 +142,16 @@ class _Turns:
     from then on. So the two may be resumed from any two checkpoints, however far apart.
     """
 
-    def __init__(
-        self,
-        trainings: dict[str, Training],
-        runs: Runs,
-        folder: str | os.PathLike[str] | None,
-        facts: Mapping[str, Any],
-        steps: int | None,
-    ) -> None:
-        self.runs = runs
+    def __init__(self, trainings: dict[str, Training], runs: Runs, options: TrainingOptions) -> None:
+        self.runs, self.options = runs, options
         self.saved = {
-            name: SavedTraining(
-                training, Path(folder) / name if folder else None, facts=facts, steps=steps, extra=self._extra
-            )
-            for name, training in trainings.items()
+            name: SavedTraining(training, self._options_of(name), self._extra) for name, training in trainings.items()
         }
+
+    def _options_of(self, name: str) -> TrainingOptions:
+        """With a folder of its own for checkpoints."""
+        folder = self.options.checkpoint_dir
+        return replace(self.options, checkpoint_dir=Path(folder) / name if folder else None)
 
     def _extra(self) -> dict[str, Any]:
         return {"weight_differences": [list(each) for each in self.runs.weight_differences]}
@@ -181,10 +163,9 @@ class _Turns:
         for each in self.saved.values():
             each.start()
 
-    def run(
-        self, epochs: int, on_epoch: Callable[[Runs], object] | None, stop: Callable[[History], bool] | None
-    ) -> None:
-        while (epoch := len(self.runs.weight_differences) + 1) <= epochs:
+    def run(self, on_epoch: Callable[[Runs], object] | None) -> None:
+        stop = self.options.stop
+        while (epoch := len(self.runs.weight_differences) + 1) <= self.options.epochs:
             if stop and epoch > 1 and stop(self.runs.scratch):
                 return
             for each in self.saved.values():
@@ -195,11 +176,11 @@ class _Turns:
             if on_epoch and on_epoch(self.runs) is True:
                 return
 
-    def resume(self, epochs: int) -> None:
+    def resume(self) -> None:
         """Each from its newest checkpoint that is whole; the one that is behind catches up."""
         if not any(each.folder and each.folder.found for each in self.saved.values()):
             raise CheckpointError("found no checkpoint of either backend, expected one to resume")
-        found = {name: self._resume_one(name, each, epochs) for name, each in self.saved.items()}
+        found = {name: self._resume_one(name, each) for name, each in self.saved.items()}
         trainings = {name: each.training for name, each in self.saved.items()}
         self.runs.scratch, self.runs.torch = (training.history for training in trainings.values())
         longest = max((_differences(checkpoint) for checkpoint in found.values() if checkpoint), key=len)
@@ -210,13 +191,12 @@ class _Turns:
                 )
         self.runs.weight_differences = longest
 
-
-    def _resume_one(self, name: str, saved: SavedTraining, epochs: int) -> Checkpoint | None:
+    def _resume_one(self, name: str, saved: SavedTraining) -> Checkpoint | None:
         """Its checkpoint; None if it never had one, because the run was killed before, and it begins at the start."""
         if saved.folder and not saved.folder.found:
             warnings.warn(f"{saved.folder.folder}: no checkpoint; {name} starts anew", CheckpointWarning, stacklevel=4)
             return None
-        return saved.resume(at_most=epochs)
+        return saved.resume()
 
 
 def _differences(checkpoint: Checkpoint) -> list[WeightDifference]:

@@ -34,7 +34,7 @@ from scratch.losses import CrossEntropyLoss, Loss, ProbabilityCrossEntropyLoss
 from scratch.network import Sequential
 from scratch.optim import SGD
 from scratch.study_runs import StudyRuns
-from scratch.training import expect_count
+from scratch.training_options import expect_count
 
 
 def load(data_dir: Folder, dtype: str, seed: int) -> Dataset:

@@ -13,6 +13,7 @@ from scratch.datasets import digits
 from scratch.learner import ScratchLearner
 from scratch.random_state import random_state, set_random_state
 from scratch.training import Interrupted, Training, train
+from scratch.training_options import EpochOptions
 
 RNGS = {
     "PCG64": lambda: np.random.default_rng(0),
@@ -69,7 +70,7 @@ def test_a_checkpoint_within_an_epoch_has_all_that_is_needed(shuffle: bool) -> N
 
     def training(on_batch: Any = None) -> Training:
         rng = np.random.default_rng(0)
-        return Training(learner(), FEW, rng=rng, batch_size=64, shuffle=shuffle, on_batch=on_batch)
+        return Training(learner(), FEW, EpochOptions(batch_size=64, shuffle=shuffle), rng=rng, on_batch=on_batch)
 
     whole, first, second = training(), training(stop), training()
     for _ in range(3):

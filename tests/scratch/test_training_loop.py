@@ -13,6 +13,7 @@ from scratch.datasets import digits
 from scratch.labs import LABS, lab
 from scratch.learner import CHUNK, ScratchLearner
 from scratch.training import Batch, Training, TrainingError, fit, train
+from scratch.training_options import EpochOptions
 
 
 def data(n: int = 50, inputs: int = 3, classes: int = 4, dtype: str = "float64", seed: int = 0) -> Any:
@@ -319,7 +320,7 @@ def test_what_a_lab_does_not_have_is_named(call: Any, message: str) -> None:
 
 def test_a_training_can_be_taken_epoch_by_epoch() -> None:
     ours = learner()
-    training = Training(ours, data(), rng=np.random.default_rng(0), batch_size=20)
+    training = Training(ours, data(), EpochOptions(batch_size=20), rng=np.random.default_rng(0))
     assert (training.epoch, training.run_epoch().epoch, training.epoch) == (0, 1, 1)
 
 

@@ -20,3 +20,19 @@ def test_the_examples_of_help_are_taken(script: Callable[..., Any], name: str) -
     for example in examples:
         parser.parse_args(shlex.split(example.partition("   ")[0])[1:])
     assert "exit codes: 0" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits", "--epoch", "3"], "train: unrecognized arguments: --epoch 3 (did you mean --epochs?)"),
+        (["digits", "--resme=run"], "train: unrecognized arguments: --resme=run (did you mean --resume?)"),
+        (["digits", "--threa=2"], "train: unrecognized arguments: --threa=2 (did you mean --threads?)"),
+        (["digits", "--qqqqqq"], "train: unrecognized arguments: --qqqqqq"),
+        (["digits", "iris"], "train: unrecognized arguments: iris"),
+        (["--epoch"], "train: the following arguments are required: LAB"),
+    ],
+)
+def test_an_option_is_written_in_full(script: Callable[..., Any], arguments: list[str], message: str) -> None:
+    outcome = script("train", *arguments)
+    assert (outcome.code, outcome.err) == (2, f"{message}\n")

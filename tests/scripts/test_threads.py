@@ -26,9 +26,8 @@ def threads() -> Any:
     [
         (["digits", "--threads", "2"], "2"),
         (["--threads=3", "digits"], "3"),
-        (["--th", "2"], "2"),
+        (["--thread", "2"], None),
         (["--threads", "2", "--threads=4"], "4"),
-        (["--t", "2"], None),
         (["--threads"], None),
         (["--threads", "0"], None),
         (["--threads", "-1"], None),

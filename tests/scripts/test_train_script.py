@@ -327,6 +327,34 @@ def test_a_mismatch_is_exit_code_1_and_nothing_is_trained(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("command", [("train", "iris", "--check"), ("check_parity", "iris")])
+def test_a_mistake_that_only_large_biases_show_is_caught_by_both_gates(
+    script: Script, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """The lab's own biases start at zero, and stay small over three steps."""
+    from scratch import Linear
+
+    honest = Linear.forward
+
+    def clipped(self: Linear, x: Any) -> Any:
+        bias = self.params["bias"]
+        return honest(self, x) - bias + np.clip(bias, -0.05, 0.05)
+
+    monkeypatch.setattr(Linear, "forward", clipped)
+    done = script(*command)
+    assert done.code == 1
+    assert "MISMATCH in float64" in done.out
+    assert "first divergence: step 1, layer 0 (Linear 4 -> " in done.out
+    assert "the biases start at zero, which hides mistakes: checked with random ones" in done.out + done.err
+
+
+def test_the_check_leaves_the_weights_that_are_trained_as_they_are(script: Script, tmp_path: Path) -> None:
+    for check in ("check", "no-check"):
+        assert script("train", "iris", f"--{check}", *SMALL, "--out", tmp_path / check).code == 0
+    for name in ("fingerprints.csv", "weights.safetensors", "weights.pth"):
+        assert (tmp_path / "check" / name).read_bytes() == (tmp_path / "no-check" / name).read_bytes(), name
+
+
 # data
 
 
@@ -469,6 +497,7 @@ def test_where_there_is_nothing_to_resume_the_run_starts_anew_and_says_so(
         run.mkdir()
     if prepare == "killed at once":
         (run / "config.json.new").write_text("{")
+        (run / ".lock").touch()
     if prepare == "killed before its first checkpoint":
         shutil.copy(tmp_path / "whole" / "config.json", run)
         options = ("train", "digits")
@@ -529,6 +558,18 @@ def test_a_made_up_config_is_refused_in_one_line(
     done = script("train", "digits", "--resume", tmp_path)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert message in done.err
+
+
+def test_a_folder_is_held_until_it_is_closed_and_nothing_is_left_of_that(tmp_path: Path) -> None:
+    run_folder = importlib.import_module("_run_folder")
+    first, second = run_folder.RunFolder(tmp_path), run_folder.RunFolder(tmp_path)
+    first.hold()
+    with pytest.raises(ValueError, match="another run is writing to it"):
+        second.hold()
+    second.close()
+    first.close()
+    assert not list(tmp_path.iterdir())
+    second.hold()
 
 
 def test_two_runs_do_not_share_a_folder(script: Script, tmp_path: Path) -> None:

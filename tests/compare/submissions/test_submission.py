@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,8 +26,9 @@ def folder(tmp_path: Path) -> Path:
     return handed_in
 
 
-def found(folder: Path) -> list[Examined]:
-    return examine([Submission(folder / name, "2-1, mse") for name in ("a.py", "b.py")], workers=2)
+def found(folder: Path, *names: str, **options: Any) -> list[Examined]:
+    chosen = names or ("a.py", "b.py")
+    return examine([Submission(folder / name, "2-1, mse") for name in chosen], workers=2, **options)
 
 
 def test_a_check_that_fails_is_a_row_that_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +47,52 @@ def test_a_check_that_does_not_end_is_stopped(folder: Path, monkeypatch: pytest.
 def test_a_script_that_cannot_be_read_is_a_row_too(folder: Path) -> None:
     (row,) = examine([Submission(folder / "gone.py", "2-1, mse")])
     assert (row.verdict, row.cause) == (UNEXAMINED, "it cannot be read: No such file or directory")
+
+
+def test_results_are_in_the_order_given_and_said_as_each_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """a.py waits until b.py has been said."""
+    goes_on = tmp_path / "goes_on"
+    wait = f"while 'a.py' in sys.argv[2] and not os.path.exists({str(goes_on)!r}): time.sleep(0.01)"
+    monkeypatch.setattr(submission, "START", f"import os, sys, time\n{wait}\nsys.exit(1)")
+    said: list[str] = []
+
+    def say(each: Examined) -> None:
+        said.append(each.file)
+        goes_on.touch()
+
+    assert [each.file for each in found(folder, said=say)] == ["a.py", "b.py"]
+    assert said == ["b.py", "a.py"]
+
+
+def test_an_interruption_asks_what_runs_to_end_and_removes_every_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """a.py ends at once, and its report is interrupted while b.py runs and c.py waits or has just begun."""
+    (folder / "c.py").write_text("")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    started, asked = tmp_path / "started", tmp_path / "asked"
+    monkeypatch.setattr(
+        submission,
+        "START",
+        f"""import os, pathlib, signal, sys, time
+if "a.py" in sys.argv[2]:
+    while not os.path.exists({str(started)!r}): time.sleep(0.01)
+    sys.exit(1)
+signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(asked)!r}).touch(), sys.exit(143)))
+with open({str(started)!r}, "a") as file: file.write("1")
+time.sleep(600)""",
+    )
+
+    def interrupt(each: Examined) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        found(folder, "a.py", "b.py", "c.py", said=interrupt)
+    assert asked.exists()
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_only_the_script_and_data_are_copied(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from scratch.labs import LabSetup, Outcome, lab, mnist, spiral, xor
 from scratch.learner import ScratchLearner
 from scratch.losses import CrossEntropyLoss, ProbabilityCrossEntropyLoss
 from scratch.training import Training, TrainingError
+from scratch.training_options import EpochOptions
 from torch_ref.learner import TorchLearner
 
 
@@ -229,7 +230,7 @@ def test_pytorch_fails_there_too(images: Dataset) -> None:
     model = to_torch(setup.network)
     assert isinstance(model[-1], torch.nn.Softmax)
     theirs = TorchLearner(model, to_torch_loss(setup.loss), to_torch_optimizer(setup.optimizer, model))
-    training = Training(theirs, setup.samples, rng=setup.rng, batch_size=3000, shuffle=False)
+    training = Training(theirs, setup.samples, EpochOptions(batch_size=3000, shuffle=False), rng=setup.rng)
     with pytest.raises(TrainingError, match="epoch 1, batch 2: the loss is not finite"):
         training.run_epoch()
 
