@@ -23,13 +23,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compare.recording.notes import DidNotEnd
+from compare.report.findings import findings
+from compare.report.outcome import Outcome
+
 UNEXAMINED = "not examined"
 VERDICTS = ("mismatch", "incomplete", "parity", UNEXAMINED)  # in the order of a class's table
 CHECKING = 300.0  # seconds for naming, judging and drawing, after the script has ended
 GRACE = 5.0  # seconds to end what was started, before the process is killed
 DATA = 200 << 20  # bytes of data files that are copied with each submission
 TICK = 0.05
-NOT_TO_ITS_END = "the code did not run to its end: "
 
 START = """
 import sys
@@ -48,7 +51,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunLimits:
     """Of one script: seconds of running, and bytes of memory."""
 
     seconds: float = 20.0
@@ -101,13 +104,13 @@ class _Running:
 def examine(
     submissions: Sequence[Submission],
     *,
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     workers: int = 1,
     out: Path | None = None,
     said: Callable[[Examined], None] = lambda _: None,
 ) -> list[Examined]:
     """Every submission, `workers` at a time, in the order given. Pages go to `out`; `said` hears of each as it ends."""
-    limits, waiting, running = limits or Limits(), deque(enumerate(submissions)), dict[int, _Running]()
+    limits, waiting, running = limits or RunLimits(), deque(enumerate(submissions)), dict[int, _Running]()
     found: dict[int, Examined] = {}
     try:
         while waiting or running:
@@ -133,7 +136,7 @@ def examine(
     return [found[number] for number in sorted(found)]
 
 
-def _start(submission: Submission, limits: Limits, draw: bool) -> _Running:
+def _start(submission: Submission, limits: RunLimits, draw: bool) -> _Running:
     """In a process of its own, on a copy."""
     work = tempfile.TemporaryDirectory(prefix="submission-", ignore_cleanup_errors=True)
     results = tempfile.TemporaryDirectory(prefix="examined-", ignore_cleanup_errors=True)
@@ -228,19 +231,18 @@ def _found(script: Path, network: str, settings: dict[str, Any], page: Path | No
     return from_report(report)
 
 
-def from_report(report: Any) -> dict[str, Any]:
+def from_report(report: Outcome) -> dict[str, Any]:
     """The fields of `Examined` that a Report answers."""
-    ended = next((f.removeprefix(NOT_TO_ITS_END) for f in report.findings if f.startswith(NOT_TO_ITS_END)), "")
-    findings = [finding for finding in report.findings if not finding.startswith(NOT_TO_ITS_END)]
-    found = {"verdict": report.verdict, "findings": findings, "coverage": report.coverage, "ended": ended}
+    ended = next((note.how for note in report.notes if isinstance(note, DidNotEnd)), "")
+    told = findings(note for note in report.notes if not isinstance(note, DidNotEnd))
+    found = {"verdict": report.verdict, "findings": told, "coverage": report.coverage, "ended": ended}
     first = report.first
     if first is None:
         return found
-    marked = next((line for line in report.excerpt.splitlines() if line.startswith(">")), "")
     return found | {
         "tensor": first.tensor,
         "should_be": first.formula,
         "line": report.origins.get(first.tensor, ""),
-        "code": marked[1:].strip().partition(" ")[2].strip(),
+        "code": report.code,
         "cause": report.diagnosis[0].explanation if report.diagnosis else "",
     }

@@ -29,7 +29,7 @@ OWN_FILES = frozenset(
     str(Path(__file__).parents[1] / name)
     for name in (
         *("watching/tracing.py", "watching/watch.py", "watching/script_process.py", "watching/held_arrays.py"),
-        *("watching/statements.py", "foreign/foreign.py"),
+        *("watching/statements.py", "foreign/objects.py"),
     )
 )
 
@@ -39,7 +39,7 @@ Sink = Callable[[Hashable, Array, str, str, int, str, int], None]
 
 
 @dataclass(frozen=True)
-class Limits:
+class WatchLimits:
     """How much is watched: `values` of one name at one line, `total` values in all, and their `bytes`.
 
     Large arrays give fewer: after `line_bytes` of one name at one line only FEWEST. When only lines run that have given
@@ -71,7 +71,7 @@ class Plan:
     idle: int = 0
     given: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def is_full(self, name: str, limits: Limits) -> bool:
+    def is_full(self, name: str, limits: WatchLimits) -> bool:
         """Whether this name has given all its values here."""
         values, size = self.given.get(name, (0, 0))
         return values >= limits.values or (values >= FEWEST and size >= limits.line_bytes)
@@ -93,7 +93,7 @@ class Tracer:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: WatchLimits,
         sink: Sink,
         on_stop: Callable[[str], None],
         on_source: Callable[[str, str], None],

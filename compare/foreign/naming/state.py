@@ -32,7 +32,7 @@ class State:
     convention: Convention
     given_target: Array | None = None
     lenient: bool = False  # the first layer's output may be wrong
-    rates: list[tuple[float, str]] | None = None  # see factors.rates
+    rates: list[float] | None = None  # see factors.rates
     precision: Precision = field(default_factory=lambda: Precision.of(np.float64))
 
     @property
