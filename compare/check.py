@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 import scratch
-from compare.checking import check_records
+from compare.checking import check_recorded, check_records
+from compare.foreign.arrays import read_dictionary, read_file
 from compare.foreign.convention import Convention
+from compare.foreign.functions import watch_function
+from compare.foreign.modules import run_module
+from compare.foreign.objects import has_backward, watch_object
+from compare.foreign.scripts import run_script
 from compare.network.architecture import Architecture, named_parameters
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.recording.batches import STEPS, consecutive, given_batches
 from compare.recording.numbers import numbers
 from compare.recording.record import Batch, Record, record_scratch, record_torch, same_bits
+from compare.recording.recorded import Recorded
 from compare.report.report import Report
 from torch_ref.learner import existing
 
@@ -61,10 +67,9 @@ def check(
 
     ValueError or TypeError, in one line, for what cannot be checked.
     """
-    from compare.foreign import foreign
-
     if isinstance(candidate, str | Path):
-        return foreign.check_file(Path(candidate), x, t, Architecture.of(network, loss), convention, **limits)
+        wanted = Architecture.of(network, loss)
+        return check_recorded(_from_file(Path(candidate), x, t, wanted, convention, limits))
     if limits:
         raise TypeError(
             f"got {', '.join(limits)}, which limit a script only; the candidate is {type(candidate).__name__}"
@@ -78,7 +83,38 @@ def check(
             raise ValueError(f"{name}: got one number, expected an array of samples as rows")
     if isinstance(candidate, scratch.Sequential) or (isinstance(candidate, nn.Sequential) and network is None):
         return _check_network(candidate, x, t, network, loss, optimizer, steps)
-    return foreign.check_foreign(candidate, x, t, network, loss, convention)
+    return check_recorded(_recorded(candidate, x, t, network, loss, convention))
+
+
+def _from_file(
+    path: Path,
+    x: Array | None,
+    t: Array | None,
+    network: Architecture,
+    convention: Convention | None,
+    limits: Mapping[str, Any],
+) -> Recorded:
+    """A script, or a file of arrays. ValueError in one line where it is neither."""
+    if path.suffix == ".py":
+        return run_script(path, network, convention, **limits)
+    return read_file(path, x, t, network, convention)
+
+
+def _recorded(candidate: Any, x: Array, t: Array, network: Any, loss: Any, convention: Convention | None) -> Recorded:
+    """A torch module, a dictionary, an object or a function. TypeError in one line for anything else."""
+    if isinstance(candidate, nn.Module):
+        wanted = Architecture.of(candidate if network is None else network, loss)
+        return run_module(candidate, x, t, wanted, loss, convention)
+    if not isinstance(candidate, Mapping) and not callable(candidate) and not has_backward(candidate):
+        raise TypeError(
+            f"got {type(candidate).__name__}, expected a network, an object with forward and backward, a function "
+            "step(x, t), a dictionary of arrays, or the path of a script or a record"
+        )
+    wanted = Architecture.of(network, loss)
+    if isinstance(candidate, Mapping):
+        return read_dictionary(candidate, x, t, wanted, convention)
+    watch = watch_object if has_backward(candidate) else watch_function
+    return watch(candidate, x, t, wanted, convention)
 
 
 def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, optimizer: Any, steps: int) -> Report:
@@ -156,5 +192,3 @@ def _loss(loss: Any, network: Any) -> scratch.Loss:
         wanted = Architecture.of(network)
         return wanted.loss.to_scratch()
     raise TypeError(f"got loss {type(loss).__name__}, expected a scratch loss, such as CrossEntropyLoss()")
-
-

@@ -1,10 +1,11 @@
-"""Checking: the records of one candidate, judged, diagnosed, and reported."""
+"""Checking: what was recorded of one candidate, judged, diagnosed, and reported, each once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -12,12 +13,19 @@ from compare.diagnosis.diagnosis import diagnose
 from compare.diagnosis.power import power
 from compare.judging.step import Rule, rules
 from compare.judging.sweep import Sweep, judgement, roots, updated_names
-from compare.judging.verdict import Row
+from compare.judging.verdict import Diagnosis, Row
 from compare.operations import STATES
+from compare.recording.notes import AlsoWrong, NeverUpdated, Note, RateDependence, SecondStepRight
 from compare.recording.record import Record
+from compare.recording.recorded import Recorded
+from compare.report.findings import in_words, never_updated, sentence
+from compare.report.outcome import first_off
 from compare.report.report import Report
 
 Array = NDArray[Any]
+
+
+NOTED = 0.95  # the confidence in a cause that was seen to happen, not inferred from a tensor
 
 
 def check_records(records: Sequence[Record], given: Mapping[str, Array] | None = None) -> Report:
@@ -26,25 +34,94 @@ def check_records(records: Sequence[Record], given: Mapping[str, Array] | None =
     `given` holds the tensors that were handed to the candidate before the first step (`input`, `target`, weights),
     which must be found in its record bit for bit; `inputs` of later steps may be given as "2/input".
     """
-    given = dict(given or {})
-    rows: list[Row] = []
-    sweeps: list[Sweep] = []
-    expected_names: list[tuple[int, str]] = []
-    before: Record | None = None
-    for record in records:
-        known = _given_at(record.step, given, before)
-        step_rules = rules(record.network, record.optimizer, record.step, record)
-        _expect_known_names(record, step_rules)
-        sweeps.append(Sweep(record, step_rules, known))
-        rows += sweeps[-1].rows()
-        expected_names += [(record.step, name) for name in _required(record, step_rules, known)]
-        before = record
-    report = Report.of(records, rows, expected_names)
-    report.diagnosis = diagnose(report, sweeps)
-    report.ambiguous = sum(sweep.ambiguous for sweep in sweeps)
-    report.power_of = cache(lambda: power(report.rows, sweeps))
-    report.judgement_of = lambda row: judgement(row, sweeps)
-    return report
+    return check_recorded(Recorded(records, given or {}))
+
+
+def check_recorded(recorded: Recorded) -> Report:
+    """The Report on what was recorded of a candidate; on what was recorded later, where only that is wrong."""
+    judged = Judged.of(recorded.records, recorded.given)
+    later = recorded.later() if judged.first is None else None
+    if later is None:
+        return _report(recorded, judged)
+    report = check_recorded(later.recorded)
+    if later.completes or report.first is not None:
+        return report
+    right = [SecondStepRight()] if report.verdict == "parity" else []
+    return _report(recorded, judged, [*later.notes, *right])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Consecutive steps, tensor by tensor, and the (step, name) of every tensor that complete records hold."""
+
+    rows: list[Row]
+    sweeps: list[Sweep]
+    expected: list[tuple[int, str]]
+
+    @classmethod
+    def of(cls, records: Sequence[Record], given: Mapping[str, Array]) -> Self:
+        """Each record by what was given, and by what the step before left behind."""
+        judged = cls([], [], [])
+        before: Record | None = None
+        for record in records:
+            known = _given_at(record.step, given, before)
+            step_rules = rules(record.network, record.optimizer, record.step, record)
+            _expect_known_names(record, step_rules)
+            judged.sweeps.append(Sweep(record, step_rules, known))
+            judged.rows.extend(judged.sweeps[-1].rows())
+            judged.expected.extend((record.step, name) for name in _required(record, step_rules, known))
+            before = record
+        return judged
+
+    @property
+    def first(self) -> Row | None:
+        """The first divergence in order of execution."""
+        return first_off(self.rows)
+
+
+# --- reporting --------------------------------------------------------------------------------------------------------
+
+
+def _report(recorded: Recorded, judged: Judged, more: Sequence[Note] = ()) -> Report:
+    notes = [*recorded.notes, *_also_wrong(recorded, judged), *more]
+    diagnosis = _diagnosis(judged, notes)
+    return Report.of(
+        recorded.records,
+        judged.rows,
+        judged.expected,
+        diagnosis=diagnosis,
+        ambiguous=sum(sweep.ambiguous for sweep in judged.sweeps),
+        power_of=cache(lambda: power(judged.rows, judged.sweeps)),
+        judgement_of=lambda row: judgement(row, judged.sweeps),
+        notes=notes,
+        **in_words(recorded, notes, judged.first, diagnosis),
+    )
+
+
+def _also_wrong(recorded: Recorded, judged: Judged) -> Iterator[AlsoWrong]:
+    """What else is wrong in the step of the first divergence, in code that was watched: each is its own mistake."""
+    first = judged.first
+    if first is None or not recorded.sources:
+        return
+    others = [r for r in judged.rows if r.status == "off" and r.step == first.step and r.tensor != first.tensor]
+    places = recorded.places[0]
+    if shown := tuple((r.tensor, places[r.tensor]) for r in others if r.tensor in places):
+        yield AlsoWrong(shown)
+
+
+def _diagnosis(judged: Judged, notes: Sequence[Note]) -> list[Diagnosis]:
+    """A parameter that was seen to stay; else what explains the tensor; else an update that came too early."""
+    first = judged.first
+    if first is None:
+        return []
+    if any(isinstance(note, NeverUpdated) and first.tensor in note.tensors for note in notes):
+        return [Diagnosis("update-missing", first.layer, NOTED, never_updated(first.tensor))]
+    found = diagnose(first, judged.rows, judged.sweeps)
+    early = [note for note in notes if isinstance(note, RateDependence)] if found[0].cause == "unknown" else []
+    return [Diagnosis("updated-weights", note.layer, NOTED, sentence(note)) for note in early] or found
+
+
+# --- what records hold ------------------------------------------------------------------------------------------------
 
 
 def _given_at(step: int, given: Mapping[str, Array], before: Record | None) -> dict[str, Array]:

@@ -47,10 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
 
     from compare.submissions import class_report
-    from compare.submissions.submission import Limits, examine
+    from compare.submissions.submission import RunLimits, examine
     from scratch.printable import printable
 
-    limits = Limits(float(arguments.seconds), arguments.memory << 20)
+    limits = RunLimits(float(arguments.seconds), arguments.memory << 20)
     done: list[Examined] = []
 
     def say(each: Examined) -> None:

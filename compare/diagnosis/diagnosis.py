@@ -24,7 +24,6 @@ from compare.judging.verdict import Diagnosis, Row
 from compare.numbers.bounded import Bounded
 from compare.operations import causes, mistakes_at
 from compare.operations.mistake import ANYWHERE, Mistake
-from compare.report.report import Report
 
 CONFIDENCE = (0.95, 0.8, 0.5)  # by rank: a formula of its own, one fitted parameter, a description
 DESCRIPTION = 2  # the last of these ranks
@@ -40,30 +39,27 @@ class Explanation:
     rank: int
 
 
-def diagnose(report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
-    """The best explanation and the runner-up for the first divergence; "unknown" if no mistake fits."""
-    if report.first is None:
-        return []
-    row = report.first
+def diagnose(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+    """The best explanation and the runner-up for the first divergence, `row`; "unknown" if no mistake fits."""
     if why := _reference_wrong(row, sweeps):
         return [Diagnosis("reference-wrong", row.layer, 0.95, f"{row.tensor}: {why}")]
-    rounded = tf32.diagnose(row, report.rows, sweeps)
+    rounded = tf32.diagnose(row, rows, sweeps)
     if rounded and rounded.confidence >= CONFIDENCE[0]:
         return [rounded]
-    found = explanations(row, report.rows, sweeps)
+    found = explanations(row, rows, sweeps)
     if rounded and not found:
         return [rounded]
     if not found and row.note.startswith("shape"):
         return [_misshapen(row)]
     if not found and row.note.startswith("float"):
         return [_in_another_dtype(row)]
-    if not found and (across := _across(row, report.rows, sweeps)):
+    if not found and (across := _across(row, rows, sweeps)):
         return across
     if not found:
         return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(causes())} known causes explains it")]
     diagnoses = [*(_diagnosis(e, found, row) for e in _distinct(found)[:1]), *([rounded] if rounded else [])]
     diagnoses += [_diagnosis(e, found, row) for e in _distinct(found)[1:2]]
-    return [*_convention(row, diagnoses[0], report, sweeps), *diagnoses][:2]
+    return [*_convention(row, diagnoses[0], rows, sweeps), *diagnoses][:2]
 
 
 def _across(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Diagnosis]:
@@ -92,20 +88,20 @@ def _alike(row: Row, rows: Sequence[Row], status: str) -> list[Row]:
 FACTORS = ("mean-missing", "mean-doubled", "wrong-mean", "factor-two", "factor-half", "sign")
 
 
-def _convention(row: Row, best: Diagnosis, report: Report, sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+def _convention(row: Row, best: Diagnosis, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Diagnosis]:
     """A factor that the reported loss and its gradient share is a convention; in the gradient alone it is a mistake."""
     if best.cause not in FACTORS or row.layer != "loss":
         return []
     if row.tensor != "loss":
-        reported = any(r.tensor == "loss" and r.step == row.step for r in report.rows)
+        reported = any(r.tensor == "loss" and r.step == row.step for r in rows)
         if reported:
             return []
         words = "no loss was reported: if the loss has the same factor this is a convention, else a mistake"
         return [Diagnosis(best.cause, row.layer, 0.5, f"{best.explanation}; {words}")]
-    gradient = next((r for r in report.rows if r.layer == "loss" and r.kind == "gradient" and r.step == row.step), None)
+    gradient = next((r for r in rows if r.layer == "loss" and r.kind == "gradient" and r.step == row.step), None)
     if gradient is None or gradient.status != "off":
         return []
-    alike = {e.mistake.cause for e in explanations(gradient, report.rows, sweeps)}
+    alike = {e.mistake.cause for e in explanations(gradient, rows, sweeps)}
     if best.cause not in alike:
         return []
     words = "the gradient has the same factor, so this is another convention, not a mistake: name it (reduction, loss)"

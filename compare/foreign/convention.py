@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from compare.foreign.layout import ATTACHED, COLUMNS, IN_OUT, OUT_IN, ROWS, SEPARATE, View
+from compare.recording.notes import Summed
 
 SAMPLES = (ROWS, COLUMNS)
 WEIGHTS = (OUT_IN, IN_OUT)
 BIASES = (SEPARATE, *ATTACHED)
+TIMES = (1.0, 0.5, 2.0, -1.0, -0.5)
 SNAP = 1e-6  # relative: how near a fitted factor must be to a known one to be it
 
 
@@ -57,46 +59,38 @@ class Convention:
 
 @dataclass(frozen=True)
 class Factor:
-    """A number that somebody may multiply a loss or a gradient with, and what that means."""
+    """A number that somebody may multiply a loss or a gradient with: `times` a sum, and a learning rate."""
 
     value: float
-    words: str
-    rate: float = 1.0  # the learning rate in it
+    times: float = 1.0
+    summed: Summed = Summed.MEAN
+    rate: float = 1.0
 
 
-def factors(m: int, n: int, rates: Sequence[tuple[float, str]] = ()) -> list[Factor]:
+def factors(m: int, n: int, rates: Sequence[float] = ()) -> list[Factor]:
     """Known multiples of a mean over m samples of n outputs, the plainest first; each also times a learning rate."""
     return list(_known(m, n, tuple(rates)))
 
 
 @lru_cache(maxsize=100)
-def _known(m: int, n: int, rates: tuple[tuple[float, str], ...]) -> tuple[Factor, ...]:
-    return tuple(_with_rates(list(_plain(m, n)), rates))
+def _known(m: int, n: int, rates: tuple[float, ...]) -> tuple[Factor, ...]:
+    plain = list(_plain(m, n))
+    return *plain, *(replace(each, value=each.value * rate, rate=rate) for rate in rates for each in plain)
 
 
 def _plain(m: int, n: int) -> Iterator[Factor]:
-    sums = [
-        (1.0, ""),
-        (m, "summed over the samples, not their mean"),
-        (m * n, "summed over all elements, not their mean"),
-    ]
-    sums += [
-        (n, "summed over the outputs"),
-        (1 / n, "divided by the outputs too"),
-        (1 / m, "divided by the samples twice"),
-    ]
-    sums += [(m * m, "summed over the samples, times their number")]
-    for scale, of in sums:
-        for half, words in ((1.0, ""), (0.5, "half"), (2.0, "doubled"), (-1.0, "negative"), (-0.5, "half, negative")):
-            yield Factor(scale * half, ", ".join(w for w in (words, of) if w))
-
-
-def _with_rates(plain: Sequence[Factor], rates: Sequence[tuple[float, str]]) -> Iterator[Factor]:
-    yield from plain
-    for rate, name in rates:
-        for factor in plain:
-            words = ", ".join(w for w in (factor.words, f"times the learning rate {name}") if w)
-            yield Factor(factor.value * rate, words, rate)
+    sums = {
+        Summed.MEAN: 1.0,
+        Summed.SAMPLES: m,
+        Summed.ELEMENTS: m * n,
+        Summed.OUTPUTS: n,
+        Summed.DIVIDED_BY_OUTPUTS: 1 / n,
+        Summed.DIVIDED_TWICE: 1 / m,
+        Summed.TIMES_SAMPLES: m * m,
+    }
+    for summed, scale in sums.items():
+        for times in TIMES:
+            yield Factor(scale * times, times, summed)
 
 
 def nearest(value: float, known: Sequence[Factor], within: float = SNAP) -> Factor | None:

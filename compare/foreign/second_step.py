@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.foreign.naming.named import Named, Names
+from compare.network.tensor_name import TensorName
 from compare.recording.record import same_bits
 from compare.watching.observation import Observation
 
@@ -76,19 +77,24 @@ def _same(first: Names, second: Names, name: str) -> bool:
 
 
 def with_biases(first: Names, second: Names, seen: Sequence[Observation]) -> Names:
-    """The second step's names, with the biases of the first where it computes without them: as the variables hold."""
-    tensors = dict(second.tensors)
-    for name in first.network.parameters():
-        held, output = first.tensors.get(name), tensors.get(f"{name.partition('.')[0]}.output")
-        if name in tensors or held is None or held.view.bias is not None or output is None:
-            continue
-        new = first.tensors.get(name.new, held)
-        called = {held.observation.name, new.observation.name}
-        now = [o for o in seen if o.name in called and o.time < output.observation.time]
-        if now and now[-1].array.shape == held.observation.array.shape:
-            view = replace(held.view, array=now[-1].array.reshape(held.view.array.shape))
-            tensors[name] = replace(held, observation=now[-1], view=view)
-    return replace(second, tensors=tensors, network=first.network, unbiased=first.unbiased)
+    """The second step, with the parameters that it computes without although the first one has them: its mistakes."""
+    absent = [name for name in first.network.parameters() if name not in second.tensors]
+    found = {name: named for name in absent if (named := _left_out(name, first, second, seen)) is not None}
+    return replace(second, tensors=second.tensors | found, network=first.network, unbiased=first.unbiased)
+
+
+def _left_out(name: str, first: Names, second: Names, seen: Sequence[Observation]) -> Named | None:
+    """A parameter of the first step, as its variable holds it when the second computes its layer's output."""
+    held, output = first.tensors.get(name), second.tensors.get(f"{name.partition('.')[0]}.output")
+    if held is None or held.view.bias is not None or output is None:
+        return None
+    new = first.tensors.get(TensorName(name).new, held)
+    variables = {held.observation.name, new.observation.name}
+    now = [o for o in seen if o.name in variables and o.time < output.observation.time]
+    if not now or now[-1].array.shape != held.observation.array.shape:
+        return None
+    view = replace(held.view, array=now[-1].array.reshape(held.view.array.shape))
+    return replace(held, observation=now[-1], view=view)
 
 
 def without_updates(second: Names) -> Names:

@@ -7,7 +7,6 @@ That is told, not judged: it may do no harm. Where it does, a gradient is wrong,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -16,24 +15,13 @@ from numpy.typing import NDArray
 
 from compare.foreign import layout
 from compare.foreign.naming.named import Named, Names
+from compare.recording.notes import SharedArray, Written
+from compare.recording.place import Place
 from compare.recording.record import same_bits
-from compare.report.report import Report
 from compare.watching.observation import Observation
 from compare.watching.watch import Watched
 
 Array = NDArray[Any]
-
-
-CALLERS = {"input": "x", "target": "t"}
-
-
-@dataclass(frozen=True, eq=False)
-class Written:
-    """A tensor whose array was written into: what it became, in torch's layout, and where that was seen."""
-
-    tensor: str
-    after: Array
-    origin: str  # "net.py line 30, self.h"; "" where no line shows it
 
 
 def written_into(names: Names, watched: Watched) -> dict[str, Written]:
@@ -46,23 +34,12 @@ def written_into(names: Names, watched: Watched) -> dict[str, Written]:
     return {name: written for name, written in found if written is not None}
 
 
-def shared(arrays: Mapping[str, Any]) -> Iterator[str]:
+def shared(arrays: Mapping[str, Any]) -> Iterator[SharedArray]:
     """Of a dictionary: which of its names stand for one array, so that what the first stood for may be gone."""
     held = [(name, a) for name, a in arrays.items() if isinstance(a, np.ndarray) and a.size > 1]
     for (one, a), (other, b) in combinations(held, 2):
         if a.shape == b.shape and a.strides == b.strides and a.ctypes.data == b.ctypes.data:
-            yield f"{one} and {other} are one array: what was in it first is written over"
-
-
-def in_words(written: Written, report: Report) -> str:
-    """Which array, where, and whether it did harm."""
-    if not written.origin:
-        words = f"{CALLERS.get(written.tensor, written.tensor)} is not what it was after the step: compute on a copy"
-    else:
-        words = f"{CALLERS.get(written.tensor, written.tensor)} is written into ({written.origin})"
-    if any(d.cause == "overwritten-before-use" for d in report.diagnosis[:1]):
-        return f"{words}, and a gradient is computed from what it became"
-    return words if report.first else f"{words}; the gradients are right all the same"
+            yield SharedArray(one, other)
 
 
 def followed(names: Names, watched: Watched) -> int:
@@ -80,14 +57,14 @@ def given_back(name: str, before: Array, after: Array, watched: Watched) -> Writ
     if same_bits(before, after):
         return None
     held: set[int] = set()
-    origin = ""
+    place: Place | None = None
     for o in watched.observations:
         if o.holder and same_bits(o.array, before):
             held.add(o.holder)
         elif o.holder in held:
-            origin = o.origin
+            place = o.place
             break
-    return Written(name, after if name == "target" else after.reshape(len(after), -1), origin)
+    return Written(name, after if name == "target" else after.reshape(len(after), -1), place)
 
 
 def _outputs(names: Names) -> list[str]:
@@ -129,27 +106,25 @@ def _holders(named: Named, observations: Sequence[Observation], end: int) -> set
     return {o.holder for o in observations if o.holder and o.array is same and o.time <= end}
 
 
-def _written(
-    name: str, names: Names, watched: Watched, window: Sequence[Observation], end: int
-) -> Written | None:
+def _written(name: str, names: Names, watched: Watched, window: Sequence[Observation], end: int) -> Written | None:
     named = names.tensors.get(name)
     if named is None:
         return None
     holders = _holders(named, watched.observations, end)
-    for after, origin in _later(holders, named, watched, window):
+    for after, place in _later(holders, named, watched, window):
         if (view := _reread(named, names, after)) is not None:
-            return Written(name, view, origin)
+            return Written(name, view, place)
     return None
 
 
 def _later(
     holders: set[int], named: Named, watched: Watched, window: Sequence[Observation]
-) -> Iterator[tuple[Array, str]]:
+) -> Iterator[tuple[Array, Place | None]]:
     for o in window:
         if o.holder in holders and o.array is not named.observation.array:
-            yield o.array, o.origin
+            yield o.array, o.place
     for holder in holders & set(watched.left):
-        yield watched.left[holder], ""
+        yield watched.left[holder], None
 
 
 def _reread(named: Named, names: Names, after: Array) -> Array | None:

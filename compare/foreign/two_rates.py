@@ -9,39 +9,24 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.foreign.convention import Convention
 from compare.foreign.naming.named import Names
+from compare.foreign.naming.search import NotFound, find
 from compare.network.tensor_name import TensorName
-from compare.recording.record import same_bits
+from compare.recording.notes import RateDependence
+from compare.recording.record import Batch, same_bits
+from compare.watching.watch import watch_call
 
 Array = NDArray[Any]
 
 RATES = ("lr", "rate", "learning_rate", "learningrate", "eta", "alpha", "step_size")
 DEPTH = 3  # of objects in objects that may hold the rate: network, layer, optimiser
 ROUNDINGS = 4  # of a gradient, and of a step, at each rate: their product, its rounding, the difference, the quotient
-
-
-@dataclass(frozen=True)
-class Dependence:
-    """A layer's weights that were updated too early, and how much the gradient of the layer before depends on it."""
-
-    layer: str
-    tensor: str  # whose gradient depends on the rate
-    rates: tuple[float, float]
-    difference: float
-    allowed: float
-
-    def __str__(self) -> str:
-        return (
-            f"update before delta: the weights of layer {self.layer} are updated before the gradient goes back through "
-            f"them; at the rates {self.rates[0]:g} and {self.rates[1]:g} the change of {self.tensor} over the rate "
-            f"differs by {self.difference:.2g}, and may by {self.allowed:.2g}"
-        )
 
 
 def rates_of(candidate: Any) -> list[tuple[Any, str, float]]:
@@ -102,7 +87,24 @@ def updates(names: Names) -> bool:
     return any(".new_" in name for name in names.tensors)
 
 
-def dependence(one: Names, other: Names, rates: tuple[float, float]) -> Dependence | None:
+def depends_on_rate(
+    one: Names,
+    step: Callable[[Array, Array], Any],
+    rates: tuple[float, float],
+    batch: Batch,
+    convention: Convention | None,
+) -> list[RateDependence]:
+    """What depends on the rate: `one` step at the first, and the same step watched at the second."""
+    _, seen = watch_call(step, *(a.copy() for a in batch))
+    try:
+        other = find(one.network, seen.observations, *batch, convention)
+    except NotFound:
+        return []
+    found = dependence(one, other, rates)
+    return [found] if found else []
+
+
+def dependence(one: Names, other: Names, rates: tuple[float, float]) -> RateDependence | None:
     """What depends on the rate, of two runs from the same weights on the same data.
 
     None too where the runs differ before their updates, or where no change is a multiple of the rate: the number that
@@ -117,7 +119,7 @@ def dependence(one: Names, other: Names, rates: tuple[float, float]) -> Dependen
     if last == linear[-1] or not any(int(name.partition(".")[0]) > last for name in found):
         return None
     worst = max(depends, key=lambda name: found[name][0] / max(found[name][1], 1e-300))
-    return Dependence(str(next(k for k in linear if k > last)), worst, rates, *found[worst])
+    return RateDependence(str(next(k for k in linear if k > last)), worst, rates, *found[worst])
 
 
 def _alike_until_backward(one: Names, other: Names) -> bool:

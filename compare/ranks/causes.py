@@ -25,14 +25,14 @@ from compare.numbers.bounded import Bounded
 from compare.recording.record import Record
 
 Array = NDArray[Any]
-Seen = Mapping[str, Array]
+RankTensors = Mapping[str, Array]
 Gradients = dict[str, Bounded]
 
 CONFIDENCE = 0.95
 
 
 def rank_causes(
-    first: Row, records: Sequence[Record], steps: Sequence[Sequence[Seen]], given: Mapping[str, Array]
+    first: Row, records: Sequence[Record], steps: Sequence[Sequence[RankTensors]], given: Mapping[str, Array]
 ) -> list[Diagnosis]:
     """The cause of the first divergence, if it is one of several processes; else none."""
     record, ranks = records[first.step - 1], steps[first.step - 1]
@@ -40,7 +40,7 @@ def rank_causes(
     return [Diagnosis(cause, first.layer, CONFIDENCE, words) for cause, words in ([found] if found else [])]
 
 
-def _different_weights(record: Record, ranks: Sequence[Seen], step: int) -> tuple[str, str] | None:
+def _different_weights(record: Record, ranks: Sequence[RankTensors], step: int) -> tuple[str, str] | None:
     sums = [_checksum(rank, record.network.parameters()) for rank in ranks]
     if len(set(sums)) == 1:
         return None
@@ -50,11 +50,11 @@ def _different_weights(record: Record, ranks: Sequence[Seen], step: int) -> tupl
     return "ranks-with-different-weights", f"{words}: each trains a network of its own"
 
 
-def _checksum(rank: Seen, names: Iterable[str]) -> int:
+def _checksum(rank: RankTensors, names: Iterable[str]) -> int:
     return reduce(lambda found, name: crc32(np.ascontiguousarray(rank[name]).tobytes(), found), names, 0)
 
 
-def _gradients(record: Record, ranks: Sequence[Seen], given: Mapping[str, Array]) -> tuple[str, str] | None:
+def _gradients(record: Record, ranks: Sequence[RankTensors], given: Mapping[str, Array]) -> tuple[str, str] | None:
     """The first formula that gives the gradients that every rank ended with."""
     names = [n for n in (f"{p.replace('.', '.grad_')}" for p in record.network.parameters()) if n in ranks[0]]
     x, t = (given[f"{record.step}/{name}"] for name in ("input", "target"))
@@ -71,7 +71,7 @@ def _gradients(record: Record, ranks: Sequence[Seen], given: Mapping[str, Array]
 
 def _formulas(
     record: Record,
-    ranks: Sequence[Seen],
+    ranks: Sequence[RankTensors],
     m: int,
     whole: Gradients,
     own: Sequence[Gradients | None],
@@ -113,7 +113,7 @@ def _formulas(
             yield "gradients-not-exchanged", words, mine
 
 
-def _same_rows(ranks: Sequence[Seen]) -> bool:
+def _same_rows(ranks: Sequence[RankTensors]) -> bool:
     """Whether all ranks with rows have rank 0's, as far as the shorter of the two reaches."""
     for rank in ranks[1:]:
         m = min(len(rank["input"]), len(ranks[0]["input"]))

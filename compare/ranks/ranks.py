@@ -42,7 +42,7 @@ from torch_ref.distributed import ShardedLearner
 from torch_ref.team import Team
 
 Array = NDArray[Any]
-Seen = dict[str, Array]  # one rank's tensors of one step, by record name
+RankTensors = dict[str, Array]  # one rank's tensors of one step, by record name
 
 ROW_BY_ROW = ("output", "grad_output", "grad_input")
 
@@ -69,7 +69,10 @@ def check_ranks(
 
 
 def judge_ranks(
-    network: Architecture, optimizer: OptimizerSpec | None, steps: Sequence[Sequence[Seen]], given: dict[str, Array]
+    network: Architecture,
+    optimizer: OptimizerSpec | None,
+    steps: Sequence[Sequence[RankTensors]],
+    given: dict[str, Array],
 ) -> Report:
     """The Report on what the ranks computed in consecutive steps: steps[k][r] is what rank r did in step k + 1."""
     records = [joined(network, optimizer, ranks, k) for k, ranks in enumerate(steps, 1)]
@@ -89,7 +92,7 @@ def judge_ranks(
 # --- recording --------------------------------------------------------------------------------------------------------
 
 
-def record_rank(learner: ShardedLearner, batch: Batch) -> Seen:
+def record_rank(learner: ShardedLearner, batch: Batch) -> RankTensors:
     """One training step of the learner, on every rank: what this rank's copy of the network computed in it.
 
     ValueError, on all ranks, if the step ends in a value that is not finite.
@@ -141,7 +144,7 @@ def _gradient(a: torch.Tensor) -> Array:
     return _copy(a if a.grad is None else a.grad) if a.grad is not None or not len(a) else np.zeros(0)
 
 
-def _state(learner: ShardedLearner, names: dict[str, nn.Parameter], prefix: str) -> Seen:
+def _state(learner: ShardedLearner, names: dict[str, nn.Parameter], prefix: str) -> RankTensors:
     """The optimiser's: "0.weight.exp_avg", or "0.new_weight.exp_avg" after the step."""
     return {
         f"{name.replace('.', f'.{prefix}')}.{key}": _copy(value)
@@ -154,7 +157,7 @@ def _state(learner: ShardedLearner, names: dict[str, nn.Parameter], prefix: str)
 # --- putting together -------------------------------------------------------------------------------------------------
 
 
-def joined(network: Architecture, optimizer: OptimizerSpec | None, ranks: Sequence[Seen], step: int) -> Record:
+def joined(network: Architecture, optimizer: OptimizerSpec | None, ranks: Sequence[RankTensors], step: int) -> Record:
     """The step that all ranks computed: their rows one after another, and rank 0's of what all must have alike."""
     rows = [name for name in ranks[0] if name in ("input", "target") or name.rpartition(".")[2] in ROW_BY_ROW]
     tensors = ranks[0] | {name: np.concatenate([rank[name] for rank in ranks]) for name in rows}
@@ -166,7 +169,7 @@ def _unscaled(record: Record) -> Record:
     return Record(record.network, {name: record.unscaled(name) for name in record}, record.optimizer, record.step)
 
 
-def _apart(record: Record, ranks: Sequence[Seen]) -> Iterator[tuple[Row, Wrong]]:
+def _apart(record: Record, ranks: Sequence[RankTensors]) -> Iterator[tuple[Row, Wrong]]:
     """What is not the same on every rank although it must be: weights before, gradients, weights after."""
     for name in ranks[0]:
         kind = _kind(name)
@@ -197,7 +200,7 @@ def _in_order(rows: Sequence[Row], apart: dict[Row, Wrong], step: int) -> list[R
     return [*before, *(row for row in own if row.kind != "update"), *after, *updates]
 
 
-def _in_words(steps: Sequence[Sequence[Seen]], are_apart: bool) -> str:
+def _in_words(steps: Sequence[Sequence[RankTensors]], are_apart: bool) -> str:
     shards = "; ".join("+".join(str(len(rank["input"])) for rank in ranks) for ranks in steps)
     alike = "" if are_apart else "; weights, gradients and updates have the same bits on all of them"
     return f"{len(steps[0])} ranks with shards of {shards} rows{alike}"

@@ -13,6 +13,7 @@ import torch
 
 from compare.judging.sweep import Wrong
 from compare.judging.verdict import Diagnosis, Power, Row, plain
+from compare.recording.notes import Note
 from compare.recording.record import Record
 from torch_ref.tf32 import tf32_is_on
 
@@ -46,15 +47,20 @@ class Outcome:
     diagnosis: list[Diagnosis] = field(default_factory=list)
     reference: Outcome | None = None
     end_to_end: dict[str, float] = field(default_factory=dict)
-    findings: list[str] = field(default_factory=list)  # the candidate's conventions, in words
+    notes: Sequence[Note] = ()  # of somebody's own code, as data
+    findings: list[str] = field(default_factory=list)  # the notes in words, all but the side effects
     origins: dict[str, str] = field(default_factory=dict)  # tensor -> "student.py line 41, dz1"
     side_effects: list[str] = field(default_factory=list)  # of somebody's own code, in words
-    excerpt: str = ""  # the source around the first divergence
+    code: str = ""  # the line of source that binds the first divergence
+    excerpt: str = ""  # the same, marked, with the lines around it
     proof: Proof | None = None  # in exact mode: why no difference is allowed
 
     @classmethod
-    def of(cls, records: Sequence[Record], rows: list[Row], expected: Sequence[tuple[int, str]]) -> Self:
-        """From the records, their rows, and the (step, name) of every tensor that a complete record holds."""
+    def of(cls, records: Sequence[Record], rows: list[Row], expected: Sequence[tuple[int, str]], **more: Any) -> Self:
+        """From the records, their rows, and the (step, name) of every tensor that a complete record holds.
+
+        `more` has other fields by name.
+        """
         first = records[0]
         held = {(r.step, name) for r in records for name in (*r, *r.nothing)}
         absent = [(step, name) for step, name in expected if (step, name) not in held]
@@ -74,12 +80,13 @@ class Outcome:
             total=len(expected),
             optimizer=str(first.optimizer or ""),
             watched=sum(r.watched for r in records),
+            **more,
         )
 
     @property
     def first(self) -> Row | None:
         """The first divergence in order of execution."""
-        return next((row for row in self.rows if row.status == "off"), None)
+        return first_off(self.rows)
 
     @property
     def compared(self) -> int:
@@ -158,6 +165,11 @@ class Outcome:
         if self.proof:
             found |= {"mode": "exact", "proof": str(self.proof)}
         return found
+
+
+def first_off(rows: Sequence[Row]) -> Row | None:
+    """The first of these, in order of execution, that is off."""
+    return next((row for row in rows if row.status == "off"), None)
 
 
 def environment() -> dict[str, Any]:

@@ -23,12 +23,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from compare.recording.notes import DidNotEnd
+from compare.report.findings import findings
+from compare.report.outcome import Outcome
+
 UNEXAMINED = "not examined"
 VERDICTS = ("mismatch", "incomplete", "parity", UNEXAMINED)  # in the order of a class's table
 CHECKING = 300.0  # seconds for naming, judging and drawing, after the script has ended
 GRACE = 5.0  # seconds to end what was started, before the process is killed
 DATA = 200 << 20  # bytes of data files that are copied with each submission
-NOT_TO_ITS_END = "the code did not run to its end: "
 
 START = """
 import sys
@@ -47,7 +50,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunLimits:
     """Of one script: seconds of running, and bytes of memory."""
 
     seconds: float = 20.0
@@ -103,7 +106,7 @@ class _Processes:
 def examine(
     submissions: Sequence[Submission],
     *,
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     workers: int = 1,
     out: Path | None = None,
     said: Callable[[Examined], None] = lambda _: None,
@@ -112,7 +115,7 @@ def examine(
     processes = _Processes()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            jobs = [pool.submit(_examined, each, limits or Limits(), out, processes) for each in submissions]
+            jobs = [pool.submit(_examined, each, limits or RunLimits(), out, processes) for each in submissions]
             for job in as_completed(jobs):
                 said(job.result())
         except BaseException:  # an interruption too: the threads then end, and their folders with them
@@ -122,7 +125,7 @@ def examine(
     return [job.result() for job in jobs]
 
 
-def _examined(submission: Submission, limits: Limits, out: Path | None, processes: _Processes) -> Examined:
+def _examined(submission: Submission, limits: RunLimits, out: Path | None, processes: _Processes) -> Examined:
     """In a process of its own, on a copy."""
     try:
         submission.path.open("rb").close()
@@ -239,19 +242,18 @@ def _found(script: Path, network: str, settings: dict[str, Any], page: Path | No
     return from_report(report)
 
 
-def from_report(report: Any) -> dict[str, Any]:
+def from_report(report: Outcome) -> dict[str, Any]:
     """The fields of `Examined` that a Report answers."""
-    ended = next((f.removeprefix(NOT_TO_ITS_END) for f in report.findings if f.startswith(NOT_TO_ITS_END)), "")
-    findings = [finding for finding in report.findings if not finding.startswith(NOT_TO_ITS_END)]
-    found = {"verdict": report.verdict, "findings": findings, "coverage": report.coverage, "ended": ended}
+    ended = next((note.how for note in report.notes if isinstance(note, DidNotEnd)), "")
+    told = findings(note for note in report.notes if not isinstance(note, DidNotEnd))
+    found = {"verdict": report.verdict, "findings": told, "coverage": report.coverage, "ended": ended}
     first = report.first
     if first is None:
         return found
-    marked = next((line for line in report.excerpt.splitlines() if line.startswith(">")), "")
     return found | {
         "tensor": first.tensor,
         "should_be": first.formula,
         "line": report.origins.get(first.tensor, ""),
-        "code": marked[1:].strip().partition(" ")[2].strip(),
+        "code": report.code,
         "cause": report.diagnosis[0].explanation if report.diagnosis else "",
     }

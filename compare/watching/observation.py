@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+
+from compare.recording.place import Place
 
 Array = NDArray[Any]
 
@@ -30,6 +31,6 @@ class Observation:
     holder: int = 0
 
     @property
-    def origin(self) -> str:
-        """Where to look: "student.py line 41, dz1"."""
-        return f"{Path(self.file).name} line {self.line}, {self.name}" if self.line else self.name
+    def place(self) -> Place:
+        """Where to look for it."""
+        return Place(self.file, self.line, self.name)

@@ -20,7 +20,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from compare.watching.held_arrays import Array, is_library
-from compare.watching.tracing import OWN_FILES, Limits, Tracer, tracing
+from compare.watching.tracing import OWN_FILES, Tracer, WatchLimits, tracing
 
 SLACK = 1 << 26  # bytes of files that the script may write besides
 
@@ -108,7 +108,7 @@ def without_windows(source: str) -> None:
 def main(settings: dict[str, Any]) -> None:
     """Run the script of the settings and leave the process."""
     journal = Journal(settings["arrays"], settings["events"])
-    limits = Limits(**settings["limits"])
+    limits = WatchLimits(**settings["limits"])
     owner = os.getpid()
 
     def stop(reason: str) -> None:

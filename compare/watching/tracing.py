@@ -29,17 +29,17 @@ OWN_FILES = frozenset(
     str(Path(__file__).parents[1] / name)
     for name in (
         *("watching/tracing.py", "watching/watch.py", "watching/script_process.py", "watching/held_arrays.py"),
-        *("watching/statements.py", "foreign/foreign.py"),
+        *("watching/statements.py", "foreign/objects.py"),
     )
 )
 
 Scope = int  # the id of a code object, or of a module's variables; hashing code itself is slow
-Found = tuple[str, Array, bool]
+Found = tuple[str, Array, bool]  # name, array, whether it is the code's own object
 Sink = Callable[[Hashable, Array, str, str, int, str, int], None]
 
 
 @dataclass(frozen=True)
-class Limits:
+class WatchLimits:
     """How much is watched: `values` of one name at one line, `total` values in all, and their `bytes`.
 
     Large arrays give fewer: after `line_bytes` of one name at one line only FEWEST. When only lines run that have given
@@ -71,7 +71,7 @@ class Plan:
     idle: int = 0
     given: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def is_full(self, name: str, limits: Limits) -> bool:
+    def is_full(self, name: str, limits: WatchLimits) -> bool:
         """Whether this name has given all its values here."""
         values, size = self.given.get(name, (0, 0))
         return values >= limits.values or (values >= FEWEST and size >= limits.line_bytes)
@@ -93,7 +93,7 @@ class Tracer:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: WatchLimits,
         sink: Sink,
         on_stop: Callable[[str], None],
         on_source: Callable[[str, str], None],
@@ -110,7 +110,7 @@ class Tracer:
         self._plans: dict[int, tuple[CodeType, dict[int, Plan]]] = {}
         self._contents: set[Hashable] = set()
         self._last: dict[tuple[Scope, str], tuple[Hashable, Any]] = {}
-        self._full: set[tuple[Scope, str]] = set()
+        self._refused: set[tuple[Scope, str]] = set()  # names that had more values than a line may give
         self._versions: dict[int, tuple[Any, Hashable, int]] = {}
         self._holders = count(1)
         self._unseen: set[tuple[str, int]] = set()
@@ -181,9 +181,9 @@ class Tracer:
 
     def _look(self, frame: FrameType, plan: Plan) -> None:
         variables, everywhere = frame.f_locals, frame.f_globals
-        before, full = self._count, False
-        is_bound = plan.statement.has_bound(frame.f_lineno) and frame.f_code.co_name not in COMPREHENSIONS
-        for chain, stored in plan.statement.mentions.items():
+        before, refused = self._count, False
+        has_bound = plan.statement.has_bound(frame.f_lineno) and frame.f_code.co_name not in COMPREHENSIONS
+        for chain, is_stored in plan.statement.mentions.items():
             scope: Scope = id(frame.f_code)
             if chain[0] in variables:
                 value = variables[chain[0]]
@@ -193,13 +193,13 @@ class Tracer:
                 value, scope = everywhere[chain[0]], id(everywhere)
             else:
                 continue
-            bound = stored and is_bound
-            for name, array, is_object in _reach(chain, value):
-                again = bound and array.ndim == 0 and name == ".".join(chain)
-                full |= self._see(array, is_object, name, scope, stored, again, plan, frame)
+            for found in _reach(chain, value):
+                name, array, _ = found
+                is_rebound = is_stored and has_bound and array.ndim == 0 and name == ".".join(chain)
+                refused |= self._offer(found, scope, is_stored, is_rebound, plan, frame)
                 if self.stopped:
                     return
-        plan.idle = plan.idle + 1 if full and self._count == before else 0
+        plan.idle = plan.idle + 1 if refused and self._count == before else 0
         if plan.idle:
             self._only_exhausted(plan)
         if time.monotonic() - self._begin > self.limits.seconds:
@@ -211,42 +211,40 @@ class Tracer:
         if plan is None or value is None or code.co_name == "<module>" or code.co_name in COMPREHENSIONS:
             return
         try:
-            for name, array, is_object in _limited(held(f"return of {code.co_name}", value)):
-                self._see(array, is_object, name, id(code), True, array.ndim == 0, plan, frame)
+            for found in _limited(held(f"return of {code.co_name}", value)):
+                _, array, _ = found
+                self._offer(found, id(code), True, array.ndim == 0, plan, frame)
         except Exception:
             self.faults += 1
 
-    def _see(
-        self,
-        array: Array,
-        is_object: bool,
-        name: str,
-        scope: Scope,
-        stored: bool,
-        again: bool,
-        plan: Plan,
-        frame: FrameType,
+    def _offer(
+        self, found: Found, scope: Scope, is_stored: bool, is_rebound: bool, plan: Plan, frame: FrameType
     ) -> bool:
-        """Give the array to the sink if it is new. True if it would be, but the name has given all its values here.
+        """Give the array to the sink if it is new. True if it is, but refused: the name has given all its values here.
 
-        New is a value that was never seen, an array that has changed, and, where the line stores, another value or
-        another object under this name; `again`: even the same number.
+        New is a value that was never seen; an array that has changed, under whatever name; and, where the statement
+        stores to the name (`is_stored`), another value or another object under it. A number is no object that could be
+        another: where the statement is known to have bound it (`is_rebound`), it is new even if it is the same number.
         """
-        mark = fingerprint(array)
-        changed, holder = self._changed(array, mark) if is_object else (False, 0)
-        key = (scope, name)
-        new = mark not in self._contents
-        if not (new or changed or (stored and (again or self._is_other(key, array if is_object else None, mark)))):
+        name, array, is_object = found
+        key, mark = (scope, name), fingerprint(array)
+        has_changed, holder = self._changed(array, mark) if is_object else (False, 0)
+        is_unseen = mark not in self._contents
+        if not (is_unseen or has_changed or (is_stored and (is_rebound or self._is_other(key, found, mark)))):
             return False
-        if not stored and key in self._full:
-            return False  # left so by a line that has given all its values, not by this one
+        if not is_stored and key in self._refused:
+            return False  # a line that has given all its values left it so, not this one
         if plan.is_full(name, self.limits):
-            self._full.add(key)
+            self._refused.add(key)
             return True
         plan.give(name, array.nbytes)
         self._last[key] = mark, weakref.ref(array) if is_object else None
-        if new and not self._room(array):
-            return False
+        if not is_unseen or self._room(array):
+            self._give(mark, array, name, holder, plan, frame)
+        return False
+
+    def _give(self, mark: Hashable, array: Array, name: str, holder: int, plan: Plan, frame: FrameType) -> None:
+        """To the sink, and counted."""
         self._contents.add(mark)
         self._count += 1
         if plan.given[name][0] <= FRESH:
@@ -255,12 +253,12 @@ class Tracer:
         self.sink(mark, array, name, code.co_filename, plan.statement.line, code.co_qualname, holder)
         if self._count >= self.limits.total:
             self.stop(f"stopped after {self._count} values")
-        return False
 
-    def _is_other(self, key: tuple[Scope, str], array: Array | None, mark: Hashable) -> bool:
+    def _is_other(self, key: tuple[Scope, str], found: Found, mark: Hashable) -> bool:
         """Whether the name stood for another value, or another object, when it was last given."""
+        _, array, is_object = found
         last, reference = self._last.get(key, (None, None))
-        return last != mark or (array is not None and reference is not None and reference() is not array)
+        return last != mark or (is_object and reference is not None and reference() is not array)
 
     def _changed(self, array: Array, mark: Hashable) -> tuple[bool, int]:
         """Whether this very array was something else when it was last looked at, under whatever name; its number."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from compare.watching.observation import Array, Observation
 from compare.watching.script_process import in_words
-from compare.watching.tracing import Limits, Tracer, tracing
+from compare.watching.tracing import Tracer, WatchLimits, tracing
 
 MEMORY = 4 << 30
 OUTPUT = 1 << 16  # bytes of what a script prints that are kept, the last ones
@@ -68,8 +68,8 @@ class Watched:
 def watch_call(function: Callable[..., Any], *args: Any, **limits: Any) -> tuple[Any, Watched]:
     """function(*args) in this process, and what was seen of every frame outside the standard library and site-packages.
 
-    `limits` are those of tracing.Limits; at a limit watching ends, while the function runs on. If it raises, the result
-    is None and `ended` says what and where.
+    `limits` are those of tracing.WatchLimits; at a limit watching ends, while the function runs on. If it raises, the
+    result is None and `ended` says what and where.
     """
     kept: dict[Hashable, Array] = {}
     observations: list[Observation] = []
@@ -85,7 +85,7 @@ def watch_call(function: Callable[..., Any], *args: Any, **limits: Any) -> tuple
     def keep_source(file: str, text: str) -> None:
         sources[file] = text.splitlines()
 
-    tracer = Tracer(Limits(**limits), observe, stopped.append, keep_source)
+    tracer = Tracer(WatchLimits(**limits), observe, stopped.append, keep_source)
     result, ended, complete = None, "finished", True
     try:
         result = tracing(tracer, function, *args)
@@ -116,7 +116,7 @@ def watch_script(
         raise IsADirectoryError(f"{path}: is a folder, expected a Python script")
     if not script.exists():
         raise FileNotFoundError(f"{path}: no such file, expected a Python script")
-    bounds = Limits(seconds=seconds, values=values, **limits)
+    bounds = WatchLimits(seconds=seconds, values=values, **limits)
     with tempfile.TemporaryFile() as arrays, tempfile.TemporaryFile() as events:
         settings = {
             "package": str(Path(__file__).parents[1]),

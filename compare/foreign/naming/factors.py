@@ -21,18 +21,18 @@ def of_gradients(state: State) -> list[Factor]:
     return factors(state.m, state.n, rates(state))
 
 
-def rates(state: State) -> list[tuple[float, str]]:
-    """Learning rates, and what they are called: as declared, else the numbers that are called like one."""
+def rates(state: State) -> list[float]:
+    """Learning rates: as declared, else the numbers that are called like one."""
     if state.rates is None:
         state.rates = _rates(state)
     return state.rates
 
 
-def _rates(state: State) -> list[tuple[float, str]]:
+def _rates(state: State) -> list[float]:
     if state.convention.rate is not None:
-        return [(state.convention.rate, "as declared")]
-    called = [(number(o.array), o.name) for o in state.seen.scalars() if hints.is_rate(o.name)]
-    return list({rate: (rate, name) for rate, name in called if 0 < rate < LARGEST_RATE and rate != 1}.values())
+        return [state.convention.rate]
+    called = [number(o.array) for o in state.seen.scalars() if hints.is_rate(o.name)]
+    return [rate for rate in dict.fromkeys(called) if 0 < rate < LARGEST_RATE and rate != 1]
 
 
 def usual(state: State) -> float:

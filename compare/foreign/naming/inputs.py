@@ -12,14 +12,14 @@ from compare.foreign import layout
 from compare.foreign.convention import Convention
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named
-from compare.foreign.naming.seen import Seen
+from compare.foreign.naming.observations import Observations
 from compare.network.architecture import Architecture
 from compare.watching.observation import Observation
 
 Array = NDArray[Any]
 
 
-def inputs(network: Architecture, seen: Seen, x: Array | None, convention: Convention) -> Iterator[Named]:
+def inputs(network: Architecture, seen: Observations, x: Array | None, convention: Convention) -> Iterator[Named]:
     """What may be the input (m, in): x, and a single sample of it; where x is not given, every array that fits."""
     fan_in = network.sizes[0]
     if x is None:
@@ -39,7 +39,7 @@ def readings(a: Array, fan_in: int) -> Iterator[View]:
             yield from layout.inputs(a, m, fan_in)
 
 
-def _all(seen: Seen, fan_in: int, convention: Convention) -> Iterator[Named]:
+def _all(seen: Observations, fan_in: int, convention: Convention) -> Iterator[Named]:
     """All arrays with as many columns or rows, equal ones once, those of zeros left out."""
     tried: set[bytes] = set()
     for o in seen.newest_of_each(seen.matrices()):
@@ -50,7 +50,7 @@ def _all(seen: Seen, fan_in: int, convention: Convention) -> Iterator[Named]:
                 yield Named(o, view)
 
 
-def _whole(seen: Seen, x: Array, fan_in: int) -> Named:
+def _whole(seen: Observations, x: Array, fan_in: int) -> Named:
     """The array that equals x, or x itself, where the code bound none."""
     m = len(x)
     views = (Named(o, v) for o in seen.sized(m, fan_in, extra=(0, 1)) for v in layout.inputs(o.array, m, fan_in))
@@ -58,7 +58,7 @@ def _whole(seen: Seen, x: Array, fan_in: int) -> Named:
     return next(same, Named(Observation(x, "x as given", time=-1), View(x, layout.ROWS)))
 
 
-def _single(seen: Seen, x: Array, fan_in: int) -> Named | None:
+def _single(seen: Observations, x: Array, fan_in: int) -> Named | None:
     """The first array that is one sample of x: code that goes through them one by one."""
     rows = {_float64(row).tobytes() for row in x}
     for o in seen.sized(1, fan_in):

@@ -61,10 +61,10 @@ def _factor(state: State, scale: float, within: float) -> Factor | None:
     known = [f for f in factors.of_gradients(state) if f.rate != 1]
     if factor := nearest(scale, known, within):
         return factor
-    return None if known or scale <= 0 else Factor(scale, "", scale)
+    return None if known or scale <= 0 else Factor(scale, rate=scale)
 
 
 def _usual_rate(state: State) -> float | None:
     """The rate of the other changes, else the first that was seen."""
     rates = [state.tensors[name].rate for name in state.found.recovered]
-    return most(rates) if rates else next((rate for rate, _ in factors.rates(state)), None)
+    return most(rates) if rates else next(iter(factors.rates(state)), None)

@@ -13,7 +13,7 @@ from compare.foreign.naming import adoption, departures, expected, gradients, re
 from compare.foreign.naming.forward import forward
 from compare.foreign.naming.inputs import inputs, readings
 from compare.foreign.naming.named import Named, Names
-from compare.foreign.naming.seen import Seen
+from compare.foreign.naming.observations import Observations
 from compare.foreign.naming.state import State
 from compare.foreign.naming.target import target_and_loss
 from compare.network.architecture import Architecture
@@ -43,7 +43,7 @@ def find(
 
     NotFound, in one line, where input, weights or outputs of the network are not among the arrays.
     """
-    everything, declared = Seen(observations), convention or Convention()
+    everything, declared = Observations(observations), convention or Convention()
     attempts = list(_attempts(network, everything, x, t, declared))
     if not attempts:
         attempts = list(_attempts(network, everything, x, t, declared, lenient=True))
@@ -58,7 +58,7 @@ class Search:
     def __init__(
         self,
         network: Architecture,
-        seen: Seen,
+        seen: Observations,
         entering: Named,
         t: Array | None,
         convention: Convention,
@@ -104,7 +104,7 @@ def _backward(state: State) -> None:
 
 def _attempts(
     network: Architecture,
-    everything: Seen,
+    everything: Observations,
     x: Array | None,
     t: Array | None,
     convention: Convention,
@@ -125,7 +125,7 @@ def _attempts(
             return
 
 
-def _missing(network: Architecture, seen: Seen, x: Array | None) -> str:
+def _missing(network: Architecture, seen: Observations, x: Array | None) -> str:
     """What was not found, of what shape it would be, and the shapes that were seen."""
     fan_in, fan_out = network.sizes[:2]
     wanted = f"({fan_out}, {fan_in}) or ({fan_in}, {fan_out}), or with the bias in it, one row or column more"

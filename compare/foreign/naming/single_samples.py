@@ -13,7 +13,7 @@ from compare.foreign import layout
 from compare.foreign.layout import View
 from compare.foreign.naming.inputs import readings
 from compare.foreign.naming.named import Named, Names
-from compare.foreign.naming.seen import Seen
+from compare.foreign.naming.observations import Observations
 from compare.foreign.naming.state import affine
 from compare.foreign.naming.values import tight
 from compare.network.architecture import Architecture
@@ -26,7 +26,9 @@ ROWS_TRIED = 10_000  # of one array: every row is tried as the sample that made 
 SMALLEST = 1e-300  # in the place of a norm of 0, which nothing is relative to
 
 
-def together(network: Architecture, seen: Seen, single: Names, rounds: int) -> tuple[Seen, Named] | None:
+def together(
+    network: Architecture, seen: Observations, single: Names, rounds: int
+) -> tuple[Observations, Named] | None:
     """What was seen, with the lines' values as rows, and the samples (m, in); None where there is only one.
 
     single: the names of the first. The rounds are the values of the line that bound the first layer's output, of which
@@ -41,10 +43,10 @@ def together(network: Architecture, seen: Seen, single: Names, rounds: int) -> t
     if samples is None or len(made) < 2:
         return None
     begun = min(entering.time, made[0].time) if entering.time > weight.time else made[0].time
-    return seen.stacked(made, begun, rounds), Named(replace(entering, array=samples), View(samples, layout.ROWS))
+    return seen.rounds_as_rows(made, begun, rounds), Named(replace(entering, array=samples), View(samples, layout.ROWS))
 
 
-def _samples_of(network: Architecture, seen: Seen, single: Names, made: Sequence[Observation]) -> Array | None:
+def _samples_of(network: Architecture, seen: Observations, single: Names, made: Sequence[Observation]) -> Array | None:
     """For each output of the first layer the sample that makes it, as rows; None where one has none."""
     samples = np.array(list(_rows(seen, network.sizes[0])))
     z = affine(samples, single.tensors["0.weight"], single.tensors.get("0.bias"))
@@ -60,7 +62,7 @@ def _samples_of(network: Architecture, seen: Seen, single: Names, made: Sequence
     return np.stack(found)
 
 
-def _rows(seen: Seen, fan_in: int) -> Iterator[Array]:
+def _rows(seen: Observations, fan_in: int) -> Iterator[Array]:
     """Vectors that may be a sample, equal ones once; then the rows or columns of matrices, likewise."""
     vectors = [o.array for o in seen.sized(fan_in) if o.array.dtype.kind == "f" and o.array.size == fan_in]
     yield from {a.tobytes(): a.reshape(fan_in) for a in vectors}.values()

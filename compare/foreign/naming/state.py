@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from compare.foreign import layout
 from compare.foreign.convention import Convention
 from compare.foreign.naming.named import Named, Names
-from compare.foreign.naming.seen import Seen
+from compare.foreign.naming.observations import Observations
 from compare.foreign.naming.stack import Stack
 from compare.foreign.naming.values import distance, multiple, tight
 from compare.network.architecture import Architecture
@@ -27,12 +27,12 @@ Array = NDArray[Any]
 class State:
     """Names found for one step, and where to look for more. The network is that of the names: stages may change it."""
 
-    seen: Seen
+    seen: Observations
     found: Names
     convention: Convention
     given_target: Array | None = None
     lenient: bool = False  # the first layer's output may be wrong
-    rates: list[tuple[float, str]] | None = None  # see factors.rates
+    rates: list[float] | None = None  # see factors.rates
     precision: Precision = field(default_factory=lambda: Precision.of(np.float64))
 
     @property

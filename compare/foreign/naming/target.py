@@ -145,5 +145,5 @@ def _loss(state: State, y: Array, t: Named) -> float:
 
 def _known(state: State) -> list[Factor]:
     if state.convention.factor is not None:
-        return [Factor(state.convention.factor, "as declared")]
+        return [Factor(state.convention.factor)]
     return factors.of_loss(state)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from compare.foreign.convention import factors, nearest
+from compare.foreign.convention import Factor, factors, nearest
+from compare.report.findings import multiple
 
 M, N = 7, 4
+
+
+def words_of(factor: Factor) -> str:
+    return multiple(factor.times, factor.summed)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +35,7 @@ M, N = 7, 4
 def test_known_factors(value: float, words: str) -> None:
     found = nearest(value, factors(M, N))
     assert found is not None
-    assert (found.words, found.rate) == (words, 1.0)
+    assert (words_of(found), found.rate) == (words, 1.0)
     assert nearest(value * (1 + 1e-5), factors(M, N)) is None
 
 
@@ -42,21 +47,21 @@ def test_numbers_that_are_no_factor(value: float) -> None:
 @pytest.mark.parametrize(
     ("value", "words", "rate"),
     [
-        (0.3, "times the learning rate lr", 0.3),
-        (-0.3, "negative, times the learning rate lr", 0.3),
-        (0.3 * M, "summed over the samples, not their mean, times the learning rate lr", 0.3),
-        (0.07, "times the learning rate eta", 0.07),
+        (0.3, "", 0.3),
+        (-0.3, "negative", 0.3),
+        (0.3 * M, "summed over the samples, not their mean", 0.3),
+        (0.07, "", 0.07),
         (M, "summed over the samples, not their mean", 1.0),
     ],
 )
 def test_each_factor_may_also_carry_a_learning_rate(value: float, words: str, rate: float) -> None:
-    found = nearest(value, factors(M, N, [(0.3, "lr"), (0.07, "eta")]))
+    found = nearest(value, factors(M, N, [0.3, 0.07]))
     assert found is not None
-    assert (found.words, found.rate) == (words, rate)
+    assert (words_of(found), found.rate) == (words, rate)
 
 
 def test_where_two_factors_are_one_number_the_plainer_is_meant() -> None:
-    words = [found.words for value in (1.0, 2.0) if (found := nearest(value, factors(2, 2)))]
+    words = [words_of(found) for value in (1.0, 2.0) if (found := nearest(value, factors(2, 2)))]
     assert words == ["", "doubled"]
     assert nearest(1.0, factors(1, 1)) == factors(1, 1)[0]
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from compare.foreign.findings import describe, listed
+from compare.foreign.findings import describe
 from compare.foreign.naming.named import Names
 from compare.foreign.naming.search import find
 from compare.network.architecture import Architecture
+from compare.report.findings import findings, listed
 from compare.watching.observation import Observation
 from tests.compare.foreign.student import Student
 
@@ -56,7 +57,7 @@ def test_nothing_is_said_of_torchs_own_conventions() -> None:
     ids=str,
 )
 def test_findings(conventions: dict[str, object], finding: str) -> None:
-    assert finding in describe(named(replace(STUDENT, **conventions)))
+    assert finding in findings(describe(named(replace(STUDENT, **conventions))))
 
 
 @pytest.mark.parametrize(
@@ -77,4 +78,4 @@ def test_findings(conventions: dict[str, object], finding: str) -> None:
 def test_layers_without_a_bias(layers: list[int], finding: str) -> None:
     names = named(STUDENT)
     names.unbiased = layers
-    assert describe(names) == [finding]
+    assert findings(describe(names)) == [finding]

@@ -14,8 +14,8 @@ from compare.foreign import layout
 from compare.foreign.convention import Convention
 from compare.foreign.naming import hints, moves
 from compare.foreign.naming.named import Named, distinct, earliest
+from compare.foreign.naming.observations import OBJECTS, VERSIONS, Observations
 from compare.foreign.naming.search import NotFound, find
-from compare.foreign.naming.seen import OBJECTS, VERSIONS, Seen
 from compare.foreign.naming.stack import Stack
 from compare.foreign.naming.values import cosine, distance, multiple, tight
 from compare.network.architecture import Architecture
@@ -51,17 +51,17 @@ HISTORY = [
     [(0, []), (1, [0]), (2, [0, 1]), (4, [3, 1, 2]), (5, [3, 1, 4])],
 )
 def test_what_each_variable_held_when_a_line_bound(moment: int, held: list[int]) -> None:
-    assert times(Seen(HISTORY).held_at(HISTORY[moment], HISTORY)) == held
+    assert times(Observations(HISTORY).held_at(HISTORY[moment], HISTORY)) == held
 
 
 def test_variables_of_two_functions_are_two_though_they_have_one_name() -> None:
     history = [at(0, "W", function="f"), at(1, "W", function="g"), at(2, "z")]
-    assert times(Seen(history).held_at(history[2], history)) == [0, 1]
+    assert times(Observations(history).held_at(history[2], history)) == [0, 1]
 
 
 def test_an_attribute_keeps_its_last_values_since_it_may_be_one_of_several_objects() -> None:
     history = [at(k, "self.W", line=2) for k in range(OBJECTS + 5)] + [at(OBJECTS + 5, "z", line=3)]
-    held = times(Seen(history).held_at(history[-1], history))
+    held = times(Observations(history).held_at(history[-1], history))
     assert sorted(held) == list(range(5, OBJECTS + 5))
 
 
@@ -75,18 +75,18 @@ def test_an_attribute_keeps_its_last_values_since_it_may_be_one_of_several_objec
 )
 def test_an_attribute_first_read_by_a_line_was_held_when_it_bound(read: Observation, is_held: bool) -> None:
     z = at(0, "z", line=3)
-    assert (read in Seen([z, read]).held_at(z, [z, read])) is is_held
+    assert (read in Observations([z, read]).held_at(z, [z, read])) is is_held
 
 
 def test_arrays_from_no_line_have_no_order() -> None:
     given = [Observation(np.asarray(1.0), name, time=k) for k, name in enumerate("abc")]
-    assert times(Seen(given).held_at(given[1], given)) == [0, 2]
+    assert times(Observations(given).held_at(given[1], given)) == [0, 2]
 
 
 @pytest.mark.parametrize(("moment", "before"), [(0, -1), (1, 0), (2, 0), (3, 2), (4, 3)])
 def test_before_a_statement_nothing_of_it_is_bound(moment: int, before: int) -> None:
     history = [at(0, "x", line=1), at(1, "a", line=2), at(2, "b", line=2), at(3, "c", line=3), at(4, "d", line=2)]
-    assert Seen(history).before_statement(history[moment]) == before
+    assert Observations(history).before_statement(history[moment]) == before
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_before_a_statement_nothing_of_it_is_bound(moment: int, before: int) -> 
 )
 def test_arrays_by_size_in_any_order_of_their_dimensions(shape: Any, extra: Any, found: list[int]) -> None:
     shapes = [(2, 3), (3, 2), (1, 3, 2), (3,), (1, 3), (1, 1)]
-    seen = Seen([at(k, f"a{k}", np.zeros(s)) for k, s in enumerate(shapes)])
+    seen = Observations([at(k, f"a{k}", np.zeros(s)) for k, s in enumerate(shapes)])
     assert sorted(times(seen.sized(*shape, extra=extra))) == found
 
 
 def test_only_a_variables_first_values_are_tried() -> None:
     history = [at(2 * k, "a") for k in range(VERSIONS + 2)] + [at(1, "b")]
-    seen = Seen(sorted(history, key=lambda o: o.time))
+    seen = Observations(sorted(history, key=lambda o: o.time))
     assert times(seen.early(seen.all)) == [0, 1, 2, 4, 6]
     assert times(seen.newest_of_each(seen.all)) == [6, 4, 2, 0, 1]
 
@@ -117,11 +117,11 @@ def test_only_a_variables_first_values_are_tried() -> None:
 def test_the_first_rounds_of_a_loop_are_kept_and_all_that_no_line_bound() -> None:
     history = [at(k, "a", line=1 + k % 2) for k in range(8)]
     given = [Observation(np.asarray(1.0), "given", time=k) for k in range(8, 12)]
-    assert times(Seen([*history, *given]).first_of_each_line(2).all) == [0, 1, 2, 3, 8, 9, 10, 11]
+    assert times(Observations([*history, *given]).first_of_each_line(2).all) == [0, 1, 2, 3, 8, 9, 10, 11]
 
 
 def test_text_and_objects_are_not_seen() -> None:
-    assert Seen([at(0, "a", np.array("text")), at(1, "b", np.array([None]))]).all == []
+    assert Observations([at(0, "a", np.array("text")), at(1, "b", np.array([None]))]).all == []
 
 
 def loop(samples: int) -> list[Observation]:
@@ -136,13 +136,13 @@ def loop(samples: int) -> list[Observation]:
 
 def test_rounds_end_where_the_weight_changes() -> None:
     history = loop(4)
-    assert times(Seen(history).rounds_of(history[2], history[0])) == [2, 5, 8, 11]
+    assert times(Observations(history).rounds_of(history[2], history[0])) == [2, 5, 8, 11]
 
 
 def test_values_of_single_samples_are_stacked_as_rows() -> None:
     history = loop(4)
-    seen = Seen(history)
-    together = seen.stacked(seen.rounds_of(history[2], history[0]), since=1, keep=1)
+    seen = Observations(history)
+    together = seen.rounds_as_rows(seen.rounds_of(history[2], history[0]), since=1, keep=1)
     stacks = {o.name: o for o in together.all if o.array.shape == (4, 2)}
     assert set(stacks) == {"x", "z"}
     np.testing.assert_array_equal(stacks["x"].array, [[0, 0.5], [1, 1.5], [2, 2.5], [3, 3.5]])

@@ -192,7 +192,7 @@ def test_dtype_function_and_origin(tmp_path):
     assert found["y"].array.dtype == np.float32
     assert found["x"].array.dtype.kind == "i"
     assert found["y"].function == "N.f"
-    assert found["y"].origin == "student.py line 4, y"
+    assert str(found["y"].place) == "student.py line 4, y"
     assert not found["y"].array.flags.writeable
 
 
@@ -330,7 +330,7 @@ def test_arguments_and_the_relative_path(tmp_path, monkeypatch):
     (tmp_path / "s.py").write_text("import sys\nn = float(sys.argv[1])\n")
     monkeypatch.chdir(tmp_path)
     watched = watch_script("s.py", ["2.5"])
-    assert [(o.origin, float(o.array)) for o in watched.observations] == [("s.py line 2, n", 2.5)]
+    assert [(str(o.place), float(o.array)) for o in watched.observations] == [("s.py line 2, n", 2.5)]
 
 
 BEGIN = "import numpy as np, os, sys, time\na = np.full(2, 41.0)\n"

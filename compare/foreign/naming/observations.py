@@ -1,4 +1,4 @@
-"""Seen: the observations, looked up by size, by name and by the moment; and single samples' values as rows."""
+"""Observations: all that was seen, looked up by size, by name and by the moment; and single samples' values as rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VERSIONS = 4
 OBJECTS = 40
 
 
-class Seen:
+class Observations:
     """Observations, looked up by size and by name."""
 
     def __init__(self, observations: Iterable[Observation]) -> None:
@@ -99,9 +99,9 @@ class Seen:
 
     # --- loops ---
 
-    def first_of_each_line(self, rounds: int) -> Seen:
+    def first_of_each_line(self, rounds: int) -> Observations:
         """The first so many values of every line's every variable."""
-        return Seen(_firsts(self.all, rounds))
+        return Observations(_firsts(self.all, rounds))
 
     def rounds_of(self, made: Observation, weight: Observation) -> list[Observation]:
         """What the line of `made` bound from then on, sample after sample, until the weight changed."""
@@ -109,23 +109,25 @@ class Seen:
         same = [o for o in self.by_name[made.name] if _line(o) == _line(made) and o.array.shape == made.array.shape]
         return [o for o in same if made.time <= o.time < moved]
 
-    def stacked(self, rounds: Sequence[Observation], since: int, keep: int) -> Seen:
-        """What the lines bound once in each round, as rows; and, as they are, what was bound before, last, and after.
+    def rounds_as_rows(self, rounds: Sequence[Observation], since: int, keep: int) -> Observations:
+        """A loop over single samples, read as if they had passed together: a line's values of all rounds are one array.
 
         rounds: the values of one line, one a sample. since: when the first round began. A line that binds n times from
-        then on, for n rounds, gives one value to each, wherever in the round it stands. A line's n-th value is also
-        kept as it is, for sums over the samples; so is its last; and of what comes after the last round, the first
-        `keep` values of every line.
+        then on, for n rounds, gives one value to each, wherever in the round it stands.
+
+        Kept as they are: what was bound before the loop; each line's last value in it, and its value in the last round,
+        which may be a sum over the samples; and of what comes after the loop, the first `keep` values of every line.
         """
         n, last_round = len(rounds), rounds[-1].time
-        found = [by for by in self._by_line(since, _end(rounds)).values()]
-        complete = [by for by in found if len(by) >= n]
-        stacks = [_rows(by[:n]) for by in complete if _is_row(by[0].array)]
         before = [o for o in self.all if o.time < since]
         after = _firsts([o for o in self.all if o.time > last_round], keep)
-        together = (*before, *after, *(by[-1] for by in found), *(by[n - 1] for by in complete), *stacks)
-        kept = {(o.time, o.array.shape): o for o in together}
-        return Seen(sorted(kept.values(), key=lambda o: (o.time, o.array.size)))
+        within = list(self._by_line(since, _end(rounds)).values())
+        last = [values[-1] for values in within]
+        complete = [values[:n] for values in within if len(values) >= n]
+        sums = [values[-1] for values in complete]
+        rows = [_rows(values) for values in complete if _is_row(values[0].array)]
+        kept = {(o.time, o.array.shape): o for o in (*before, *after, *last, *sums, *rows)}
+        return Observations(sorted(kept.values(), key=lambda o: (o.time, o.array.size)))
 
     def _by_line(self, since: int, end: float) -> dict[tuple[Any, ...], list[Observation]]:
         """What each line bound in this time, values of one shape together."""

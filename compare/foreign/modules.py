@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,9 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from compare.foreign.arrays import read_arrays
+from compare.foreign.convention import Convention
 from compare.network.architecture import Architecture
+from compare.recording.recorded import Recorded
 
 Array = NDArray[Any]
+
+
+def run_module(
+    candidate: nn.Module, x: Array, t: Array, network: Architecture, loss: Any, convention: Convention | None
+) -> Recorded:
+    """One step of a copy; `loss` is a torch module, or else the one that the network names."""
+    criterion = copy.deepcopy(loss) if isinstance(loss, nn.Module) else torch_loss(network)
+    return read_arrays(record_module(copy.deepcopy(candidate), criterion, x, t), x, t, network, convention)
 
 
 def torch_loss(network: Architecture) -> nn.Module:

@@ -1,0 +1,121 @@
+"""An object with forward and backward, called as the names of their arguments ask."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compare.foreign.convention import Convention
+from compare.foreign.functions import StepFunction, calls
+from compare.foreign.naming.named import Names
+from compare.foreign.steps import recorded
+from compare.foreign.two_rates import RATES, at_half_the_rate, depends_on_rate, is_rate, updates
+from compare.network.architecture import Architecture
+from compare.numbers.allowance import Precision
+from compare.recording.notes import RateDependence
+from compare.recording.recorded import Recorded
+
+Array = NDArray[Any]
+
+FORWARD = ("forward", "predict", "feedforward", "feed_forward", "forward_pass", "forward_propagation", "__call__")
+BACKWARD = ("backward", "backprop", "backpropagate", "backpropagation", "backward_pass", "back_propagation")
+TARGETS = ("t", "y", "target", "targets", "label", "labels", "y_true", "ytrue", "truth", "expected")
+INPUTS = ("x", "input", "inputs", "data", "batch", "samples")
+OUTPUTS = ("out", "output", "outputs", "y_hat", "yhat", "y_pred", "pred", "prediction", "a", "p", "probs")
+RATE = 0.01
+
+
+def watch_object(candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None) -> Recorded:
+    """A copy of it, run on two batches. Where it updates its weights itself, another runs at half the rate."""
+    found = calls(driver(copy.deepcopy(candidate), network), x, t, network, convention)
+    return recorded(found, _depends_on_rate(candidate, found[0].names, x, t, network, convention))
+
+
+def has_backward(candidate: Any) -> bool:
+    """Whether it has a method that is called like a backward pass."""
+    return _method(candidate, BACKWARD) is not None
+
+
+def _depends_on_rate(
+    candidate: Any, one: Names, x: Array, t: Array, network: Architecture, convention: Convention | None
+) -> list[RateDependence]:
+    if not updates(one):
+        return []
+    if _takes_a_rate(candidate):
+        other, rates = driver(copy.deepcopy(candidate), network, RATE / 2), (RATE, RATE / 2)
+    elif (half := at_half_the_rate(candidate)) is not None:
+        other, rates = driver(half[0], network), half[1]
+    else:
+        return []
+    return depends_on_rate(one, other, rates, (x, t), convention)
+
+
+def _takes_a_rate(candidate: Any) -> bool:
+    """Whether backward takes the learning rate as an argument."""
+    backward = _method(candidate, BACKWARD)
+    return backward is not None and any(is_rate(name) for name in inspect.signature(backward).parameters)
+
+
+# --- calling it -------------------------------------------------------------------------------------------------------
+
+
+def driver(candidate: Any, network: Architecture, rate: float = RATE) -> StepFunction:
+    """One training step of an object: its forward on x, its backward on what its arguments' names say.
+
+    `rate` is for a backward that takes the learning rate as an argument.
+
+    TypeError in one line where it has no such methods, or where an argument's name says nothing: pass a function
+    step(x, t) then, that calls the object.
+    """
+    forward, backward = _method(candidate, FORWARD), _method(candidate, BACKWARD)
+    if forward is None or backward is None:
+        lacks = "forward" if forward is None else "backward"
+        raise TypeError(f"got {type(candidate).__name__} without {lacks}; pass a function step(x, t) that calls it")
+
+    def step(x: Array, t: Array) -> Any:
+        output = forward(x)
+        offered = {INPUTS: x, TARGETS: t, OUTPUTS: output, RATES: rate}
+        backward(*_arguments(backward, offered, output, t, network))
+        return output
+
+    return step
+
+
+def _method(candidate: Any, names: Sequence[str]) -> Callable[..., Any] | None:
+    found = (getattr(candidate, name, None) for name in names)
+    return next((method for method in found if callable(method)), None)
+
+
+def _arguments(
+    backward: Callable[..., Any], offered: Mapping[tuple[str, ...], Any], output: Array, t: Array, network: Architecture
+) -> list[Any]:
+    """What backward asks for, argument by argument."""
+    found: list[Any] = []
+    for parameter in inspect.signature(backward).parameters.values():
+        known = [value for names, value in offered.items() if parameter.name.lower().strip("_") in names]
+        if known:
+            found.append(known[0])
+        elif parameter.default is not parameter.empty or parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            break
+        else:
+            found.append(_upstream(parameter.name, np.asarray(output), t, network))
+    return found
+
+
+def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Array:
+    """The loss's gradient, for an argument that is called like one."""
+    if not name.lower().startswith(("d", "g", "delta", "upstream", "error", "loss")):
+        raise TypeError(f"backward's argument {name!r} says nothing known; pass a function step(x, t) that calls it")
+    columns = output.ndim == 2 and output.shape != (len(t), network.sizes[-1])
+    y = output.T if columns else output
+    dy = network.loss.gradient(y.astype(np.float64), t, Precision.of(np.float64)).value.astype(y.dtype)
+    upstream: Array = dy.T if columns else dy
+    return upstream

@@ -1,0 +1,48 @@
+"""Recorded: all that is known of a candidate before anything of it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from compare.recording.notes import Note
+from compare.recording.place import Place
+from compare.recording.record import Record
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The records of consecutive steps, what was given to the first, and what was noted beside.
+
+    places: of each step, tensor -> where it was bound. sources: file -> its lines, of code that was watched. `later` is
+    asked only where nothing is wrong in these records.
+    """
+
+    records: Sequence[Record]
+    given: Mapping[str, Array] = field(default_factory=dict)
+    notes: Sequence[Note] = ()
+    places: Sequence[Mapping[str, Place]] = ()
+    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    later: Callable[[], Later | None] = lambda: None
+
+    def place(self, step: int, tensor: str) -> Place | None:
+        """Where a tensor of a step was bound, if that is known."""
+        found = (places for record, places in zip(self.records, self.places, strict=False) if record.step == step)
+        return next(found, {}).get(tensor)
+
+
+@dataclass(frozen=True)
+class Later:
+    """What is judged next, and reported instead if something is wrong in it, or if it `completes` what was before.
+
+    Else what was before is reported, with these notes more.
+    """
+
+    recorded: Recorded
+    notes: Sequence[Note] = ()
+    completes: bool = False
