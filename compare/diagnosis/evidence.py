@@ -32,7 +32,7 @@ class Evidence(Letters):
         self.name, self.kind, self.step = TensorName(row.tensor), row.kind, row.step
         self.p, self.got = self.wrong.precision, self.wrong.got
         self.k = int(row.layer) if row.layer.isdigit() else len(self.network.layers) - 1
-        self.changed_by = self.record.changed_by
+        self.touched, self.changed_by = self.record.touched, self.record.changed_by
 
     @property
     def ref(self) -> Bounded:

@@ -28,7 +28,7 @@ class Letters(ABC):
     """The letters of one tensor `name` of one `step`, which layer `k` computes in precision `p`.
 
     `got` is the candidate's tensor. `operation` is what computes it, `network` what it belongs to; `options` are those
-    of the optimiser. `changed_by` says, of a tensor that was written into, in which phase of the step.
+    of the optimiser. `touched` names the tensors that were written into; `changed_by` says in which phase of the step.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Letters(ABC):
     operation: Any
     network: Any
     options: Mapping[str, float | bool]
+    touched: Collection[str]
     changed_by: Mapping[str, str]
 
     @property

@@ -82,7 +82,7 @@ def _leaky_backward(e: Letters) -> Iterator[Guess]:
 
 def _overwritten_mask(e: Letters) -> Iterator[Guess]:
     for name, words in ((f"{e.k - 1}.output", "x"), (f"{e.k}.input", "x"), (f"{e.k}.output", "y")):
-        if name in e.changed_by:
+        if name in e.touched:
             yield where(e.now(name).value > 0, e.dy, 0.0, e.p), words
 
 

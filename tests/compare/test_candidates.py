@@ -1,4 +1,4 @@
-"""Odd candidates: one clear line with the place, what was found and what was expected; or a check that goes on."""
+"""What check is given: it goes on, or refuses in one clear line with the place, what was found and was expected."""
 
 from __future__ import annotations
 

@@ -414,15 +414,7 @@ def spanning_alarms(seeds: range, dtype: type, small: bool) -> list[str]:
 @pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_partial_records_of_correct_runs_raise_no_alarm(dtype: type, small: bool) -> None:
-    found = spanning_alarms(range(60), dtype, small)
-    assert not found, "\n".join(found)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("small", [True, False])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_partial_records_of_correct_runs_raise_no_alarm_at_length(dtype: type, small: bool) -> None:
-    found = spanning_alarms(range(60, 460), dtype, small)
+    found = spanning_alarms(range(25), dtype, small)
     assert not found, "\n".join(found)
 
 

@@ -240,6 +240,24 @@ def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
     assert np.isfinite(dx).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "x", "expected"),
+    [
+        ("relu", [np.inf, -np.inf, -0.0, 1e-42], [np.inf, 0, 0, 1e-42]),
+        ("sigmoid", [np.inf, -np.inf, 1e4, -1e4], [1, 0, 1, 0]),
+        ("tanh", [np.inf, -np.inf, 1e4, 1e-42], [1, -1, 1, 1e-42]),
+        ("softmax", [3e38, -3e38, 0, 1], [1, 0, 0, 0]),
+    ],
+)
+def test_at_the_ends_of_the_numbers_layers_are_as_torchs(name: str, x: list[float], expected: list[float]) -> None:
+    a = np.array([x], np.float32)
+    with np.errstate(all="ignore"):
+        ours = LAYERS[name].scratch(4, np.random.default_rng(0), np.float32).forward(a)
+    np.testing.assert_array_equal(ours, np.array([expected], np.float32))
+    theirs = LAYERS[name].torch(4)(torch.from_numpy(a)).numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-37)
+
+
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 3)])
 def test_a_linear_layer_without_size_is_refused(sizes: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=rf"Linear {sizes[0]} -> {sizes[1]}: both sizes must be at least 1"):

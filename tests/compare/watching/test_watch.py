@@ -377,9 +377,7 @@ HOSTILE = {
 def test_whatever_a_script_does_what_was_seen_stays(tmp_path, code, ended, complete):
     path = tmp_path / "student.py"
     path.write_text(BEGIN + code + "\n")
-    began = time.monotonic()
     watched = watch_script(path, seconds=3, memory=1_000_000_000)
-    assert time.monotonic() - began < 20
     if "syntax" not in watched.ended:
         assert (2, "a", [41.0, 41.0]) in seen(watched)
     assert re.search(ended, watched.ended), watched.ended

@@ -3,7 +3,6 @@
 import gzip
 import os
 import struct
-import time
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -130,13 +129,11 @@ def test_nasty_files(written, content, message):
 def test_a_bomb_and_a_false_promise_cost_no_memory(written, size, promise):
     path = written(zipped(header(promise) + bytes(size), compresslevel=1))
     tracemalloc.start()
-    begun = time.monotonic()
     with pytest.raises(DatasetError, match=f"bytes after the header, expected {promise}"):
         read_idx(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 << 20
-    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize(

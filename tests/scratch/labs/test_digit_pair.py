@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scratch import HalfSquaredErrorLoss
 from scratch.datasets import Dataset, DatasetError
 from scratch.labs import digit_pair, digit_pair_search
 from scratch.labs.lab import Outcome
@@ -195,3 +196,26 @@ def test_the_defaults_reach_the_accuracy_asked_for(data_dir: Path, digits: tuple
     )
     assert test_accuracy >= least
     assert train_accuracy >= test_accuracy
+
+
+def test_the_mistake_is_the_published_one_step_for_step() -> None:
+    """Against the published order of things written out: update W_k, then pass the gradient through it."""
+    rng = np.random.default_rng(0)
+    net = digit_pair.network_with_bug((5, 4, 3, 1), rng, "float64")
+    W = [np.column_stack((net.params[f"{k}.weight"], net.params[f"{k}.bias"])) for k in (0, 2, 4)]
+    x, t = rng.uniform(0, 1, (6, 5)), rng.integers(0, 2, (6, 1)).astype(float)
+    optimizer, loss = digit_pair.early_sgd(net, 0.1), HalfSquaredErrorLoss("sum")
+    loss.forward(net.forward(x), t)
+    net.backward(loss.backward())
+    optimizer.step()
+    Y = [x.T]
+    for k, w in enumerate(W):
+        z = w @ np.vstack((Y[-1], np.ones((1, 6))))
+        Y.append(1 / (1 + np.exp(-z)) if k == 2 else np.maximum(z, 0))
+    delta = (Y[3] - t.T) * Y[3] * (1 - Y[3])
+    for k in (2, 1, 0):
+        W[k] -= 0.1 * delta @ np.vstack((Y[k], np.ones((1, 6)))).T
+        delta = (W[k].T @ delta)[:-1] * (Y[k] > 0)
+    for w, k in zip(W, (0, 2, 4), strict=True):
+        found = np.column_stack((net.params[f"{k}.weight"], net.params[f"{k}.bias"]))
+        assert np.allclose(found, w, rtol=1e-12, atol=1e-14)

@@ -1,4 +1,4 @@
-"""A Sequential inside a Sequential: its layers are counted in line, on either side and between them."""
+"""The numbers of layers: those of a Sequential inside a Sequential are counted in line, on either side."""
 
 from __future__ import annotations
 
