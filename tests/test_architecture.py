@@ -43,7 +43,7 @@ FLOORS = (
     {"exact", "ranks", "submissions"},
     {"measuring"},
 )
-IMPORTS_NOTHING = {"watching"}  # of compare/
+WATCHED_PROCESS = "compare.watching.script_process"  # it must start quickly, and imports nothing else of compare/
 STILL_UPWARD: set[str] = set()  # mend them, then delete them here
 FLAT_FILES = 5
 SLOW_TO_IMPORT = {"torch", "torchvision", "matplotlib", "sklearn", "scipy"}
@@ -147,12 +147,14 @@ def upward(arrows: dict[str, set[str]]) -> set[str]:
     """What FLOORS forbids of the arrows between parts of compare/."""
     floor = {name: number for number, names in enumerate(FLOORS) for name in names}
     pairs = {(part(a), part(b)) for a, others in arrows.items() for b in others}
-    return {f"{a} -> {b}" for a, b in pairs if a != b and (floor[b] >= floor[a] or a in IMPORTS_NOTHING)}
+    return {f"{a} -> {b}" for a, b in pairs if a != b and floor[b] >= floor[a]}
 
 
 def touches_the_project(source: str) -> bool:
     """A test file imports the project or one of its scripts, or runs a script: by the fixture, or from its folder."""
     used = {each.top for each in imports(source)}
+    if "README" in source:
+        return True  # the project's documents are part of it
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.arg):
             used.add(node.arg)
@@ -210,6 +212,14 @@ def test_loading_every_module_loads_nothing_forbidden(package: str) -> None:
 
 def test_the_parts_of_compare_import_only_what_is_below_them() -> None:
     assert upward(inside_compare()) == STILL_UPWARD
+
+
+def test_what_a_watched_process_loads_is_watching_alone() -> None:
+    arrows, loaded, left = inside_compare(), set[str](), [WATCHED_PROCESS]
+    while left:
+        loaded.add(module := left.pop())
+        left += arrows[module] - loaded
+    assert {part(module) for module in loaded} == {"watching"}
 
 
 def test_no_module_of_compare_imports_itself_by_way_of_others() -> None:
