@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import pairwise
 
 from compare.operations import LAYERS, LOSSES
@@ -22,19 +23,19 @@ def written(layers: Sequence[Layer], loss: Loss) -> str:
     """Layers and loss as a text; one that differs from layer to layer is not fully said."""
     sizes = [layer for layer in layers if isinstance(layer, Linear)]
     words = "-".join(str(n) for n in (*(layer.in_features for layer in sizes[:1]), *(s.out_features for s in sizes)))
-    hidden = dict.fromkeys(layer.kind for layer in layers[:-1] if layer.kind in ACTIVATIONS)
-    last = f", {layers[-1].kind} output" if layers[-1].kind in ACTIVATIONS else ""
+    hidden = dict.fromkeys(layer.word for layer in layers[:-1] if isinstance(layer, Activation))
+    last = f", {layers[-1].word} output" if isinstance(layers[-1], Activation) else ""
     return f"{' '.join([words, *hidden])}{last}, {loss}"
 
 
 def parsed(text: str) -> tuple[tuple[Layer, ...], Loss]:
     """Layers and loss from a text. ValueError that shows the grammar."""
     parts = [" ".join(part.split()) for part in text.lower().split(",")]
-    match = re.fullmatch(rf"(\d+(?:-\d+)+)(?: ({'|'.join(ACTIVATIONS)}))?", parts[0])
-    other = re.fullmatch(r"\d+(?:-\d+)+ (.+)", parts[0])
-    if other and not match:
+    match = re.fullmatch(r"(\d+(?:-\d+)+)(?: (.+))?", parts[0])
+    hidden = _activation(match[2]) if match and match[2] else None
+    if match and match[2] and hidden is None:
         raise ValueError(
-            f"network {text!r}: got activation {other[1]!r}, expected one of {', '.join(ACTIVATIONS)}, "
+            f"network {text!r}: got activation {match[2]!r}, expected one of {', '.join(ACTIVATIONS)}, "
             "the same for all hidden layers"
         )
     if not match or not 2 <= len(parts) <= 3:
@@ -42,23 +43,31 @@ def parsed(text: str) -> tuple[tuple[Layer, ...], Loss]:
     sizes = [int(n) for n in match[1].split("-")]
     if min(sizes) < 1:
         raise ValueError(f"network {text!r}: got a size of 0, expected at least 1")
-    if len(sizes) > 2 and match[2] is None:
+    if len(sizes) > 2 and hidden is None:
         raise ValueError(f"network {text!r}: the activation between its layers is missing; expected {GRAMMAR}")
     layers: list[Layer] = []
     for fan_in, fan_out in pairwise(sizes):
-        layers += [Linear(fan_in, fan_out), *([ACTIVATIONS[match[2]]()] if match[2] else [])]
-    if match[2]:
+        layers += [Linear(fan_in, fan_out), *([hidden] if hidden else [])]
+    if hidden:
         layers.pop()
     if len(parts) == 3:
         layers.append(_output(parts[1], text))
     return tuple(layers), _loss(parts[-1], text)
 
 
+def _activation(words: str) -> Activation | None:
+    """From its word, with its numbers in brackets where they are not the usual ones: "elu(0.5)"; None for another."""
+    match = re.fullmatch(r"(\w+)(?:\((-?[\d.]+(?:e-?\d+)?)\))?", words)
+    kind = ACTIVATIONS.get(match[1]) if match else None
+    numbers = [float(match[2])] if match and match[2] else []
+    return kind(*numbers) if kind and len(numbers) <= len(fields(kind)) else None
+
+
 def _output(words: str, text: str) -> Layer:
-    kind = words.removesuffix(" output")
-    if kind not in ACTIVATIONS:
+    layer = _activation(words.removesuffix(" output"))
+    if layer is None:
         raise ValueError(f"network {text!r}: got output activation {words!r}, expected one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[kind]()
+    return layer
 
 
 def _loss(words: str, text: str) -> Loss:

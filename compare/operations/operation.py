@@ -184,6 +184,12 @@ class Activation(Layer):
         """Its fields are the layer's attributes of the same names."""
         return cls(**{f.name: getattr(layer, f.name) for f in fields(cls)})
 
+    @property
+    def word(self) -> str:
+        """In a network's text: its kind, and in brackets the first of its numbers where that is not the usual one."""
+        numbers = [getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default]
+        return self.kind + (f"({numbers[0]!r})" if numbers else "")
+
     def apply(self, x: Array) -> Array:
         """y, without an allowance."""
         return value(self.function, x)
