@@ -1,6 +1,7 @@
 """Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
 
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
+from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -25,6 +26,7 @@ __all__ = [
     "History",
     "Layer",
     "LayerError",
+    "LeakyReLU",
     "Linear",
     "Loss",
     "MSELoss",

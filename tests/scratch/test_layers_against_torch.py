@@ -11,7 +11,7 @@ from torch import nn
 from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS as LAYERS_KNOWN
-from scratch import Layer, LayerError, Linear, ReLU, Sequential, Sigmoid, Softmax, Tanh
+from scratch import Layer, LayerError, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from scratch.initializers import normal
 from tests.bounds import assert_within
 from tests.finite_differences import assert_derivative
@@ -41,6 +41,7 @@ LAYERS = {
     "relu": Subject("relu", lambda n, rng, dtype: ReLU(), lambda n: nn.ReLU()),
     "sigmoid": Subject("sigmoid", lambda n, rng, dtype: Sigmoid(), lambda n: nn.Sigmoid()),
     "tanh": Subject("tanh", lambda n, rng, dtype: Tanh(), lambda n: nn.Tanh()),
+    "leaky_relu": Subject("leaky_relu", lambda n, rng, dtype: LeakyReLU(0.3), lambda n: nn.LeakyReLU(0.3)),
     "softmax": Subject("softmax", lambda n, rng, dtype: Softmax(), lambda n: nn.Softmax(dim=1)),
 }
 
@@ -203,7 +204,7 @@ WRONG = {
             ("backward", np.zeros((7, 1), np.float32), r"got \(7, 1\), expected \(7, 5\)"),
             ("backward", np.zeros((7, 5)), "got float64, expected float32"),
         ]
-        for name in ("relu", "sigmoid", "tanh", "softmax")
+        for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
     },
 }
 

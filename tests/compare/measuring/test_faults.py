@@ -15,6 +15,7 @@ import compare.operations.linear
 import compare.operations.operation
 import scratch.initializers
 import scratch.layers
+import scratch.leaky_relu
 import scratch.learner
 import scratch.losses
 import scratch.network
@@ -37,6 +38,7 @@ from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 MODULES = (
     scratch.initializers,
     scratch.layers,
+    scratch.leaky_relu,
     scratch.learner,
     scratch.losses,
     scratch.network,

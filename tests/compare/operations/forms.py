@@ -278,6 +278,25 @@ TANH_BACKWARD = {
 }
 
 
+SLOPE = 0.3
+LEAKY = {
+    "selected": lambda x: np.where(x > 0, x, x * x.dtype.type(SLOPE)),
+    "maximum": lambda x: np.maximum(x, x.dtype.type(SLOPE) * x),
+    "two parts": lambda x: np.maximum(x, 0) + x.dtype.type(SLOPE) * np.minimum(x, 0),
+    "a x + b |x|": lambda x: x.dtype.type(0.5 * (1 + SLOPE)) * x + x.dtype.type(0.5 * (1 - SLOPE)) * np.abs(x),
+    "torch": lambda x: functional.leaky_relu(tensor(x), SLOPE).numpy(),
+}
+LEAKY_BACKWARD = {
+    "selected": lambda x, dy: np.where(x > 0, dy, dy * dy.dtype.type(SLOPE)),
+    "times the derivative": lambda x, dy: dy * np.where(x > 0, 1, SLOPE).astype(dy.dtype),
+    "a dy + b sign": lambda x, dy: (
+        dy.dtype.type(0.5 * (1 + SLOPE)) * dy
+        + dy.dtype.type(0.5 * (1 - SLOPE)) * np.where(x > 0, 1, -1).astype(dy.dtype) * dy
+    ),
+    "torch": lambda x, dy: gradient(lambda a: functional.leaky_relu(a, SLOPE), x, dy),
+}
+
+
 def normalised(e: Array) -> Array:
     return e / e.sum(axis=1, keepdims=True)
 
@@ -929,6 +948,8 @@ OPERATIONS = {
     "tanh, grad_input": Operation(
         draw_x_and_dy, LAYERS["tanh"]().grad_input, TANH_BACKWARD
     ),
+    "leaky_relu": Operation(draw_x, LAYERS["leaky_relu"](SLOPE).output, LEAKY),
+    "leaky_relu, grad_input": Operation(draw_x_and_dy, LAYERS["leaky_relu"](SLOPE).grad_input, LEAKY_BACKWARD),
     "softmax": Operation(
         lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: LAYERS["softmax"]().output(s, p), SOFTMAX
     ),

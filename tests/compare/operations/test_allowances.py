@@ -97,6 +97,8 @@ REGIMES = [
     ("tanh", "", Draw(0)),
     ("tanh, grad_input", "", Draw(0, scale=0.1)),  # 3 u
     ("tanh, grad_input", "", Draw(0, scale=2, flavour="positive")),  # 8 y^2 u
+    ("leaky_relu", "", Draw(0)),
+    ("leaky_relu, grad_input", "", Draw(0)),
     ("softmax", "", Draw(0, n=2, scale=0.1)),  # 15 u
     ("softmax", "", Draw(0, m=3, n=300, flavour="one ahead")),  # n u
     ("softmax", "", Draw(0, n=3, scale=50)),  # |s - max| u
