@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import scratch
-from compare.measuring.faults import FOREIGN, SECOND, THIRD, corpus, find
+from compare.measuring.faults import FIRST, SECOND, THIRD, corpus, find
 from compare.measuring.random_case import random_case
 from compare.measuring.trust import baselines, forms, origins, runs, tables
 from compare.measuring.trust.blind import BLIND_SETS
@@ -55,7 +55,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[L
     """A little of everything."""
     path = tmp_path_factory.mktemp("few") / "results.jsonl"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "foreign", lambda: (*FOREIGN[:4], *SECOND[:2], *THIRD[:2]))
+        patch.setattr(runs, "blind_faults", lambda: (*FIRST[:4], *SECOND[:2], *THIRD[:2]))
         yield path, measure(FEW, path, workers=1)
 
 
@@ -238,7 +238,7 @@ def test_no_false_alarm(side: str, dtype: str) -> None:
 
 def test_what_is_in_the_file_is_not_run_again(few: tuple[Path, list[Line]], monkeypatch: pytest.MonkeyPatch) -> None:
     path, lines = few
-    assert {line["part"] for line in lines} == {"code", "plan", "fault", "correct", "random", "foreign", "pursuit"}
+    assert {line["part"] for line in lines} == {"code", "plan", "fault", "correct", "random", "blind", "pursuit"}
     assert len({line["key"] for line in lines}) == len(lines) == len(read(path))
 
     def never(*_: object) -> None:
@@ -278,7 +278,7 @@ def test_an_interrupted_run_goes_on(few: tuple[Path, list[Line]], tmp_path: Path
 
 def test_the_document_has_every_table(few: tuple[Path, list[Line]]) -> None:
     text = render(few[1], command="make trust", results="results.jsonl")
-    for heading in ("False alarms", "Planted faults", "Causes", "Floors", "Foreign faults", "To repeat it"):
+    for heading in ("False alarms", "Planted faults", "Causes", "Floors", "Blind faults", "To repeat it"):
         assert f"\n## {heading}\n" in text
     assert "{{" not in text
     assert all(f"\n### The {blind.name} set: {len(blind.faults)} faults\n" in text for blind in BLIND_SETS)
