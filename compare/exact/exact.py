@@ -38,8 +38,10 @@ from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.expected import Expected
 from compare.operations.linear import Linear
 from compare.operations.squared_error import HalfSquaredError, SquaredError
-from compare.recording.batches import given_batches
-from compare.recording.record import Batch, Record, record_scratch, record_torch
+from compare.recording.batches import Batch, given_batches
+from compare.recording.record import Record
+from compare.recording.scratch_recorder import record_scratch
+from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
 
 Array = NDArray[Any]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from compare.foreign.naming.named import Named, Names
 from compare.network.tensor_name import TensorName
-from compare.recording.record import same_bits
+from compare.numbers.same_bits import same_bits
 from compare.watching.observation import Observation
 
 Array = NDArray[Any]

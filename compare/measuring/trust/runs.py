@@ -28,7 +28,7 @@ from compare.measuring.trust import baselines, floors, forms, origins, pursuit
 from compare.measuring.trust.settings import SCALES, SETTINGS, Setting, adapted, case
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.recording.batches import consecutive, given_batches
-from compare.recording.record import record_scratch
+from compare.recording.scratch_recorder import record_scratch
 from compare.report.report import Report
 
 DTYPES = ("float64", "float32")

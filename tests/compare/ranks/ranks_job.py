@@ -18,8 +18,8 @@ from compare.measuring.faults import DISTRIBUTED_FAULTS, Case
 from compare.network.architecture import Architecture, named_gradients, named_parameters
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.ranks.ranks import check_ranks, joined, judge_ranks, record_rank
-from compare.recording.batches import given_batches
-from compare.recording.record import Batch, Record
+from compare.recording.batches import Batch, given_batches
+from compare.recording.record import Record
 from scratch.engine import Engine
 from scratch.labs import LABS
 from torch_ref.distributed import ShardedLearner
