@@ -317,7 +317,6 @@ def test_a_right_import_passes(path: str, source: str) -> None:
         ("compare/numbers/a.py", "if TYPE_CHECKING:\n    from compare import Report", {"numbers -> compare"}),
         ("compare/report/a.py", "import compare.diagnosis", {"report -> diagnosis"}),  # of the same floor
         ("compare/check.py", "import_module('compare.measuring')", {"check -> measuring"}),
-        ("compare/watching/a.py", "import compare.numbers", {"watching -> numbers"}),
         ("compare/judging/a.py", "import compare.numbers\nfrom compare.judging import step", set()),
         ("compare/measuring/a.py", "import compare", set()),
     ],

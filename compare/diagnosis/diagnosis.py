@@ -20,7 +20,7 @@ from compare.diagnosis.across import CANNOT_BE_MADE, carried
 from compare.diagnosis.arbiter import rule, written_out
 from compare.diagnosis.evidence import Evidence
 from compare.judging.sweep import Sweep
-from compare.judging.verdict import Diagnosis, Row
+from compare.judging.verdict import Diagnosis, Oddity, OtherDtype, Row
 from compare.numbers.bounded import Bounded
 from compare.operations import causes, mistakes_at
 from compare.operations.mistake import ANYWHERE, Mistake
@@ -49,10 +49,8 @@ def diagnose(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Dia
     found = explanations(row, rows, sweeps)
     if rounded and not found:
         return [rounded]
-    if not found and row.note.startswith("shape"):
-        return [_misshapen(row)]
-    if not found and row.note.startswith("float"):
-        return [_in_another_dtype(row)]
+    if not found and row.oddity:
+        return [_odd(row, row.oddity)]
     if not found and (across := _across(row, rows, sweeps)):
         return across
     if not found:
@@ -210,21 +208,18 @@ def _diagnosis(e: Explanation, found: Sequence[Explanation], row: Row) -> Diagno
     return Diagnosis(e.mistake.cause, row.layer, round(confidence, 3), f"{row.tensor}: {e.words}")
 
 
-def _misshapen(row: Row) -> Diagnosis:
-    cause = "transposed" if row.note.endswith(f"expected {row.shape[::-1]}") else "wrong-shape"
-    words = "it is transposed" if cause == "transposed" else "its shape is wrong"
-    return Diagnosis(cause, row.layer, 0.9, f"{row.tensor}: {words}: {row.note}")
+def _odd(row: Row, oddity: Oddity) -> Diagnosis:
+    if isinstance(oddity, OtherDtype):
+        return _in_another_dtype(row, oddity)
+    is_transposed = oddity.expected == oddity.found[::-1]
+    cause, words = ("transposed", "it is transposed") if is_transposed else ("wrong-shape", "its shape is wrong")
+    return Diagnosis(cause, row.layer, 0.9, f"{row.tensor}: {words}: {oddity}")
 
 
-def _in_another_dtype(row: Row) -> Diagnosis:
-    found, _, expected = row.note.partition(", expected ")
-    if _bits(found) > _bits(expected):
-        why = f"an array or a NumPy number in {found} promotes it"
+def _in_another_dtype(row: Row, oddity: OtherDtype) -> Diagnosis:
+    if oddity.is_finer:
+        why = f"an array or a NumPy number in {oddity.found} promotes it"
     else:
-        why = f"it is cast to {found}, or made without the dtype of what it is computed from"
-    words = f"{row.tensor}: it is {found}, and all that it is computed from is {expected}: {why}"
-    return Diagnosis("dtype", row.layer, 0.9, words)
-
-
-def _bits(dtype: str) -> int:
-    return int(dtype.removeprefix("float").partition(" ")[0])
+        why = f"it is cast to {oddity.found}, or made without the dtype of what it is computed from"
+    words = f"it is {oddity.found}, and all that it is computed from is {oddity.wanted}: {why}"
+    return Diagnosis("dtype", row.layer, 0.9, f"{row.tensor}: {words}")

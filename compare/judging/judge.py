@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.judging.step import Rule
-from compare.judging.verdict import Row
+from compare.judging.verdict import Oddity, OtherShape, Row
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.expected import Expected
 from compare.recording.record import Record
@@ -55,7 +55,7 @@ def judge(
     """
     got = np.asarray(got)
     if got.shape != expected.value.shape:
-        return off(record, rule, f"shape {got.shape}, expected {expected.value.shape}", check)
+        return off(record, rule, OtherShape(got.shape, expected.value.shape), check)
     with np.errstate(all="ignore"):
         found = _within(got, expected) or _measured(got, expected, p, sound)
     return Row(
@@ -200,7 +200,7 @@ def _note(got: Array, undecided: Array, wrong: Array) -> str:
     return f"{int(wrong.sum())} of {got.size} elements" if wrong.any() else ""
 
 
-def off(record: Record, rule: Rule, note: str, check: str | None = None) -> Row:
+def off(record: Record, rule: Rule, why: Oddity | str, check: str | None = None) -> Row:
     """A row for a tensor that cannot be right whatever its values."""
     nan = float("nan")
     shape = record[rule.name].shape if rule.name in record else ()
@@ -216,8 +216,9 @@ def off(record: Record, rule: Rule, note: str, check: str | None = None) -> Row:
         nan,
         nan,
         "off",
-        note,
+        str(why),
         rule.formula,
+        oddity=None if isinstance(why, str) else why,
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from compare.judging.judge import judge, off, unjudged
 from compare.judging.step import Check, Rule
-from compare.judging.verdict import Row
+from compare.judging.verdict import OtherDtype, OtherShape, Row
 from compare.network.architecture import Architecture
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision, exact
@@ -105,7 +105,7 @@ class Sweep:
         wanted, found = self._shape(name), self.record[name].shape
         if wanted is not None and found != wanted:
             rule = _constant(name, "wiring", f"{name} as it was given", Expected(self.record[name], exact(found)))
-            return [off(self.record, rule, f"shape {found}, expected {wanted}")]
+            return [off(self.record, rule, OtherShape(found, wanted))]
         if name not in self.given:
             return []
         return [self._unchanged(name, self.record[name], self.given[name], "wiring", f"{name} as it was given")]
@@ -179,7 +179,7 @@ class Sweep:
         self.known[rule.name].dtypes |= allowed  # said once: what follows from it may be in either
         if row.status == "off":
             return row
-        return off(self.record, rule, f"{found}, expected {' or '.join(sorted(map(str, allowed)))}", row.check)
+        return off(self.record, rule, OtherDtype(found, allowed), row.check)
 
     def _dtypes(self, rule: Rule) -> frozenset[np.dtype[Any]]:
         """The float dtypes of what it is computed from."""
@@ -279,7 +279,7 @@ class Sweep:
         wanted = self._shape(rule.name)
         found = self.record[rule.name].shape
         if wanted is not None and found != wanted:
-            return off(self.record, rule, f"shape {found}, expected {wanted}")
+            return off(self.record, rule, OtherShape(found, wanted))
         return unjudged(self.record, rule, why)
 
     def _updates_of_unknown_optimizer(self) -> list[Row]:

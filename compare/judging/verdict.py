@@ -6,7 +6,44 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 VERDICTS = ("parity", "incomplete", "mismatch")  # from best to worst
+
+
+@dataclass(frozen=True)
+class OtherShape:
+    """A tensor whose shape is not what the network gives it."""
+
+    found: tuple[int, ...]
+    expected: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"shape {self.found}, expected {self.expected}"
+
+
+@dataclass(frozen=True)
+class OtherDtype:
+    """A tensor that is in none of the float types that what it is computed from gives it."""
+
+    found: np.dtype[Any]
+    expected: frozenset[np.dtype[Any]]
+
+    @property
+    def is_finer(self) -> bool:
+        """Whether it has more digits than all that it is computed from."""
+        return all(self.found.itemsize > dtype.itemsize for dtype in self.expected)
+
+    @property
+    def wanted(self) -> str:
+        """The expected types, in words."""
+        return " or ".join(sorted(map(str, self.expected)))
+
+    def __str__(self) -> str:
+        return f"{self.found}, expected {self.wanted}"
+
+
+Oddity = OtherShape | OtherDtype  # what makes a tensor wrong whatever its values
 
 
 @dataclass(frozen=True)
@@ -32,6 +69,7 @@ class Row:
     found: float = float("nan")
     expected: float = float("nan")
     wrong: int = 0
+    oddity: Oddity | None = None
 
     @property
     def digits(self) -> int:

@@ -285,7 +285,7 @@ def _away_from_underflow(at: _Layer, tensor: str, y: Array, shape: tuple[int, ..
     floor = at.p.normal * 2.0 ** (np.finfo(at.p.dtype).nmant + 1)
     dy = np.abs(_double(at.dy))
     if tensor == "grad_bias" or at.kind == "relu":
-        return np.ones(shape, bool)
+        return np.ones(shape, bool)  # no products
     if tensor == "grad_weight":
         return np.outer(_least(dy, 0), _least(np.abs(_double(at.x)), 0)) >= floor
     if at.kind == "linear":
@@ -305,6 +305,8 @@ def _activation_away(kind: str, dy: Array, y: Array, floor: float) -> Array:
         differences = np.abs(dy - (dy * y).sum(axis=1, keepdims=True))
         least = np.minimum(products * _least(y, 1), _least(y, 1) * np.minimum(1, _least(differences, 1)))
         return np.broadcast_to(least[:, np.newaxis] >= floor, y.shape)
+    if kind not in ("sigmoid", "tanh"):
+        return np.zeros(y.shape, bool)  # nothing is known of its products
     slope = y * (1 - y) if kind == "sigmoid" else 1 - y * y
     tiny = np.where(dy == 0, np.inf, dy * np.minimum(slope, slope * slope))
     return (tiny >= floor) | (dy == 0)
@@ -550,7 +552,7 @@ def _pairing(at: _Layer, u: Array, tangent: Tangent) -> tuple[Array, Array, Arra
 def _layer_adjoint(at: _Layer, u: Array, v: Array) -> Invariant:
     if not _finite(at.x):
         return _skipped("adjoint", str(at.k), "grad_input", "an input of the layer is not finite")
-    difference, allowed, _ = _pairing(at, u, along(at.kind, at.layer, _double(at.x), v))
+    difference, allowed, _ = _pairing(at, u, along(at.spec, at.layer, _double(at.x), v))
     return _judged("adjoint", ADJOINT, str(at.k), "grad_input", np.abs(difference), allowed)
 
 
@@ -580,7 +582,7 @@ def _network_adjoint(run: _Run, rng: np.random.Generator) -> Invariant:
     tangents, v = [], rng.standard_normal(run.x.shape)
     first = v
     for at in run.layers:
-        tangents.append(along(at.kind, at.layer, _double(at.x), v))
+        tangents.append(along(at.spec, at.layer, _double(at.x), v))
         v = tangents[-1].out
     u = rng.standard_normal(run.y.shape).astype(run.y.dtype)
     run.network.forward(run.x.copy())

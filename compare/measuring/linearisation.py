@@ -4,9 +4,9 @@ No formula of a derivative enters: only how large the second and third derivativ
 a copy with its parameters converted, which is exact.
 
 Linear: y is linear in x, and in its parameters, once the others are set to 0: J v is forward(v), without differences.
-ReLU: (f(x + h v) - f(x)) / h with h |v| <= |x| / 2, element by element, so that no kink is crossed; both subtractions
-are exact (Sterbenz's lemma), and the direction is what x + h v was rounded to. Where x = 0 there is no derivative, and
-v is set to 0.
+Linear on either side of 0 (ReLU): (f(x + h v) - f(x)) / h with h |v| <= |x| / 2, element by element, so that no kink is
+crossed; both subtractions are exact (Sterbenz's lemma), and the direction is what x + h v was rounded to. Where x = 0
+there is no derivative, and v is set to 0.
 Sigmoid, tanh, softmax: (f(x + h v) - f(x - h v)) / 2h, h |v| <= STEP, with the direction that the rounded points have.
 """
 
@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
-from compare.operations import LAYERS
 from compare.operations.linear import Linear
-from compare.operations.operation import Activation
+from compare.operations.operation import Activation, Layer
 
 Array = NDArray[Any]
 
@@ -45,14 +44,13 @@ class Tangent:
     error: Array
 
 
-def along(kind: str, layer: Any, x: Array, v: Array) -> Tangent:
+def along(spec: Layer, layer: Any, x: Array, v: Array) -> Tangent:
     """J v of a layer at x (m, in), v (m, in), both float64."""
     layer = in_double(layer)
-    if kind == "linear":
+    if isinstance(spec, Linear):
         return _linear(layer, v)
-    if kind == "relu":
-        return _relu(layer, x, v)
-    return _central(kind, layer, x, v)
+    assert isinstance(spec, Activation)
+    return _piecewise(spec, layer, x, v) if spec.kinked else _central(spec, layer, x, v)
 
 
 def weight_tangent(layer: Any, name: str, x: Array, direction: Array) -> Tangent:
@@ -81,12 +79,6 @@ def _allowed(x: Array, weight: Array, bias: Array | None) -> Array:
     return Linear(fan_in, out).output(x, weight, bias, p=DOUBLE).allowance.wide
 
 
-def _activation(kind: str) -> Activation:
-    found = LAYERS[kind]()
-    assert isinstance(found, Activation)
-    return found
-
-
 def _linear(layer: Any, v: Array) -> Tangent:
     weight = layer.params["weight"]
     layer.params = {n: p if n == "weight" else np.zeros_like(p) for n, p in layer.params.items()}
@@ -94,18 +86,20 @@ def _linear(layer: Any, v: Array) -> Tangent:
     return Tangent(v, v, np.array(layer.forward(v.copy())), error)
 
 
-def _relu(layer: Any, x: Array, v: Array) -> Tangent:
-    """Exact for max(x, 0): x + h v is in [x/2, 3x/2], so both differences are exact, and so is a power of two's h."""
+def _piecewise(spec: Activation, layer: Any, x: Array, v: Array) -> Tangent:
+    """Of a function that is linear on either side of 0: x + h v is in [x/2, 3x/2], so no kink is crossed, and both
+    differences, and the quotient by a power of two, are exact. What each value may be off by is left, over h."""
     with np.errstate(all="ignore"):
         h = 2.0 ** np.floor(np.log2(np.abs(x) / (2 * np.abs(v))))
         usable = (x != 0) & (v != 0) & np.isfinite(h) & (np.abs(x) > 1e-290) & (h > 1e-290)
     h = np.where(usable, h, 1.0)
     moved = np.where(usable, x + h * v, x)
     out = (np.asarray(layer.forward(moved)) - np.asarray(layer.forward(x.copy()))) / h
-    return Tangent(v, (moved - x) / h, out, np.zeros_like(out))
+    error = np.sum([spec.output(a, DOUBLE).allowance.wide for a in (moved, x)], axis=0) / h
+    return Tangent(v, (moved - x) / h, out, error)
 
 
-def _central(kind: str, layer: Any, x: Array, v: Array) -> Tangent:
+def _central(spec: Activation, layer: Any, x: Array, v: Array) -> Tangent:
     """With w = h |v| and e = u (|x| + w), how far rounding can put the two points' middle from x.
 
     The quotient is f'(c) v + R at the middle c: |R| <= w^2 / 6 max|f'''| |v|, and |f'(c) - f'(x)| <= e max|f''|. Both
@@ -117,12 +111,12 @@ def _central(kind: str, layer: Any, x: Array, v: Array) -> Tangent:
     plus, minus = x + h * v, x - h * v
     out = (np.asarray(layer.forward(plus.copy())) - np.asarray(layer.forward(minus.copy()))) / (2 * h)
     w, e = h * size, U * (np.abs(x).max(axis=1, keepdims=True) + h * size)
-    values = np.sum([_activation(kind).output(a, DOUBLE).allowance.wide for a in (plus, minus)], axis=0)
-    error = _curvature(kind, x, w, e) * size + values / (2 * h) + 2 * U * np.abs(out)
+    values = np.sum([spec.output(a, DOUBLE).allowance.wide for a in (plus, minus)], axis=0)
+    error = _curvature(spec, x, w, e) * size + values / (2 * h) + 2 * U * np.abs(out)
     return Tangent(v, (plus - minus) / (2 * h), out, error)
 
 
-def _curvature(kind: str, x: Array, w: Array, e: Array) -> Array:
+def _curvature(spec: Activation, x: Array, w: Array, e: Array) -> Array:
     """(w^2 / 6 |f'''| + e |f''|) e^(g (w + e)) for |v| <= 1, from the sizes of the derivatives; u more where f' rounds.
 
     sigmoid: f' = y (1 - y), |f''| <= f', |f'''| = f' |1 - 6 f'| <= f', g = 1.
@@ -131,13 +125,12 @@ def _curvature(kind: str, x: Array, w: Array, e: Array) -> Array:
     var <= 1 and |k3| <= 2: at most 16 y. Moving the middle by e in another direction b, |b| <= e, changes y a by
     y ((b - sum y b) a - cov(b, v)), at most 6 e y. log y changes by at most 2 for each unit: g = 2.
     """
-    y = _activation(kind).apply(x)
-    if kind == "sigmoid":
-        slope, second, third, g = y * (1 - y), 1.0, 1.0, 1.0
-    elif kind == "tanh":
-        slope, second, third, g = 1 - y * y, 2.0, 4.0, 2.0
-    else:
-        slope, second, third, g = y, 6.0, 16.0, 2.0
+    y = spec.apply(x)
+    slope, second, third, g = {
+        "sigmoid": (y * (1 - y), 1.0, 1.0, 1.0),
+        "tanh": (1 - y * y, 2.0, 4.0, 2.0),
+        "softmax": (y, 6.0, 16.0, 2.0),
+    }[spec.kind]
     growth = np.exp(np.minimum(g * (w + e), 700))
     bound: Array = (slope + 4 * U) * growth * (third * w * w / 6 + second * e)
     return bound

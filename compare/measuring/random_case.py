@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import scratch
+from compare.network import text
 from scratch import initializers
 
 Array = NDArray[Any]
 Pair = tuple[scratch.Sequential, scratch.Loss]
 
-HIDDEN: tuple[type[scratch.Layer], ...] = (scratch.ReLU, scratch.Sigmoid, scratch.Tanh, scratch.Softmax)
+HIDDEN: tuple[type[scratch.Layer], ...] = tuple(kind.scratch_type for kind in text.ACTIVATIONS.values())
 # what the last layer must be for the loss to make sense, and the loss
 ENDINGS: tuple[tuple[type[scratch.Layer] | None, type[scratch.Loss]], ...] = (
     (None, scratch.CrossEntropyLoss),

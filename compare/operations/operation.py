@@ -181,7 +181,8 @@ class Activation(Layer):
 
     @classmethod
     def of(cls, layer: Any, place: str) -> Self:
-        return cls()
+        """Its fields are the layer's attributes of the same names."""
+        return cls(**{f.name: getattr(layer, f.name) for f in fields(cls)})
 
     def apply(self, x: Array) -> Array:
         """y, without an allowance."""

@@ -327,7 +327,7 @@ def test_published_settings_learn_nothing(mnist: Dataset, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_default_settings(mnist: Dataset, seed: int) -> None:
     trained, found = trained_on(mnist, LAB, seed)
     assert len(trained.errors) == 470

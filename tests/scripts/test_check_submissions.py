@@ -104,7 +104,7 @@ def test_the_index_and_the_table_escape_what_they_show(hostile: dict[str, Any]) 
 def test_a_table_of_networks(tmp_path: Path) -> None:
     """Some of the course's scripts, and one that nobody handed in."""
     table = json.loads((SUBMISSIONS / "table.json").read_text())
-    chosen = {row["file"]: row for row in table if row["file"][:3] in ("s02", "s07", "s12", "s15")}
+    chosen = {row["file"]: row for row in table if row["file"][:3] in ("s02", "s12")}
     for name in chosen:
         (tmp_path / name).write_text((SUBMISSIONS / name).read_text())
     named = [f'{name},"{row["network"]}"' for name, row in chosen.items()]
@@ -112,6 +112,7 @@ def test_a_table_of_networks(tmp_path: Path) -> None:
     done = run(tmp_path, "--table", tmp_path / "networks.csv", "--out", tmp_path / "out", "--workers", 2)
     assert done.returncode == 0, done.stderr
     rows = {row["file"]: row for row in json.loads((tmp_path / "out" / "submissions.json").read_text())["submissions"]}
+    assert len(rows) == 3
     assert rows.pop("absent.py")["cause"] == "no such file in the folder"
     for name, row in rows.items():
         assert row["verdict"] == ("parity" if chosen[name]["right"] else "mismatch")

@@ -19,7 +19,7 @@ def test_both_backends_are_in_parity(name: str, script: Callable[..., Any]) -> N
 
 @pytest.mark.slow
 def test_both_backends_are_in_parity_on_mnist(data_dir: Path, script: Callable[..., Any]) -> None:
-    code, out, _ = script("check_parity", "mnist", "--data-dir", data_dir)
+    code, out, _ = script("check_parity", "mnist", "--batch-size", 128, "--data-dir", data_dir)
     assert code == 0
     assert out.count("PARITY in float64") == out.count("PARITY in float32") == 1
     assert "246 of 246 tensors compared" in out

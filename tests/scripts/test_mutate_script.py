@@ -216,22 +216,18 @@ def test_bad_usage_is_one_line(script: Script, tmp_path: Path) -> None:
         assert done.err == f"mutate: {words}\n"
 
 
-def test_a_few_mutants(script: Script, tmp_path: Path) -> None:
-    done = script("mutate", "--files", "network.py", "--limit", 2, "--workers", 1, "--out", tmp_path)
-    assert done.code == 0, done
-    assert "2 of 2 mutants judged" in done.out
-    assert "mutants that change behaviour killed (100.00%)" in done.out
-    assert (tmp_path / "mutants.md").exists()
-
-
 @pytest.mark.slow
-def test_a_whole_file_and_once_more(script: Script, tmp_path: Path) -> None:
-    first = script("mutate", "--files", "network.py", "--out", tmp_path)
+def test_a_few_mutants_and_once_more(script: Script, tmp_path: Path) -> None:
+    options = ("--files", "network.py", "--limit", 6, "--workers", 1, "--out", tmp_path)
+    first = script("mutate", *options)
     assert first.code == 0, first
+    assert "6 of 6 mutants judged" in first.out
+    assert "mutants that change behaviour killed (100.00%)" in first.out
+    assert (tmp_path / "mutants.md").exists()
     survived = [line.removeprefix("survived: ") for line in first.out.splitlines() if line.startswith("survived: ")]
     assert set(survived) <= known.EQUIVALENT.keys() | known.WORDS.keys()
     results = (tmp_path / "results.jsonl").read_text()
-    again = script("mutate", "--files", "network.py", "--out", tmp_path)
+    again = script("mutate", *options)
     assert again.code == 0
     assert "judged" not in again.out
     assert (tmp_path / "results.jsonl").read_text() == results

@@ -7,6 +7,10 @@ run(find("bias-missing"), "float32")         the Report on the network and batch
 from __future__ import annotations
 
 import difflib
+import importlib
+import pkgutil
+from functools import cache
+from types import ModuleType
 
 from compare.measuring.faults.activations import ACTIVATIONS
 from compare.measuring.faults.blind.first import FIRST, FIRST_CAUSE
@@ -44,9 +48,18 @@ __all__ = [
 ]
 
 
+@cache
+def of_operations() -> tuple[ModuleType, ...]:
+    """The modules of this folder that hold the faults of one operation: FAULTS, and CAUSES, what each may be called."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    found = (importlib.import_module(f"{__name__}.{name}") for name in names)
+    return tuple(module for module in found if hasattr(module, "FAULTS"))
+
+
 def corpus() -> tuple[Fault, ...]:
     """All faults of a candidate, by the part of the code that has them."""
-    return LINEAR_LAYER + ACTIVATIONS + LOSSES + TRAINING + OPTIMIZERS + GRADED_FAULTS
+    known = LINEAR_LAYER + ACTIVATIONS + LOSSES + TRAINING + OPTIMIZERS + GRADED_FAULTS
+    return known + tuple(fault for module in of_operations() for fault in module.FAULTS)
 
 
 def find(name: str) -> Fault:

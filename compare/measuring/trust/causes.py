@@ -7,9 +7,11 @@ A loss whose gradient has the same factor is called a convention, which is right
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from compare.measuring.faults import of_operations
 
 Verdict = Literal["right", "tied", "vague", "unknown", "wrong"]
 
@@ -45,7 +47,7 @@ def causes(right: str, vague: str = "", note: str = "") -> Causes:
     return Causes(frozenset(right.split()), VAGUE | frozenset(vague.split()) - frozenset(right.split()), note)
 
 
-CAUSES_OF: Mapping[str, Causes] = {
+CAUSES_OF: dict[str, Causes] = {
     # --- the linear layer ---
     "weight-not-transposed": causes("weight-transposed"),
     "weight-gradient-transposed": causes("transposed operands-swapped"),
@@ -279,3 +281,5 @@ CAUSES_OF: Mapping[str, Causes] = {
     "float32-gradient": causes("dtype computed-in-float32"),
     "float64-loss": causes("dtype"),
 }
+
+CAUSES_OF |= {name: causes(right) for module in of_operations() for name, right in module.CAUSES.items()}

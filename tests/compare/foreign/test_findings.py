@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -10,7 +11,8 @@ from compare.foreign.findings import describe
 from compare.foreign.naming.named import Names
 from compare.foreign.naming.search import find
 from compare.network.architecture import Architecture
-from compare.report.findings import findings, listed
+from compare.recording.notes import NeverUpdated, Note, OneSample, RateFound, SharedArray, Written
+from compare.report.findings import SENTENCES, findings, listed
 from compare.watching.observation import Observation
 from tests.compare.foreign.student import Student
 
@@ -79,3 +81,13 @@ def test_layers_without_a_bias(layers: list[int], finding: str) -> None:
     names = named(STUDENT)
     names.unbiased = layers
     assert findings(describe(names)) == [finding]
+
+
+def test_every_note_has_its_sentence() -> None:
+    told_elsewhere = {NeverUpdated, Written, SharedArray}  # in the cause, and among the side effects
+    assert set(get_args(Note)) == set(SENTENCES) | told_elsewhere
+    assert not set(SENTENCES) & told_elsewhere
+
+
+def test_findings_have_an_order_of_their_own() -> None:
+    assert findings([OneSample(), SharedArray("a", "b"), RateFound(0.5)]) == findings([RateFound(0.5), OneSample()])

@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import scratch
+from compare import operations
 from compare.measuring.invariants import Invariant, invariants
 from compare.measuring.linearisation import along, loss_along
 from compare.measuring.random_case import random_case
@@ -37,7 +38,7 @@ def test_a_hundred_correct_networks_give_no_alarm(dtype: str) -> None:
             seen[row.name] += row.status == "ok"
             unchecked += row.status == "not checked"
             total += 1
-    assert min(seen.values()) > 75, seen
+    assert min(seen.values()) > 50, seen  # softmax, which alone can be shifted, is one of several activations
     assert unchecked < 0.05 * total
 
 
@@ -443,7 +444,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 def test_a_linearisation_is_within_its_bound(kind: Any, seed: int, scale: float, length: float) -> None:
     rng = np.random.default_rng(seed)
     x, v = rng.standard_normal((4, 5)) * scale, rng.standard_normal((4, 5)) * length
-    tangent = along(kind, LAYERS[kind](), x, v)
+    tangent = along(operations.LAYERS[kind](), LAYERS[kind](), x, v)
     exact = DERIVATIVES[kind](x, tangent.v)
     slack = 1e-14 * np.abs(tangent.v).max(axis=1, keepdims=True)  # of the formulas here, in float64
     assert (np.abs(tangent.out - exact) <= tangent.error + slack).all()
@@ -453,7 +454,7 @@ def test_a_linearisation_is_within_its_bound(kind: Any, seed: int, scale: float,
 
 def test_a_relu_at_its_kink_has_no_direction_there() -> None:
     x, v = np.array([[0.0, -1.0, 2.0]]), np.array([[1.0, 1.0, 1.0]])
-    tangent = along("relu", scratch.ReLU(), x, v)
+    tangent = along(operations.LAYERS["relu"](), scratch.ReLU(), x, v)
     assert np.array_equal(tangent.v, [[0, 1, 1]])
     assert np.array_equal(tangent.out, [[0, 0, 1]])
 
