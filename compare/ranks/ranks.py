@@ -25,8 +25,8 @@ import scratch
 from compare.check import end_to_end
 from compare.checking import check_records
 from compare.judging.judge import judge
+from compare.judging.judged_step import Wrong
 from compare.judging.step import Kind, Rule
-from compare.judging.sweep import Wrong
 from compare.judging.verdict import Diagnosis, Row
 from compare.network.architecture import Architecture, flatten, named_parameters
 from compare.network.optimizer import OptimizerSpec

@@ -14,7 +14,7 @@ import pytest
 import compare
 import scratch
 from compare.exact.exact import exact_check
-from compare.judging.sweep import Wrong
+from compare.judging.judged_step import Wrong
 from compare.judging.verdict import Diagnosis, Row
 from compare.measuring.faults import find, run
 from compare.recording.scratch_recorder import record_scratch
