@@ -18,7 +18,7 @@ from compare.measuring.faults import corpus
 from compare.measuring.trust import tables
 from compare.measuring.trust.baselines import OWN_BITS
 from compare.measuring.trust.blind import BLIND_SETS, BlindSet
-from compare.measuring.trust.runs import DTYPES, SIDES, Plan, blind_faults, tasks
+from compare.measuring.trust.measurement import DTYPES, SIDES, Plan, blind_faults, tasks
 from compare.measuring.trust.settings import SETTINGS, Setting
 from compare.measuring.trust.tables import Line
 

@@ -1,4 +1,4 @@
-"""Runs: everything that is measured, one line of a results file each; what is in the file already is not run again."""
+"""Measurement: each result is one line of a file; what the file has already is not run again."""
 
 from __future__ import annotations
 
