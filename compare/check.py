@@ -21,10 +21,13 @@ from compare.foreign.objects import has_backward, watch_object
 from compare.foreign.scripts import run_script
 from compare.network.architecture import Architecture, named_parameters
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
-from compare.recording.batches import STEPS, consecutive, given_batches
+from compare.numbers.same_bits import same_bits
+from compare.recording.batches import STEPS, Batch, consecutive, given_batches
 from compare.recording.numbers import numbers
-from compare.recording.record import Batch, Record, record_scratch, record_torch, same_bits
+from compare.recording.record import Record
 from compare.recording.recorded import Recorded
+from compare.recording.scratch_recorder import record_scratch
+from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
 from torch_ref.learner import existing
 

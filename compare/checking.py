@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from compare.diagnosis.diagnosis import diagnose
 from compare.diagnosis.power import power
+from compare.judging.judged_step import JudgedStep, judgement, roots, updated_names
 from compare.judging.step import Rule, rules
-from compare.judging.sweep import Sweep, judgement, roots, updated_names
 from compare.judging.verdict import Diagnosis, Row
 from compare.operations import STATES
 from compare.recording.notes import AlsoWrong, NeverUpdated, Note, RateDependence, SecondStepRight
@@ -55,7 +55,7 @@ class Judged:
     """Consecutive steps, tensor by tensor, and the (step, name) of every tensor that complete records hold."""
 
     rows: list[Row]
-    sweeps: list[Sweep]
+    steps: list[JudgedStep]
     expected: list[tuple[int, str]]
 
     @classmethod
@@ -67,8 +67,8 @@ class Judged:
             known = _given_at(record.step, given, before)
             step_rules = rules(record.network, record.optimizer, record.step, record)
             _expect_known_names(record, step_rules)
-            judged.sweeps.append(Sweep(record, step_rules, known))
-            judged.rows.extend(judged.sweeps[-1].rows())
+            judged.steps.append(JudgedStep(record, step_rules, known))
+            judged.rows.extend(judged.steps[-1].rows())
             judged.expected.extend((record.step, name) for name in _required(record, step_rules, known))
             before = record
         return judged
@@ -90,9 +90,9 @@ def _report(recorded: Recorded, judged: Judged, more: Sequence[Note] = ()) -> Re
         judged.rows,
         judged.expected,
         diagnosis=diagnosis,
-        ambiguous=sum(sweep.ambiguous for sweep in judged.sweeps),
-        power_of=cache(lambda: power(judged.rows, judged.sweeps)),
-        judgement_of=lambda row: judgement(row, judged.sweeps),
+        ambiguous=sum(step.ambiguous for step in judged.steps),
+        power_of=cache(lambda: power(judged.rows, judged.steps)),
+        judgement_of=lambda row: judgement(row, judged.steps),
         notes=notes,
         **in_words(recorded, notes, judged.first, diagnosis),
     )
@@ -116,7 +116,7 @@ def _diagnosis(judged: Judged, notes: Sequence[Note]) -> list[Diagnosis]:
         return []
     if any(isinstance(note, NeverUpdated) and first.tensor in note.tensors for note in notes):
         return [Diagnosis("update-missing", first.layer, NOTED, never_updated(first.tensor))]
-    found = diagnose(first, judged.rows, judged.sweeps)
+    found = diagnose(first, judged.rows, judged.steps)
     early = [note for note in notes if isinstance(note, RateDependence)] if found[0].cause == "unknown" else []
     return [Diagnosis("updated-weights", note.layer, NOTED, sentence(note)) for note in early] or found
 

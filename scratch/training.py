@@ -28,7 +28,7 @@ from scratch.random_state import random_state, set_random_state
 from scratch.training_options import EpochOptions, TrainingOptions, takes
 
 __all__ = [
-    *("Batch", "Data", "History", "Interrupted", "Learner", "Row", "SavedTraining", "Training"),
+    *("BatchProgress", "Data", "History", "Interrupted", "Learner", "Row", "SavedTraining", "Training"),
     *("TrainingError", "fit", "train"),
 ]
 
@@ -54,7 +54,7 @@ class Data(Protocol):
     def t_val(self) -> NDArray[Any]: ...
 
 
-class Batch(NamedTuple):
+class BatchProgress(NamedTuple):
     """Where training is after a batch: its number of the epoch's `batches`; loss and accuracy of the epoch so far."""
 
     epoch: int
@@ -85,7 +85,7 @@ class Training:
         options: EpochOptions,
         *,
         rng: RandomSource,
-        on_batch: Callable[[Batch], object] | None = None,
+        on_batch: Callable[[BatchProgress], object] | None = None,
     ) -> None:
         self.learner, self.options, self.rng, self.on_batch = learner, options, rng, on_batch
         self.batch_size = int(options.batch_size)
@@ -163,7 +163,7 @@ class Training:
         if hashed and self.steps % hashed == 0 and at.batch < self.batches:
             self._take_fingerprint()
         if self.on_batch:
-            self.on_batch(Batch(self.epoch + 1, at.batch, self.batches, *self._so_far()))
+            self.on_batch(BatchProgress(self.epoch + 1, at.batch, self.batches, *self._so_far()))
 
     def _so_far(self) -> tuple[float, float]:
         """(loss, accuracy) of the epoch so far: sum of m_b loss_b / sum of m_b for a mean, sum of loss_b for a sum."""
@@ -310,7 +310,7 @@ def train(
     epochs: int,
     rng: RandomSource,
     on_epoch: Callable[[History], object] | None = None,
-    on_batch: Callable[[Batch], object] | None = None,
+    on_batch: Callable[[BatchProgress], object] | None = None,
     **options: Any,
 ) -> History:
     """Train until the last epoch, or until `on_epoch(history)` returns True; a row an epoch.

@@ -441,7 +441,7 @@ def check(order: Order) -> dict[str, Any]:
 
     from compare.checking import check_records
     from compare.network.weights import to_torch
-    from compare.recording.record import record_scratch
+    from compare.recording.scratch_recorder import record_scratch
     from scratch import CrossEntropyLoss
 
     torch.set_num_threads(order["threads"])

@@ -185,7 +185,7 @@ def _mnist_npz() -> Target:
 
 def _npz() -> Target:
     from compare.network.architecture import Architecture
-    from compare.recording.record import load_records
+    from compare.recording.files import load_records
 
     network = Architecture.of(NETWORK)
     arrays = {"0.weight": np.ones((2, 3), "f4"), "input": np.ones((4, 3), ">f8"), "2/0.bias": np.zeros(2, "f4")}
@@ -208,7 +208,7 @@ def _saved(save: Callable[..., None], **arrays: Any) -> bytes:
 def _safetensors() -> Target:
     from safetensors.numpy import save
 
-    from compare.recording.record import load_records
+    from compare.recording.files import load_records
 
     arrays = {"0.weight": np.ones((2, 3), "f4"), "input": np.ones((4, 3)), "target": np.arange(4), "none": np.ones(0)}
     options = json.dumps({"kind": "SGD", "lr": 0.1, "nesterov": False})

@@ -10,7 +10,7 @@ from scratch.datasets import Dataset
 from scratch.labs import Lab, LabSetup
 
 if TYPE_CHECKING:
-    from compare.recording.record import Batch
+    from compare.recording.batches import Batch
     from scratch import Loss, Optimizer, Sequential
 
     Job = tuple[Sequential, Loss, Optimizer, list[Batch]]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from scratch.training import Batch
+    from scratch.training import BatchProgress
 
 
 FEW_EPOCHS = 200  # up to here every epoch has its line; of more, twenty have one
@@ -49,7 +49,7 @@ class Display:
     def begin(self, epochs: int) -> None:
         self.bars.update(self._epochs, total=epochs, visible=True)
 
-    def batch(self, backend: str, batch: Batch) -> None:
+    def batch(self, backend: str, batch: BatchProgress) -> None:
         if self.console.is_terminal:
             figures = f"loss {batch.loss:.4f}  accuracy {batch.accuracy:.4f}"
             task = self._batches[backend]

@@ -12,7 +12,7 @@ from _team_run import expect_device_for_each, helped, led
 from compare import Report
 from compare.measuring.faults import Case, Fault, find
 from compare.ranks.ranks import check_ranks
-from compare.recording.record import Batch
+from compare.recording.batches import Batch
 from scratch import Loss, Optimizer, Sequential
 from torch_ref.team import Team
 

@@ -29,7 +29,7 @@ from scratch.engine import Engine
 from scratch.fingerprint import write_fingerprints
 from scratch.history import History, write_histories
 from scratch.labs import LABS, OPTIMIZERS, LabSetup, Outcome
-from scratch.training import Batch, Interrupted, Learner, Row, train
+from scratch.training import BatchProgress, Interrupted, Learner, Row, train
 
 BACKENDS = ("scratch", "torch", "both")
 OPTIONS = (
@@ -420,11 +420,11 @@ class _Run:
 
     def _follower(
         self, setup: LabSetup, weights: Mapping[str, Callable[[], Mapping[str, Any]]]
-    ) -> Callable[[str, Batch], None]:
+    ) -> Callable[[str, BatchProgress], None]:
         """What is called after every update: the bars, the lab's own `follow`, and a signal that waits for it."""
         follow = setup.lab.follow(setup, self.folder.path) if setup.lab.follow else None
 
-        def on_batch(backend: str, batch: Batch) -> None:
+        def on_batch(backend: str, batch: BatchProgress) -> None:
             self.display.batch(backend, batch)
             if follow:
                 follow(backend, weights[backend](), batch)

@@ -32,7 +32,7 @@ from _command import Parser, UsageError, exit_code, positive_int, seed
 
 if TYPE_CHECKING:
     from compare import Report
-    from compare.recording.record import Batch
+    from compare.recording.batches import Batch
     from scratch import Loss, Optimizer, Sequential
     from scratch.datasets import Dataset
     from scratch.labs import Lab
@@ -230,7 +230,8 @@ def _setups(arguments: argparse.Namespace) -> Iterator[Job]:
 
 def _check_lab(arguments: argparse.Namespace) -> list[Report]:
     import compare
-    from compare.recording.record import record_scratch, save_records
+    from compare.recording.files import save_records
+    from compare.recording.scratch_recorder import record_scratch
 
     reports = []
     for network, loss, optimizer, batches in _setups(arguments):
@@ -303,7 +304,7 @@ def _check_fault(arguments: argparse.Namespace) -> list[Report]:
 def _check_record(arguments: argparse.Namespace) -> list[Report]:
     from compare.checking import check_records
     from compare.network.architecture import Architecture
-    from compare.recording.record import load_records
+    from compare.recording.files import load_records
 
     try:
         network = Architecture.of(arguments.network) if arguments.network else None

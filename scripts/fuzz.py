@@ -199,7 +199,7 @@ def _load_instrumented(name: str) -> None:
     """The reader's modules, as atheris needs them to see which lines an input reaches; before anything else does."""
     import atheris
 
-    compared = ["compare.recording.record", "compare.network.architecture"]
+    compared = ["compare.recording.files", "compare.network.architecture"]
     ours = ["scratch", *compared, "torch_ref.datasets", "_run_folder", "_training_run"]
     with atheris.instrument_imports(include=[*ours, "zipfile", "gzip", "csv", "numpy.lib._format_impl"]):
         importlib.import_module("_fuzz_targets").target(name)

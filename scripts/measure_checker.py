@@ -21,7 +21,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from compare.measuring.trust.runs import Line, Plan
+    from compare.measuring.trust.measurement import Line, Plan
 
 EVERY = 20  # lines of progress, where it is no terminal
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def plan_of(quick: bool, networks: int | None, seeds: int) -> Plan:
     from dataclasses import replace
 
-    from compare.measuring.trust.runs import QUICK, Plan
+    from compare.measuring.trust.measurement import QUICK, Plan
 
     plan = replace(QUICK if quick else Plan(), seeds=tuple(range(seeds)))
     if networks is None:
@@ -57,7 +57,7 @@ def plan_of(quick: bool, networks: int | None, seeds: int) -> Plan:
 
 def measured(plan: Plan, results: Path, workers: int) -> list[Line]:
     """All lines, with bars on a terminal and plain lines elsewhere."""
-    from compare.measuring.trust.runs import measure
+    from compare.measuring.trust.measurement import measure
 
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -71,8 +71,8 @@ def chosen(mutants: Sequence[Mutant], limit: int | None) -> list[Mutant]:
 
 def judged(mutants: Sequence[Mutant], results: Path, workers: int) -> list[Fate]:
     """All of them, with bars on a terminal and plain lines elsewhere."""
+    from compare.measuring.mutants.measurement import run
     from compare.measuring.mutants.page import fates
-    from compare.measuring.mutants.runs import run
 
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.diagnosis.evidence import Evidence
+from compare.judging.judged_step import SPREAD, TWINS, JudgedStep, Wrong
 from compare.judging.step import Rule
-from compare.judging.sweep import SPREAD, TWINS, Sweep, Wrong
 from compare.judging.verdict import Row
 from compare.numbers.bounded import Bounded
 from compare.numbers.expected import Expected
@@ -38,42 +38,42 @@ class Carried:
     words: str
 
 
-def carried(row: Row, sweeps: Sequence[Sweep]) -> Iterator[Carried]:
+def carried(row: Row, steps: Sequence[JudgedStep]) -> Iterator[Carried]:
     """Every known mistake in every absent tensor that the wrong one follows from, the nearest to it first."""
-    sweep = next(s for s in sweeps if s.record.step == row.step)
-    target = next((rule for rule in sweep.rules if rule.name == row.tensor), None)
+    judged = next(s for s in steps if s.record.step == row.step)
+    target = next((rule for rule in judged.rules if rule.name == row.tensor), None)
     if target is None:
         return
-    for rule in reversed(_absent_before(target, sweep)):
-        e = _evidence(rule, row, sweep, sweeps)
+    for rule in reversed(_absent_before(target, judged)):
+        e = _evidence(rule, row, judged, steps)
         for mistake in mistakes_at(e.place, e):
             if mistake.place == e.place and not mistake.parametric and not mistake.overflows:
                 for value, words in _guesses(mistake, e):
-                    guess = _carry(value, rule, target, sweep)
+                    guess = _carry(value, rule, target, judged)
                     if guess is not None:
                         yield Carried(mistake, rule.name, rule.layer, guess, words)
 
 
-def _absent_before(target: Rule, sweep: Sweep) -> list[Rule]:
+def _absent_before(target: Rule, judged: JudgedStep) -> list[Rule]:
     """The rules of tensors that were computed in the place of absent ones, and from which the target follows."""
-    by_name = {rule.name: rule for rule in sweep.rules}
+    by_name = {rule.name: rule for rule in judged.rules}
     found: dict[str, Rule] = {}
     left = list(target.sources)
     while left:
         rule = by_name.get(left.pop())
-        if rule is not None and rule.name not in sweep.record and rule.name in sweep.known and rule.name not in found:
+        if rule is not None and rule.name not in judged.record and rule.name in judged.known and rule.name not in found:
             found[rule.name] = rule
             left += rule.sources
-    return [rule for rule in sweep.rules if rule.name in found and not rule.copies and rule.kind == "gradient"]
+    return [rule for rule in judged.rules if rule.name in found and not rule.copies and rule.kind == "gradient"]
 
 
-def _evidence(rule: Rule, row: Row, sweep: Sweep, sweeps: Sequence[Sweep]) -> Evidence:
+def _evidence(rule: Rule, row: Row, judged: JudgedStep, steps: Sequence[JudgedStep]) -> Evidence:
     """The letters of the absent tensor's own place."""
-    known = sweep.known[rule.name]
-    expected = rule.compute(*(sweep.known[source].value for source in rule.sources), p=sweep.precision_of(rule))
+    known = judged.known[rule.name]
+    expected = rule.compute(*(judged.known[source].value for source in rule.sources), p=judged.precision_of(rule))
     nothing = np.full(known.value.shape, np.nan)
     there = Row(row.step, rule.layer, rule.kind, rule.name, known.value.shape, rule.check, *NO_NUMBERS, "off")
-    return Evidence(there, sweeps, Wrong(nothing, expected, sweep.precision_of(rule), rule))
+    return Evidence(there, steps, Wrong(nothing, expected, judged.precision_of(rule), rule))
 
 
 NO_NUMBERS = (float("nan"), (), float("nan"), float("nan"))
@@ -91,16 +91,16 @@ def _is_another(guess: Bounded, e: Evidence) -> bool:
     return bool(np.any(np.abs(guess.value - e.ref.value) > guess.error + e.ref.error))
 
 
-def _carry(guess: Bounded, absent: Rule, target: Rule, sweep: Sweep) -> Bounded | None:
+def _carry(guess: Bounded, absent: Rule, target: Rule, judged: JudgedStep) -> Bounded | None:
     """The target's value if the absent tensor were the guess, with the deviation of twins as its bound."""
     rng = np.random.default_rng(0)
-    exact = _through(guess.value, absent, target, sweep, None)
+    exact = _through(guess.value, absent, target, judged, None)
     if exact is None:
         return None
     twins = []
     for _ in range(TWINS):
         moved = guess.value + rng.choice([-1.0, 1.0], guess.shape) * rng.uniform(0.5, 1, guess.shape) * guess.error
-        twin = _through(moved, absent, target, sweep, rng)
+        twin = _through(moved, absent, target, judged, rng)
         assert twin is not None
         twins.append(twin.value)
     spread = SPREAD * np.max([np.abs(twin - exact.value) for twin in twins], axis=0)
@@ -108,18 +108,18 @@ def _carry(guess: Bounded, absent: Rule, target: Rule, sweep: Sweep) -> Bounded 
 
 
 def _through(
-    value: Array, absent: Rule, target: Rule, sweep: Sweep, rng: np.random.Generator | None
+    value: Array, absent: Rule, target: Rule, judged: JudgedStep, rng: np.random.Generator | None
 ) -> Expected | None:
     """The target by the rules between, each rounding moved at random where `rng` is given."""
     values: dict[str, Array] = {absent.name: value}
     begun = False
-    for rule in sweep.rules:
+    for rule in judged.rules:
         begun |= rule is absent
         if not begun or rule is absent or not any(source in values for source in rule.sources):
             continue
-        if rule is not target and rule.name in sweep.record:
+        if rule is not target and rule.name in judged.record:
             continue
-        expected = _computed(rule, values, sweep)
+        expected = _computed(rule, values, judged)
         if rule is target or expected is None:
             return expected
         own = expected.allowance.wide
@@ -128,9 +128,9 @@ def _through(
     return None
 
 
-def _computed(rule: Rule, values: Mapping[str, Array], sweep: Sweep) -> Expected | None:
-    if any(source not in values and source not in sweep.known for source in rule.sources):
+def _computed(rule: Rule, values: Mapping[str, Array], judged: JudgedStep) -> Expected | None:
+    if any(source not in values and source not in judged.known for source in rule.sources):
         return None
-    sources = (values[s] if s in values else sweep.known[s].value for s in rule.sources)
+    sources = (values[s] if s in values else judged.known[s].value for s in rule.sources)
     with np.errstate(all="ignore"):
-        return rule.compute(*sources, p=sweep.precision_of(rule))
+        return rule.compute(*sources, p=judged.precision_of(rule))

@@ -19,7 +19,7 @@ from compare.diagnosis import tf32
 from compare.diagnosis.across import CANNOT_BE_MADE, carried
 from compare.diagnosis.arbiter import rule, written_out
 from compare.diagnosis.evidence import Evidence
-from compare.judging.sweep import Sweep
+from compare.judging.judged_step import JudgedStep
 from compare.judging.verdict import Diagnosis, Oddity, OtherDtype, Row
 from compare.numbers.bounded import Bounded
 from compare.operations import causes, mistakes_at
@@ -39,36 +39,36 @@ class Explanation:
     rank: int
 
 
-def diagnose(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+def diagnose(row: Row, rows: Sequence[Row], steps: Sequence[JudgedStep]) -> list[Diagnosis]:
     """The best explanation and the runner-up for the first divergence, `row`; "unknown" if no mistake fits."""
-    if why := _reference_wrong(row, sweeps):
+    if why := _reference_wrong(row, steps):
         return [Diagnosis("reference-wrong", row.layer, 0.95, f"{row.tensor}: {why}")]
-    rounded = tf32.diagnose(row, rows, sweeps)
+    rounded = tf32.diagnose(row, rows, steps)
     if rounded and rounded.confidence >= CONFIDENCE[0]:
         return [rounded]
-    found = explanations(row, rows, sweeps)
+    found = explanations(row, rows, steps)
     if rounded and not found:
         return [rounded]
     if not found and row.oddity:
         return [_odd(row, row.oddity)]
-    if not found and (across := _across(row, rows, sweeps)):
+    if not found and (across := _across(row, rows, steps)):
         return across
     if not found:
         return [Diagnosis("unknown", row.layer, 0.0, f"none of {len(causes())} known causes explains it")]
     diagnoses = [*(_diagnosis(e, found, row) for e in _distinct(found)[:1]), *([rounded] if rounded else [])]
     diagnoses += [_diagnosis(e, found, row) for e in _distinct(found)[1:2]]
-    return [*_convention(row, diagnoses[0], rows, sweeps), *diagnoses][:2]
+    return [*_convention(row, diagnoses[0], rows, steps), *diagnoses][:2]
 
 
-def _across(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+def _across(row: Row, rows: Sequence[Row], steps: Sequence[JudgedStep]) -> list[Diagnosis]:
     """A mistake in a tensor that was not handed in, which explains the row in every step in which it is off."""
-    evidence = [Evidence(r, sweeps) for r in _alike(row, rows, "off") if _has_evidence(r, sweeps)]
+    evidence = [Evidence(r, steps) for r in _alike(row, rows, "off") if _has_evidence(r, steps)]
     if row.check != "spanning" or not evidence or evidence[0].row != row:
         return []
     fitting = []
     for e in evidence:
         with np.errstate(all="ignore"):
-            found = [c for c in carried(e.row, sweeps) if fits(e.got, c.guess) and not fits(e.ref.value, c.guess)]
+            found = [c for c in carried(e.row, steps) if fits(e.got, c.guess) and not fits(e.ref.value, c.guess)]
         fitting.append({(c.mistake.cause, c.absent, c.words): c for c in found})
     agreed = [c for key, c in fitting[0].items() if all(key in f for f in fitting)]
     causes = {c.mistake.cause: c for c in reversed(agreed)}
@@ -86,7 +86,7 @@ def _alike(row: Row, rows: Sequence[Row], status: str) -> list[Row]:
 FACTORS = ("mean-missing", "mean-doubled", "wrong-mean", "factor-two", "factor-half", "sign")
 
 
-def _convention(row: Row, best: Diagnosis, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Diagnosis]:
+def _convention(row: Row, best: Diagnosis, rows: Sequence[Row], steps: Sequence[JudgedStep]) -> list[Diagnosis]:
     """A factor that the reported loss and its gradient share is a convention; in the gradient alone it is a mistake."""
     if best.cause not in FACTORS or row.layer != "loss":
         return []
@@ -99,18 +99,18 @@ def _convention(row: Row, best: Diagnosis, rows: Sequence[Row], sweeps: Sequence
     gradient = next((r for r in rows if r.layer == "loss" and r.kind == "gradient" and r.step == row.step), None)
     if gradient is None or gradient.status != "off":
         return []
-    alike = {e.mistake.cause for e in explanations(gradient, rows, sweeps)}
+    alike = {e.mistake.cause for e in explanations(gradient, rows, steps)}
     if best.cause not in alike:
         return []
     words = "the gradient has the same factor, so this is another convention, not a mistake: name it (reduction, loss)"
     return [Diagnosis(f"convention: {best.cause}", row.layer, best.confidence, f"{best.explanation}; {words}")]
 
 
-def _reference_wrong(row: Row, sweeps: Sequence[Sweep]) -> str | None:
+def _reference_wrong(row: Row, steps: Sequence[JudgedStep]) -> str | None:
     """Why it is the reference that is wrong, if it is."""
-    if row.check not in ("isolated", "update") or not row.ratio or not _has_evidence(row, sweeps):
+    if row.check not in ("isolated", "update") or not row.ratio or not _has_evidence(row, steps):
         return None
-    e = Evidence(row, sweeps)
+    e = Evidence(row, steps)
     if e.got.shape != e.ref.shape:
         return None
     if row.kind == "gradient":
@@ -123,12 +123,12 @@ def _reference_wrong(row: Row, sweeps: Sequence[Sweep]) -> str | None:
     return "the formula written out once more gives the candidate's value: the reference is wrong"
 
 
-def explanations(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> list[Explanation]:
+def explanations(row: Row, rows: Sequence[Row], steps: Sequence[JudgedStep]) -> list[Explanation]:
     """All hypotheses that fit this row, the best first."""
-    evidence = [Evidence(r, sweeps) for r in _alike(row, rows, "off") if _has_evidence(r, sweeps)]
+    evidence = [Evidence(r, steps) for r in _alike(row, rows, "off") if _has_evidence(r, steps)]
     if not evidence:
         return []
-    sound = [Evidence(r, sweeps) for r in _alike(row, rows, "ok")]
+    sound = [Evidence(r, steps) for r in _alike(row, rows, "ok")]
     here = mistakes_at(evidence[0].place, evidence[0])
     found = [e for h in here if (e := _explanation(h, evidence, sound)) is not None]
     return sorted(found, key=lambda e: (-e.steps, e.rank, e.mistake.place == ANYWHERE))
@@ -168,8 +168,8 @@ def _contradicted(mistake: Mistake, words: str, sound: Sequence[Evidence]) -> bo
     return any(each and all(each) for each in seen)
 
 
-def _has_evidence(row: Row, sweeps: Sequence[Sweep]) -> bool:
-    return any(s.record.step == row.step and (row.check, row.tensor) in s.wrong for s in sweeps)
+def _has_evidence(row: Row, steps: Sequence[JudgedStep]) -> bool:
+    return any(s.record.step == row.step and (row.check, row.tensor) in s.wrong for s in steps)
 
 
 def _fitting(mistake: Mistake, e: Evidence) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.judging.sweep import Sweep, Wrong
+from compare.judging.judged_step import JudgedStep, Wrong
 from compare.judging.verdict import Row
 from compare.network.tensor_name import TensorName
 from compare.numbers.bounded import Bounded
@@ -23,12 +23,12 @@ class Evidence(Letters):
 
     name: TensorName
 
-    def __init__(self, row: Row, sweeps: Sequence[Sweep], wrong: Wrong | None = None) -> None:
+    def __init__(self, row: Row, steps: Sequence[JudgedStep], wrong: Wrong | None = None) -> None:
         self.row = row
-        self.sweep = next(s for s in sweeps if s.record.step == row.step)
-        self.previous = next((s for s in sweeps if s.record.step == row.step - 1), None)
-        self.wrong: Wrong = wrong or self.sweep.judgement(row.check, row.tensor)
-        self.record, self.network = self.sweep.record, self.sweep.record.network
+        self.judged = next(s for s in steps if s.record.step == row.step)
+        self.previous = next((s for s in steps if s.record.step == row.step - 1), None)
+        self.wrong: Wrong = wrong or self.judged.judgement(row.check, row.tensor)
+        self.record, self.network = self.judged.record, self.judged.record.network
         self.name, self.kind, self.step = TensorName(row.tensor), row.kind, row.step
         self.p, self.got = self.wrong.precision, self.wrong.got
         self.k = int(row.layer) if row.layer.isdigit() else len(self.network.layers) - 1
@@ -65,7 +65,7 @@ class Evidence(Letters):
         return self.record.optimizer.options if self.record.optimizer else {}
 
     def tensor(self, name: str) -> Bounded:
-        return _bounded(self.sweep, name, self.p)
+        return _bounded(self.judged, name, self.p)
 
     def before(self, name: str) -> Bounded:
         if self.previous is None:
@@ -78,19 +78,19 @@ class Evidence(Letters):
         return Bounded.exact(self.record.touched[name], self.p)
 
     def has(self, name: str) -> bool:
-        return name in self.sweep.known
+        return name in self.judged.known
 
     def values(self) -> Iterator[tuple[str, Array]]:
-        return ((name, known.value) for name, known in self.sweep.known.items())
+        return ((name, known.value) for name, known in self.judged.known.items())
 
     @property
     def is_first(self) -> bool:
         return self.previous is None
 
 
-def _bounded(sweep: Sweep, name: str, p: Any) -> Bounded:
-    if name not in sweep.known:
+def _bounded(judged: JudgedStep, name: str, p: Any) -> Bounded:
+    if name not in judged.known:
         raise Absent(name)
-    known = sweep.known[name]
+    known = judged.known[name]
     value = np.asarray(known.value, dtype=np.float64)
     return Bounded(value, known.allowance.wide if known.allowance else np.zeros_like(value), p)

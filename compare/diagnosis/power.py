@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from compare.diagnosis.diagnosis import visible
 from compare.diagnosis.evidence import Evidence
-from compare.judging.sweep import Sweep
+from compare.judging.judged_step import JudgedStep
 from compare.judging.verdict import Power, Row
 from compare.operations import mistakes_at
 from compare.operations.letters import Absent
@@ -18,9 +18,9 @@ from compare.operations.letters import Absent
 STEPS = 2  # the first, and one that has a step before it
 
 
-def power(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> Power:
-    """What the first two steps of a check can show, from its rows and sweeps."""
-    evidence = [Evidence(row, sweeps) for row in rows if row.step <= STEPS and row.check != "side_effects"]
+def power(rows: Sequence[Row], steps: Sequence[JudgedStep]) -> Power:
+    """What the first two steps of a check can show, from its rows and steps."""
+    evidence = [Evidence(row, steps) for row in rows if row.step <= STEPS and row.check != "side_effects"]
     shown: set[str] = set()
     hidden: dict[str, str] = {}
     for e in evidence:
@@ -47,7 +47,7 @@ def reason(cause: str, e: Evidence) -> str:
 
 
 def _biases_are_zero(cause: str, e: Evidence) -> bool:
-    biases = [known.value for name, known in e.sweep.known.items() if name.endswith(".bias")]
+    biases = [known.value for name, known in e.judged.known.items() if name.endswith(".bias")]
     return "bias" in cause and not any(b.any() for b in biases)
 
 

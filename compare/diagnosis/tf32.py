@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.diagnosis.evidence import Evidence
-from compare.judging.sweep import Sweep
+from compare.judging.judged_step import JudgedStep
 from compare.judging.verdict import Diagnosis, Row
 from compare.numbers.bounded import Bounded
 from compare.operations.letters import Absent
@@ -45,13 +45,13 @@ def allowance(a: Array, b: Array) -> Array:
     return moved
 
 
-def diagnose(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> Diagnosis | None:
+def diagnose(row: Row, rows: Sequence[Row], steps: Sequence[JudgedStep]) -> Diagnosis | None:
     """TF32 as the cause of this row, where it explains it in every step; what it does not explain is said beside it."""
     off = [r for r in rows if r.status == "off" and r.check == "isolated"]
-    shares = [_share(r, sweeps) for r in off if r.tensor == row.tensor]
+    shares = [_share(r, steps) for r in off if r.tensor == row.tensor]
     if row not in off or None in shares:
         return None
-    exactly = all(_is_rounded_product(r, sweeps) for r in off if r.tensor == row.tensor)
+    exactly = all(_is_rounded_product(r, steps) for r in off if r.tensor == row.tensor)
     largest = max(share for share in shares if share is not None)
     words = (
         f"{row.tensor}: TF32 was on: the operands of the product were rounded to 10 bits of mantissa, float32 has 23. "
@@ -59,15 +59,15 @@ def diagnose(row: Row, rows: Sequence[Row], sweeps: Sequence[Sweep]) -> Diagnosi
     )
     if exactly:
         words += "; it is the product of the rounded operands, within float32"
-    others = dict.fromkeys(r.tensor for r in off if _share(r, sweeps) is None)
+    others = dict.fromkeys(r.tensor for r in off if _share(r, steps) is None)
     if others:
         words += f". It does not explain {', '.join(others)}: check again with TF32 off"
     return Diagnosis(CAUSE, row.layer, 0.95 if exactly else 0.8, words)
 
 
-def _share(row: Row, sweeps: Sequence[Sweep]) -> float | None:
+def _share(row: Row, steps: Sequence[JudgedStep]) -> float | None:
     """How much of what TF32 allows beyond float32 the difference takes; None where it is no such product, or more."""
-    found = _product(row, sweeps)
+    found = _product(row, steps)
     if found is None:
         return None
     e, a, b, _ = found
@@ -78,9 +78,9 @@ def _share(row: Row, sweeps: Sequence[Sweep]) -> float | None:
     return share if inside else None
 
 
-def _is_rounded_product(row: Row, sweeps: Sequence[Sweep]) -> bool:
+def _is_rounded_product(row: Row, steps: Sequence[JudgedStep]) -> bool:
     """Whether it is, within float32's own bound, the product of operands rounded in one of the two ways."""
-    found = _product(row, sweeps)
+    found = _product(row, steps)
     if found is None:
         return False
     e, a, b, addend = found
@@ -89,11 +89,11 @@ def _is_rounded_product(row: Row, sweeps: Sequence[Sweep]) -> bool:
     return any(bool(np.all(np.abs(e.got - way) <= e.ref.error)) for way in ways)
 
 
-def _product(row: Row, sweeps: Sequence[Sweep]) -> tuple[Evidence, Bounded, Bounded, Bounded | None] | None:
+def _product(row: Row, steps: Sequence[JudgedStep]) -> tuple[Evidence, Bounded, Bounded, Bounded | None] | None:
     """The operands of the product that this row judges, and what is added, in float32; None where it judges none."""
-    for sweep in _steps(row, sweeps):
-        e = Evidence(row, sweeps)
-        if not sweep.record.tf32 or e.got.dtype != np.float32 or e.got.shape != e.ref.shape:
+    for judged in _steps(row, steps):
+        e = Evidence(row, steps)
+        if not judged.record.tf32 or e.got.dtype != np.float32 or e.got.shape != e.ref.shape:
             return None
         with suppress(Absent):
             is_own = isinstance(e.operation, Layer) and e.place.startswith(f"{e.operation.kind}.")
@@ -102,5 +102,5 @@ def _product(row: Row, sweeps: Sequence[Sweep]) -> tuple[Evidence, Bounded, Boun
     return None
 
 
-def _steps(row: Row, sweeps: Sequence[Sweep]) -> Iterator[Sweep]:
-    return (s for s in sweeps if s.record.step == row.step and (row.check, row.tensor) in s.wrong)
+def _steps(row: Row, steps: Sequence[JudgedStep]) -> Iterator[JudgedStep]:
+    return (s for s in steps if s.record.step == row.step and (row.check, row.tensor) in s.wrong)

@@ -28,8 +28,8 @@ import scratch
 from compare.checking import check_records
 from compare.exact import dyadic
 from compare.exact.dyadic import Need, Proven
+from compare.judging.judged_step import JudgedStep, judgement, roots
 from compare.judging.step import Rule, rules
-from compare.judging.sweep import Sweep, judgement, roots
 from compare.judging.verdict import Row
 from compare.network.architecture import Architecture, flatten
 from compare.network.optimizer import OptimizerSpec
@@ -38,8 +38,10 @@ from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.expected import Expected
 from compare.operations.linear import Linear
 from compare.operations.squared_error import HalfSquaredError, SquaredError
-from compare.recording.batches import given_batches
-from compare.recording.record import Batch, Record, record_scratch, record_torch
+from compare.recording.batches import Batch, given_batches
+from compare.recording.record import Record
+from compare.recording.scratch_recorder import record_scratch
+from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
 
 Array = NDArray[Any]
@@ -487,22 +489,22 @@ def _judge(records: Sequence[Record], case: ExactCase) -> Report:
     fails, it is not checked, and the fault's own row is off."""
     rows: list[Row] = []
     expected: list[tuple[int, str]] = []
-    sweeps: list[Sweep] = []
+    steps: list[JudgedStep] = []
     known: dict[str, Array] = dict(case.weights)
     for record, (x, t) in zip(records, case.batches, strict=False):
         known |= {"input": x, "target": t}
         step_rules = [
             _exact_rule(record, rule) for rule in rules(record.network, record.optimizer, record.step, record)
         ]
-        sweeps.append(Sweep(record, step_rules, known))
-        rows += map(_explained, sweeps[-1].rows())
+        steps.append(JudgedStep(record, step_rules, known))
+        rows += map(_explained, steps[-1].rows())
         names = [name for name in roots(record) if name in known]
         names += [rule.name for rule in step_rules if not rule.optional or rule.name in record]
         expected += [(record.step, name) for name in names]
         known = {name.replace(".new_", "."): a for name, a in record.items() if ".new_" in name}
     report = Report.of(records, rows, expected)
     report.proof = replace(case.proof, alive=case.alive)
-    report.judgement_of = lambda row: judgement(row, sweeps)
+    report.judgement_of = lambda row: judgement(row, steps)
     return report
 
 

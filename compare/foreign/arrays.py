@@ -15,8 +15,9 @@ from compare.foreign.side_effects import shared
 from compare.foreign.steps import Step, recorded
 from compare.judging.step import rules
 from compare.network.architecture import Architecture
+from compare.recording.files import load_records
 from compare.recording.numbers import numbers
-from compare.recording.record import Record, load_records
+from compare.recording.record import Record
 from compare.recording.recorded import Recorded
 from compare.watching.observation import Observation
 

@@ -60,7 +60,7 @@ def _factor(names: Names) -> Iterator[UphillFound | FactorFound]:
     if names.uphill:
         yield UphillFound()
     loss, finals = names.tensors.get("loss"), _factors(names)
-    reported = loss if loss is not None and loss.exact else None
+    reported = loss if loss is not None and loss.equal else None
     scale = reported.scale if reported else max(finals, default=1.0)
     if scale != 1:
         found = nearest(scale, factors(names.m, names.network.sizes[-1]))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from compare.foreign.naming.named import Named, Names
 from compare.network.tensor_name import TensorName
-from compare.recording.record import same_bits
+from compare.numbers.same_bits import same_bits
 from compare.watching.observation import Observation
 
 Array = NDArray[Any]
@@ -67,7 +67,7 @@ def follows(first: Names, second: Names) -> bool:
     known = {name for name in first.tensors if name.endswith((".weight", ".grad_weight", ".grad_bias"))}
     if first.m != second.m or not known <= set(second.tensors):
         return False
-    if any(not second.tensors[name].exact for name in second.recovered):
+    if any(not second.tensors[name].equal for name in second.recovered):
         return False  # read off a variable that may stand for several parameters in turn
     return any(not _same(first, second, name) for name in first.network.parameters() if name.endswith("weight"))
 

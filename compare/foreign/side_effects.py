@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from compare.foreign import layout
 from compare.foreign.naming.named import Named, Names
+from compare.numbers.same_bits import same_bits
 from compare.recording.notes import SharedArray, Written
 from compare.recording.place import Place
-from compare.recording.record import same_bits
 from compare.watching.observation import Observation
 from compare.watching.watch import Watched
 

@@ -19,9 +19,10 @@ from compare.foreign.naming.search import NotFound, find
 from compare.foreign.side_effects import followed, written_into
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
+from compare.numbers.same_bits import same_bits
 from compare.recording.notes import DidNotEnd, Note, Written
 from compare.recording.place import Place
-from compare.recording.record import Record, same_bits
+from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
 from compare.watching.watch import Watched
 

@@ -18,8 +18,9 @@ from compare.foreign.convention import Convention
 from compare.foreign.naming.named import Names
 from compare.foreign.naming.search import NotFound, find
 from compare.network.tensor_name import TensorName
+from compare.numbers.same_bits import same_bits
+from compare.recording.batches import Batch
 from compare.recording.notes import RateDependence
-from compare.recording.record import Batch, same_bits
 from compare.watching.watch import watch_call
 
 Array = NDArray[Any]

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.diagnosis.diagnosis import fits
+from compare.judging.judged_step import JudgedStep
 from compare.judging.step import rules
-from compare.judging.sweep import Sweep
 from compare.judging.verdict import Diagnosis, Row
 from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
@@ -126,11 +126,11 @@ def _reference(record: Record, x: Array, t: Array) -> Gradients:
     """The gradients on these rows from the record's weights, and how far a correct computation may be from them."""
     weights: dict[str, Array] = {name: record[name] for name in record.network.parameters()}
     alone = Record(record.network, {"input": x, "target": t, **weights}, step=1)
-    sweep = Sweep(alone, rules(record.network, None, 1, alone), {})
-    sweep.rows()
+    judged = JudgedStep(alone, rules(record.network, None, 1, alone), {})
+    judged.rows()
     p = Precision.of(record.dtype)
     return {
         name: Bounded(known.value, known.allowance.wide if known.allowance else np.zeros_like(known.value), p)
-        for name, known in sweep.known.items()
+        for name, known in judged.known.items()
         if ".grad_" in name and name.replace(".grad_", ".") in weights
     }

@@ -25,8 +25,8 @@ import scratch
 from compare.check import end_to_end
 from compare.checking import check_records
 from compare.judging.judge import judge
+from compare.judging.judged_step import Wrong
 from compare.judging.step import Kind, Rule
-from compare.judging.sweep import Wrong
 from compare.judging.verdict import Diagnosis, Row
 from compare.network.architecture import Architecture, flatten, named_parameters
 from compare.network.optimizer import OptimizerSpec
@@ -35,8 +35,9 @@ from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.allowance import Precision, exact
 from compare.numbers.expected import Expected
 from compare.ranks.causes import rank_causes
-from compare.recording.batches import given_batches
-from compare.recording.record import Batch, Record, record_scratch
+from compare.recording.batches import Batch, given_batches
+from compare.recording.record import Record
+from compare.recording.scratch_recorder import record_scratch
 from compare.report.report import Report
 from torch_ref.distributed import ShardedLearner
 from torch_ref.team import Team

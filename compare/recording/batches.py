@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import scratch
-from compare.recording.record import Batch
 
 Array = NDArray[Any]
+Batch = tuple[Array, Array]  # input and target
 
 STEPS = 3  # one step cannot show momentum, a stale or an accumulated gradient
 ROWS = 7  # prime, so that it differs from the sizes of layers, and its half, 4, does too

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.judging.sweep import Wrong
+from compare.judging.judged_step import Wrong
 
 Array = NDArray[np.float64]
 

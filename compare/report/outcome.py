@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import torch
 
-from compare.judging.sweep import Wrong
+from compare.judging.judged_step import Wrong
 from compare.judging.verdict import Diagnosis, Power, Row, plain
 from compare.recording.notes import Note
 from compare.recording.record import Record

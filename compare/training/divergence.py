@@ -12,7 +12,7 @@ from scratch.history import History
 from scratch.learner import Learner
 
 
-class Row(NamedTuple):
+class Distance(NamedTuple):
     """One parameter after `step` updates: how far scratch is from torch, and how far rounding alone could take it.
 
     relative is ||a - b|| / ||a|| (a: scratch, b: torch), max_abs the largest |a - b|. aligned and aligned_max_abs are
@@ -75,7 +75,7 @@ class Divergence:
 
     def __init__(self, every: int, title: str = "", dtype: str = "") -> None:
         self.every, self.title, self.dtype = every, title, dtype
-        self.rows: list[Row] = []
+        self.rows: list[Distance] = []
         self.flips: int | None = 0
         self.ties = 0
         self.first_flip: MaskFlip | None = None
@@ -92,23 +92,23 @@ class Divergence:
         return list(dict.fromkeys(row.parameter for row in self.rows))
 
     @property
-    def outside(self) -> list[Row]:
+    def outside(self) -> list[Distance]:
         """The rows outside of the first step that has any, the worst first; empty if every step stays inside."""
         step = next((row.step for row in self.rows if not row.inside), None)
         found = [row for row in self.rows if row.step == step and not row.inside]
         return sorted(found, key=lambda row: -row.ratio)
 
     @property
-    def first_outside(self) -> Row | None:
+    def first_outside(self) -> Distance | None:
         """The worst parameter of the first step that is outside, or None."""
         return next(iter(self.outside), None)
 
     @property
-    def worst(self) -> Row:
+    def worst(self) -> Distance:
         """The row that is nearest to its bounds, or farthest outside."""
         return max(self.rows, key=lambda row: row.ratio)
 
-    def of(self, parameter: str) -> list[Row]:
+    def of(self, parameter: str) -> list[Distance]:
         return [row for row in self.rows if row.parameter == parameter]
 
     @property
@@ -163,7 +163,7 @@ class Divergence:
         beside = Path(f"{os.fspath(path)}.new")
         with beside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*Row._fields, "inside"])
+            writer.writerow([*Distance._fields, "inside"])
             writer.writerows([*map(_plain, row), int(row.inside)] for row in self.rows)
         beside.replace(path)
 

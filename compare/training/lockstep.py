@@ -25,14 +25,14 @@ from torch import nn
 
 import scratch.plots
 from compare.network.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
-from compare.training.divergence import Divergence, MaskFlip, Row, over
+from compare.training.divergence import Distance, Divergence, MaskFlip, over
 from compare.training.lockstep_figure import lockstep_figure
 from compare.training.runs import one_torch_thread
 from scratch import AdamW, CrossEntropyLoss, Layer, Loss, Optimizer, ReLU, Sequential
 from scratch.engine import Engine
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, Rows, ScratchLearner
-from scratch.training import Batch, Data, Training
+from scratch.training import BatchProgress, Data, Training
 from scratch.training_options import EpochOptions, expect_count, takes
 from torch_ref.learner import TorchLearner
 
@@ -73,7 +73,7 @@ def train_in_lockstep(
     device: str = "cpu",
     title: str = "",
     on_epoch: Callable[[Lockstep], object] | None = None,
-    on_batch: Callable[[Batch], object] | None = None,
+    on_batch: Callable[[BatchProgress], object] | None = None,
     **options: Any,
 ) -> Lockstep:
     """Train `net` in NumPy and `model` in PyTorch batch by batch, and compare every parameter every `every` updates.
@@ -101,7 +101,7 @@ def train_in_lockstep(
     copies = [_Twin(copy.deepcopy(ours), seed) for seed in range(twins)]
     with one_torch_thread(), _Together(ours, theirs, copies, result).watching() as together:
 
-        def after(batch: Batch) -> None:
+        def after(batch: BatchProgress) -> None:
             if on_batch:
                 on_batch(batch)
             if together.step == steps:
@@ -234,7 +234,7 @@ class _Together:
             still, still_max_abs = _apart(p, theirs[name])
             relative = over(apart, float(np.linalg.norm(ours[name].astype(np.float64))))
             numbers = (relative, max_abs, over(still, norm), over(bound, norm), still_max_abs, allowed)
-            self.result.rows.append(Row(self.step, name, *numbers))
+            self.result.rows.append(Distance(self.step, name, *numbers))
 
     def _measure_spread(self) -> None:
         """Of the parameters, from the twins at this step."""

@@ -27,7 +27,7 @@ from scratch.engine import Engine
 from scratch.history import History
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, ScratchLearner
-from scratch.training import Batch, Data, SavedTraining, Training
+from scratch.training import BatchProgress, Data, SavedTraining, Training
 from scratch.training_options import TrainingOptions, takes
 from torch_ref.learner import TorchLearner
 
@@ -94,7 +94,7 @@ def train_both(
     device: str = "cpu",
     title: str | None = None,
     on_epoch: Callable[[Runs], object] | None = None,
-    on_batch: Callable[[str, Batch], object] | None = None,
+    on_batch: Callable[[str, BatchProgress], object] | None = None,
     **options: Any,
 ) -> Runs:
     """Train `net` in NumPy and `model` in PyTorch, epoch by epoch in turns, on the same batches in the same order.
@@ -242,7 +242,9 @@ def _ratio(difference: float, norm: float) -> float:
     return math.sqrt(difference / norm) if norm else math.inf
 
 
-def _named(name: str, on_batch: Callable[[str, Batch], object] | None) -> Callable[[Batch], object] | None:
+def _named(
+    name: str, on_batch: Callable[[str, BatchProgress], object] | None
+) -> Callable[[BatchProgress], object] | None:
     return None if on_batch is None else lambda batch: on_batch(name, batch)
 
 

@@ -34,7 +34,7 @@ from scratch.network import Sequential
 from scratch.optim import SGD
 from scratch.plots import COLORS, TEXT, TICKS, TITLE, dress, save
 from scratch.study_runs import StudyRuns
-from scratch.training import Batch
+from scratch.training import BatchProgress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -176,7 +176,7 @@ class Steps:
         self.costs: dict[str, list[float]] = {}
         self.norms: dict[str, list[list[float]]] = {}
 
-    def __call__(self, backend: str, weights: Mapping[str, Array], batch: Batch) -> None:
+    def __call__(self, backend: str, weights: Mapping[str, Array], batch: BatchProgress) -> None:
         if batch.batch == 1 or backend not in self.cost:
             self.cost[backend], self.costs[backend], self.norms[backend] = 0.0, [], []
         rows = min(self.m, self.n - (batch.batch - 1) * self.m)

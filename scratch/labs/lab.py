@@ -22,7 +22,7 @@ from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.parallel_engine import engine
 from scratch.plots import heading
-from scratch.training import Batch
+from scratch.training import BatchProgress
 
 OPTIMIZERS: dict[str, Callable[[Layer, float], Optimizer]] = {
     "sgd": lambda network, lr: SGD(network, lr),
@@ -31,7 +31,7 @@ OPTIMIZERS: dict[str, Callable[[Layer, float], Optimizer]] = {
 }
 Targets = Literal["index", "one_hot", "column"]
 Folder = str | os.PathLike[str] | None
-Follower = Callable[[str, Mapping[str, NDArray[Any]], Batch], object]
+Follower = Callable[[str, Mapping[str, NDArray[Any]], BatchProgress], object]
 
 
 @dataclass(frozen=True)

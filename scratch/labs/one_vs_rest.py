@@ -41,7 +41,7 @@ from scratch.learner import Rows, ScratchLearner
 from scratch.losses import BCEWithLogitsLoss
 from scratch.network import Sequential
 from scratch.optim import SGD
-from scratch.training import Batch, train
+from scratch.training import BatchProgress, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,7 +118,7 @@ class ErrorEvery:
         self.errors: dict[int, float] = {}
         self.backend: str | None = None  # the first that trains; of two, the other one's weights are the same
 
-    def __call__(self, backend: str, weights: Mapping[str, NDArray[Any]], batch: Batch) -> None:
+    def __call__(self, backend: str, weights: Mapping[str, NDArray[Any]], batch: BatchProgress) -> None:
         self.backend = self.backend or backend
         iteration = (batch.epoch - 1) * batch.batches + batch.batch - 1
         if backend == self.backend and iteration % self.n == 0:

@@ -12,7 +12,7 @@ from torch import nn
 
 import compare
 import scratch
-from compare.recording.record import record_torch
+from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
 
 Array = np.ndarray

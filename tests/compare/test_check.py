@@ -22,7 +22,10 @@ from compare.measuring.random_case import random_case
 from compare.network.architecture import Architecture
 from compare.network.weights import to_torch
 from compare.recording.batches import consecutive, given_batches
-from compare.recording.record import Record, load_records, record_scratch, record_torch, save_records
+from compare.recording.files import load_records, save_records
+from compare.recording.record import Record
+from compare.recording.scratch_recorder import record_scratch
+from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
 
 Array = np.ndarray

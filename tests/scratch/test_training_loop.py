@@ -12,7 +12,7 @@ from scratch import SGD, AdamW, BCELoss, CrossEntropyLoss, Linear, MSELoss, ReLU
 from scratch.datasets import digits
 from scratch.labs import LABS, lab
 from scratch.learner import CHUNK, ScratchLearner
-from scratch.training import Batch, Training, TrainingError, fit, train
+from scratch.training import BatchProgress, Training, TrainingError, fit, train
 from scratch.training_options import EpochOptions
 
 
@@ -115,7 +115,7 @@ def test_without_shuffling_nothing_is_drawn() -> None:
 
 
 def test_callbacks_see_every_batch_and_may_stop_after_an_epoch() -> None:
-    batches: list[Batch] = []
+    batches: list[BatchProgress] = []
     history = train(
         Watched(),
         data(),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compare.measuring.mutants import known, page, runs
+from compare.measuring.mutants import known, measurement, page
 from compare.measuring.mutants.mutators import Mutant, mutants
 from compare.measuring.mutants.planting import FILES, mutants_of
 
@@ -170,12 +170,12 @@ def lines_of(found: list[Mutant], outcome: str = "killed") -> list[dict[str, Any
 
 def test_results_of_the_same_code_are_gone_on_with_and_of_other_code_are_not(tmp_path: Path) -> None:
     path, found = tmp_path / "results.jsonl", some_mutants()
-    whole = [json.dumps(line) for line in ({"code": runs.digest()}, *lines_of(found))]
+    whole = [json.dumps(line) for line in ({"code": measurement.digest()}, *lines_of(found))]
     path.write_text("\n".join(whole) + '\n{"key": "cut o')
-    assert runs.run(found, path) == lines_of(found)
+    assert measurement.run(found, path) == lines_of(found)
     assert path.read_text().splitlines() == whole
     path.write_text("\n".join([json.dumps({"code": "other"}), *whole[1:]]))
-    assert runs.run([], path) == []
+    assert measurement.run([], path) == []
     assert path.read_text().splitlines() == whole[:1]
 
 

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 
 import scratch
 from compare.checking import check_records
-from compare.recording.record import load_records, record_scratch
+from compare.recording.files import load_records
+from compare.recording.scratch_recorder import record_scratch
 from compare.report.report import Report
 
 ROOT = Path(__file__).parents[2]

@@ -30,7 +30,7 @@ def adopt(state: State, rule: Rule) -> bool:
     if best is None or _is_behind_mask(state, rule, best):
         return False
     best = _under_its_own_name(state, best, found)
-    state.tensors[rule.name] = replace(best, exact=False, scale=factors.usual(state))
+    state.tensors[rule.name] = replace(best, equal=False, scale=factors.usual(state))
     return True
 
 

@@ -37,7 +37,7 @@ def _rates(state: State) -> list[float]:
 
 def usual(state: State) -> float:
     """The scale that most of the gradients have that are right."""
-    scales = [n.scale for name, n in state.tensors.items() if ".grad_" in name and n.exact]
+    scales = [n.scale for name, n in state.tensors.items() if ".grad_" in name and n.equal]
     return most(scales) if scales else 1.0
 
 

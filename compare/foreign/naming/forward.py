@@ -70,7 +70,7 @@ def _by_product(state: State, position: int) -> tuple[dict[str, Named], dict[str
     for k, made in enumerate(makeable):
         for names, z in _products(state, position, made.observation):
             if name := _made_name(state, made, z, position):
-                found = names | {name: replace(made, exact=True)}
+                found = names | {name: replace(made, equal=True)}
                 return _with_bias_added_later(state, position, makeable[k + 1 :], names, z) or found, {}
             far = distance(made.view.array, z)
             if far < closest:
@@ -88,7 +88,7 @@ def _with_bias_added_later(
     for made in later:
         for bias in parameters.biases(state, weight, _linear_at(state, position).out_features, made.observation):
             if bias is not None and (name := _made_name(state, made, z + bias.value, position)):
-                return names | {f"{position}.bias": bias, name: replace(made, exact=True)}
+                return names | {f"{position}.bias": bias, name: replace(made, equal=True)}
     return {}
 
 
@@ -96,7 +96,7 @@ def _makeable(state: State, position: int) -> list[Named]:
     """Arrays that may be the output of a linear layer, or of the activation after it, the earliest first."""
     since, fan_out = state.latest(), _linear_at(state, position).out_features
     found = [
-        Named(o, view, exact=False)
+        Named(o, view, equal=False)
         for o in state.seen.sized(state.m, fan_out)
         if o.array.dtype.kind == "f" and (o.time > since or not o.line)
         for view in layout.samples(o.array, state.m, fan_out)
@@ -111,7 +111,7 @@ def _products(state: State, position: int, made: Observation) -> Iterator[tuple[
     held = state.seen.held_at(made, parameters.of_weights_size(state, layer))
     weights = parameters.weights(state, layer, held)
     for x in _entering(state, position, made):
-        supposed = {f"{position - 1}.output": x} if position and not x.exact and x.bound else {}
+        supposed = {f"{position - 1}.output": x} if position and not x.equal and x.bound else {}
         for weight in weights:
             product = x.value @ weight.value.T
             for bias in parameters.biases(state, weight, layer.out_features, made):
@@ -146,7 +146,7 @@ def _following(state: State, position: int) -> Activation | None:
 def _entering(state: State, position: int, made: Observation) -> list[Named]:
     """What entered: what left the layer before; where that is not known, every array of its shape before `made`."""
     known = state.entering(position)
-    if known is not None and (known.exact or position == 0):
+    if known is not None and (known.equal or position == 0):
         return [known]
     first = [named for named in (known, _computed(state, position)) if named is not None]
     return distinct([*first, *_bound_between(state, position, made)])
@@ -156,7 +156,7 @@ def _bound_between(state: State, position: int, made: Observation) -> list[Named
     """Arrays of the size of what entered, bound after the last tensor that is known and before `made`."""
     since, width = state.latest(), _linear_at(state, position).in_features
     return [
-        Named(o, view, exact=False)
+        Named(o, view, equal=False)
         for o in state.seen.sized(state.m, width)
         if since <= o.time < made.time and o.array.dtype.kind == "f"
         for view in layout.samples(o.array, state.m, width)
@@ -171,7 +171,7 @@ def _computed(state: State, position: int) -> Named | None:
     if before is None or not isinstance(activation, Activation):
         return None
     value = activation.apply(before.value)
-    return Named(replace(before.observation, array=value), View(value, layout.ROWS), exact=False, bound=False)
+    return Named(replace(before.observation, array=value), View(value, layout.ROWS), equal=False, bound=False)
 
 
 def _activation(state: State, position: int, layer: Activation) -> None:

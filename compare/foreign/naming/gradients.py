@@ -36,7 +36,7 @@ def match(state: State) -> None:
 def gradient(state: State, rule: Rule, value: Array) -> Named | None:
     """The first array that is a multiple of this gradient, by the reported loss's factor, else the plainest known."""
     known, loss = factors.of_gradients(state), state.tensors.get("loss")
-    meant = loss.scale if loss is not None and loss.exact and ".grad_input" not in rule.name else None
+    meant = loss.scale if loss is not None and loss.equal and ".grad_input" not in rule.name else None
     best: tuple[tuple[bool, int], Named] | None = None
     for named in candidates(state, rule, value.shape, value):
         scale = _exact_multiple(named, value)
@@ -75,7 +75,7 @@ def _last_version(state: State, rule: Rule, value: Array, named: Named) -> Named
         scale = _exact_multiple(after, value)
         factor = nearest(scale, known, _within(after)) if scale is not None else None
         if scale is not None and factor is None:
-            return replace(after, scale=1.0, exact=False)
+            return replace(after, scale=1.0, equal=False)
         if factor and factor.rate == named.rate == 1 and ".grad_input" not in rule.name:
             last = replace(after, scale=factor.value)
     return last

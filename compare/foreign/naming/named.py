@@ -23,7 +23,7 @@ class Named:
     observation: Observation
     view: View
     scale: float = 1.0
-    exact: bool = True  # equal to what it should be, up to rounding and the scale
+    equal: bool = True  # equal to what it should be, up to rounding and the scale
     bound: bool = True  # seen; not computed in the place of a value that no line bound
     rate: float = 1.0  # the learning rate that is part of the scale
 
@@ -59,7 +59,7 @@ class Names:
     @property
     def score(self) -> tuple[int, int, int]:
         """To choose between attempts: tensors of the step that are right, samples, and the earlier input."""
-        right = sum(named.exact for name, named in self.tensors.items() if ".new_" not in name)
+        right = sum(named.equal for name, named in self.tensors.items() if ".new_" not in name)
         return right, self.m, -self.tensors["input"].observation.time
 
     def values(self) -> dict[str, Array]:

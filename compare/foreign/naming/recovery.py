@@ -38,13 +38,13 @@ def _recover(state: State, name: TensorName, value: Array, exactly: bool) -> Non
     if scale is None:
         return
     factor = _factor(state, scale, within)
-    exact = factor is not None and distance(change, scale * value) <= within
+    equal = factor is not None and distance(change, scale * value) <= within
     rate = factor.rate if factor else _usual_rate(state)
-    if rate is None or (exactly and not exact):
+    if rate is None or (exactly and not equal):
         return
     o = replace(after.observation, array=change, name=f"the change of {held.observation.name}")
     scaled = factor.value if factor else rate
-    state.tensors[name.gradient] = Named(o, View(change, held.view.layout), scaled, exact, rate=rate)
+    state.tensors[name.gradient] = Named(o, View(change, held.view.layout), scaled, equal, rate=rate)
     state.found.recovered[name.gradient] = _rounding(held, after)
 
 

@@ -17,8 +17,8 @@ def settle(state: State) -> None:
     finals = [n for n in tensors if n.endswith((".grad_weight", ".grad_bias"))]
     if not finals:
         return
-    wanted = _wanted(state, most([tensors[n].factor for n in finals if tensors[n].exact] or [1.0]))
-    if any(tensors[n].factor != wanted or not tensors[n].exact for n in finals):
+    wanted = _wanted(state, most([tensors[n].factor for n in finals if tensors[n].equal] or [1.0]))
+    if any(tensors[n].factor != wanted or not tensors[n].equal for n in finals):
         _settle_gradients(state, finals, wanted)
     _settle_loss(state, wanted)
 
@@ -47,7 +47,7 @@ def _wanted(state: State, usual: float) -> float:
     loss = state.tensors.get("loss")
     if state.convention.factor is not None:
         return state.convention.factor
-    if loss is None or not loss.exact or loss.scale == usual:
+    if loss is None or not loss.equal or loss.scale == usual:
         return usual
     if _is_uphill(state, usual, loss):
         state.found.uphill = True
@@ -66,7 +66,7 @@ def _usual_ratio(state: State, finals: Sequence[str]) -> float:
     found = []
     for name in finals:
         leaving = _leaving(state, split(name)[0])
-        if leaving is not None and state.tensors[name].exact:
+        if leaving is not None and state.tensors[name].equal:
             found.append(leaving.scale / state.tensors[name].factor)
     return most(found) if found else 1.0
 

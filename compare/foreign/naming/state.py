@@ -110,7 +110,7 @@ class State:
         """The array bound after `since` that lies nearest to `value`, within `limit` of its size."""
         taken = {n.observation.time for n in self.tensors.values()}
         found = [
-            Named(o, view, exact=False)
+            Named(o, view, equal=False)
             for o in self.seen.early(self.seen.sized(*value.shape))
             if (o.time > since or not o.line) and o.array.dtype.kind == "f" and o.time not in taken
             for view in layout.samples(o.array, *value.shape)

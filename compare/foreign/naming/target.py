@@ -135,7 +135,7 @@ def _called_loss(state: State, y: Array, t: Named) -> Named | None:
         return None
     value = _loss(state, y, t)
     factor = min(_known(state)[:PLAINEST], key=lambda f: abs(number(o.array) - f.value * value))
-    return Named(o, View(o.array.reshape(()), "number"), factor.value, exact=False)
+    return Named(o, View(o.array.reshape(()), "number"), factor.value, equal=False)
 
 
 def _loss(state: State, y: Array, t: Named) -> float:

@@ -13,29 +13,29 @@ from functools import cache
 from types import ModuleType
 
 from compare.measuring.faults.activations import ACTIVATIONS
+from compare.measuring.faults.blind.first import FIRST, FIRST_CAUSE
+from compare.measuring.faults.blind.second import SECOND, SECOND_CAUSE
+from compare.measuring.faults.blind.third import THIRD, THIRD_CAUSE
 from compare.measuring.faults.case import Case, record, run, run_correct
 from compare.measuring.faults.distributed import DISTRIBUTED_FAULTS
 from compare.measuring.faults.fault import Edit, Fault
-from compare.measuring.faults.foreign import FOREIGN, TRUE_CAUSE
 from compare.measuring.faults.graded import GRADED, GRADED_FAULTS, graded
 from compare.measuring.faults.linear import LINEAR_LAYER
 from compare.measuring.faults.losses import LOSSES
 from compare.measuring.faults.optimizers import OPTIMIZERS
 from compare.measuring.faults.reference import REFERENCE_FAULTS
-from compare.measuring.faults.second_opinion import SECOND, SECOND_CAUSE
-from compare.measuring.faults.third_opinion import THIRD, THIRD_CAUSE
 from compare.measuring.faults.training import TRAINING
 
 __all__ = [
     "DISTRIBUTED_FAULTS",
-    "FOREIGN",
+    "FIRST",
+    "FIRST_CAUSE",
     "GRADED",
     "REFERENCE_FAULTS",
     "SECOND",
     "SECOND_CAUSE",
     "THIRD",
     "THIRD_CAUSE",
-    "TRUE_CAUSE",
     "Case",
     "Edit",
     "Fault",

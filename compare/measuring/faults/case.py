@@ -15,8 +15,9 @@ from compare.measuring.faults.fault import Fault, Target
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.operations.operation import Layer
-from compare.recording.batches import given_batches
-from compare.recording.record import Batch, Record, record_scratch
+from compare.recording.batches import Batch, given_batches
+from compare.recording.record import Record
+from compare.recording.scratch_recorder import record_scratch
 from compare.report.report import Report
 from scratch import initializers
 

@@ -25,8 +25,8 @@ from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.operations.linear import Linear
 from compare.operations.operation import Activation, Layer
-from compare.recording.batches import given_batches
-from compare.recording.record import Batch, record_scratch
+from compare.recording.batches import Batch, given_batches
+from compare.recording.scratch_recorder import record_scratch
 from scratch.initializers import Initializer, he_normal, linear_default, xavier_uniform
 from scratch.losses import one_hot
 

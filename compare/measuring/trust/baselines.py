@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from compare.judging.judged_step import roots
 from compare.judging.step import Rule, rules
-from compare.judging.sweep import roots
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.allowance import Precision
-from compare.recording.record import Batch, Record, record_torch
+from compare.recording.batches import Batch
+from compare.recording.record import Record
+from compare.recording.torch_recorder import record_torch
 
 Array = NDArray[Any]
 

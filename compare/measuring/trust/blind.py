@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from compare.measuring.faults import FOREIGN, SECOND, SECOND_CAUSE, THIRD, THIRD_CAUSE, TRUE_CAUSE, Fault
+from compare.measuring.faults import FIRST, FIRST_CAUSE, SECOND, SECOND_CAUSE, THIRD, THIRD_CAUSE, Fault
+from compare.measuring.trust.blind_causes import FIRST_CAUSES, SECOND_CAUSES, THIRD_CAUSES
 from compare.measuring.trust.causes import Causes
-from compare.measuring.trust.foreign_causes import FOREIGN_CAUSES, SECOND_CAUSES, THIRD_CAUSES
 
+FIRST_RUNS = Path(__file__).with_name("first_runs")
 Said = Mapping[str, list[tuple[str, float]]]  # fault -> (cause, confidence), the best first; none where none was asked
 
 
@@ -27,11 +28,10 @@ class BlindSet:
     faults: tuple[Fault, ...]
     true: Mapping[str, str]
     causes: Mapping[str, Causes]
-    file: str
 
     @cached_property
     def _kept(self) -> dict[str, object]:
-        kept: dict[str, object] = json.loads(Path(__file__).with_name(self.file).read_text(encoding="utf-8"))
+        kept: dict[str, object] = json.loads((FIRST_RUNS / f"{self.name}.json").read_text(encoding="utf-8"))
         return kept
 
     @property
@@ -50,10 +50,9 @@ BLIND_SETS = (
     BlindSet(
         "first",
         "Of every part of the code, usual and unusual, by an author who had read the layers and not the diagnosis.",
-        FOREIGN,
-        TRUE_CAUSE,
-        FOREIGN_CAUSES,
-        "foreign_first_run.json",
+        FIRST,
+        FIRST_CAUSE,
+        FIRST_CAUSES,
     ),
     BlindSet(
         "second",
@@ -64,7 +63,6 @@ BLIND_SETS = (
         SECOND,
         SECOND_CAUSE,
         SECOND_CAUSES,
-        "second_first_run.json",
     ),
     BlindSet(
         "third",
@@ -73,7 +71,6 @@ BLIND_SETS = (
         THIRD,
         THIRD_CAUSE,
         THIRD_CAUSES,
-        "third_first_run.json",
     ),
 )
 SET_OF: Mapping[str, BlindSet] = {fault.name: blind for blind in BLIND_SETS for fault in blind.faults}

@@ -18,7 +18,7 @@ from compare.measuring.faults import corpus
 from compare.measuring.trust import tables
 from compare.measuring.trust.baselines import OWN_BITS
 from compare.measuring.trust.blind import BLIND_SETS, BlindSet
-from compare.measuring.trust.runs import DTYPES, SIDES, Plan, foreign, tasks
+from compare.measuring.trust.measurement import DTYPES, SIDES, Plan, blind_faults, tasks
 from compare.measuring.trust.settings import SETTINGS, Setting
 from compare.measuring.trust.tables import Line
 
@@ -89,7 +89,7 @@ def render(lines: Sequence[Line], *, command: str, results: str, quick: bool = F
 def in_order(lines: Sequence[Line]) -> list[Line]:
     """By precision, setting, fault and seed: they were measured in another order, so that tables do not hang on it."""
     settings = {(s.shape, s.scale): i for i, s in enumerate(SETTINGS)}
-    names = {fault.name: i for i, fault in enumerate((*corpus(), *foreign()))}
+    names = {fault.name: i for i, fault in enumerate((*corpus(), *blind_faults()))}
 
     def place(line: Line) -> tuple[int, ...]:
         return (
@@ -103,7 +103,7 @@ def in_order(lines: Sequence[Line]) -> list[Line]:
     return sorted(lines, key=place)
 
 
-PARTS = {"fault": "faults", "foreign": "foreign faults", "floor": "floors", "pursuit": "hunts", "random": "networks"}
+PARTS = {"fault": "faults", "blind": "blind faults", "floor": "floors", "pursuit": "hunts", "random": "networks"}
 
 
 def unfinished(lines: Sequence[Line], plan: Line) -> str:

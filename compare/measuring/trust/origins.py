@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.judging.judged_step import roots
 from compare.judging.step import Rule, rules
-from compare.judging.sweep import roots
 from compare.numbers.allowance import Precision
 from compare.recording.record import Record
 

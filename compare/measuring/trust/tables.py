@@ -37,7 +37,7 @@ def is_located(line: Line) -> bool:
 
 def judgement(line: Line) -> str:
     """Of the cause named for a fault, by the hand-written tables."""
-    known = SET_OF[line["fault"]].causes if line["part"] == "foreign" else CAUSES_OF
+    known = SET_OF[line["fault"]].causes if line["part"] == "blind" else CAUSES_OF
     return known[line["fault"]].judge([(cause, confidence) for cause, confidence, _ in line["diagnosis"]])
 
 
@@ -309,7 +309,7 @@ def _flagged_there(rule: str) -> Callable[[Line], bool]:
     return lambda line: line["baselines"][rule] in line["places"]
 
 
-# --- foreign faults, floors ------------------------------------------------------------------------------------------
+# --- blind faults, floors ------------------------------------------------------------------------------------------
 
 
 def blind_rates(lines: Lines, blind: BlindSet) -> str:
@@ -325,7 +325,7 @@ def blind_rates(lines: Lines, blind: BlindSet) -> str:
 
 
 def _of_set(lines: Lines, blind: BlindSet) -> list[Line]:
-    return [line for line in lines if line["part"] == "foreign" and SET_OF[line["fault"]] is blind]
+    return [line for line in lines if line["part"] == "blind" and SET_OF[line["fault"]] is blind]
 
 
 def first_judgements(blind: BlindSet, dtype: str) -> dict[str, tuple[str, bool]]:

@@ -13,7 +13,8 @@ from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
 from compare.operations import all_mistakes, causes
 from compare.recording.batches import given_batches
-from compare.recording.record import Record, record_scratch
+from compare.recording.record import Record
+from compare.recording.scratch_recorder import record_scratch
 from scratch import initializers
 
 DTYPES = ["float64", "float32"]

@@ -16,7 +16,9 @@ from compare.check import check_parity
 from compare.checking import check_records
 from compare.diagnosis.tf32 import cut_off, to_nearest
 from compare.recording.batches import given_batches
-from compare.recording.record import Record, load_records, record_scratch, save_records
+from compare.recording.files import load_records, save_records
+from compare.recording.record import Record
+from compare.recording.scratch_recorder import record_scratch
 from compare.report.report import Report
 from torch_ref.tf32 import set_tf32, tf32_is_on
 

@@ -18,7 +18,7 @@ from compare import check
 from compare.exact.exact import DEFAULT, NotExact, draw, dyadic, exact_check
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
-from compare.recording.record import record_scratch
+from compare.recording.scratch_recorder import record_scratch
 
 DTYPES = ("float32", "float64")
 DIGITS = {"float32": 24, "float64": 53}

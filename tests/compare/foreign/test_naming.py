@@ -267,7 +267,7 @@ def test_names_of_a_step() -> None:
     assert held["0.output"] == "s0"
     assert held["1.output"] == "a0"
     assert names.m == 9
-    assert all(named.exact for named in names.tensors.values())
+    assert all(named.equal for named in names.tensors.values())
 
 
 def test_of_equal_arrays_the_first_is_named() -> None:

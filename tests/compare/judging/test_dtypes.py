@@ -16,7 +16,9 @@ from compare.checking import check_records
 from compare.measuring.faults import find, run
 from compare.network.weights import to_torch
 from compare.recording.batches import consecutive
-from compare.recording.record import Record, load_records, record_scratch, save_records
+from compare.recording.files import load_records, save_records
+from compare.recording.record import Record
+from compare.recording.scratch_recorder import record_scratch
 from compare.report.report import Report
 
 Array = np.ndarray

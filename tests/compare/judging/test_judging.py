@@ -16,7 +16,8 @@ from compare.network.architecture import Architecture
 from compare.numbers import allowance as tolerance
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.expected import Expected
-from compare.recording.record import Record, same_bits
+from compare.numbers.same_bits import same_bits
+from compare.recording.record import Record
 from scratch import CrossEntropyLoss, Linear, ReLU, Sequential
 
 P = Precision.of(np.float32)

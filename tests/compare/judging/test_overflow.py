@@ -12,7 +12,7 @@ from compare.judging.judge import judge
 from compare.judging.step import rules
 from compare.numbers.allowance import Precision
 from compare.operations import OPTIMIZERS
-from compare.recording.record import record_scratch
+from compare.recording.scratch_recorder import record_scratch
 
 F32 = Precision.of(np.float32)
 ADAM = {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}

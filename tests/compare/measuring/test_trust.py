@@ -14,19 +14,19 @@ import pytest
 import torch
 
 import scratch
-from compare.measuring.faults import FOREIGN, SECOND, THIRD, corpus, find
+from compare.measuring.faults import FIRST, SECOND, THIRD, corpus, find
 from compare.measuring.random_case import random_case
-from compare.measuring.trust import baselines, forms, origins, runs, tables
+from compare.measuring.trust import baselines, forms, measurement, origins, tables
 from compare.measuring.trust.blind import BLIND_SETS
 from compare.measuring.trust.causes import CAUSES_OF
 from compare.measuring.trust.document import render
-from compare.measuring.trust.runs import QUICK, Line, Plan, measure, read
+from compare.measuring.trust.measurement import QUICK, Line, Plan, measure, read
 from compare.measuring.trust.settings import SETTINGS, Setting, adapted, case
 from compare.operations import causes as known_causes
 
 SOURCES = """
 import sys
-import compare.measuring.trust.runs
+import compare.measuring.trust.measurement
 for name, module in list(sys.modules.items()):
     if name.partition(".")[0] in ("compare", "scratch", "torch_ref") and getattr(module, "__file__", None):
         print(module.__file__)
@@ -38,7 +38,8 @@ NOT_JUDGING = ("compare/check.py", "compare/foreign/*", "compare/foreign/naming/
                "scratch/atomic_file.py", "scratch/checkpoint.py", "scratch/crew.py", "scratch/datasets/*",
                "scratch/engine.py", "scratch/fingerprint.py", "scratch/flat.py", "scratch/history.py",
                "scratch/parallel_engine.py", "scratch/plots.py", "scratch/printable.py", "scratch/random_state.py",
-               "scratch/tensor_file.py", "scratch/training.py", "torch_ref/learner.py")  # fmt: skip
+               "scratch/tensor_file.py", "scratch/training.py", "scratch/training_options.py",
+               "torch_ref/learner.py")  # fmt: skip
 
 OWN = Plan(networks=0, others=0, judged=0, pursuits=0, floors=(), shapes=("own",), scales=("own",))
 FEW = replace(QUICK, networks=3, others=2, judged=1, examples=3, shapes=("2-1",), every=40, floors=())
@@ -55,7 +56,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[L
     """A little of everything."""
     path = tmp_path_factory.mktemp("few") / "results.jsonl"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "foreign", lambda: (*FOREIGN[:4], *SECOND[:2], *THIRD[:2]))
+        patch.setattr(measurement, "blind_faults", lambda: (*FIRST[:4], *SECOND[:2], *THIRD[:2]))
         yield path, measure(FEW, path, workers=1)
 
 
@@ -226,10 +227,10 @@ def test_no_baseline_locates_more(own: list[Line]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", runs.DTYPES)
-@pytest.mark.parametrize("side", runs.SIDES)
+@pytest.mark.parametrize("dtype", measurement.DTYPES)
+@pytest.mark.parametrize("side", measurement.SIDES)
 def test_no_false_alarm(side: str, dtype: str) -> None:
-    found = [runs.random_network(seed, dtype, side) for seed in range(20_000, 20_005)]
+    found = [measurement.random_network(seed, dtype, side) for seed in range(20_000, 20_005)]
     assert not [line for line in found if line["verdict"] == "mismatch"]
 
 
@@ -238,20 +239,20 @@ def test_no_false_alarm(side: str, dtype: str) -> None:
 
 def test_what_is_in_the_file_is_not_run_again(few: tuple[Path, list[Line]], monkeypatch: pytest.MonkeyPatch) -> None:
     path, lines = few
-    assert {line["part"] for line in lines} == {"code", "plan", "fault", "correct", "random", "foreign", "pursuit"}
+    assert {line["part"] for line in lines} == {"code", "plan", "fault", "correct", "random", "blind", "pursuit"}
     assert len({line["key"] for line in lines}) == len(lines) == len(read(path))
 
     def never(*_: object) -> None:
         pytest.fail("it was run again")
 
-    monkeypatch.setattr(runs, "do", never)
+    monkeypatch.setattr(measurement, "do", never)
     assert measure(FEW, path, workers=1) == read(path)
 
 
 def test_every_module_that_a_result_depends_on_is_in_the_digest() -> None:
-    """All that `runs` imports of this project, but the packages' own `__init__`, which import and do no more."""
-    root = Path(runs.__file__).parents[3]
-    known = {path for pattern in runs.MEASURED for path in root.glob(pattern)}
+    """All that `measurement` imports of this project, but the packages' own `__init__`, which import and do no more."""
+    root = Path(measurement.__file__).parents[3]
+    known = {path for pattern in measurement.MEASURED for path in root.glob(pattern)}
     done = subprocess.run([sys.executable, "-c", SOURCES], cwd=root, capture_output=True, text=True, check=True)
     used = {Path(line) for line in done.stdout.splitlines()}
     assert len(used) > 30
@@ -261,7 +262,7 @@ def test_every_module_that_a_result_depends_on_is_in_the_digest() -> None:
 
 def test_results_of_other_code_are_not_gone_on_with(few: tuple[Path, list[Line]], tmp_path: Path) -> None:
     other = tmp_path / "results.jsonl"
-    other.write_text(few[0].read_text(encoding="utf-8").replace(runs.code_digest(), "0" * 64), encoding="utf-8")
+    other.write_text(few[0].read_text(encoding="utf-8").replace(measurement.code_digest(), "0" * 64), encoding="utf-8")
     with pytest.raises(ValueError, match="was measured with other code"):
         measure(FEW, other, workers=1)
 
@@ -278,7 +279,7 @@ def test_an_interrupted_run_goes_on(few: tuple[Path, list[Line]], tmp_path: Path
 
 def test_the_document_has_every_table(few: tuple[Path, list[Line]]) -> None:
     text = render(few[1], command="make trust", results="results.jsonl")
-    for heading in ("False alarms", "Planted faults", "Causes", "Floors", "Foreign faults", "To repeat it"):
+    for heading in ("False alarms", "Planted faults", "Causes", "Floors", "Blind faults", "To repeat it"):
         assert f"\n## {heading}\n" in text
     assert "{{" not in text
     assert all(f"\n### The {blind.name} set: {len(blind.faults)} faults\n" in text for blind in BLIND_SETS)

@@ -17,7 +17,8 @@ from compare.checking import check_records
 from compare.exact.exact import exact_check
 from compare.network.weights import copy_from_torch, copy_to_torch, from_torch, to_torch, verify_same_bits
 from compare.recording.batches import consecutive
-from compare.recording.record import load_records, record_scratch, save_records
+from compare.recording.files import load_records, save_records
+from compare.recording.scratch_recorder import record_scratch
 
 Array = np.ndarray
 DTYPES = ["float32", "float64"]

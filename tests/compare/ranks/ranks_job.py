@@ -12,14 +12,14 @@ import torch
 
 import scratch
 from compare.checking import check_records
+from compare.judging.judged_step import JudgedStep
 from compare.judging.step import rules
-from compare.judging.sweep import Sweep
 from compare.measuring.faults import DISTRIBUTED_FAULTS, Case
 from compare.network.architecture import Architecture, named_gradients, named_parameters
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.ranks.ranks import check_ranks, joined, judge_ranks, record_rank
-from compare.recording.batches import given_batches
-from compare.recording.record import Batch, Record
+from compare.recording.batches import Batch, given_batches
+from compare.recording.record import Record
 from scratch.engine import Engine
 from scratch.labs import LABS
 from torch_ref.distributed import ShardedLearner
@@ -171,11 +171,11 @@ def step_in_lockstep(network: Architecture, ranks: Any, weights: Any, batch: Bat
     across = check_records([Record(network, {name: whole[name] for name in names})], given)
     kept = [{name: a for name, a in rank.items() if ".new_" not in name and ".exp_" not in name} for rank in ranks]
     alone = Record(network, {name: whole[name] for name in ("input", "target", *weights)})
-    sweep = Sweep(alone, rules(network, None, 1, alone), given)
-    sweep.rows()
+    judged = JudgedStep(alone, rules(network, None, 1, alone), given)
+    judged.rows()
     ratios = []
     for name, g in numpys.items():
-        apart, allowance = np.abs(whole[name] - g), sweep.known[name].allowance
+        apart, allowance = np.abs(whole[name] - g), judged.known[name].allowance
         assert allowance is not None
         allowed = 2 * allowance.for_difference(apart / 2)  # either side may be as far from the exact gradient
         ratios.append(float(np.max(np.where(apart > 0, apart / np.maximum(allowed, 1e-300), 0))))

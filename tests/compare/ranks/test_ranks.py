@@ -14,7 +14,7 @@ from compare.network.architecture import Architecture
 from compare.network.weights import to_torch, to_torch_loss
 from compare.ranks.ranks import judge_ranks
 from compare.recording.batches import given_batches
-from compare.recording.record import record_torch
+from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
 
 Ranks = list[dict[str, Any]]

@@ -10,7 +10,7 @@ import pytest
 
 import compare
 import scratch
-from compare.recording.record import record_scratch
+from compare.recording.scratch_recorder import record_scratch
 
 Array = np.ndarray
 DTYPES = ["float32", "float64"]

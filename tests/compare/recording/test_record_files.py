@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import Linear, ReLU, Tanh
 
 from compare.network.architecture import Architecture
-from compare.recording.record import Record, load_records, save_records
+from compare.recording.files import load_records, save_records
+from compare.recording.record import Record
 from scratch.tensor_file import TensorFileError, read_tensors
 
 NET = "3-2 relu, mse"

@@ -14,10 +14,10 @@ import pytest
 import compare
 import scratch
 from compare.exact.exact import exact_check
-from compare.judging.sweep import Wrong
+from compare.judging.judged_step import Wrong
 from compare.judging.verdict import Diagnosis, Row
 from compare.measuring.faults import find, run
-from compare.recording.record import record_scratch
+from compare.recording.scratch_recorder import record_scratch
 from compare.report import page as report_page
 from compare.report.figures import CELLS, RATIOS, block_maximum, difference_and_ratio, heat_maps, histogram
 from compare.report.page import Reproduction, View, bar, to_fragment, to_page

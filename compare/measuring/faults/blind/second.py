@@ -1,4 +1,4 @@
-"""A second set of faults, written from code reviews, forum questions and homework by somebody who had not seen how
+"""The second set: faults written from code reviews, forum questions and homework by somebody who had not seen how
 causes are found: what the diagnosis says of them is a measurement. One mistake each, with its true cause in a sentence.
 """
 

@@ -1,6 +1,6 @@
-"""Foreign faults: which causes are right for each fault of somebody who has not read the diagnosis.
+"""Blind causes: which causes are right for each fault of somebody who has not read the diagnosis.
 
-Judged by hand, by comparing the author's sentence (TRUE_CAUSE, SECOND_CAUSE, THIRD_CAUSE) with the words of the causes.
+Judged by hand: the author's sentence (FIRST_CAUSE, SECOND_CAUSE, THIRD_CAUSE) against the words of the causes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from compare.measuring.trust.causes import Causes, causes
 
-FOREIGN_CAUSES: Mapping[str, Causes] = {
+FIRST_CAUSES: Mapping[str, Causes] = {
     # --- Linear ---
     "weight-read-column-major": causes("reshaped-for-transposed"),
     "gradient-reshaped-to-fit": causes("reshaped-for-transposed"),

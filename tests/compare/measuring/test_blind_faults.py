@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 
 from compare.measuring.faults import (
-    FOREIGN,
+    FIRST,
+    FIRST_CAUSE,
     REFERENCE_FAULTS,
     SECOND,
     SECOND_CAUSE,
     THIRD,
     THIRD_CAUSE,
-    TRUE_CAUSE,
     Fault,
     corpus,
     run,
     run_correct,
 )
 
-WRITTEN = (*FOREIGN, *SECOND, *THIRD)
+WRITTEN = (*FIRST, *SECOND, *THIRD)
 EACH = pytest.mark.parametrize("fault", WRITTEN, ids=lambda fault: fault.name)
 EACH_DTYPE = pytest.mark.parametrize(
     ("fault", "dtype"), [pytest.param(f, dtype, id=f"{f.name}-{dtype}") for f in WRITTEN for dtype in f.dtypes]
@@ -38,14 +38,14 @@ BELOW_ROUNDING = {
 
 def test_names_are_unique_and_not_those_of_the_corpus() -> None:
     names = [fault.name for fault in (*WRITTEN, *corpus(), *REFERENCE_FAULTS)]
-    assert len(FOREIGN) >= 30
+    assert len(FIRST) >= 30
     assert len(SECOND) >= 30
     assert len(THIRD) == 40
     assert len(set(names)) == len(names)
 
 
 def test_every_fault_has_its_cause_in_one_sentence() -> None:
-    causes = TRUE_CAUSE | SECOND_CAUSE | THIRD_CAUSE
+    causes = FIRST_CAUSE | SECOND_CAUSE | THIRD_CAUSE
     assert list(causes) == [fault.name for fault in WRITTEN]
     assert all(cause and "\n" not in cause and ". " not in cause for cause in causes.values())
 
@@ -82,7 +82,7 @@ def test_without_the_fault_its_case_is_in_parity(fault: Fault, dtype: str) -> No
 @pytest.mark.parametrize("name", BELOW_ROUNDING)
 def test_fault_below_rounding_shows_where_outputs_are_improbable(name: str) -> None:
     network, place = BELOW_ROUNDING[name]
-    fault = replace(next(f for f in FOREIGN if f.name == name), network=network, scale=4.0)
+    fault = replace(next(f for f in FIRST if f.name == name), network=network, scale=4.0)
     assert run_correct(fault, "float32").verdict == "parity"
     first = run(fault, "float32").first
     assert first is not None

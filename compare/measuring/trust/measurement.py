@@ -1,4 +1,4 @@
-"""Runs: everything that is measured, one line of a results file each; what is in the file already is not run again."""
+"""Measurement: each result is one line of a file; what the file has already is not run again."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ import torch
 
 from compare.check import check
 from compare.checking import check_records
-from compare.measuring.faults import FOREIGN, GRADED, SECOND, THIRD, Fault, corpus
+from compare.measuring.faults import FIRST, GRADED, SECOND, THIRD, Fault, corpus
 from compare.measuring.faults.case import Case
 from compare.measuring.trust import baselines, floors, forms, origins, pursuit
 from compare.measuring.trust.settings import SCALES, SETTINGS, Setting, adapted, case
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.recording.batches import consecutive, given_batches
-from compare.recording.record import record_scratch
+from compare.recording.scratch_recorder import record_scratch
 from compare.report.report import Report
 
 DTYPES = ("float64", "float32")
@@ -44,9 +44,9 @@ Line = dict[str, Any]
 MEASURED = (
     "compare/checking.py",
     "compare/diagnosis/*.py",
-    "compare/diagnosis/hypotheses/*.py",
     "compare/judging/*.py",
     "compare/measuring/faults/*.py",
+    "compare/measuring/faults/blind/*.py",
     "compare/measuring/random_case.py",
     "compare/measuring/trust/*.py",
     "compare/network/*.py",
@@ -63,7 +63,7 @@ MEASURED = (
     "torch_ref/losses.py",
     "torch_ref/tf32.py",
 )
-JUDGING = ("tables.py", "document.py", "blind.py", "causes.py", "foreign_causes.py")  # of trust: they make no lines
+JUDGING = ("tables.py", "document.py", "blind.py", "causes.py", "blind_causes.py")  # of trust: they make no lines
 
 
 @dataclass(frozen=True)
@@ -110,15 +110,15 @@ class Task:
     judged: int = 0
 
 
-def foreign() -> tuple[Fault, ...]:
+def blind_faults() -> tuple[Fault, ...]:
     """The blind sets: faults by people who had not read the diagnosis."""
-    return (*FOREIGN, *SECOND, *THIRD)
+    return (*FIRST, *SECOND, *THIRD)
 
 
 def tasks(plan: Plan) -> Iterator[Task]:
     """Everything there is to do, what is short first and the rest mixed: what is there at any time is a fair sample."""
     for dtype, seed in itertools.product(plan.dtypes, plan.seeds):
-        yield from _fault_tasks("foreign", foreign(), dtype, seed, SETTINGS[0])
+        yield from _fault_tasks("blind", blind_faults(), dtype, seed, SETTINGS[0])
     for dtype, seed, setting in itertools.product(plan.dtypes, plan.seeds, plan.floors):
         for kind in GRADED:
             yield Task("floor", (_key("floor", dtype, seed, setting, kind),), dtype, seed, setting, (kind,))
@@ -174,7 +174,7 @@ def do(task: Task, known: frozenset[str] = frozenset()) -> list[Line]:
 
 def _faults(task: Task, known: frozenset[str]) -> Iterator[Line]:
     references: dict[str, tuple[Any, Any, Any, bool]] = {}
-    found = {f.name: f for f in (*corpus(), *foreign())}
+    found = {f.name: f for f in (*corpus(), *blind_faults())}
     for key, name in zip(task.keys, task.names, strict=True):
         if key in known:
             continue
@@ -307,7 +307,7 @@ def random_network(seed: int, dtype: str, side: str, judge: bool = False) -> Lin
 
 PARTS: dict[str, Callable[[Task, frozenset[str]], Iterator[Line]]] = {
     "fault": _faults,
-    "foreign": _faults,
+    "blind": _faults,
     "floor": _floor,
     "pursuit": _pursuit,
     "random": _random,
@@ -433,9 +433,9 @@ __all__ = [
     "Line",
     "Plan",
     "Task",
+    "blind_faults",
     "code_digest",
     "do",
-    "foreign",
     "measure",
     "random_network",
     "read",

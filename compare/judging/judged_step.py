@@ -1,9 +1,11 @@
-"""Sweep: one training step judged tensor by tensor, in order of execution, by the strictest check its neighbours allow.
+"""Judged step: each tensor of one training step, in order of execution, by the strictest check its neighbours allow.
 
-Isolated: the reference computes the tensor from the candidate's own bits, so that a fault shows where it is made and
-nowhere else. Spanning: where tensors between are absent, the reference computes across the gap. Wiring: what entered
-is what left, and the input, target and weights are those that were given. Update: the parameters after the
-optimiser's step. Side effects: what backward changed although it should not have.
+- Isolated: the reference computes the tensor from the candidate's own bits. So a fault shows where it is made, and
+  nowhere else.
+- Spanning: tensors between are absent, and the reference computes across the gap.
+- Wiring: what entered a layer is what left the one before. The input, target and weights are those that were given.
+- Update: the parameters after the optimiser's step.
+- Side effects: what backward changed although it should not have.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class Wrong:
     rule: Rule
 
 
-class Sweep:
+class JudgedStep:
     """One step, judged in order of execution. `wrong` holds, by check and name, what was off."""
 
     def __init__(self, record: Record, step_rules: Sequence[Rule], given: Mapping[str, Array]) -> None:
@@ -298,10 +300,10 @@ class Sweep:
         return f"{self.record.changed_by.get(name, 'backward')} leaves {name} as it was"
 
 
-def judgement(row: Row, sweeps: Sequence[Sweep]) -> Wrong:
+def judgement(row: Row, steps: Sequence[JudgedStep]) -> Wrong:
     """What a row's tensor was held against."""
-    sweep = next(sweep for sweep in sweeps if sweep.record.step == row.step)
-    return sweep.judgement(row.check, row.tensor)
+    judged = next(each for each in steps if each.record.step == row.step)
+    return judged.judgement(row.check, row.tensor)
 
 
 def _constant(name: str, check: Check, formula: str, expected: Expected) -> Rule:

@@ -1,4 +1,4 @@
-"""All mutants by worker processes of one thread each; results in a file of lines, which an interrupted run goes on."""
+"""Measurement: all mutants, by workers of one thread each; an interrupted run goes on from its file of results."""
 
 from __future__ import annotations
 

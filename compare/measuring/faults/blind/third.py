@@ -1,4 +1,4 @@
-"""A third set of faults, chosen as those met most often, by somebody who had not seen how causes are found, nor more of
+"""The third set: faults chosen as those met most often, by somebody who had not seen how causes are found, nor more of
 the other sets than their form: what the diagnosis says of them is a measurement. One mistake each, with its true cause.
 
 A comment above a fault names a public question or issue thread that has it, or one that is about it.

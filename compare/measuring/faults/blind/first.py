@@ -1,4 +1,4 @@
-"""Faults of people who have not read the diagnosis, and for each the cause as a teacher would tell it.
+"""The first set: faults of people who have not read the diagnosis, and for each the cause as a teacher would tell it.
 
 They are no part of the corpus: nothing was fitted to them, so what the diagnosis says of them is a fair examination.
 """
@@ -1250,5 +1250,5 @@ _OPTIMIZERS = (
 
 _ALL = _LINEAR + _ACTIVATIONS + _LOSSES + _TRAINING + _OPTIMIZERS
 
-FOREIGN: tuple[Fault, ...] = tuple(fault for fault, _ in _ALL)
-TRUE_CAUSE: dict[str, str] = {fault.name: cause for fault, cause in _ALL}
+FIRST: tuple[Fault, ...] = tuple(fault for fault, _ in _ALL)
+FIRST_CAUSE: dict[str, str] = {fault.name: cause for fault, cause in _ALL}

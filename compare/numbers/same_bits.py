@@ -1,0 +1,20 @@
+"""Same bits: whether two arrays are the same, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """Equal in shape, dtype and every bit."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.itemsize not in (1, 2, 4, 8):
+        return a.tobytes() == b.tobytes()
+    one, other = (np.ascontiguousarray(each).view(f"u{a.itemsize}") for each in (a, b))
+    return np.array_equal(one, other)

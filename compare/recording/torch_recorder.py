@@ -1,0 +1,130 @@
+"""Torch's recorder: training steps in PyTorch, with its own hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from compare.network.architecture import Architecture, flatten, named_parameters
+from compare.network.optimizer import OptimizerSpec
+from compare.network.tensor_name import TensorName
+from compare.recording.batches import Batch
+from compare.recording.odd_candidate import OddCandidate, called
+from compare.recording.record import Record
+from compare.recording.sightings import of_copy
+from torch_ref.tf32 import tf32_is_on
+
+Array = NDArray[Any]
+
+
+def record_torch(
+    model: nn.Module,
+    loss: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    batches: Sequence[Batch],
+    *,
+    originals: Mapping[str, nn.Parameter] | None = None,
+) -> list[Record]:
+    """One Record a batch: consecutive training steps in PyTorch. The model is trained by them.
+
+    `originals` as for record_scratch.
+    """
+    originals = originals if optimizer is None else None
+    return [_torch_step(model, loss, optimizer, batch, k, originals) for k, batch in enumerate(batches, start=1)]
+
+
+def _torch_step(
+    model: nn.Module,
+    loss: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    batch: Batch,
+    step: int,
+    originals: Mapping[str, nn.Parameter] | None,
+) -> Record:
+    architecture = Architecture.of(model, loss)
+    spec = OptimizerSpec.of(optimizer) if optimizer else None
+    names = named_parameters(model)
+    _expect_unshared(model)
+    tensors = {name: _numpy(p) if originals is None else _shared(p) for name, p in names.items()}
+    tensors |= _torch_state(names, optimizer)
+    passed: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        output.retain_grad()
+        passed.append(output)
+
+    device = next(iter(names.values())).device if names else torch.device("cpu")
+    x = torch.from_numpy(np.array(batch[0])).to(device).requires_grad_()
+    with ExitStack() as hooks:
+        for layer in dict.fromkeys(flatten(model)):  # one without parameters may stand in several places
+            hooks.enter_context(_registered(layer.register_forward_hook(keep)))
+            if getattr(layer, "inplace", False):  # the same function; in place, it would overwrite what is recorded
+                layer.inplace = False
+                hooks.callback(setattr, layer, "inplace", True)
+        model.zero_grad()
+        value = called("the model", lambda: loss(model(x), torch.from_numpy(np.array(batch[1])).to(device)))
+        called("the model: backward", value.backward)
+    tensors |= {"input": _numpy(x), "target": np.array(batch[1]), "loss": _numpy(value)}
+    for k, output in enumerate(passed):
+        tensors[f"{k}.output"] = _numpy(output)
+        tensors |= _gradient(f"{k}.grad_output", output) | _gradient(f"{k}.grad_input", passed[k - 1] if k else x)
+    for name, p in ((TensorName(name), p) for name, p in names.items()):
+        if originals is None or p.grad is None:
+            tensors |= _gradient(name.gradient, p)
+        else:
+            own = of_copy(_shared(p), _shared(originals[name]))
+            tensors |= {name.gradient: _shared(p.grad), name: own}
+    if optimizer:
+        optimizer.step()
+        tensors |= {TensorName(name).new: _numpy(p) for name, p in names.items()}
+        tensors |= {TensorName(name).new: a for name, a in _torch_state(names, optimizer).items()}
+    return Record(architecture, tensors, spec, step, tf32=device.type == "cuda" and tf32_is_on())
+
+
+def _expect_unshared(model: nn.Module) -> None:
+    layers = flatten(model)
+    for k, layer in enumerate(layers):
+        if layer in layers[:k] and any(True for _ in layer.parameters()):
+            first = layers.index(layer)
+            raise OddCandidate(f"layers {first} and {k} are the same {layer}: shared weights are not checked")
+
+
+def _gradient(name: str, a: torch.Tensor) -> dict[str, Array]:
+    """Under its name, the gradient of a; nothing where it has none, because it does not take part in the loss."""
+    return {} if a.grad is None else {name: _numpy(a.grad)}
+
+
+def _torch_state(
+    names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None
+) -> dict[str, Array]:
+    if optimizer is None:
+        return {}
+    return {
+        TensorName(name).with_state(key): _numpy(value)
+        for name, p in names.items()
+        for key, value in optimizer.state[p].items()
+        if key != "step" and value is not None
+    }
+
+
+def _numpy(a: torch.Tensor) -> Array:
+    return _shared(a).copy()
+
+
+def _shared(a: torch.Tensor) -> Array:
+    """On the CPU, in the tensor's own memory."""
+    return a.detach().cpu().numpy()
+
+
+@contextmanager
+def _registered(handle: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        handle.remove()
