@@ -23,7 +23,7 @@ from compare.numbers.bounded import Bounded
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import Function, copied, derivative, double, tensor, value
 from compare.operations.letters import Letters
-from compare.operations.mistake import Table
+from compare.operations.mistake import Table, Unseen
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -92,6 +92,7 @@ class Layer(Operation):
     parts: ClassVar[Mapping[str, Part]]
     attributes: ClassVar[tuple[str, ...]] = ()  # of a scratch layer of its type, beside params and grads
     kinked: ClassVar[bool] = False  # its derivative jumps at x = 0
+    unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
     entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
 
     @classmethod
