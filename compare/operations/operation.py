@@ -63,8 +63,8 @@ class Operation(ABC):
     def expect_complete(cls) -> None:
         """TypeError naming what is missing."""
         lacking = [name for name in cls.REQUIRED if getattr(cls, name, None) in (None, "", (), {})]
-        lacking += sorted(getattr(cls, "__abstractmethods__", ())) or cls.lacking_parts()
-        if lacking:
+        lacking += sorted(getattr(cls, "__abstractmethods__", ()))
+        if lacking := lacking or cls.lacking_parts():
             raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}: see {cls.__mro__[1].__name__} in operation.py")
 
     @classmethod
