@@ -23,17 +23,17 @@ def _factor(e: Letters) -> Iterator[Guess]:
 
 
 def _named_factors(e: Letters) -> Iterator[tuple[str, str, float]]:
-    """(cause, words, factor) for the numbers of the problem."""
+    """(cause, what goes into its words, factor) for the numbers of the problem."""
     m, n = e.m, e.n
-    yield "sign", "its sign is wrong", -1.0
-    yield "factor-two", "it is twice what it should be: computed or added up twice", 2.0
-    yield "factor-half", "it is half of what it should be", 0.5
+    yield "sign", "", -1.0
+    yield "factor-two", "", 2.0
+    yield "factor-half", "", 0.5
     if m > 1:
-        yield "mean-missing", f"it is {m} x what it should be: not divided by the {m} samples", float(m)
-        yield "mean-doubled", f"it is 1/{m} of what it should be: divided by the {m} samples once too often", 1.0 / m
+        yield "mean-missing", f"{m}", float(m)
+        yield "mean-doubled", f"{m}", 1.0 / m
     if n > 1:
-        yield "wrong-mean", f"it is {n} x what it should be: the number of output columns", float(n)
-        yield "wrong-mean", f"it is 1/{n} of what it should be: divided by the number of output columns", 1.0 / n
+        yield "wrong-mean", f"{n} x what it should be: the number of output columns", float(n)
+        yield "wrong-mean", f"1/{n} of what it should be: divided by the number of output columns", 1.0 / n
 
 
 def _by_name(cause: str) -> Formula:
@@ -46,8 +46,8 @@ def _by_name(cause: str) -> Formula:
 
 
 def _learning_rate(e: Letters) -> Iterator[Guess]:
-    yield e.ref * e.option("lr"), "the learning rate is inside"
-    yield -(e.ref * e.option("lr")), "the learning rate is inside, with a minus sign"
+    yield e.ref * e.option("lr"), ""
+    yield -(e.ref * e.option("lr")), ", with a minus sign"
 
 
 def _permutation(axis: int) -> Formula:
@@ -190,19 +190,21 @@ def _another(e: Letters) -> Iterator[Guess]:
 # fmt: off
 MISTAKES = {
     "*": [
-        M("sign", _by_name("sign"), "{}",
+        M("sign", _by_name("sign"), "its sign is wrong",
           wrong="-dy.T @ x", right="dy.T @ x"),
-        M("factor-two", _by_name("factor-two"), "{}",
+        M("factor-two", _by_name("factor-two"), "it is twice what it should be: computed or added up twice",
           wrong="2 * dy.T @ x", right="dy.T @ x"),
-        M("factor-half", _by_name("factor-half"), "{}",
+        M("factor-half", _by_name("factor-half"), "it is half of what it should be",
           wrong="dy.T @ x / 2", right="dy.T @ x"),
-        M("mean-missing", _by_name("mean-missing"), "{}",
+        M("mean-missing", _by_name("mean-missing"),
+          "it is {0} x what it should be: not divided by the {0} samples",
           wrong="rows * dy.T @ x", right="dy.T @ x"),
-        M("mean-doubled", _by_name("mean-doubled"), "{}",
+        M("mean-doubled", _by_name("mean-doubled"),
+          "it is 1/{0} of what it should be: divided by the {0} samples once too often",
           wrong="dy.T @ x / rows", right="dy.T @ x"),
-        M("wrong-mean", _by_name("wrong-mean"), "{}", rank=1,
+        M("wrong-mean", _by_name("wrong-mean"), "it is {}", rank=1,
           wrong="columns * dy.T @ x", right="dy.T @ x"),
-        M("learning-rate-in-gradient", _learning_rate, "{}", rank=1,
+        M("learning-rate-in-gradient", _learning_rate, "the learning rate is inside{}", rank=1,
           wrong="0.1 * dy.T @ x", right="dy.T @ x"),
         M("transposed", lambda e: e.ref.T, "it is transposed",
           wrong="x.T @ dy", right="dy.T @ x"),

@@ -151,8 +151,8 @@ MISTAKES = {
         M("derivative-twice",
           lambda e: (e.y - e.t) / e.count,
           "it is (p - t) / m, the gradient of the logits: the activation's derivative will be applied once more",
-          wrong="(y - t) / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="(y - t) / m", right="((1 - t) / (1 - y) - t / y) / m",
+          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
         M("last-term-missing", lambda e: -over(e.t, e.y) / e.count,
           "only -t / p enters: (1 - t) / (1 - p) is missing",
           wrong="-t / y / m", right="((1 - t) / (1 - y) - t / y) / m",
@@ -173,7 +173,8 @@ ON_LOGITS = {
     "loss.gradient": [
         M("softmax-missing", lambda e: (e.y - e.t) / e.count,
           "(y - t) / m: y stands where its derivative's function is meant",
-          wrong="(y - t) / m", right="(softmax(y) - t) / m"),
+          wrong="(y - t) / m", right="(sigmoid(y) - t) / m",
+          case={"network": "5-7-1 relu, sigmoid binary cross-entropy"}),
     ],
 }
 # fmt: on

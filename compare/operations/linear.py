@@ -17,7 +17,7 @@ from compare.numbers.bounded import Bounded, absolute, relu, sigmoid, softmax, t
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import double, tensor, value
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Formula, Guess, Table, fitted, wrong_factor
+from compare.operations.mistake import Formula, Guess, Table, Unseen, fitted, wrong_factor
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import ROWS, Layer, Part, Scalar, Shape
 
@@ -231,27 +231,37 @@ def _decayed(e: Letters) -> Iterator[Guess]:
     yield e.ref + parameter * decay, words
 
 
+ASLEEP = Unseen("all biases are zero", lambda e: not e.b.value.any())
+
+
 # fmt: off
 MISTAKES = {
     "output": [
         M("bias-missing", lambda e: e.x @ e.W.T, "the bias is not added: y = x W^T",
+          unseen=ASLEEP,
           wrong="x @ W.T", right="x @ W.T + b"),
         M("bias-doubled", lambda e: e.x @ e.W.T + e.b + e.b, "the bias is added twice",
+          unseen=ASLEEP,
           wrong="x @ W.T + b + b", right="x @ W.T + b"),
         M("bias-subtracted", lambda e: e.x @ e.W.T - e.b, "the bias is subtracted: y = x W^T - b",
+          unseen=ASLEEP,
           wrong="x @ W.T - b", right="x @ W.T + b"),
         M("weight-transposed", lambda e: e.x @ e.W + e.b, "the weight is transposed: x W, not x W^T",
           wrong="x @ W + b", right="x @ W.T + b", case={"network": "5-6-6-6 relu, softmax cross-entropy"}),
         M("bias-along-rows", lambda e: e.x @ e.W.T + _column(e.b), "the bias is added along the batch",
+          unseen=ASLEEP,
           wrong="x @ W.T + b[:, None]", right="x @ W.T + b", case={"rows": (4, 4, 4)}),
         M("feature-left-out", _but_one_feature, "input feature {} is left out of the product",
           wrong="x[:, 1:] @ W[:, 1:].T + b", right="x @ W.T + b"),
         M("bias-along-rows", lambda e: e.x @ e.W.T + _column(e.b[: e.m]),
           "the bias is taken by the sample's number, not by the unit's",
+          unseen=ASLEEP,
           wrong="x @ W.T + b[:len(x), None]", right="x @ W.T + b", case={"rows": (3, 2, 3)}),
         M("bias-on-one-row", lambda e: _on_one_row(e, 0), "the bias is added to the first sample only",
+          unseen=ASLEEP,
           wrong="np.vstack([x[:1] @ W.T + b, x[1:] @ W.T])", right="x @ W.T + b"),
         M("bias-on-one-row", lambda e: _on_one_row(e, -1), "the bias is added to the last sample only",
+          unseen=ASLEEP,
           wrong="np.vstack([x[:-1] @ W.T, x[-1:] @ W.T + b])", right="x @ W.T + b"),
         M("reshaped-for-transposed", lambda e: e.x @ oblong(e.W).reshape(*e.W.shape[::-1]) + e.b,
           "the weight is reshaped where it should be transposed",
@@ -382,8 +392,10 @@ MISTAKES = {
           wrong="W.T @ dy", right="dy @ W",
           case={"network": "5-6-6-6 relu, softmax cross-entropy", "rows": (6, 6, 6)}),
         M("bias-on-the-way-back", lambda e: e.ref + e.b, "the bias is added to dx",
+          unseen=ASLEEP,
           wrong="dy @ W + b", right="dy @ W", case={"network": "5-6-6-6 relu, softmax cross-entropy"}),
         M("bias-on-the-way-back", lambda e: (e.dy + e.b) @ e.W, "the bias is added to dy",
+          unseen=ASLEEP,
           wrong="(dy + b) @ W", right="dy @ W"),
         M("input-as-factor", lambda e: e.ref * e.x, "dx is multiplied by x",
           wrong="dy @ W * x", right="dy @ W"),

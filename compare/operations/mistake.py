@@ -21,6 +21,14 @@ ANYWHERE = "*"
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """Why a mistake makes no difference in a batch: in words, and whether it is so here."""
+
+    words: str
+    here: Callable[[Letters], bool] = lambda e: True
+
+
+@dataclass(frozen=True)
 class Mistake:
     """A known mistake in the place where its table has it.
 
@@ -31,6 +39,7 @@ class Mistake:
 
     `wrong` is an expression in plain NumPy, in the letters of its place, that must be named so; `right` one that must
     not, where it is another than the tensor as it is; `case` is what shows it: network, layer, optimiser, rows, scale.
+    `unseen` is why it usually makes no difference where it makes none.
     """
 
     cause: str
@@ -42,6 +51,7 @@ class Mistake:
     wrong: str = ""
     right: str = ""
     case: Mapping[str, Any] = field(default_factory=dict)
+    unseen: Unseen | None = None
     place: str = ""  # "linear.output", "loss.gradient", "update.exp_avg"; told by its table
 
     @property

@@ -23,7 +23,7 @@ from compare.numbers.bounded import Bounded
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import Function, copied, derivative, double, tensor, value
 from compare.operations.letters import Letters
-from compare.operations.mistake import Table
+from compare.operations.mistake import Table, Unseen
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -63,8 +63,8 @@ class Operation(ABC):
     def expect_complete(cls) -> None:
         """TypeError naming what is missing."""
         lacking = [name for name in cls.REQUIRED if getattr(cls, name, None) in (None, "", (), {})]
-        lacking += sorted(getattr(cls, "__abstractmethods__", ())) or cls.lacking_parts()
-        if lacking:
+        lacking += sorted(getattr(cls, "__abstractmethods__", ()))
+        if lacking := lacking or cls.lacking_parts():
             raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}: see {cls.__mro__[1].__name__} in operation.py")
 
     @classmethod
@@ -92,6 +92,7 @@ class Layer(Operation):
     parts: ClassVar[Mapping[str, Part]]
     attributes: ClassVar[tuple[str, ...]] = ()  # of a scratch layer of its type, beside params and grads
     kinked: ClassVar[bool] = False  # its derivative jumps at x = 0
+    unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
     entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
 
     @classmethod

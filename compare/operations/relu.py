@@ -16,7 +16,7 @@ from compare.numbers.allowance import Allowance, Precision, exact
 from compare.numbers.bounded import Bounded, clip, relu, sigmoid, tanh, where
 from compare.operations.any_activation import dropout_scaling
 from compare.operations.letters import Letters
-from compare.operations.mistake import LIMITS, Guess, Table, dropped, fitted
+from compare.operations.mistake import LIMITS, Guess, Table, Unseen, dropped, fitted
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
 
@@ -36,6 +36,7 @@ class ReLU(Activation):
     function = staticmethod(torch.relu)
     bounded = staticmethod(relu)
     kinked = True
+    unseen = Unseen("no pre-activation is negative", lambda e: bool((e.x.value > 0).all()))
 
     def allowed(self, x: Array, y: Array, p: Precision) -> Allowance:
         return exact(y.shape)
@@ -116,6 +117,7 @@ MISTAKES = {
           wrong="dy", right="dy * (x > 0)"),
         M("relu-mask-at-zero", lambda e: where(e.x.value >= 0, e.dy, 0.0, e.p),
           "the mask is x >= 0, and lets the gradient through at x = 0",
+          unseen=Unseen("no pre-activation is exactly 0", lambda e: not (e.x.value == 0).any()),
           wrong="dy * (x >= 0)", right="dy * (x > 0)", case={"zero_row": True, "bias": 0}),
         M("relu-mask-inverted", lambda e: where(e.x.value <= 0, e.dy, 0.0, e.p),
           "the mask is inverted: dx = dy where x <= 0",

@@ -15,7 +15,7 @@ from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, clip, exp, log, sigmoid, softmax
 from compare.operations.any_activation import in_candidates_arithmetic
 from compare.operations.letters import Letters
-from compare.operations.mistake import EPSILONS, Table
+from compare.operations.mistake import EPSILONS, Table, Unseen
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
 
@@ -109,6 +109,9 @@ def _softmax_epsilon(e: Letters, eps: float) -> Bounded:
     return z / (z.sum(axis=1, keepdims=True) + eps)
 
 
+TAME = Unseen("no logit is large enough")  # for e^x to overflow, or underflow
+
+
 # fmt: off
 MISTAKES = {
     "output": [
@@ -160,11 +163,12 @@ MISTAKES = {
         M("log-softmax", lambda e: log(softmax(e.x)), "it is the logarithm of the softmax",
           wrong="np.log(softmax(x))", right="softmax(x)"),
         M("softmax-not-shifted", in_candidates_arithmetic(lambda s: _softmax_of(s, 0)),
-          "the row's maximum is not subtracted, and e^x overflows", overflows=True,
+          "the row's maximum is not subtracted, and e^x overflows", overflows=True, unseen=TAME,
           wrong="np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)", right="softmax(x)",
           case={"network": "5-7-4 relu, softmax output, mse", "scale": 3000}),
         M("softmax-shifted-by-batch-maximum", in_candidates_arithmetic(lambda s: _softmax_of(s, s.max())),
           "the maximum of the whole batch is subtracted, not the row's, and e^(x - max) underflows", overflows=True,
+          unseen=TAME,
           wrong="np.exp(x - x.max()) / np.exp(x - x.max()).sum(axis=1, keepdims=True)", right="softmax(x)",
           case={"network": "5-7-4 relu, softmax output, mse", "scale": 3000}),
         M("epsilon-in-denominator", lambda e: ((_softmax_epsilon(e, eps), f"{eps:g}") for eps in EPSILONS),

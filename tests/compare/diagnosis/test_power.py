@@ -6,7 +6,7 @@ import pytest
 import scratch
 from compare.check import check
 from compare.recording.batches import ROWS, telling_rows, wake_biases
-from scratch.initializers import zeros
+from scratch.initializers import constant, zeros
 
 
 def _power(rows: int = 7, bias_init=None, optimizer=None, loss=None, columns: int = 4):
@@ -14,6 +14,7 @@ def _power(rows: int = 7, bias_init=None, optimizer=None, loss=None, columns: in
     options = {"rng": rng, "dtype": "float64"} | ({"bias_init": bias_init} if bias_init else {})
     net = scratch.Sequential(scratch.Linear(5, 6, **options), scratch.ReLU(), scratch.Linear(6, columns, **options))
     x, t = rng.standard_normal((rows, 5)), rng.integers(0, columns, rows)
+    t = t if loss is None else rng.standard_normal((rows, columns))
     options = {"optimizer": optimizer(net)} if optimizer else {}
     report = check(net, x, t, loss=loss or scratch.CrossEntropyLoss(), **options)
     assert report.verdict == "parity"
@@ -24,7 +25,10 @@ def _power(rows: int = 7, bias_init=None, optimizer=None, loss=None, columns: in
     ("options", "cause", "why"),
     [
         ({"bias_init": zeros}, "bias-missing", "all biases are zero"),
+        ({"bias_init": zeros}, "bias-on-the-way-back", "all biases are zero"),
         ({"rows": 1}, "mean-missing", "one row"),
+        ({"columns": 1, "loss": scratch.MSELoss()}, "bias-along-rows", "one output column"),
+        ({"bias_init": constant(100.0)}, "absolute-value", "no pre-activation is negative"),
         ({}, "relu-mask-at-zero", "no pre-activation is exactly 0"),
         ({}, "softmax-not-shifted", "no logit is large enough"),
     ],

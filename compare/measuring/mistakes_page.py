@@ -1,0 +1,78 @@
+"""docs/mistakes.md: every known mistake with its example, place by place.
+
+python -m compare.measuring.mistakes_page writes it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from compare.measuring.labs_page import table
+from compare.operations import LAYERS, all_mistakes, causes
+from compare.operations.mistake import ANYWHERE, Mistake
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "mistakes.md"
+FILLED_IN = re.compile(r"\{0?\}")
+
+HEAD = """# Which mistakes are known?
+
+When a tensor is wrong, the check asks {count} known mistakes whether they explain its numbers. Each has a formula for
+what code with this mistake computes. If the formula gives what your code computed, in every step in which the tensor is
+wrong, the report names the cause. There are {causes} causes. A cause is named for what is wrong, as `bias-missing`. One
+cause can be in several places, and one place can have several forms of it.
+
+Each row below is one mistake: its cause, the words of the report, and an example. The wrong code gets this name, the
+right code does not. The tests run all examples, in float32 and in float64. In the words, `…` is a number or a name that
+the report fills in.
+
+Samples are rows, and `right` is what the tensor should be. The letters of a layer are `x`, `W`, `b`, `y` and `dy`. Of a
+loss they are the output `y` and the target `t`, with `m` rows and `n` columns. Of an update they are the parameter `p`
+and its gradient `g`, the learning rate `lr`, momentum `mu`, dampening `damp`, weight decay `wd`, Adam's `b1`, `b2` and
+`eps`; the state before the step `mom`, `m` and `v`, and the state after it `new_mom`, `new_m` and `new_v`.
+`tensor('0.output')` is another tensor of the same step, `before.x` is `x` one step earlier, and `after('0.output')` is
+what an array had become when something wrote into it.
+
+*This page is made by `python -m compare.measuring.mistakes_page`. The mistakes are in
+[compare/operations/](../compare/operations).*
+"""
+
+PLACES = {
+    "loss": "The loss",
+    "loss.gradient": "The gradient of the loss",
+    "update.parameter": "The update of a parameter",
+    "update.momentum_buffer": "SGD's velocity",
+    "update.exp_avg": "Adam's first moment",
+    "update.exp_avg_sq": "Adam's second moment",
+    "input": "The input",
+    "target": "The target",
+    "given": "The weights at the start",
+    "passed": "What one layer hands to the next",
+    "side_effects": "What is written into",
+    ANYWHERE: "Any tensor",
+}
+
+
+def page() -> str:
+    """All of it; several operations have mistakes in the same place."""
+    by_place: dict[str, list[Mistake]] = {}
+    for m in all_mistakes():
+        by_place.setdefault(m.place, []).append(m)
+    head = HEAD.format(count=len(all_mistakes()), causes=len(causes()))
+    return "\n".join([head, *(_section(place, mistakes) for place, mistakes in by_place.items())])
+
+
+def _section(place: str, mistakes: list[Mistake]) -> str:
+    rows = [(f"`{m.cause}`", FILLED_IN.sub("…", m.words), f"`{m.wrong}`", f"`{m.right or 'right'}`") for m in mistakes]
+    return f"## {_title(place)}\n\n{table(('cause', 'in words', 'wrong', 'right'), rows)}\n"
+
+
+def _title(place: str) -> str:
+    if place in PLACES:
+        return PLACES[place]
+    kind, part = place.split(".")
+    return f"{LAYERS[kind].scratch_type.__name__}: {LAYERS[kind].parts[part].formula}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

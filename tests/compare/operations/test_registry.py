@@ -1,0 +1,336 @@
+"""What every operation must say of itself, and what each says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import scratch
+import torch_ref.losses
+from compare.checking import Judged
+from compare.diagnosis.evidence import Evidence
+from compare.network.architecture import Architecture
+from compare.numbers.bounded import Bounded
+from compare.operations import LAYERS, LOSSES, OPTIMIZERS
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation, Operation, Part
+from tests.compare.operations.examples import Case, correct
+
+OPERATIONS = {**LAYERS, **LOSSES, **OPTIMIZERS}
+each_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+each_loss = pytest.mark.parametrize("loss", [of(how) for of in LOSSES.values() for how in ("mean", "sum")], ids=str)
+
+# --- a part that is missing ---
+
+
+@each_operation
+def test_a_part_that_is_missing_is_named(operation: type[Operation]) -> None:
+    operation.expect_complete()
+    for name in operation.REQUIRED:
+        with pytest.raises(TypeError, match=f"Lame lacks {name}: see"):
+            type("Lame", (operation,), {name: None}).expect_complete()
+
+
+@each_operation
+def test_a_method_that_is_missing_is_named(operation: type[Operation]) -> None:
+    required = {name for base in operation.__mro__ for name in getattr(base, "__abstractmethods__", ())}
+    for name in required:
+        lame = type("Lame", (operation,), {})
+        lame.__abstractmethods__ = frozenset({name})
+        with pytest.raises(TypeError, match=f"Lame lacks {name}: see"):
+            lame.expect_complete()
+
+
+@pytest.mark.parametrize("operation", LAYERS.values(), ids=LAYERS)
+def test_a_part_of_a_layer_needs_a_method_and_mistakes(operation: Any) -> None:
+    lame = type("Lame", (operation,), {"parts": {**operation.parts, "grad_slope": Part.of("ds = 1", "x")}})
+    with pytest.raises(TypeError, match="Lame lacks method grad_slope, known mistakes of grad_slope"):
+        lame.expect_complete()
+
+
+# --- what each says ---
+
+FORMULAS = {
+    "linear": {
+        "output": ("y = x W^T + b", "x W b"),
+        "grad_weight": ("dW = dy^T x", "x dy"),
+        "grad_bias": ("db = sum of dy over the batch", "dy"),
+        "grad_input": ("dx = dy W", "W dy"),
+    },
+    "relu": {"output": ("y = max(x, 0)", "x"), "grad_input": ("dx = dy where x > 0, else 0", "x dy")},
+    "sigmoid": {"output": ("y = 1 / (1 + e^-x)", "x"), "grad_input": ("dx = dy y (1 - y)", "x dy")},
+    "softmax": {
+        "output": ("y_k = e^x_k / sum_j e^x_j, over each row", "x"),
+        "grad_input": ("dx_k = y_k (dy_k - sum_j dy_j y_j)", "x dy"),
+    },
+    "tanh": {"output": ("y = tanh x", "x"), "grad_input": ("dx = dy (1 - y^2)", "x dy")},
+    "cross_entropy": {
+        "loss": ("L = -sum t log softmax(s), over the samples", "y t"),
+        "loss.gradient": ("ds = (softmax(s) - t) / m", "y t"),
+    },
+    "probability_cross_entropy": {
+        "loss": ("L = -sum t log p, over the samples", "y t"),
+        "loss.gradient": ("dp = -t / (m p)", "y t"),
+    },
+    "mse": {
+        "loss": ("L = sum (y - t)^2, over all elements", "y t"),
+        "loss.gradient": ("dy = 2 (y - t) / (m n)", "y t"),
+    },
+    "half_squared_error": {
+        "loss": ("L = 1/2 sum (y - t)^2, over the samples", "y t"),
+        "loss.gradient": ("dy = (y - t) / m", "y t"),
+    },
+    "binary_cross_entropy": {
+        "loss": ("L = -sum (t log p + (1 - t) log(1 - p)), over all elements", "y t"),
+        "loss.gradient": ("dp = ((1 - t) / (1 - p) - t / p) / (m n)", "y t"),
+    },
+    "logits_binary_cross_entropy": {
+        "loss": ("L = sum (max(z, 0) - z t + log(1 + e^-|z|)), over all elements", "y t"),
+        "loss.gradient": ("dz = (sigmoid(z) - t) / (m n)", "y t"),
+    },
+}
+UPDATES = {
+    "SGD": {"": "p <- p - lr v", "momentum_buffer": "v <- mu v + g (v = g at the first step)"},
+    "Adam": {
+        "": "p <- p - lr m^ / (sqrt(v^) + eps)",
+        "exp_avg": "m <- b1 m + (1 - b1) g",
+        "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
+    },
+    "AdamW": {
+        "": "p <- p (1 - lr wd) - lr m^ / (sqrt(v^) + eps)",
+        "exp_avg": "m <- b1 m + (1 - b1) g",
+        "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
+    },
+}
+TYPES = {
+    "linear": (scratch.Linear, torch.nn.Linear),
+    "relu": (scratch.ReLU, torch.nn.ReLU),
+    "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
+    "softmax": (scratch.Softmax, torch.nn.Softmax),
+    "tanh": (scratch.Tanh, torch.nn.Tanh),
+    "cross_entropy": (scratch.CrossEntropyLoss, torch.nn.CrossEntropyLoss),
+    "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
+    "mse": (scratch.MSELoss, torch.nn.MSELoss),
+    "half_squared_error": (scratch.HalfSquaredErrorLoss, torch_ref.losses.HalfSquaredErrorLoss),
+    "binary_cross_entropy": (scratch.BCELoss, torch_ref.losses.BCELoss),
+    "logits_binary_cross_entropy": (scratch.BCEWithLogitsLoss, torch.nn.BCEWithLogitsLoss),
+    "SGD": (scratch.SGD, torch.optim.SGD),
+    "Adam": (scratch.Adam, torch.optim.Adam),
+    "AdamW": (scratch.AdamW, torch.optim.AdamW),
+}
+WORDS = {
+    "cross_entropy": ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits"),
+    "probability_cross_entropy": ("cross-entropy on probabilities",),
+    "mse": ("mse", "mean squared error"),
+    "half_squared_error": ("half squared error",),
+    "binary_cross_entropy": ("binary cross-entropy", "binary cross-entropy on probabilities"),
+    "logits_binary_cross_entropy": ("sigmoid binary cross-entropy", "binary cross-entropy on logits"),
+}
+LETTERS = {"x": "input", "y": "output", "dy": "grad_output"}
+
+
+def test_every_operation_is_of_its_types() -> None:
+    assert {kind: (of.scratch_type, of.torch_type) for kind, of in OPERATIONS.items()} == TYPES
+
+
+def test_the_formulas_are_printed_so() -> None:
+    parts = {kind: of.parts for kind, of in {**LAYERS, **LOSSES}.items()}
+    said = {kind: {n: (p.formula, " ".join(p.letters)) for n, p in of.items()} for kind, of in parts.items()}
+    assert said == FORMULAS
+    assert {kind: dict(of.parts) for kind, of in OPTIMIZERS.items()} == UPDATES
+
+
+def test_the_formula_of_a_loss_says_how_it_is_reduced() -> None:
+    assert LOSSES["mse"]("sum").formula("loss") == "L = sum (y - t)^2, over all elements (summed)"
+    assert LOSSES["mse"]().formula("loss") == "L = sum (y - t)^2, over all elements (mean)"
+    assert LOSSES["mse"]("sum").formula("loss.gradient") == "dy = 2 (y - t) / (m n)"
+
+
+def test_the_letters_are_parts_of_the_record() -> None:
+    own = {"linear": {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}}
+    assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | own
+
+
+def test_only_relu_has_a_kink() -> None:
+    assert [kind for kind, layer in LAYERS.items() if layer.kinked] == ["relu"]
+
+
+def test_which_losses_are_what() -> None:
+    crosses = ["cross_entropy", "probability_cross_entropy"]
+    bits = ["binary_cross_entropy", "logits_binary_cross_entropy"]
+    assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == crosses
+    assert [kind for kind, loss in LOSSES.items() if loss.binary] == bits
+    assert sorted(kind for kind, loss in LOSSES.items() if loss.logarithmic) == sorted(bits + crosses)
+
+
+@each_loss
+def test_what_a_loss_divides_by(loss: Any) -> None:
+    over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error")
+    assert loss.count(3, 12) == (1 if loss.reduction == "sum" else 3 if loss.kind in over_samples else 12)
+
+
+def test_what_an_optimiser_keeps() -> None:
+    kept = {kind: (of().states, of().kept({"momentum": 0.0}), of().kept({"momentum": 0.9})) for kind, of in OPTIMIZERS.items()}
+    moments, velocity = ("exp_avg", "exp_avg_sq"), ("momentum_buffer",)
+    assert kept == {"SGD": (velocity, (), velocity)} | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
+
+
+# --- text, file, and the other side ---
+
+
+@pytest.mark.parametrize(("kind", "word"), [(kind, word) for kind, loss in LOSSES.items() for word in loss.words])
+def test_the_words_of_a_loss_are_read(kind: str, word: str) -> None:
+    assert LOSSES[kind].words == WORDS[kind]
+    for reduction in ("mean", "sum"):
+        read = Architecture.of(f"3-2, {word} {reduction}")
+        assert read.loss == LOSSES[kind](reduction)
+        assert Architecture.of(str(read)) == read
+
+
+ACTIVATIONS = [kind for kind, layer in LAYERS.items() if issubclass(layer, Activation)]
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_the_word_of_an_activation_is_read(kind: str) -> None:
+    read = Architecture.of(f"3-4-2 {kind}, {kind} output, mse")
+    assert [layer.kind for layer in read.layers] == ["linear", kind, "linear", kind]
+    assert Architecture.of(str(read)) == read
+    assert str(read.layers[1]) == TYPES[kind][0].__name__
+
+
+LAYERS_WITH_FIELDS = [Linear(3, 2), Linear(3, 2, bias=False), *(LAYERS[kind]() for kind in ACTIVATIONS)]
+each_layer = pytest.mark.parametrize("layer", LAYERS_WITH_FIELDS, ids=repr)
+
+
+@each_layer
+def test_a_layer_is_written_into_a_file_and_read(layer: Any) -> None:
+    assert layer.to_dict()["kind"] == layer.kind
+    assert type(layer).from_dict(layer.to_dict()) == layer
+    with pytest.raises(ValueError, match="found the layer"):
+        type(layer).from_dict(layer.to_dict() | {"in": "three", "colour": 1})
+
+
+@each_layer
+def test_a_layer_is_made_on_either_side_and_recognised(layer: Any) -> None:
+    ours, theirs = layer.to_scratch(rng=np.random.default_rng(0)), layer.to_torch(torch.float64)
+    assert type(layer).accepts(ours)
+    assert type(layer).accepts(theirs)
+    assert type(layer).of(ours, "layer 0") == layer == type(layer).of(theirs, "layer 0")
+    assert {name: p.shape for name, p in ours.params.items()} == layer.parameters()
+    assert {name: tuple(p.shape) for name, p in theirs.named_parameters()} == layer.parameters()
+    assert ours.forward(np.ones((5, 3), np.float32)).shape == layer.leaving((5, 3))
+    assert all(p.dtype == torch.float64 for p in theirs.parameters())
+
+
+def test_a_linear_layer_says_its_sizes() -> None:
+    assert str(Linear(3, 2)) == "Linear 3 -> 2"
+    assert Linear(3, 2).entering == (-1, 3)
+    assert list(Linear(3, 2, bias=False).computed) == ["output", "grad_weight", "grad_input"]
+    assert Linear(3, 2, bias=False).computed["output"] == Part.of("y = x W^T + b", "x W")
+
+
+@pytest.mark.parametrize("name", ["in_features", "out_features", "params", "grads"])
+def test_a_linear_layer_without_an_attribute_is_refused(name: str) -> None:
+    layer = scratch.Linear(3, 2, rng=np.random.default_rng(0))
+    delattr(layer, name)
+    with pytest.raises(TypeError, match=f"has no {name}, expected in_features, out_features, params, grads"):
+        Architecture.of(scratch.Sequential(layer), scratch.MSELoss())
+
+
+@each_loss
+def test_a_loss_is_made_on_either_side(loss: Any) -> None:
+    assert (type(loss.to_scratch()), type(loss.to_torch())) == TYPES[loss.kind]
+    assert loss.to_scratch().reduction == loss.to_torch().reduction == loss.reduction
+
+
+# --- the same by another formula ---
+
+CASES = {
+    "relu": Case(),
+    "sigmoid": Case(network="5-7-4 sigmoid, sigmoid output, binary cross-entropy"),
+    "tanh": Case(network="5-7-4 tanh, sigmoid binary cross-entropy", optimizer={"kind": "Adam", "lr": 0.01}),
+    "softmax": Case(
+        network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}
+    ),
+    "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    "half": Case(network="5-7-4 relu, half squared error sum"),
+}
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """The letters of every tensor of three correct steps."""
+    judged = Judged.of(*correct(case, "float64"))
+    assert judged.first is None
+    return [Evidence(row, judged.sweeps) for row in judged.rows if row.check in ("isolated", "update")]
+
+
+each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def near(a: Any, b: Any) -> None:
+    np.testing.assert_allclose(a.value if isinstance(a, Bounded) else a, b, rtol=1e-9, atol=1e-12)
+
+
+@each_case
+def test_the_formula_written_once_more_gives_the_same(case: Case) -> None:
+    for e in evidence(case):
+        if e.name.part == "output" or e.name.is_new:
+            near(e.operation.written(e), e.ref.value)
+
+
+@each_case
+def test_a_loss_written_once_more_gives_the_same(case: Case) -> None:
+    for e in evidence(case):
+        loss = e.operation
+        if e.name == "loss":
+            near(loss.terms(e.y, e.t).sum() / e.count, e.ref.value)
+        if e.place == "loss.gradient":
+            near(loss.slope(e.y, e.t) / e.count, e.ref.value)
+            if (q := loss.probabilities(e.y)) is not None:
+                near(loss.slope_from(q, e.t) / e.count, e.ref.value)
+            if found := loss.affine(e.y, e.t):
+                near((found[0] + found[1] * e.t.value) / e.count, e.ref.value)
+
+
+@each_case
+def test_a_gradient_is_the_difference_quotient_of_its_function(case: Case) -> None:
+    for e in evidence(case):
+        if not e.name.is_gradient:
+            continue
+        index = tuple(n // 2 for n in e.ref.shape)
+        own = () if e.place == "loss.gradient" else (e.name.part,)
+        function, at = e.operation.difference(*own, e, index)
+        step = np.zeros_like(at)
+        step[index] = 1e-6
+        quotient = (function(at + step) - function(at - step)) / 2e-6
+        np.testing.assert_allclose(quotient, e.ref.value[index], rtol=1e-5, atol=1e-9)
+
+
+@each_case
+def test_the_products_are_those_of_the_linear_layer(case: Case) -> None:
+    found = []
+    for e in evidence(case):
+        if e.row.layer != "loss" and not e.name.is_new and (operands := e.operation.products(e.name.part, e)):
+            a, b, addend = operands
+            near(a.value @ b.value + (addend.value if addend is not None else 0.0), e.ref.value)
+            found.append(e.place)
+    assert set(found) == {"linear.output", "linear.grad_weight", "linear.grad_input"}
+
+
+@each_case
+def test_an_operation_alone_is_what_the_sweep_computes(case: Case) -> None:
+    """`apply` and `bounded` of an activation, with the bound of its reference."""
+    for e in evidence(case):
+        if isinstance(e.operation, Activation) and e.name.part == "output":
+            near(e.operation.apply(e.x.value), e.ref.value)
+            near(type(e.operation).bounded(e.x), e.ref.value)
+
+
+def test_relu_takes_its_mask_of_y_where_only_that_is_there() -> None:
+    relu = LAYERS["relu"]()
+    assert relu.needs("grad_input", lambda letter: letter == "y") == ("y", "dy")
+    assert relu.needs("grad_input", lambda letter: True) == ("x", "dy")
+    assert relu.needs("output", lambda letter: True) == ("x",)
