@@ -147,27 +147,22 @@ class JudgedStep:
         precision = self.precision_of(rule)
         sources = [self.known[source] for source in rule.sources]
         expected = rule.compute(*(s.array for s in sources), p=precision)
+        self._count_ambiguous(rule, expected)
         twins = self._twins(rule, sources, precision)
-        allowance = expected.allowance
-        if rule.kinked:
-            near = np.abs(expected.value) <= allowance.wide
-            self.ambiguous += int(np.count_nonzero(allowance.wide[near])) if near.any() else 0
-        check: Check = rule.check
-        if twins is not None:
-            allowance = (rule.copies and sources[0].allowance) or _widened(expected, twins)
-            check = "spanning" if rule.check == "isolated" else rule.check
+        allowance = expected.allowance if twins is None else _spanning(rule, sources, expected, twins)
         if not present:
             self._stand_in(rule, expected, allowance, twins, sources)
             return []
         self._recall(rule.name)
-
-        def sound() -> bool:
-            return all(bool(np.isfinite(s.array).all()) for s in sources)
-
         allowance = self._for_scale(rule, expected.value, allowance, precision)
-        expected = expected if allowance is expected.allowance else replace(expected, allowance=allowance)
-        row = self._judge(rule, self.record.unscaled(rule.name), expected, check, precision, sound)
+        check: Check = "spanning" if twins is not None and rule.check == "isolated" else rule.check
+        wanted, got = replace(expected, allowance=allowance), self.record.unscaled(rule.name)
+        row = self._judge(rule, got, wanted, check, precision, lambda: _all_finite(sources))
         return [self._in_its_dtype(row, rule)]
+
+    def _count_ambiguous(self, rule: Rule, expected: Expected) -> None:
+        if rule.kinked:
+            self.ambiguous += int(np.count_nonzero(_near_kink(expected.value, expected.allowance.wide)))
 
     def _in_its_dtype(self, row: Row, rule: Rule) -> Row:
         """Off, if it is not in the float dtype that what it is computed from gives it; what is off already stays so.
@@ -257,9 +252,8 @@ class JudgedStep:
 
     def _either_side(self, twin: Array, z: Array, allowed: Array) -> Array:
         """Where z is within its allowance of ReLU's kink, the twin is put on either side of it at random."""
-        ambiguous = (np.abs(z) <= allowed) & (allowed > 0)
         away = np.maximum(np.abs(twin), np.finfo(np.float64).tiny)
-        return np.where(ambiguous, self._signs(z.shape) * away, twin)
+        return np.where(_near_kink(z, allowed), self._signs(z.shape) * away, twin)
 
     def _expect_shapes(self, rule: Rule) -> None:
         """The sources must have the shapes that the network gives them; nothing is broadcast or transposed."""
@@ -316,8 +310,20 @@ class ShapeMismatch(ValueError):
     """A source's shape is not what the network gives it."""
 
 
-def _widened(expected: Expected, twins: Sequence[Array]) -> Allowance:
-    """4 x the largest deviation of the twins, plus the last operation's own allowance."""
+def _all_finite(sources: Sequence[Known]) -> bool:
+    return all(bool(np.isfinite(s.array).all()) for s in sources)
+
+
+def _near_kink(z: Array, allowed: Array) -> NDArray[np.bool_]:
+    """Where z is within its allowance of 0, ReLU's kink, so that a correct computation may be on either side of it."""
+    near: NDArray[np.bool_] = (np.abs(z) <= allowed) & (allowed > 0)
+    return near
+
+
+def _spanning(rule: Rule, sources: Sequence[Known], expected: Expected, twins: Sequence[Array]) -> Allowance:
+    """4 x the largest deviation of the twins, plus the last operation's own allowance; a copy has its source's."""
+    if rule.copies and sources[0].allowance:
+        return sources[0].allowance
     spread = SPREAD * np.max([np.abs(t - expected.value) for t in twins], axis=0)
     return expected.allowance.widened(spread)
 

@@ -68,12 +68,19 @@ class Precision:
 
 @dataclass(frozen=True)
 class Allowance:
-    """The allowed difference, element by element: `wide` always holds; `sharp` holds where `sums_well()` says so.
+    """The allowed difference of a tensor, element by element.
 
-    wide = worst scale + floor + rest;  sharp = likely scale + floor + rest, floor only where the scale is not 0. They
-    are made when they are asked for: a tensor is judged in blocks of rows, and the bounds of a block stay in the cache.
-    `reach` bounds the numbers on the way, partial sums and squares, where they can be larger than the result: a correct
-    computation may overflow there, and its result then be infinite or NaN.
+        wide  = worst scale + floor + rest      always holds
+        sharp = likely scale + floor + rest     holds where `sums_well()` says so; None where `likely` is None
+
+    - `scale`: the sizes that the roundings are relative to, such as |x| |W|^T for a product.
+    - `floor`: what underflow can cost. It is added only where the scale is not 0.
+    - `rest`: errors that the operands bring along.
+    - `reach`: a bound of the numbers on the way, such as partial sums and squares, where they can be larger than the
+      result. A correct computation may overflow there, and its result is then infinite or NaN.
+
+    The bounds are made when they are asked for. A tensor is judged in blocks of rows, so a block's bounds stay in the
+    cache.
     """
 
     scale: Array

@@ -1,8 +1,8 @@
-"""Sizes: |a| |b|^T, what the roundings of a product are bounded by, for half the price of the product where that holds.
+"""Sizes: |a| |b|^T. The roundings of the product a b^T are bounded by a multiple of it.
 
-A bound need not be sharp to the last digit, but must not be too small. So the sizes of a float32 candidate's operands
-are multiplied in float32 and made larger by all that float32 can lose, at most 1/1000; where it could lose more, or
-could take a small sum for one that is exactly 0, they are multiplied in float64.
+Such a bound may be a little too large, but never too small. For a float32 candidate, |a| |b|^T is therefore computed in
+float32, which costs half as much, and then made larger by all that float32 can lose. This is at most 1/1000. In two
+cases it is computed in float64: where float32 could lose more, and where a small sum could become exactly 0.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ELEMENTS = 1 << 20  # of an operand whose sizes are held at a time
 SMALL = 1 << 19  # multiplications: float32 does not make them cheaper
 MORE = 1e-3  # the most that float32 may add
 NORMAL = 2.0**-126  # the least normal number
-LARGEST = 2.0**20  # of an operand that is no float32 array, and
-LEAST = 2.0**-80  # of a sum: between them nothing is lost but roundings
+LARGEST = 2.0**20  # of an operand that must be converted: an underflow of the other one then costs little
+LEAST = 2.0**-80  # of a sum: what underflows in a larger one is below its roundings
 
 
 def product_of_sizes(a: Array, b: Array, addend: Array | None = None, dtype: DTypeLike = np.float64) -> Array:
@@ -34,9 +34,9 @@ def product_of_sizes(a: Array, b: Array, addend: Array | None = None, dtype: DTy
 def _in_single(a: Array, b: Array, addend: Array | None) -> Array | None:
     """In float32; None where that may be too small, or more than 1/1000 too large.
 
-    With u = 2^-24 a sum of k terms and the addend has at most k + 3 roundings, conversions included (Higham, section
-    3.1), and making it larger has two. A term that underflows, or a factor of it in the conversion, costs less than
-    2^-104, which is u of a sum that is not below LEAST.
+    u is 2^-24. A sum of k terms and the addend has at most k + 3 roundings, conversions included (Higham, section 3.1).
+    Making it larger has two more. A term that underflows costs less than 2^-104, and so does a factor that underflows
+    when it is converted. Of a sum of at least LEAST this is at most u.
     """
     roundings = (2 * a.shape[1] + 8) * 2.0**-24
     if roundings > MORE / 2 or torch.backends.flags_frozen():
@@ -52,17 +52,20 @@ def _in_single(a: Array, b: Array, addend: Array | None) -> Array | None:
 
 
 def _converts(a: Array) -> bool:
-    """Whether float32 holds it, or holds it so nearly that no product of two such is off by more than roundings."""
+    """Whether a is float32, or so small that its conversion costs one rounding and what little may underflow."""
     return a.dtype == np.float32 or bool(np.abs(a).max(initial=0.0) <= LARGEST)
 
 
 def _nothing_underflows(a: float, b: float, addend: float = float("inf")) -> bool:
-    """In a b^T + addend of numbers that are 0, or at least so large: a sum that is 0 then has no term."""
+    """No product of sizes of at least a and b underflows, nor does the addend: a sum that is 0 has only zero terms."""
     return min(a, b, a * b, addend) >= NORMAL
 
 
 def _least(a: Array) -> float:
-    """The least size that is not 0, inf where all are. Bits of sizes are in their order, and less 1 those of 0 last."""
+    """The least size that is not 0; inf where all are 0.
+
+    Sizes are in the order of their bits, read as whole numbers. With 1 subtracted, 0 becomes the largest of them.
+    """
     sizes = np.abs(a if a.dtype == np.float32 else a.astype(np.float64))
     bits = sizes.view(f"u{sizes.itemsize}")
     bits -= 1
@@ -72,8 +75,7 @@ def _least(a: Array) -> float:
 
 
 def _product(a: Array, b: Array, addend: Array | None, dtype: DTypeLike, factor: float = 1.0) -> Array:
-    """`factor` times it. Some rows of b at a time: it may be the weights of a large layer, whose sizes need not all be
-    held."""
+    """factor (|a| |b|^T + |addend|). Some rows of b at a time: a large layer's sizes need not all be held."""
     sizes, rows = torch.from_numpy(_sizes(a, dtype)), max(1, ELEMENTS // max(b.shape[1], 1))
     parts = [sizes @ torch.from_numpy(_sizes(b[i : i + rows], dtype)).T for i in range(0, len(b), rows)]
     scale: Array = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).numpy()

@@ -1,16 +1,17 @@
-"""Rank causes: the mistakes that only several processes can make, told from what each rank was given and what came out.
+"""Rank causes: the mistakes that only several processes can make, found from what each rank was given and ended with.
 
-Each is a formula for the all-reduced gradient in terms of the gradients g_r of the ranks' own rows, which the reference
-computes with its own bounds; a cause is named only if it gives the candidate's gradients, all of them, and a correct
-computation would not.
+Each mistake is a formula. It gives the all-reduced gradient from the gradients of each rank's own rows, which the
+reference computes, with their error bounds. A cause is named only if its formula gives all of the candidate's
+gradients, and a correct computation would not give them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, Self
 from zlib import crc32
 
 import numpy as np
@@ -27,6 +28,7 @@ from compare.recording.record import Record
 Array = NDArray[Any]
 RankTensors = Mapping[str, Array]
 Gradients = dict[str, Bounded]
+Formula = tuple[str, str, list[Gradients]]  # cause, words, the gradients that each rank ends with
 
 CONFIDENCE = 0.95
 
@@ -55,62 +57,110 @@ def _checksum(rank: RankTensors, names: Iterable[str]) -> int:
 
 
 def _gradients(record: Record, ranks: Sequence[RankTensors], given: Mapping[str, Array]) -> tuple[str, str] | None:
-    """The first formula that gives the gradients that every rank ended with."""
-    names = [n for n in (f"{p.replace('.', '.grad_')}" for p in record.network.parameters()) if n in ranks[0]]
-    x, t = (given[f"{record.step}/{name}"] for name in ("input", "target"))
-    whole = _reference(record, x, t)
-    own = [_reference(record, rank["input"], rank["target"]) if len(rank["input"]) else None for rank in ranks]
-    alike = all(np.array_equal(rank[name], ranks[0][name]) for rank in ranks for name in names)
-    for cause, words, guess in _formulas(record, ranks, len(x), whole, own, names, alike):
-        right = all(fits(np.asarray(rank[n]), guess[r][n]) for r, rank in enumerate(ranks) for n in names)
-        told = any(not fits(whole[n].value, g[n], whole[n].error) for g in guess for n in names)
-        if right and told:
-            return cause, words
-    return None
+    """The first formula that explains the gradients that every rank ended with."""
+    step = _Exchange.of(record, ranks, given)
+    return next(((cause, words) for cause, words, guess in step.formulas() if step.explained_by(guess)), None)
 
 
-def _formulas(
-    record: Record,
-    ranks: Sequence[RankTensors],
-    m: int,
-    whole: Gradients,
-    own: Sequence[Gradients | None],
-    names: Sequence[str],
-    alike: bool,
-) -> Iterator[tuple[str, str, list[Gradients]]]:
-    """(cause, words, the gradients that every rank ends with): of what is summed, with which weights, over which rows.
+@dataclass(frozen=True)
+class _Exchange:
+    """The gradients of several ranks in one step, before they were exchanged and after.
 
-    `whole` are the gradients of the m rows that were given, `own` those of each rank's rows; `alike`: all ended alike.
+    - `whole`: the gradients of all `m` rows together.
+    - `own`: the gradients of each rank's own rows; None where a rank has no rows.
+    - `alike`: all ranks ended with the same gradients.
     """
-    size, is_mean = len(ranks), record.network.reduction == "mean"
-    rows = [len(rank["input"]) for rank in ranks]
-    shards = [g for g in own if g is not None]
-    of, shown = f"the {size} ranks", " and ".join(map(str, rows))
 
-    def scaled(g: Gradients, factor: float) -> Gradients:
-        return {n: g[n] * factor for n in names}
+    ranks: Sequence[RankTensors]
+    names: Sequence[str]
+    is_mean: bool  # the loss is a mean over the rows, not a sum
+    m: int
+    whole: Gradients
+    own: Sequence[Gradients | None]
+    alike: bool
 
-    if alike and own[0] is not None and _same_rows(ranks):
-        words = f"the gradient is that of rank 0's {rows[0]} rows alone: every rank was given the same data"
-        for factor in {1.0, size * rows[0] / m if is_mean else float(size)}:
-            yield "same-data-on-every-rank", words, [scaled(own[0], factor)] * size
-    if alike:
+    @classmethod
+    def of(cls, record: Record, ranks: Sequence[RankTensors], given: Mapping[str, Array]) -> Self:
+        names = [name.gradient for name in record.network.parameters() if name.gradient in ranks[0]]
+        x, t = (given[f"{record.step}/{name}"] for name in ("input", "target"))
+        own = [_reference(record, rank["input"], rank["target"]) if len(rank["input"]) else None for rank in ranks]
+        alike = all(np.array_equal(rank[name], ranks[0][name]) for rank in ranks for name in names)
+        return cls(ranks, names, record.network.reduction == "mean", len(x), _reference(record, x, t), own, alike)
+
+    @property
+    def size(self) -> int:
+        return len(self.ranks)
+
+    @property
+    def rows(self) -> list[int]:
+        return [len(rank["input"]) for rank in self.ranks]
+
+    @property
+    def shards(self) -> list[Gradients]:
+        return [g for g in self.own if g is not None]
+
+    def explained_by(self, guess: Sequence[Gradients]) -> bool:
+        """Whether each rank ended with its guess, and a correct computation would not have."""
+        ended = zip(self.ranks, guess, strict=True)
+        if not all(fits(np.asarray(rank[n]), g[n]) for rank, g in ended for n in self.names):
+            return False
+        return any(not fits(self.whole[n].value, g[n], self.whole[n].error) for g in guess for n in self.names)
+
+    def formulas(self) -> Iterator[Formula]:
+        """The likelier mistake first."""
+        if self.alike:
+            yield from self._same_data()
+            yield from self._wrong_factor()
+            yield from self._wrong_weights()
+        else:
+            yield from self._not_exchanged()
+
+    def _same_data(self) -> Iterator[Formula]:
+        first, rows = self.own[0], self.rows[0]
+        if first is None or not _same_rows(self.ranks):
+            return
+        words = f"the gradient is that of rank 0's {rows} rows alone: every rank was given the same data"
+        for factor in {1.0, self._share(rows)}:
+            yield "same-data-on-every-rank", words, self._everywhere(first, factor)
+
+    def _wrong_factor(self) -> Iterator[Formula]:
+        """The gradients of all rows, times or over the number of ranks."""
+        size, of = self.size, f"the {self.size} ranks"
         words = f"all gradients are {size} x what they should be: summed over {of}, not averaged"
-        yield "gradients-summed-over-ranks", words, [scaled(whole, float(size))] * size
-        why = f"divided by {of} once too often" if is_mean else f"averaged over {of}, of a loss that is a sum"
+        yield "gradients-summed-over-ranks", words, self._everywhere(self.whole, float(size))
+        why = f"divided by {of} once too often" if self.is_mean else f"averaged over {of}, of a loss that is a sum"
         words = f"all gradients are 1/{size} of what they should be: {why}"
-        yield "gradients-averaged-over-ranks", words, [scaled(whole, 1.0 / size)] * size
-    if alike and is_mean:
-        summed = {n: reduce(add, (g[n] for g in shards)) for n in names}
-        words = f"the shards of {shown} rows are averaged with equal weights: each row of a small one counts more"
-        yield "shards-averaged-with-equal-weights", words, [scaled(summed, 1.0 / size)] * size
-        words = f"the mean gradients of the shards of {shown} rows are summed over {of}, whatever their rows"
-        yield "gradients-summed-over-ranks", words, [summed] * size
-    if not alike and len(shards) == size:
+        yield "gradients-averaged-over-ranks", words, self._everywhere(self.whole, 1.0 / size)
+
+    def _wrong_weights(self) -> Iterator[Formula]:
+        """Means over shards, with the same weight for each, however many rows it has."""
+        if not self.is_mean:
+            return
+        shards, of = f"the shards of {' and '.join(map(str, self.rows))} rows", f"the {self.size} ranks"
+        summed = {n: reduce(add, (g[n] for g in self.shards)) for n in self.names}
+        words = f"{shards} are averaged with equal weights: each row of a small one counts more"
+        yield "shards-averaged-with-equal-weights", words, self._everywhere(summed, 1.0 / self.size)
+        words = f"the mean gradients of {shards} are summed over {of}, whatever their rows"
+        yield "gradients-summed-over-ranks", words, [summed] * self.size
+
+    def _not_exchanged(self) -> Iterator[Formula]:
+        if len(self.shards) < self.size:
+            return
         words = "each rank kept the gradient of its own rows: nothing is exchanged between them"
-        for weights in ([1.0] * size, [size * each / m if is_mean else float(size) for each in rows]):
-            mine = [scaled(g, w) for g, w in zip(shards, weights, strict=True)]
+        for weights in ([1.0] * self.size, [self._share(rows) for rows in self.rows]):
+            mine = [self._scaled(g, weight) for g, weight in zip(self.shards, weights, strict=True)]
             yield "gradients-not-exchanged", words, mine
+
+    def _share(self, rows: int) -> float:
+        """What a shard's gradient is multiplied by, so that the average over the ranks is that of all rows."""
+        return self.size * rows / self.m if self.is_mean else float(self.size)
+
+    def _scaled(self, g: Gradients, factor: float) -> Gradients:
+        return {n: g[n] * factor for n in self.names}
+
+    def _everywhere(self, g: Gradients, factor: float) -> list[Gradients]:
+        """Every rank ends with the same."""
+        return [self._scaled(g, factor)] * self.size
 
 
 def _same_rows(ranks: Sequence[RankTensors]) -> bool:
