@@ -162,7 +162,7 @@ CAUSES_OF: dict[str, Causes] = {
     "cross-entropy-gradient-of-log-probabilities": causes("exponential-missing"),
     "cross-entropy-gradient-without-target": causes("target-missing"),
     "cross-entropy-gradient-of-normalised-target": causes("target-not-normalised"),
-    "softmax-applied-twice": causes("softmax-twice output-layer-left-in"),
+    "softmax-applied-twice": causes("softmax-twice"),
     "cross-entropy-without-shift": causes(
         "softmax-not-shifted",
         "softmax-shifted-by-batch-maximum",
@@ -189,7 +189,7 @@ CAUSES_OF: dict[str, Causes] = {
     "backward-twice": causes("factor-two"),
     "first-layer-left-out": causes("zero"),
     "backward-gradient-clipped": causes("values-clipped"),
-    "output-layer-left-in": causes("softmax-twice output-layer-left-in"),
+    "output-layer-left-in": causes("softmax-twice"),
     "cache-overwritten-by-a-second-forward": causes(
         "overwritten-in-place",
         "rows-in-another-order",

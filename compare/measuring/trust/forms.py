@@ -277,7 +277,7 @@ LOSSES: dict[type[scratch.Loss], type[scratch.Loss]] = {
 def rewrite(network: scratch.Sequential, loss: scratch.Loss, choice: int) -> None:
     """Turn every layer and the loss, in place, into one of the other forms; `choice` selects among them."""
     for layer in network:
-        others = LAYERS[type(layer)]
+        others = LAYERS.get(type(layer), (type(layer),))  # one that has no other form here stays as it is
         layer.__class__ = others[choice % len(others)]
     loss.__class__ = LOSSES[type(loss)]
 

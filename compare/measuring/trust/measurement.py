@@ -27,6 +27,7 @@ from compare.measuring.faults.case import Case
 from compare.measuring.trust import baselines, floors, forms, origins, pursuit
 from compare.measuring.trust.settings import SCALES, SETTINGS, Setting, adapted, case
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.operations import LAYERS
 from compare.recording.batches import consecutive, given_batches
 from compare.recording.scratch_recorder import record_scratch
 from compare.report.report import Report
@@ -55,7 +56,7 @@ MEASURED = (
     "compare/recording/*.py",
     "compare/report/outcome.py",
     "scratch/initializers.py",
-    "scratch/layers.py",
+    *sorted({f"{kind.scratch_type.__module__.replace('.', '/')}.py" for kind in LAYERS.values()}),
     "scratch/learner.py",
     "scratch/losses.py",
     "scratch/network.py",

@@ -22,11 +22,13 @@ import scratch
 from compare.checking import Judged
 from compare.network.architecture import Architecture
 from compare.network.tensor_name import TensorName
+from compare.network.text import ACTIVATIONS
 from compare.operations import OPTIMIZERS
 from compare.operations.mistake import Mistake
 from compare.operations.operation import packed
 from compare.recording.batches import given_batches
-from compare.recording.record import Record, record_scratch
+from compare.recording.record import Record
+from compare.recording.scratch_recorder import record_scratch
 from scratch import initializers
 
 Array = np.ndarray
@@ -34,12 +36,10 @@ Letters = dict[str, Any]
 
 # --- cases ---
 
-NETWORKS = {
-    "sigmoid": "5-7-4 sigmoid, softmax cross-entropy",
-    "tanh": "5-7-4 tanh, softmax cross-entropy",
-    "softmax": "5-7-4 relu, softmax output, cross-entropy on probabilities",
-}
-LAYERS = {"relu": 1, "sigmoid": 1, "tanh": 1, "softmax": 3, "loss": -1}
+# An activation stands between two linear layers, but for softmax, which is an output.
+NETWORKS = {kind: f"5-7-4 {kind}, softmax cross-entropy" for kind in ACTIVATIONS}
+NETWORKS |= {"softmax": "5-7-4 relu, softmax output, cross-entropy on probabilities"}
+LAYERS = dict.fromkeys(ACTIVATIONS, 1) | {"softmax": 3, "loss": -1}
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
 ADAM = {"kind": "Adam", "lr": 0.01}
 OPTIMIZER_OF = {"momentum_buffer": MOMENTUM, "exp_avg": ADAM, "exp_avg_sq": ADAM}

@@ -37,11 +37,11 @@ def test_the_wrong_snippet_is_named(m: Mistake, case: Case, dtype: str) -> None:
     found = judged(m, case, m.wrong, dtype)
     assert found.first is not None
     assert found.first.tensor == case.tensor
-    fitting = explanations(found.first, found.rows, found.sweeps)
+    fitting = explanations(found.first, found.rows, found.steps)
     assert fitting[0].mistake is m
     assert ties(fitting) == [KEYS[id(m)], *TIES.get(f"{KEYS[id(m)]} {dtype}", [])]
     if dtype == case.dtypes[0]:  # it asks for the explanations once more, which takes half of the time
-        assert diagnose(found.first, found.rows, found.sweeps)[0].cause == m.cause
+        assert diagnose(found.first, found.rows, found.steps)[0].cause == m.cause
 
 
 def ties(found: Sequence[Explanation]) -> list[str]:

@@ -61,6 +61,10 @@ FORMULAS = {
         "grad_input": ("dx = dy W", "W dy"),
     },
     "relu": {"output": ("y = max(x, 0)", "x"), "grad_input": ("dx = dy where x > 0, else 0", "x dy")},
+    "leaky_relu": {
+        "output": ("y = x where x > 0, else s x", "x"),
+        "grad_input": ("dx = dy where x > 0, else s dy", "x dy"),
+    },
     "sigmoid": {"output": ("y = 1 / (1 + e^-x)", "x"), "grad_input": ("dx = dy y (1 - y)", "x dy")},
     "softmax": {
         "output": ("y_k = e^x_k / sum_j e^x_j, over each row", "x"),
@@ -108,6 +112,7 @@ UPDATES = {
 TYPES = {
     "linear": (scratch.Linear, torch.nn.Linear),
     "relu": (scratch.ReLU, torch.nn.ReLU),
+    "leaky_relu": (scratch.LeakyReLU, torch.nn.LeakyReLU),
     "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
@@ -154,8 +159,8 @@ def test_the_letters_are_parts_of_the_record() -> None:
     assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | own
 
 
-def test_only_relu_has_a_kink() -> None:
-    assert [kind for kind, layer in LAYERS.items() if layer.kinked] == ["relu"]
+def test_which_layers_have_a_kink() -> None:
+    assert [kind for kind, layer in LAYERS.items() if layer.kinked] == ["leaky_relu", "relu"]
 
 
 def test_which_losses_are_what() -> None:
@@ -173,7 +178,8 @@ def test_what_a_loss_divides_by(loss: Any) -> None:
 
 
 def test_what_an_optimiser_keeps() -> None:
-    kept = {kind: (of().states, of().kept({"momentum": 0.0}), of().kept({"momentum": 0.9})) for kind, of in OPTIMIZERS.items()}
+    methods = {kind: of() for kind, of in OPTIMIZERS.items()}
+    kept = {k: (of.states, of.kept({"momentum": 0.0}), of.kept({"momentum": 0.9})) for k, of in methods.items()}
     moments, velocity = ("exp_avg", "exp_avg_sq"), ("momentum_buffer",)
     assert kept == {"SGD": (velocity, (), velocity)} | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
 
@@ -264,7 +270,7 @@ def evidence(case: Case) -> list[Evidence]:
     """The letters of every tensor of three correct steps."""
     judged = Judged.of(*correct(case, "float64"))
     assert judged.first is None
-    return [Evidence(row, judged.sweeps) for row in judged.rows if row.check in ("isolated", "update")]
+    return [Evidence(row, judged.steps) for row in judged.rows if row.check in ("isolated", "update")]
 
 
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
