@@ -13,6 +13,7 @@ import torch_ref.losses
 from compare.checking import Judged
 from compare.diagnosis.evidence import Evidence
 from compare.network.architecture import Architecture
+from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS
 from compare.operations.linear import Linear
@@ -166,6 +167,14 @@ def test_which_losses_are_what() -> None:
     assert sorted(kind for kind, loss in LOSSES.items() if loss.logarithmic) == sorted(bits + crosses)
 
 
+def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -> None:
+    y, t = (Bounded.exact(a, Precision.of("float64")) for a in (np.full((2, 2), 0.5), np.eye(2)))
+    bare = {kind: of() for kind, of in LOSSES.items()}
+    assert {kind for kind, loss in bare.items() if loss.probabilities(y) is None} == {"mse", "half_squared_error"}
+    unsolved = {"binary_cross_entropy", "probability_cross_entropy"}
+    assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
+
+
 @each_loss
 def test_what_a_loss_divides_by(loss: Any) -> None:
     over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error")
@@ -173,7 +182,8 @@ def test_what_a_loss_divides_by(loss: Any) -> None:
 
 
 def test_what_an_optimiser_keeps() -> None:
-    kept = {kind: (of().states, of().kept({"momentum": 0.0}), of().kept({"momentum": 0.9})) for kind, of in OPTIMIZERS.items()}
+    known = {kind: of() for kind, of in OPTIMIZERS.items()}
+    kept = {kind: (o.states, o.kept({"momentum": 0.0}), o.kept({"momentum": 0.9})) for kind, o in known.items()}
     moments, velocity = ("exp_avg", "exp_avg_sq"), ("momentum_buffer",)
     assert kept == {"SGD": (velocity, (), velocity)} | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
 
