@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from compare.diagnosis.confidence import SEEN
 from compare.diagnosis.diagnosis import diagnose
 from compare.diagnosis.power import power
 from compare.judging.judged_step import JudgedStep, judgement, roots, updated_names
@@ -24,8 +25,6 @@ from compare.report.report import Report
 
 Array = NDArray[Any]
 
-
-NOTED = 0.95  # the confidence in a cause that was seen to happen, not inferred from a tensor
 
 
 def check_records(records: Sequence[Record], given: Mapping[str, Array] | None = None) -> Report:
@@ -115,10 +114,10 @@ def _diagnosis(judged: Judged, notes: Sequence[Note]) -> list[Diagnosis]:
     if first is None:
         return []
     if any(isinstance(note, NeverUpdated) and first.tensor in note.tensors for note in notes):
-        return [Diagnosis("update-missing", first.layer, NOTED, never_updated(first.tensor))]
+        return [Diagnosis("update-missing", first.layer, SEEN, never_updated(first.tensor))]
     found = diagnose(first, judged.rows, judged.steps)
     early = [note for note in notes if isinstance(note, RateDependence)] if found[0].cause == "unknown" else []
-    return [Diagnosis("updated-weights", note.layer, NOTED, sentence(note)) for note in early] or found
+    return [Diagnosis("updated-weights", note.layer, SEEN, sentence(note)) for note in early] or found
 
 
 # --- what records hold ------------------------------------------------------------------------------------------------

@@ -384,12 +384,12 @@ def memory(order: Order) -> dict[str, Any]:
     import io
     import tempfile
 
-    import _command
+    import _exit_code
     import train
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
         arguments = ["fashion_mnist", "--backend", "scratch", "--epochs", "1", "--out", str(Path(folder, "run"))]
-        code = _command.exit_code(train.main, arguments + order["arguments"])
+        code = _exit_code.exit_code(train.main, arguments + order["arguments"])
     if code != 0:
         raise RuntimeError(f"the training run ended with exit code {code}: {said.getvalue()[-200:]}")
     return {"peak_bytes": peak_bytes(), "imports_torch": "torch" in sys.modules}

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from _command import Parser, UsageError
+from _command import Parser
+from _exit_code import UsageError
 
 DEFAULTS: dict[str, Any] = {"device": "cpu", "tf32": False, "compile": False}
 KINDS = ("cpu", "cuda", "mps", "xpu")

@@ -289,7 +289,7 @@ def _fingerprints() -> Target:
 def _config() -> Target:
     import _run_folder
     import _training_run
-    from _command import UsageError
+    from _exit_code import UsageError
 
     options = {"lab": "digits", "backend": "both", "epochs": 2, "seed": 0, "batch_size": 128, "dtype": "float32"}
     options |= {"hidden": [8], "lr": 0.001, "optimizer": None, "variant": None}

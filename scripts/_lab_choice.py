@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from _command import UsageError
+from _exit_code import UsageError
 
 from scratch.labs import LABS, Lab
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from _command import CHECKOUT, Mismatch
+from _command import CHECKOUT
+from _exit_code import Mismatch
 
 from scratch.datasets import Dataset, DatasetMissing
 from scratch.labs import LABS, Lab

@@ -8,7 +8,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import _training_run
-from _command import Mismatch, Parser, UsageError, positive_int
+from _command import Parser, positive_int
+from _exit_code import Mismatch, UsageError
 from _run_folder import RunFolder
 
 from scratch.history import write_histories

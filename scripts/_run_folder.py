@@ -15,7 +15,8 @@ from typing import Any
 
 import _threads
 import _torchrun
-from _command import CHECKOUT, UsageError
+from _command import CHECKOUT
+from _exit_code import UsageError
 from filelock import FileLock, Timeout
 
 from scratch.atomic_file import write_atomically

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from _command import UsageError
+from _exit_code import UsageError
 from _team_run import expect_device_for_each, helped, led
 
 from compare import Report

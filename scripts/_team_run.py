@@ -18,7 +18,7 @@ from zlib import crc32
 
 import _device
 import _training_run
-from _command import Mismatch, UsageError
+from _exit_code import Mismatch, UsageError
 from _progress import Display
 from rich.console import Console
 

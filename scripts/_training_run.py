@@ -18,7 +18,8 @@ import _lab_data
 import _run_folder
 import _threads
 import _torchrun
-from _command import Mismatch, Parser, UsageError, is_out_of_memory, positive_float, positive_int, seed, sizes
+from _command import Parser, positive_float, positive_int, seed, sizes
+from _exit_code import Mismatch, UsageError, is_out_of_memory
 from _interruption import Interruption
 from _progress import Display
 from _run_folder import RunFolder

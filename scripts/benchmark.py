@@ -31,7 +31,8 @@ from typing import Any
 
 import _fast_blas
 import _threads
-from _command import CHECKOUT, Parser, UsageError, exit_code, positive_int
+from _command import CHECKOUT, Parser, positive_int
+from _exit_code import UsageError, exit_code
 from rich.console import Console
 
 JOB = Path(__file__).with_name("_benchmark_job.py")

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 import _device
 import _fast_blas
 import _torchrun
-from _command import Parser, UsageError, exit_code, positive_int, seed
+from _command import Parser, positive_int, seed
+from _exit_code import UsageError, exit_code
 
 if TYPE_CHECKING:
     from compare import Report

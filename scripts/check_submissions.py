@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _command import Parser, UsageError, exit_code, positive_int
+from _command import Parser, positive_int
+from _exit_code import UsageError, exit_code
 
 if TYPE_CHECKING:
     from rich.table import Table

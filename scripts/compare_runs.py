@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from _command import Parser, UsageError, exit_code
+from _command import Parser
+from _exit_code import UsageError, exit_code
 
 WEIGHTS = ("weights.safetensors", "weights.pth")
 FACTS = ("lab", "options", "data", "network", "loss", "optimizer", "shuffle", "device")

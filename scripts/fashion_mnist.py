@@ -13,7 +13,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from _command import Parser, exit_code
+from _command import Parser
+from _exit_code import exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

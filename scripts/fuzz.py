@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _command import CHECKOUT, Parser, UsageError, exit_code, positive_int
+from _command import CHECKOUT, Parser, positive_int
+from _exit_code import UsageError, exit_code
 
 CORPUS = CHECKOUT / "tests" / "fuzz" / "corpus"
 KEPT = CHECKOUT / "runs" / "fuzz"

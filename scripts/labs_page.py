@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _command import CHECKOUT, Mismatch, Parser, UsageError, exit_code, positive_int
+from _command import CHECKOUT, Parser, positive_int
+from _exit_code import Mismatch, UsageError, exit_code
 
 if TYPE_CHECKING:
     from compare.measuring.lab_runs import LabRun

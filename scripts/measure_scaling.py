@@ -24,7 +24,8 @@ from typing import Any
 
 import _scaling_page
 import _threads
-from _command import CHECKOUT, Parser, UsageError, exit_code, positive_float, positive_int
+from _command import CHECKOUT, Parser, positive_float, positive_int
+from _exit_code import UsageError, exit_code
 
 JOB = Path(__file__).with_name("_scaling_job.py")
 WARM_UP = [[16, 16, 4], 8]  # what PyTorch takes at its first step is not the network's

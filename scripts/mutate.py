@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _command import CHECKOUT, Mismatch, Parser, UsageError, exit_code, positive_int
+from _command import CHECKOUT, Parser, positive_int
+from _exit_code import Mismatch, UsageError, exit_code
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

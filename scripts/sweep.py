@@ -29,7 +29,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from _command import Parser, UsageError, exit_code, positive_int
+from _command import Parser, positive_int
+from _exit_code import UsageError, exit_code
 
 if TYPE_CHECKING:
     from _run_folder import RunFolder

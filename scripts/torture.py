@@ -22,7 +22,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _command import Parser, UsageError, exit_code, positive_int
+from _command import Parser, positive_int
+from _exit_code import UsageError, exit_code
 
 if TYPE_CHECKING:
     from _torture_run import Tally

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _command import Parser, UsageError, exit_code
+from _command import Parser
+from _exit_code import UsageError, exit_code
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -18,6 +18,7 @@ import numpy as np
 from compare.diagnosis import tf32
 from compare.diagnosis.across import CANNOT_BE_MADE, carried
 from compare.diagnosis.arbiter import rule, written_out
+from compare.diagnosis.confidence import FORMULA, confidence
 from compare.diagnosis.evidence import Evidence
 from compare.judging.judged_step import JudgedStep
 from compare.judging.verdict import Diagnosis, Oddity, OtherDtype, Row
@@ -25,7 +26,6 @@ from compare.numbers.bounded import Bounded
 from compare.operations import causes, mistakes_at
 from compare.operations.mistake import ANYWHERE, Mistake
 
-CONFIDENCE = (0.95, 0.8, 0.5)  # by rank: a formula of its own, one fitted parameter, a description
 DESCRIPTION = 2  # the last of these ranks
 
 
@@ -42,9 +42,9 @@ class Explanation:
 def diagnose(row: Row, rows: Sequence[Row], steps: Sequence[JudgedStep]) -> list[Diagnosis]:
     """The best explanation and the runner-up for the first divergence, `row`; "unknown" if no mistake fits."""
     if why := _reference_wrong(row, steps):
-        return [Diagnosis("reference-wrong", row.layer, 0.95, f"{row.tensor}: {why}")]
+        return [Diagnosis("reference-wrong", row.layer, FORMULA, f"{row.tensor}: {why}")]
     rounded = tf32.diagnose(row, rows, steps)
-    if rounded and rounded.confidence >= CONFIDENCE[0]:
+    if rounded and rounded.confidence >= FORMULA:
         return [rounded]
     found = explanations(row, rows, steps)
     if rounded and not found:
@@ -73,7 +73,7 @@ def _across(row: Row, rows: Sequence[Row], steps: Sequence[JudgedStep]) -> list[
     agreed = [c for key, c in fitting[0].items() if all(key in f for f in fitting)]
     causes = {c.mistake.cause: c for c in reversed(agreed)}
     return [
-        Diagnosis(cause, c.layer, round(CONFIDENCE[0] / len(causes), 3), f"{row.tensor}: in {c.absent}, {c.words}")
+        Diagnosis(cause, c.layer, round(FORMULA / len(causes), 3), f"{row.tensor}: in {c.absent}, {c.words}")
         for cause, c in reversed(causes.items())
     ][:2]
 
@@ -202,10 +202,9 @@ def _distinct(found: Sequence[Explanation]) -> list[Explanation]:
 
 
 def _diagnosis(e: Explanation, found: Sequence[Explanation], row: Row) -> Diagnosis:
-    """Confidence: by rank, shared among the causes that fit equally well, less where some steps do not fit."""
-    peers = {f.mistake.cause for f in found if (f.steps, f.rank) == (e.steps, e.rank)}
-    confidence = CONFIDENCE[max(e.rank, 0)] * e.steps / len(peers)
-    return Diagnosis(e.mistake.cause, row.layer, round(confidence, 3), f"{row.tensor}: {e.words}")
+    alike = {f.mistake.cause for f in found if (f.steps, f.rank) == (e.steps, e.rank)}
+    sure = confidence(e.rank, e.steps, len(alike))
+    return Diagnosis(e.mistake.cause, row.layer, sure, f"{row.tensor}: {e.words}")
 
 
 def _odd(row: Row, oddity: Oddity) -> Diagnosis:

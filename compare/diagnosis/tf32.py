@@ -12,6 +12,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.diagnosis.confidence import FITTED, FORMULA
 from compare.diagnosis.evidence import Evidence
 from compare.judging.judged_step import JudgedStep
 from compare.judging.verdict import Diagnosis, Row
@@ -62,7 +63,7 @@ def diagnose(row: Row, rows: Sequence[Row], steps: Sequence[JudgedStep]) -> Diag
     others = dict.fromkeys(r.tensor for r in off if _share(r, steps) is None)
     if others:
         words += f". It does not explain {', '.join(others)}: check again with TF32 off"
-    return Diagnosis(CAUSE, row.layer, 0.95 if exactly else 0.8, words)
+    return Diagnosis(CAUSE, row.layer, FORMULA if exactly else FITTED, words)
 
 
 def _share(row: Row, steps: Sequence[JudgedStep]) -> float | None:

@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.judging.judge import judge, off, unjudged
+from compare.judging.shapes import OtherShape, ShapeMismatch, shapes
 from compare.judging.step import Check, Rule
-from compare.judging.verdict import OtherDtype, OtherShape, Row
-from compare.network.architecture import Architecture
+from compare.judging.verdict import OtherDtype, Row
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision, exact
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import double
 from compare.operations import STATES
-from compare.operations.operation import ROWS, Shape
+from compare.operations.operation import ROWS
 from compare.recording.record import Record
 
 Array = NDArray[Any]
@@ -306,10 +306,6 @@ def _constant(name: str, check: Check, formula: str, expected: Expected) -> Rule
     return Rule(called, called.layer, called.kind, check, (), lambda p: expected, formula)
 
 
-class ShapeMismatch(ValueError):
-    """A source's shape is not what the network gives it."""
-
-
 def _all_finite(sources: Sequence[Known]) -> bool:
     return all(bool(np.isfinite(s.array).all()) for s in sources)
 
@@ -326,21 +322,6 @@ def _spanning(rule: Rule, sources: Sequence[Known], expected: Expected, twins: S
         return sources[0].allowance
     spread = SPREAD * np.max([np.abs(t - expected.value) for t in twins], axis=0)
     return expected.allowance.widened(spread)
-
-
-def shapes(network: Architecture) -> dict[str, Shape]:
-    """The shapes that the network gives the tensors of a step; the target has none."""
-    found: dict[str, Shape] = {"loss": ()}
-    for name, shape in network.parameters().items():
-        states = (of.with_state(state) for of in (name, name.new) for state in STATES)
-        found |= dict.fromkeys((name, name.gradient, name.new, *states), shape)
-    entering = network.entering
-    for k, layer in enumerate(network.layers):
-        leaving = layer.leaving(entering)
-        found |= dict.fromkeys((TensorName.of(k, "input"), f"{k}.input", f"{k}.grad_input"), entering)
-        found |= dict.fromkeys((f"{k}.output", f"{k}.grad_output"), leaving)
-        entering = leaving
-    return found
 
 
 def roots(record: Record) -> list[str]:

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from compare.judging.shapes import OtherShape
+
 VERDICTS = ("parity", "incomplete", "mismatch")  # from best to worst
-
-
-@dataclass(frozen=True)
-class OtherShape:
-    """A tensor whose shape is not what the network gives it."""
-
-    found: tuple[int, ...]
-    expected: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"shape {self.found}, expected {self.expected}"
 
 
 @dataclass(frozen=True)
@@ -92,6 +84,16 @@ class Row:
             "status",
         )
         return {key: plain(getattr(self, key)) for key in keys} | ({"note": self.note} if self.note else {})
+
+
+def verdict(rows: Sequence[Row], lacking: Sequence[str]) -> str:
+    """mismatch if anything is off; incomplete if nothing was compared, a tensor could not be judged, or one that
+    decides, the network's output or a parameter's gradient, is `lacking`; else parity."""
+    statuses = {row.status for row in rows}
+    if "off" in statuses:
+        return "mismatch"
+    compared = any(row.status != "not checked" and row.check != "side_effects" for row in rows)
+    return "incomplete" if lacking or not compared or "not checked" in statuses else "parity"
 
 
 def plain(value: Any) -> Any:

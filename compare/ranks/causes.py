@@ -17,6 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.diagnosis.confidence import FORMULA
 from compare.diagnosis.diagnosis import fits
 from compare.judging.judged_step import JudgedStep
 from compare.judging.step import rules
@@ -30,7 +31,6 @@ RankTensors = Mapping[str, Array]
 Gradients = dict[str, Bounded]
 Formula = tuple[str, str, list[Gradients]]  # cause, words, the gradients that each rank ends with
 
-CONFIDENCE = 0.95
 
 
 def rank_causes(
@@ -39,7 +39,7 @@ def rank_causes(
     """The cause of the first divergence, if it is one of several processes; else none."""
     record, ranks = records[first.step - 1], steps[first.step - 1]
     found = _different_weights(record, ranks, first.step) or _gradients(record, ranks, given)
-    return [Diagnosis(cause, first.layer, CONFIDENCE, words) for cause, words in ([found] if found else [])]
+    return [Diagnosis(cause, first.layer, FORMULA, words) for cause, words in ([found] if found else [])]
 
 
 def _different_weights(record: Record, ranks: Sequence[RankTensors], step: int) -> tuple[str, str] | None:

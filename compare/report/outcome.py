@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from compare.judging.judged_step import Wrong
-from compare.judging.verdict import Diagnosis, Power, Row, plain
+from compare.judging.verdict import Diagnosis, Power, Row, plain, verdict
 from compare.recording.notes import Note
 from compare.recording.record import Record
 from torch_ref.tf32 import tf32_is_on
@@ -95,13 +95,8 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """mismatch if anything is off; incomplete if the network's output or a parameter gradient was not handed in, or
-        a tensor could not be judged."""
-        if self.first:
-            return "mismatch"
-        if self.needed or not self.compared or any(row.status == "not checked" for row in self.rows):
-            return "incomplete"
-        return "parity"
+        """parity, mismatch or incomplete (judging/verdict.py)."""
+        return verdict(self.rows, self.needed)
 
     @property
     def cause(self) -> str | None:

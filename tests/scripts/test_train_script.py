@@ -437,8 +437,8 @@ def test_readers_that_disagree_are_a_mismatch(script: Script, tmp_path: Path, mo
 def test_scratch_alone_never_loads_torch(tmp_path: Path) -> None:
     arguments = ["digits", "--backend", "scratch", *SMALL, "--out", str(tmp_path / "run")]
     program = (
-        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import _command, train\n"
-        f"code = _command.exit_code(train.main, {arguments!r})\n"
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import _exit_code, _command, train\n"
+        f"code = _exit_code.exit_code(train.main, {arguments!r})\n"
         "loaded = {'torch', 'torchvision', 'torch_ref', 'compare'} & set(sys.modules)\n"
         "sys.exit(f'{code} {loaded}' if code or loaded else 0)"
     )

@@ -13,6 +13,7 @@ import torch_ref.losses
 from compare.checking import Judged
 from compare.diagnosis.evidence import Evidence
 from compare.network.architecture import Architecture
+from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS
 from compare.operations.linear import Linear
@@ -169,6 +170,14 @@ def test_which_losses_are_what() -> None:
     assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == crosses
     assert [kind for kind, loss in LOSSES.items() if loss.binary] == bits
     assert sorted(kind for kind, loss in LOSSES.items() if loss.logarithmic) == sorted(bits + crosses)
+
+
+def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -> None:
+    y, t = (Bounded.exact(a, Precision.of("float64")) for a in (np.full((2, 2), 0.5), np.eye(2)))
+    bare = {kind: of() for kind, of in LOSSES.items()}
+    assert {kind for kind, loss in bare.items() if loss.probabilities(y) is None} == {"mse", "half_squared_error"}
+    unsolved = {"binary_cross_entropy", "probability_cross_entropy"}
+    assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
 
 
 @each_loss

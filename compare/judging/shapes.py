@@ -1,0 +1,40 @@
+"""Shapes: those that the network gives the tensors of a step, and a tensor that has another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compare.network.architecture import Architecture
+from compare.network.tensor_name import TensorName
+from compare.operations import STATES
+from compare.operations.operation import Shape
+
+
+@dataclass(frozen=True)
+class OtherShape:
+    """A tensor whose shape is not what the network gives it."""
+
+    found: tuple[int, ...]
+    expected: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"shape {self.found}, expected {self.expected}"
+
+
+class ShapeMismatch(ValueError):
+    """A source's shape is not what the network gives it."""
+
+
+def shapes(network: Architecture) -> dict[str, Shape]:
+    """The shapes that the network gives the tensors of a step; the target has none."""
+    found: dict[str, Shape] = {"loss": ()}
+    for name, shape in network.parameters().items():
+        states = (of.with_state(state) for of in (name, name.new) for state in STATES)
+        found |= dict.fromkeys((name, name.gradient, name.new, *states), shape)
+    entering = network.entering
+    for k, layer in enumerate(network.layers):
+        leaving = layer.leaving(entering)
+        found |= dict.fromkeys((TensorName.of(k, "input"), f"{k}.input", f"{k}.grad_input"), entering)
+        found |= dict.fromkeys((f"{k}.output", f"{k}.grad_output"), leaving)
+        entering = leaving
+    return found
