@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = autodiff_trace.published() if args.published else of_digit(digit, args.data_dir)
     console = Console()
     console.print(table(found))
-    folder = RunFolder.create(args.out, "trace_autodiff")
-    write_csv(found, folder / "trace.csv")
-    scratch.plots.save(autodiff_trace.bars(found), folder / "bars.png")
-    scratch.plots.save(autodiff_trace.graph(found), folder / "graph.png")
+    with closing(RunFolder.create(args.out, "trace_autodiff")) as folder:
+        write_csv(found, folder / "trace.csv")
+        scratch.plots.save(autodiff_trace.bars(found), folder / "bars.png")
+        scratch.plots.save(autodiff_trace.graph(found), folder / "graph.png")
     console.print(f"table, bar charts and graph are in {folder.path}", highlight=False, soft_wrap=True, markup=False)
     return 0
 

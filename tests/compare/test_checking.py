@@ -10,8 +10,9 @@ import pytest
 import scratch
 from compare.checking import check_recorded
 from compare.recording.notes import NotUpdated, SecondStep
-from compare.recording.record import Record, record_scratch
+from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
+from compare.recording.scratch_recorder import record_scratch
 
 
 def steps() -> list[Record]:

@@ -27,13 +27,13 @@ def script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     before = signal.getsignal(signal.SIGTERM)
 
     def run(name: str, *arguments: object) -> Outcome:
-        command = importlib.import_module("_command")
+        ends = importlib.import_module("_exit_code")
         module = importlib.import_module(name)
         monkeypatch.setattr(sys, "argv", [f"scripts/{name}.py"])
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             try:
-                code = command.exit_code(module.main, [str(each) for each in arguments])
+                code = ends.exit_code(module.main, [str(each) for each in arguments])
             except SystemExit as stop:
                 code = stop.code
             finally:
