@@ -139,7 +139,7 @@ def _layer(k: int, layer: Any) -> Layer:
     if known is None:
         shown = layer if isinstance(layer, nn.Module) else type(layer).__name__
         *first, last = sorted(of.scratch_type.__name__ for of in LAYERS.values())
-        raise TypeError(f"got layer {shown}, expected {', '.join(first)} or {last} (over columns)")
+        raise TypeError(f"got layer {shown}, expected {', '.join(first)} or {last}")
     if isinstance(layer, scratch.Layer):
         _expect_attributes(place, layer, (*known.attributes, "params", "grads"))
     return known.of(layer, place)

@@ -56,8 +56,8 @@ def parsed(text: str) -> tuple[tuple[Layer, ...], Loss]:
 
 
 def _activation(words: str) -> Activation | None:
-    """From its word, with its numbers in brackets where they are not the usual ones: "elu(0.5)"; None for another."""
-    match = re.fullmatch(r"(\w+)(?:\((-?[\d.]+(?:e-?\d+)?)\))?", words)
+    """From its word, its first number in brackets where that is not the usual one: "elu(0.5)"; None for another."""
+    match = re.fullmatch(r"(\w+)(?:\((-?\d+\.?\d*(?:e[+-]?\d+)?)\))?", words)
     kind = ACTIVATIONS.get(match[1]) if match else None
     numbers = [float(match[2])] if match and match[2] else []
     return kind(*numbers) if kind and len(numbers) <= len(fields(kind)) else None

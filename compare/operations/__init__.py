@@ -25,10 +25,13 @@ def _found(base: type[Kind]) -> dict[str, type[Kind]]:
     """By kind, every complete operation of this sort, in the order of their files."""
     found: dict[str, type[Kind]] = {}
     for module in pkgutil.iter_modules(__path__):
-        for member in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
-            here = inspect.isclass(member) and issubclass(member, base) and member.__module__.endswith(module.name)
+        name = f"{__name__}.{module.name}"
+        for member in vars(importlib.import_module(name)).values():
+            here = inspect.isclass(member) and issubclass(member, base) and member.__module__ == name
             if here and module.name != "operation":
                 member.expect_complete()
+                if (other := found.get(member.kind)) is not None:
+                    raise TypeError(f"{member.__name__} has the kind of {other.__name__}, {member.kind!r}")
                 found[member.kind] = member
     return found
 
@@ -56,15 +59,15 @@ def loss_type(loss: Any) -> type[Loss] | None:
 # --- known mistakes ---
 
 
-_PLACED: dict[tuple[int, str], tuple[Mistake, ...]] = {}
+_PLACED: dict[tuple[int, str], tuple[Table, tuple[Mistake, ...]]] = {}  # with the table, so that its id stays its own
 
 
 def _placed(table: Table, place: str) -> tuple[Mistake, ...]:
     """A table's mistakes with their places; the same objects for every operation that shares the table."""
     if (id(table), place) not in _PLACED:
         rows = (replace(m, place=place.format(part)) for part, mistakes in table.items() for m in mistakes)
-        _PLACED[id(table), place] = tuple(rows)
-    return _PLACED[id(table), place]
+        _PLACED[id(table), place] = table, tuple(rows)
+    return _PLACED[id(table), place][1]
 
 
 def _of(operation: type[Operation]) -> tuple[Mistake, ...]:

@@ -61,11 +61,19 @@ class Operation(ABC):
 
     @classmethod
     def expect_complete(cls) -> None:
-        """TypeError naming what is missing."""
+        """TypeError naming what is missing, or a place in its table of mistakes that it does not have."""
         lacking = [name for name in cls.REQUIRED if getattr(cls, name, None) in (None, "", (), {})]
         lacking += sorted(getattr(cls, "__abstractmethods__", ()))
+        base = next(of.__name__ for of in cls.__mro__ if of.__module__ == __name__)
         if lacking := lacking or cls.lacking_parts():
-            raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}: see {cls.__mro__[1].__name__} in operation.py")
+            raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}: see {base} in operation.py")
+        if unknown := set(cls.mistakes()) - set(cls.places()):
+            raise TypeError(f"{cls.__name__} has mistakes at {', '.join(sorted(unknown))}, expected {cls.places()}")
+
+    @classmethod
+    @abstractmethod
+    def places(cls) -> tuple[str, ...]:
+        """The parts in which a mistake can be made."""
 
     @classmethod
     def lacking_parts(cls) -> list[str]:
@@ -96,6 +104,10 @@ class Layer(Operation):
     entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
 
     @classmethod
+    def places(cls) -> tuple[str, ...]:
+        return tuple(cls.parts)
+
+    @classmethod
     def lacking_parts(cls) -> list[str]:
         unknown = [part for part in cls.parts if not cls.mistakes().get(part)]
         methods = [f"method {part}" for part in cls.parts if not hasattr(cls, part)]
@@ -117,6 +129,11 @@ class Layer(Operation):
     @abstractmethod
     def to_torch(self, dtype: torch.dtype) -> nn.Module:
         """The same in PyTorch."""
+
+    @classmethod
+    def named(cls) -> str:
+        """In a message that lists what is known."""
+        return cls.scratch_type.__name__
 
     @classmethod
     def accepts(cls, layer: Any) -> bool:
@@ -182,14 +199,18 @@ class Activation(Layer):
 
     @classmethod
     def of(cls, layer: Any, place: str) -> Self:
-        """Its fields are the layer's attributes of the same names."""
-        return cls(**{f.name: getattr(layer, f.name) for f in fields(cls)})
+        """Its fields are the layer's attributes of the same names, which are numbers."""
+        named = {f.name: getattr(layer, f.name, None) for f in fields(cls)}
+        for name, number in named.items():
+            if not isinstance(number, int | float):
+                raise TypeError(f"{place}: {name} is {number!r}, expected a number")
+        return cls(**named)
 
     @property
     def word(self) -> str:
-        """In a network's text: its kind, and in brackets the first of its numbers where that is not the usual one."""
-        numbers = [getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default]
-        return self.kind + (f"({numbers[0]!r})" if numbers else "")
+        """In a network's text: its kind, and in brackets its first number where that is not the usual one."""
+        first = [getattr(self, f.name) for f in fields(self)[:1] if getattr(self, f.name) != f.default]
+        return self.kind + (f"({first[0]!r})" if first else "")
 
     def apply(self, x: Array) -> Array:
         """y, without an allowance."""
@@ -231,8 +252,8 @@ class Loss(Operation):
     """A loss L(y, t) of the network's output y (m, n) and the target.
 
     `words` are its names in a network's text, the usual one first. A mean is over the samples where `per_sample`, else
-    over all elements. `probabilities_of` is the activation that belongs to a loss on logits, and `on_probabilities` the
-    loss on what that gives.
+    over all elements. `takes_labels`: class numbers may be the target. `logarithmic`: it takes logarithms of
+    probabilities; `binary`: of each and of its complement.
     """
 
     REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "words", "parts")
@@ -246,6 +267,10 @@ class Loss(Operation):
     binary: ClassVar[bool] = False
 
     reduction: Reduction = "mean"
+
+    @classmethod
+    def places(cls) -> tuple[str, ...]:
+        return tuple(cls.parts)
 
     @abstractmethod
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
@@ -354,6 +379,10 @@ class Optimizer(Operation):
     parts: ClassVar[Mapping[str, str]]  # formulas
     states: ClassVar[tuple[str, ...]]
 
+    @classmethod
+    def places(cls) -> tuple[str, ...]:
+        return ("parameter", *cls.states)
+
     @abstractmethod
     def kept(self, options: Options) -> tuple[str, ...]:
         """The state that it keeps for a parameter with these options, by torch's names."""
@@ -365,8 +394,9 @@ class Optimizer(Operation):
         """Of the parameter after the step, "", and of the state."""
 
     @abstractmethod
-    def written(self, e: Letters) -> Bounded:
-        """The parameter, or the part of the state, after one step; further options make a variant of the optimiser."""
+    def written(self, e: Letters, g: Bounded | None = None, *, decay: str = "right", times: int = 1) -> Bounded:
+        """The parameter, or the part of the state, after one step: along another gradient `g`, with another weight
+        decay, so many `times`. Further options make a variant of this very optimiser."""
 
     def update(
         self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision

@@ -36,6 +36,10 @@ class Softmax(Activation):
     bounded = staticmethod(softmax)
 
     @classmethod
+    def named(cls) -> str:
+        return "Softmax (over columns)"
+
+    @classmethod
     def accepts(cls, layer: Any) -> bool:
         return super().accepts(layer) and getattr(layer, "dim", 1) in (1, -1)
 

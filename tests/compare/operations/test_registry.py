@@ -15,7 +15,7 @@ from compare.diagnosis.evidence import Evidence
 from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
-from compare.operations import LAYERS, LOSSES, OPTIMIZERS
+from compare.operations import LAYERS, LOSSES, OPTIMIZERS, _of
 from compare.operations.linear import Linear
 from compare.operations.operation import Activation, Operation, Part
 from tests.compare.operations.examples import Case, correct
@@ -43,6 +43,36 @@ def test_a_method_that_is_missing_is_named(operation: type[Operation]) -> None:
         lame.__abstractmethods__ = frozenset({name})
         with pytest.raises(TypeError, match=f"Lame lacks {name}: see"):
             lame.expect_complete()
+
+
+@each_operation
+def test_a_mistake_in_a_place_that_is_none_is_named(operation: type[Operation]) -> None:
+    table = {**operation.mistakes(), "paramter": []}
+    lame = type("Lame", (operation,), {"mistakes": classmethod(lambda cls: table)})
+    with pytest.raises(TypeError, match="Lame has mistakes at paramter, expected "):
+        lame.expect_complete()
+
+
+def test_a_table_that_is_made_anew_is_not_taken_for_another() -> None:
+    """A cache by the id of a table that is gone would give the next operation its rows."""
+    for operation in LAYERS.values():
+        made = type("Made", (operation,), {"mistakes": classmethod(lambda cls, of=operation: dict(of.mistakes()))})
+        assert [m.cause for m in _of(made)] == [m.cause for m in _of(operation)]
+
+
+@pytest.mark.parametrize(("text", "slope"), [("leaky_relu(0.2)", 0.2), ("leaky_relu(1e-05)", 1e-5)])
+def test_the_number_of_an_activation_is_read_and_written(text: str, slope: float) -> None:
+    read = Architecture.of(f"3-4-2 {text}, mse")
+    assert read.layers[1].negative_slope == slope
+    assert str(read) == f"3-4-2 {text}, mse"
+
+
+def test_a_number_that_is_none_is_refused() -> None:
+    for text in ("leaky_relu(1.2.3)", "leaky_relu(x)", "relu(1)"):
+        with pytest.raises(ValueError, match=r"got activation '(leaky_)?relu\(.*\)', expected one of"):
+            Architecture.of(f"3-4-2 {text}, mse")
+    with pytest.raises(TypeError, match=r"layer 1 \(LeakyReLU\): negative_slope is 'steep', expected a number"):
+        Architecture.of(scratch.Sequential(scratch.LeakyReLU(), scratch.LeakyReLU("steep")), scratch.MSELoss())
 
 
 @pytest.mark.parametrize("operation", LAYERS.values(), ids=LAYERS)
@@ -271,6 +301,7 @@ CASES = {
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}
     ),
     "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    "leaky": Case(network="5-7-4 leaky_relu(0.2), mse"),
     "half": Case(network="5-7-4 relu, half squared error sum"),
 }
 
@@ -341,7 +372,7 @@ def test_an_operation_alone_is_what_the_sweep_computes(case: Case) -> None:
     for e in evidence(case):
         if isinstance(e.operation, Activation) and e.name.part == "output":
             near(e.operation.apply(e.x.value), e.ref.value)
-            near(type(e.operation).bounded(e.x), e.ref.value)
+            near(e.operation.bounded(e.x), e.ref.value)
 
 
 def test_relu_takes_its_mask_of_y_where_only_that_is_there() -> None:
