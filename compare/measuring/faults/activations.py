@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from compare.measuring.faults.fault import ONE_ROW, Edit, Fault, at
+from compare.measuring.faults.fault import ALL_ACTIVE, ONE_ROW, Edit, Fault, at
 
 SIGMOIDS = "5-7-4 sigmoid, softmax cross-entropy"
 TANHS = "5-7-4 tanh, softmax cross-entropy"
@@ -47,7 +47,7 @@ RELUS = (
         "mask",
         (_mask("dy.copy()"),),
         GRAD_INPUT,
-        hidden="no difference where all units are active",
+        hidden=ALL_ACTIVE,
     ),
     Fault(
         "relu-mask-inverted",
@@ -80,7 +80,7 @@ RELUS = (
         "mask",
         (_mask("np.where(x > 0, dy, dy.dtype.type(0.01) * dy)"),),
         GRAD_INPUT,
-        hidden="no difference where all units are active",
+        hidden=ALL_ACTIVE,
     ),
     Fault(
         "relu-gradient-times-value",
@@ -102,7 +102,7 @@ RELUS = (
         "activation",
         (_relu("np.maximum(x, x.dtype.type(0.01) * x)"),),
         OUTPUT,
-        hidden="no difference where all units are active",
+        hidden=ALL_ACTIVE,
     ),
     Fault(
         "relu-of-absolute-values",
@@ -110,7 +110,7 @@ RELUS = (
         "activation",
         (_relu("np.abs(x)"),),
         OUTPUT,
-        hidden="no difference where all units are active",
+        hidden=ALL_ACTIVE,
     ),
     Fault(
         "relu-capped-at-6",

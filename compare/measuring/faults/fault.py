@@ -30,6 +30,7 @@ BOTH = ("float64", "float32")
 # what `hidden` says of many
 ONE_ROW = "no difference with one row"
 ZERO_BIAS = "no difference where all biases are zero"
+ALL_ACTIVE = "no difference where all units are active"
 FIRST_STEP = "no difference in the first step"
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from compare.measuring.faults.fault import Edit, Fault, at
+from compare.measuring.faults.fault import ALL_ACTIVE, Edit, Fault, at
 
 NETWORK = "5-7-4 leaky_relu, softmax cross-entropy"
 
 _forward = partial(Edit, "scratch.leaky_relu", "LeakyReLU.forward")
 _backward = partial(Edit, "scratch.leaky_relu", "LeakyReLU.backward")
-
-
 _fault = partial(Fault, family="leaky", network=NETWORK)
 OUTPUT, GRAD_INPUT = at("1.output"), at("1.grad_input")
 
@@ -21,7 +19,7 @@ FAULTS = (
         "np.maximum(x, 0): the slope is forgotten in the forward pass",
         edits=(_forward("x * x.dtype.type(self.negative_slope)", "0 * x"),),
         where=OUTPUT,
-        hidden="no difference where all units are active",
+        hidden=ALL_ACTIVE,
     ),
     _fault(
         "leaky-slope-on-the-wrong-side",
@@ -34,7 +32,7 @@ FAULTS = (
         "the gradient is stopped where x <= 0, as if it were a ReLU",
         edits=(_backward("dy * dy.dtype.type(self.negative_slope)", "0 * dy"),),
         where=GRAD_INPUT,
-        hidden="no difference where all units are active",
+        hidden=ALL_ACTIVE,
     ),
     _fault(
         "leaky-derivative-on-the-wrong-side",
@@ -47,7 +45,7 @@ FAULTS = (
         "0.2, another library's slope, in the forward pass",
         edits=(_forward("x.dtype.type(self.negative_slope)", "x.dtype.type(0.2)"),),
         where=OUTPUT,
-        hidden="no difference where all units are active",
+        hidden=ALL_ACTIVE,
     ),
     _fault(
         "leaky-mask-from-the-output",
@@ -55,7 +53,7 @@ FAULTS = (
         edits=(_backward("np.where(x > 0, dy,", "np.where(np.where(x > 0, x, x * self.negative_slope) > 0, dy,"),),
         where=GRAD_INPUT,
         network="5-7-4 leaky_relu(-0.5), softmax cross-entropy",
-        hidden="no difference where all units are active",
+        hidden=ALL_ACTIVE,
     ),
 )
 CAUSES = {

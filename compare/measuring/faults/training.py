@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, Edit, Fault, at
+from compare.measuring.faults.fault import ALL_ACTIVE, FIRST_STEP, ONE_ROW, Edit, Fault, at
 from compare.measuring.faults.linear import GRAD_BIAS, GRAD_INPUT, GRAD_WEIGHT
 from compare.measuring.faults.losses import GRADIENT, VALUE
 
@@ -227,7 +227,7 @@ MEMORY = (
         "side effect",
         (_relu("np.maximum(x, 0)", "np.maximum(x, 0, out=x)"),),
         at("0.output") | at("1.input"),
-        hidden="no difference where all units are active, and never one in a gradient",
+        hidden=f"{ALL_ACTIVE}, and never one in a gradient",
     ),
     Fault(
         "activation-overwritten-before-backward",
@@ -266,7 +266,7 @@ MEMORY = (
         "side effect",
         (_relu_back("return np.where(x > 0, dy, dy.dtype.type(0))", "dy[x <= 0] = 0\n    return dy"),),
         at("1.grad_output"),
-        hidden="no difference where all units are active",
+        hidden=ALL_ACTIVE,
     ),
     Fault(
         "input-normalised-in-place",
