@@ -1,0 +1,302 @@
+"""Backward: the gradients of a step, by value; one that nothing equals is what stands in its place in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from compare.foreign import layout
+from compare.foreign.convention import Factor, factors
+from compare.foreign.flow.multiples import Multiple, Pool
+from compare.foreign.flow.passes import Pass, Seen
+from compare.foreign.flow.products import VIEWS, near, root
+from compare.foreign.flow.training import TrainingStep
+from compare.foreign.layout import View
+from compare.foreign.naming.factors import plainness
+from compare.foreign.naming.values import cosine, distance, multiple, tight
+from compare.judging.step import Rule, rules
+from compare.network.architecture import Architecture
+from compare.network.tensor_name import TensorName
+from compare.numbers.allowance import Precision
+from compare.operations.linear import Linear
+from compare.watching.dataflow import Array, Value, after, before
+
+EXACT = Precision.of(np.float64)
+ADDED = ("iadd", "add", "gather", "changed", "setitem", "call:add")
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A gradient that was seen: `scale` times torch's; `equal` to it, or standing in its place."""
+
+    value: Value
+    view: View
+    scale: float = 1.0
+    equal: bool = True
+
+
+@dataclass
+class Backward:
+    """One step's gradients. tensors: what is known of the step, in float64, by record name."""
+
+    network: Architecture
+    step: TrainingStep
+    tensors: dict[str, Array]
+    rates: Sequence[float] = ()
+    found: dict[str, Gradient] = field(default_factory=dict)
+    expected: dict[str, Array] = field(default_factory=dict)  # from the step's own tensors
+
+    def search(self) -> None:
+        """In order of execution, each from what was found before it."""
+        values = dict(self.tensors)
+        present = [*values, *(f"{k}.grad_input" for k in range(1, len(self.network.layers)))]
+        for rule in rules(self.network, None, 1, present):
+            if rule.name in values or any(source not in values for source in rule.sources):
+                continue
+            with np.errstate(all="ignore"):
+                value = rule.compute(*(values[source] for source in rule.sources), p=EXACT).value
+            values[rule.name] = value
+            if rule.kind != "gradient" or rule.copies or rule.name == "0.grad_input":
+                continue
+            self.expected[rule.name] = value
+            seen = self._seen(rule, value)
+            if seen is not None:
+                self.found[rule.name] = seen
+                if not seen.equal:
+                    values[rule.name] = np.asarray(seen.view.array, dtype=np.float64) / seen.scale
+
+    def _seen(self, rule: Rule, wanted: Array) -> Gradient | None:
+        if rule.name.part in ("grad_weight", "grad_bias"):
+            return self._of_parameter(rule.name, wanted)
+        return self._of_samples(rule.name, wanted)
+
+    # --- what is known ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def known(self) -> list[Factor]:
+        return factors(self.step.m, self.network.sizes[-1], tuple(self.rates))
+
+    @cached_property
+    def known_of_few(self) -> list[Factor]:
+        return factors(self.step.m, self.network.sizes[-1])
+
+    @cached_property
+    def behind(self) -> set[int]:
+        return {value.time for value in self.step.behind}
+
+    @cached_property
+    def later(self) -> list[list[Value]]:
+        """Of each pass, what is computed from its last linear layer's output until the step's end."""
+        until = self.step.end if self.step.new else np.iinfo(np.int64).max
+        last = max(k for k, layer in enumerate(self.network.layers) if isinstance(layer, Linear))
+        return [list(after([p.tensors[f"{last}.output"].value], int(until))) for p in self.step.passes]
+
+    @cached_property
+    def pools(self) -> list[Pool]:
+        return [Pool(values) for values in self.later]
+
+    @cached_property
+    def pool(self) -> Pool:
+        return Pool(sorted({v.time: v for values in self.later for v in values}.values(), key=lambda v: v.time))
+
+    def usual(self) -> float:
+        """The scale that most of the gradients have that are right, of parameters first."""
+        for ends in (("weight", "bias"), ("output", "input")):
+            scales = [g.scale for n, g in self.found.items() if g.equal and n.endswith(ends)]
+            if scales:
+                return max(scales, key=scales.count)
+        return 1.0
+
+    # --- of samples ---------------------------------------------------------------------------------------------------
+
+    def _of_samples(self, name: TensorName, wanted: Array) -> Gradient | None:
+        parts = self._parts(wanted)
+        first = self._ranked(self.pools[0].multiples(parts[0], _samples(parts[0]), self.known_of_few))
+        for found in first:
+            others = [self._like(pool, part, found.scale) for pool, part in zip(self.pools[1:], parts[1:], strict=True)]
+            if all(other is not None for other in others):
+                return self._stacked([found, *(o for o in others if o is not None)])
+        return self._in_place_of_samples(name)
+
+    def _parts(self, a: Array) -> list[Array]:
+        ends = np.cumsum([p.m for p in self.step.passes])[:-1]
+        return list(np.split(a, ends))
+
+    def _ranked(self, found: Iterator[Multiple]) -> list[Multiple]:
+        """What the update is computed from first; then by the plainness of the factor."""
+        rank = lambda m: (m.value.time not in self.behind, plainness(m.scale, self.known_of_few), m.value.time)  # noqa: E731
+        return sorted(found, key=rank)
+
+    def _like(self, pool: Pool, wanted: Array, scale: float) -> Multiple | None:
+        """The multiple by the same factor; of nothing but zeros, any."""
+        if not np.any(wanted):
+            zeros = (v for v in pool.sized.get(wanted.size, ()) if not np.any(v.array))
+            views = ((v, next(layout.samples(v.array, *wanted.shape), None)) for v in zeros)
+            return next((Multiple(v, view, scale) for v, view in views if view is not None), None)
+        found = pool.multiples(wanted, _samples(wanted), self.known_of_few)
+        return next((m for m in found if abs(m.scale - scale) <= 1e-6 * abs(scale)), None)
+
+    def _stacked(self, parts: list[Multiple]) -> Gradient:
+        if len(parts) == 1:
+            return Gradient(parts[0].value, parts[0].view, parts[0].scale)
+        view = replace(parts[0].view, array=np.concatenate([p.view.array for p in parts]))
+        return Gradient(parts[-1].value, view, parts[0].scale)
+
+    def _in_place_of_samples(self, name: TensorName) -> Gradient | None:
+        """What the gradient of a weight is a product of, beside the layer's input."""
+        k = self._linear_before(name)
+        if k is None:
+            return None
+        found = [self._delta(k, n) for n in range(len(self.step.passes))]
+        if any(each is None for each in found):
+            return None
+        made = self._stacked([Multiple(v, view, self.usual()) for v, view in found if v is not None])  # type: ignore[misc]
+        return replace(made, equal=False)
+
+    def _linear_before(self, name: TensorName) -> int | None:
+        """The linear layer whose output's gradient this is."""
+        k = int(name.layer)
+        if name.part == "grad_output":
+            return k if isinstance(self.network.layers[k], Linear) else None
+        return k - 1 if k and isinstance(self.network.layers[k - 1], Linear) else None
+
+    def _delta(self, k: int, n: int) -> tuple[Value, View] | None:
+        """Of pass n: an operand of the weight's gradient, or of the bias's, that is computed from the output."""
+        each, layer = self.step.passes[n], self.network.layers[k]
+        assert isinstance(layer, Linear)
+        computed = {v.time for v in self.later[n]}
+        entering = self._entering(each, k)
+        size, shape = each.m * layer.out_features, (each.m, layer.out_features)
+        unsure: dict[int, tuple[Value, View]] = {}
+        for value in self._moving(k, "weight"):
+            if value.time not in computed:
+                continue
+            for o in near(value):
+                if o.size != size or o.time not in computed or o.array.dtype.kind != "f":
+                    continue
+                for view in layout.samples(o.array, *shape):
+                    if self._is_product(value, view, entering, k):
+                        return self._named(o, shape)
+                    unsure.setdefault(root(o).time, (o, view))
+        for value in self._moving(k, "bias"):
+            for o in near(value) if value.time in computed else ():
+                if o.size == size and o.time in computed and o.array.dtype.kind == "f":
+                    for view in layout.samples(o.array, *shape):
+                        if _is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
+                            return self._named(o, shape)
+        forward = {id(s.value.array) for s in each.tensors.values()}
+        left = [pair for pair in unsure.values() if id(root(pair[0]).array) not in forward]
+        return left[0] if len(left) == 1 else None
+
+    def _named(self, value: Value, shape: tuple[int, int]) -> tuple[Value, View]:
+        """What it is a view of, where that has its shape."""
+        of = root(value)
+        view = next(layout.samples(of.array, *shape), None)
+        return (of, view) if view is not None else (value, next(layout.samples(value.array, *shape)))
+
+    def _entering(self, each: Pass, k: int) -> Array:
+        seen = each.tensors.get("input" if k == 0 else f"{k - 1}.output")
+        return np.asarray(seen.view.array, dtype=np.float64) if seen else np.empty((0, 0))
+
+    def _is_product(self, value: Value, delta: View, entering: Array, k: int) -> bool:
+        if len(entering) != len(delta.array):
+            return False
+        wanted = delta.array.T @ entering
+        weight = self.step.old[f"{k}.weight"].view
+        view = layout.like(value.array, weight)
+        return view is not None and (_is_multiple(view.array, wanted) or _is_multiple(view.array.T, wanted))
+
+    def _moving(self, k: int, part: str) -> list[Value]:
+        """Values of the parameter's size from which its new value is computed, or, without one, all of them."""
+        old = self.step.old.get(f"{k}.{part}")
+        if old is None:
+            return []
+        size = old.value.size
+        new = self.step.new.get(f"{k}.{part}")
+        if new is None:
+            return self.pool.sized.get(size, [])
+        stop = [root(seen.value) for seen in self.step.old.values()]
+        found = [v for v in before([new], stop) if v.size == size and v is not new and v.what not in ("", "bind")]
+        return [v for v in found if v.time in self.pool.times]
+
+    # --- of parameters ------------------------------------------------------------------------------------------------
+
+    def _of_parameter(self, name: TensorName, wanted: Array) -> Gradient | None:
+        old = self.step.old.get(name.parameter)
+        weight = self.step.old.get(TensorName.of(name.layer, "weight"))
+        if old is None or weight is None:
+            return None
+        moving = self._moving(int(name.layer), name.parameter.part)
+        read = self._reading(name, weight.view)
+        more = old.value.size - wanted.size
+        pool = Pool(moving)
+        found = list(pool.multiples(wanted, read, self.known, more))
+        if not found and self.step.new.get(name.parameter) is None:
+            found = list(self.pool.multiples(wanted, read, self.known, more))
+        if found:
+            best = self._plainest(found)
+            return Gradient(best.value, best.view, best.scale)
+        return self._in_place_of_parameter(wanted, read, moving)
+
+    def _reading(self, name: TensorName, weight: View):  # type: ignore[no-untyped-def]
+        if name.part == "grad_weight":
+            return lambda a: (v for v in (layout.like(a, weight),) if v is not None)
+        if weight.bias is None:
+            return lambda a: layout.biases(a, self.step.old[name.parameter].value.size)
+        like = lambda a: layout.like(a, weight)  # noqa: E731
+        return lambda a: (View(v.bias, v.layout) for v in (like(a),) if v is not None and v.bias is not None)
+
+    def _plainest(self, found: list[Multiple]) -> Multiple:
+        """A name first, then the plainest factor that is no learning rate."""
+        rank = lambda m: (plainness(m.scale, self.known_of_few), not m.value.names, m.value.time)  # noqa: E731
+        return min(found, key=rank)
+
+    def _in_place_of_parameter(self, wanted: Array, read, moving: list[Value]) -> Gradient | None:  # type: ignore[no-untyped-def]
+        """The first of its size, added up where it is; of one nothing is computed, none."""
+        views = [(v, next(read(v.array), None)) for v in moving if v.what not in VIEWS or v.what == "gather"]
+        held = [(v, view) for v, view in views if view is not None and view.array.shape == wanted.shape]
+        if not held:
+            return None
+        if len(self.step.passes) > 1 or any(v.what in ("gather", "changed") for v, _ in held):
+            best = max(held, key=lambda pair: (abs(cosine(pair[1].array, wanted)), -pair[0].time))
+        else:
+            best = held[0]
+        return Gradient(best[0], best[1], self.usual(), equal=False)
+
+
+def _samples(wanted: Array):  # type: ignore[no-untyped-def]
+    return lambda a: layout.samples(a, *wanted.shape)
+
+
+def _is_multiple(a: Array, wanted: Array) -> bool:
+    if a.shape != wanted.shape:
+        return False
+    scale = multiple(a, wanted)
+    return scale is not None and distance(a, scale * wanted) <= tight(a)
+
+
+def stacked(passes: Sequence[Pass]) -> dict[str, Seen]:
+    """The forward tensors of several passes, one after the other; parameters as the first has them."""
+    first = passes[0]
+    if len(passes) == 1:
+        return dict(first.tensors)
+    made: dict[str, Seen] = {}
+    for name, seen in first.tensors.items():
+        if name.endswith((".weight", ".bias")):
+            made[name] = seen
+        elif all(name in p.tensors for p in passes):
+            parts = [p.tensors[name] for p in passes]
+            view = replace(seen.view, array=np.concatenate([part.view.array for part in parts]))
+            made[name] = Seen(parts[-1].value, view, all(part.equal for part in parts))
+    return made
+
+
+def plain(tensors: Mapping[str, Seen]) -> dict[str, Array]:
+    """As the rules take them: class numbers as they are, anything else in float64."""
+    return {
+        n: s.view.array if n == "target" and s.view.array.ndim == 1 else np.asarray(s.view.array, dtype=np.float64)
+        for n, s in tensors.items()
+    }

@@ -1,0 +1,62 @@
+"""Multiples: the values that equal what a tensor should be, up to layout and a factor."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from compare.foreign.convention import Factor, nearest
+from compare.foreign.layout import View
+from compare.foreign.naming.values import distance, multiple, tight
+from compare.watching.dataflow import Array, Value
+
+FEW = 3  # numbers; any array of one number is a multiple of another, and one of two often is
+Reading = Callable[[Array], Iterator[View]]
+
+
+@dataclass(frozen=True)
+class Multiple:
+    """A value that is `scale` times what a tensor should be."""
+
+    value: Value
+    view: View
+    scale: float
+
+
+class Pool:
+    """Values by size."""
+
+    def __init__(self, values: Iterable[Value]) -> None:
+        self.sized: dict[int, list[Value]] = defaultdict(list)
+        self.times: set[int] = set()
+        for value in values:
+            if value.array.dtype.kind == "f" and value.time not in self.times:
+                self.sized[value.size].append(value)
+                self.times.add(value.time)
+
+    def multiples(self, wanted: Array, read: Reading, known: list[Factor], more: int = 0) -> Iterator[Multiple]:
+        """In order of time. A factor of few numbers must be a known one. `more`: elements beside those of the tensor."""
+        for value in self.sized.get(wanted.size + more, ()):
+            for view in read(value.array):
+                if (scale := _scale(view.array, wanted, known)) is not None:
+                    yield Multiple(value, view, scale)
+                    break
+
+
+def _scale(a: Array, wanted: Array, known: list[Factor]) -> float | None:
+    if a.shape != wanted.shape:
+        return None
+    scale = multiple(a, wanted)
+    if scale is None or distance(a, scale * wanted) > tight(a):
+        return None
+    factor = nearest(scale, known, max(10 * tight(a), 1e-7))
+    if factor is not None:
+        return factor.value
+    return scale if _independent(wanted) >= FEW else None
+
+
+def _independent(wanted: Array) -> int:
+    return int(np.count_nonzero(wanted))

@@ -1,0 +1,168 @@
+"""Passes: what one run forward through the network computed, from its input to its last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compare.foreign import layout
+from compare.foreign.flow.products import Product, product, root
+from compare.foreign.layout import View
+from compare.foreign.naming.values import distance, tight
+from compare.network.architecture import Architecture
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation
+from compare.watching.dataflow import Array, Value, after
+
+HORIZON = 20_000  # values among which the next layer's product is looked for
+OUTPUTS = 400  # values after the last product among which the network's output is looked for
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A value read as a tensor; `equal` to what it should be, as far as that is known."""
+
+    value: Value
+    view: View
+    equal: bool = True
+
+
+@dataclass
+class Pass:
+    """Tensor -> what was seen of it; of a layer without a bias, none."""
+
+    m: int
+    tensors: dict[str, Seen] = field(default_factory=dict)
+
+    @property
+    def begin(self) -> Value:
+        """The first layer's product."""
+        return self.tensors["0.output"].value
+
+    def key(self) -> tuple[int, ...]:
+        """By which two passes with the same weights are known."""
+        return tuple(id(root(seen.value).array) for name, seen in self.tensors.items() if name.endswith((".weight", ".bias")))
+
+
+class Passes:
+    """All passes of a program, found one after the other."""
+
+    def __init__(self, network: Architecture, values: Sequence[Value]) -> None:
+        self.network, self.values = network, values
+        self.linear = [k for k, layer in enumerate(network.layers) if isinstance(layer, Linear)]
+        self.tried: dict[tuple[int, int], Product | None] = {}
+
+    def __iter__(self) -> Iterator[Pass]:
+        for value in self.values:
+            first = self._product(self.linear[0], value)
+            if first is not None and (found := self._followed(first)) is not None:
+                yield found
+
+    def _product(self, k: int, value: Value) -> Product | None:
+        key = k, value.time
+        if key not in self.tried:
+            layer = self.network.layers[k]
+            assert isinstance(layer, Linear)
+            self.tried[key] = product(value, layer)
+        return self.tried[key]
+
+    def _followed(self, first: Product) -> Pass | None:
+        made = Pass(first.m)
+        made.tensors["input"] = Seen(first.entering, first.views[2])
+        current = first
+        for k, following in zip(self.linear, (*self.linear[1:], None), strict=True):
+            z = self._linear(made, k, current)
+            if following is None:
+                self._outputs(made, k, z)
+                return made
+            step = self._next(z, following, made.m)
+            if step is None:
+                return None
+            self._activations(made, k, following, z, step)
+            current = step
+        return None
+
+    def _linear(self, made: Pass, k: int, found: Product) -> Seen:
+        """Weight, bias and output of a linear layer."""
+        weight, value, read = found.views[1], found.value, found.views[0]
+        made.tensors[f"{k}.weight"] = Seen(found.weight, weight)
+        bias = Seen(found.bias, next(layout.biases(found.bias.array, read.array.shape[1]))) if found.bias else None
+        z = Seen(value, read)
+        if weight.bias is not None:
+            made.tensors[f"{k}.bias"] = Seen(found.weight, View(weight.bias, weight.layout))
+        elif bias is None and (added := _with_bias(value, read)) is not None:
+            z, bias = added
+        if bias is not None:
+            made.tensors[f"{k}.bias"] = bias
+        made.tensors[f"{k}.output"] = z
+        return z
+
+    def _next(self, z: Seen, k: int, m: int) -> Product | None:
+        """The next layer's product that is computed from this output."""
+        computed = {z.value.time}
+        start = z.value.time + 1
+        for value in self.values[start : start + HORIZON]:
+            if computed.isdisjoint(o.time for o in value.operands):
+                continue
+            computed.add(value.time)
+            found = self._product(k, value)
+            if found is not None and found.m == m and found.entering.time in computed:
+                return found
+        return None
+
+    def _activations(self, made: Pass, k: int, following: int, z: Seen, step: Product) -> None:
+        """Between two linear layers: by value, else what enters the next product."""
+        x, until = z.view.array, step.entering.time
+        computed = list(after([z.value], until))
+        for position in range(k + 1, following):
+            layer = self.network.layers[position]
+            assert isinstance(layer, Activation)
+            seen = _equal(computed, layer, x)
+            if seen is None and position == following - 1:
+                seen = Seen(step.entering, step.views[2], equal=False)
+            if seen is None:
+                return
+            made.tensors[f"{position}.output"] = seen
+            x = seen.view.array
+
+    def _outputs(self, made: Pass, k: int, z: Seen) -> None:
+        """The activations after the last linear layer, by value."""
+        x = z.view.array
+        computed = list(after([z.value], z.value.time + OUTPUTS))
+        for position in range(k + 1, len(self.network.layers)):
+            layer = self.network.layers[position]
+            assert isinstance(layer, Activation)
+            seen = _equal(computed, layer, x)
+            if seen is None:
+                return
+            made.tensors[f"{position}.output"] = seen
+            x = seen.view.array
+
+
+def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
+    """The sum of a product and a vector of its width, and that vector."""
+    m, n = read.array.shape
+    for user in value.users:
+        if user.what not in ("add", "iadd", "call:add") or user.size != value.size:
+            continue
+        for other in user.operands:
+            if other is value or other.size != n:
+                continue
+            for view in layout.samples(user.array, m, n):
+                if view.layout == read.layout and distance(view.array, read.array + other.array.reshape(-1)) <= tight(user.array):
+                    return Seen(user, view), Seen(other, next(layout.biases(other.array, n)))
+    return None
+
+
+def _equal(computed: Sequence[Value], layer: Activation, x: Array) -> Seen | None:
+    with np.errstate(all="ignore"):
+        wanted = layer.apply(np.asarray(x, dtype=np.float64))
+    for value in computed:
+        if value.size == x.size and value.array.dtype.kind == "f":
+            for view in layout.samples(value.array, *x.shape):
+                if distance(view.array, wanted) <= tight(value.array):
+                    return Seen(value, view)
+    return None
+

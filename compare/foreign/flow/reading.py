@@ -1,0 +1,213 @@
+"""Reading: a program's values as the names of its training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from compare.foreign.convention import Convention
+from compare.foreign.flow import backward, updates
+from compare.foreign.flow.backward import Backward, Gradient
+from compare.foreign.flow.passes import Passes, Seen
+from compare.foreign.flow.target import Aim, aim, stacked
+from compare.foreign.flow.training import TrainingStep, steps
+from compare.foreign.flow.updates import Move, Update, absorbed, is_written
+from compare.foreign.layout import View
+from compare.foreign.naming.named import Named, Names
+from compare.foreign.naming.search import NotFound
+from compare.network.architecture import Architecture
+from compare.network.tensor_name import TensorName
+from compare.operations.linear import Linear
+from compare.recording.notes import Note
+from compare.watching.dataflow import Array, Dataflow, Value
+from compare.watching.observation import Observation
+
+ENDLESS = 1 << 62
+
+
+@dataclass
+class Read:
+    """A step as it was read."""
+
+    step: TrainingStep
+    names: Names
+    update: Update
+    notes: list[Note] = field(default_factory=list)
+
+
+class Reader:
+    """Reads the steps of a program one after the other."""
+
+    def __init__(self, network: Architecture, flow: Dataflow, convention: Convention | None) -> None:
+        self.network, self.flow, self.convention = network, flow, convention or Convention()
+        self.earlier: dict[str, Move] = {}
+
+    def __iter__(self) -> Iterator[Read]:
+        for step in steps(Passes(self.network, self.flow.values)):
+            yield self._read(step)
+
+    def _read(self, step: TrainingStep) -> Read:
+        network = self._without_absent_biases(step)
+        until = step.end if step.new else ENDLESS
+        aims = [aim(network, each, until) for each in step.passes]
+        tensors = backward.stacked(step.passes)
+        found = [each for each in aims if each is not None]
+        if len(found) == len(aims):
+            tensors["target"] = stacked(found)
+        back = Backward(network, step, backward.plain(tensors))
+        if "target" in tensors:
+            back.search()
+        update = updates.update(back, self.earlier)
+        self.earlier = {move.name: move for move in update.moves}
+        names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
+        Settled(back, update, found, names).settle()
+        return Read(step, names, update)
+
+    def _without_absent_biases(self, step: TrainingStep) -> Architecture:
+        """A layer that was computed without a bias has none."""
+        old = step.old
+        layers = tuple(
+            replace(layer, bias=False) if isinstance(layer, Linear) and layer.bias and f"{k}.bias" not in old else layer
+            for k, layer in enumerate(self.network.layers)
+        )
+        return replace(self.network, layers=layers)
+
+
+@dataclass
+class Settled:
+    """One scale for the loss, the gradients and the step, so that what has another one shows as wrong."""
+
+    back: Backward
+    update: Update
+    aims: Sequence[Aim]
+    names: Names
+
+    def settle(self) -> None:
+        scale = self._scale()
+        self._loss(scale)
+        law, rate = self.update.law, None
+        if law is not None:
+            rate = self._rate(law.rate, scale)
+        for name, found in self.back.found.items():
+            self.names.tensors[name] = _gradient(found)
+        self._scales(scale, rate)
+        self._moved(rate)
+        self.names.rate = rate
+
+    # --- the loss's factor --------------------------------------------------------------------------------------------
+
+    def _scale(self) -> float:
+        """The factor of the reported loss by which the step has a rate that is written; else the gradients' own."""
+        law, losses = self.update.law, self._reported()
+        finals = [g.scale for n, g in self.back.found.items() if g.equal and n.endswith(("weight", "bias"))]
+        usual = max(finals, key=finals.count) if finals else 1.0
+        if law is None:
+            return losses[0] if losses and usual not in losses else usual
+        good = [f for f in losses if is_written(law.rate / f, self.update.written)]
+        if good:
+            return good[0]
+        if losses:
+            return losses[0]
+        if is_written(law.rate / usual, self.update.written):
+            return usual
+        known = [f.value for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.written)]
+        return known[0] if known else usual
+
+    def _reported(self) -> list[float]:
+        """The factors of the losses that are reported, those with a name first; added up over passes, a mean or a sum."""
+        if not self.aims:
+            return []
+        first = sorted(self.aims[0].losses, key=lambda pair: not pair[0].names)
+        passes = len(self.aims)
+        if passes == 1:
+            return [factor for _, factor in first]
+        whole = passes if self.back.network.reduction == "mean" else 1
+        return [factor * times for _, factor in first for times in (whole, whole / passes)]
+
+    def _loss(self, scale: float) -> None:
+        if len(self.aims) != 1 or not self.aims[0].losses:
+            return
+        value, factor = min(self.aims[0].losses, key=lambda pair: (pair[1] != scale, not pair[0].names))
+        view = View(value.array.reshape(()), "number")
+        self.names.tensors["loss"] = Named(observed(value), view, factor)
+
+    # --- rates --------------------------------------------------------------------------------------------------------
+
+    def _rate(self, rate: float, scale: float) -> float:
+        """The rate on torch's gradient by which the step is judged."""
+        written = self.update.written
+        if is_written(rate / scale, written):
+            return rate
+        meant = absorbed(self.back, rate / scale, written)
+        return rate if meant is None else meant * scale
+
+    def _scales(self, scale: float, rate: float | None) -> None:
+        """A gradient whose parameter moved right has its own scale; that of another one has the loss's."""
+        tensors, of = self.names.tensors, self.update.of
+        moved = {n for n, law in of.items() if rate is not None and updates._same(law.rate, rate)}
+        finals = [TensorName(n) for n in tensors if n.endswith((".grad_weight", ".grad_bias"))]
+        wrong = [n for n in finals if n.parameter not in moved or not tensors[n].equal]
+        ratio = self._ratio(finals)
+        for name in wrong:
+            tensors[name] = replace(tensors[name], scale=self._usual(finals, moved, scale))
+        if wrong:
+            for name in [n for n in tensors if n.endswith((".grad_output", ".grad_input"))]:
+                tensors[name] = replace(tensors[name], scale=self._usual(finals, moved, scale) * ratio)
+
+    def _usual(self, finals: Sequence[TensorName], moved: set[str], scale: float) -> float:
+        scales = [self.names.tensors[n].scale for n in finals if n.parameter in moved and self.names.tensors[n].equal]
+        return max(scales, key=scales.count) if scales else scale
+
+    def _ratio(self, finals: Sequence[TensorName]) -> float:
+        """Tensors between over parameter gradients: 1, or m where the mean is taken last."""
+        found = []
+        for name in finals:
+            tensors, k = self.names.tensors, int(name.layer)
+            leaving = tensors.get(f"{k}.grad_output") or tensors.get(f"{k + 1}.grad_input")
+            if leaving is not None and leaving.equal and tensors[name].equal:
+                found.append(leaving.scale / tensors[name].scale)
+        return max(found, key=found.count) if found else 1.0
+
+    def _moved(self, rate: float | None) -> None:
+        """New values as plain steps have them: what decay and momentum add is taken off, with its rounding."""
+        law = self.update.law
+        for move in self.update.moves:
+            name, own = move.name.new, self.update.of.get(move.name) or law
+            if rate is None or own is None:
+                continue
+            beside = own.beside(move) if own.explains(move) else np.zeros_like(move.change)
+            view = updates.reread(self.back, move.name, move.value)
+            assert view is not None
+            if np.any(beside):
+                u = float(np.finfo(move.new.dtype).eps)
+                self.names.recovered[name] = 2 * u * (np.abs(beside) + np.abs(move.new))
+                view = replace(view, array=np.asarray(view.array + beside))
+            self.names.tensors[name] = Named(observed(move.value), view)
+            if move.name.gradient not in self.names.tensors:
+                self._recover(move, rate, beside)
+
+    def _recover(self, move: Move, rate: float, beside: Array) -> None:
+        """A gradient that no line holds is the change over the rate, as exactly as that is known."""
+        change = move.change - beside
+        held = replace(observed(move.value), array=change, name=f"the change of {move.value.name}")
+        self.names.tensors[move.name.gradient] = Named(held, View(change, "change"), rate, True, rate=rate)
+        self.names.recovered[move.name.gradient] = move.lost
+
+
+def observed(value: Value) -> Observation:
+    """As the notes and places want it."""
+    place = value.place
+    return Observation(value.array, place.name, place.file, place.line, value.site.function if value.site else "", value.time)
+
+
+def _named(seen: Seen) -> Named:
+    return Named(observed(seen.value), seen.view, 1.0, seen.equal)
+
+
+def _gradient(found: Gradient) -> Named:
+    return Named(observed(found.value), found.view, found.scale, found.equal)
+
+
+__all__ = ["NotFound", "Read", "Reader"]

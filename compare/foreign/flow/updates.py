@@ -1,0 +1,204 @@
+"""Updates: by what law the parameters moved in a step, and by which rate, as the code has it written.
+
+change = before - after = rate (g + decay W) + momentum (the change before): plain steps, decay or an L2 penalty, and
+momentum in torch's form and as a moving average are of this form; what is not is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compare.foreign import layout
+from compare.foreign.convention import nearest
+from compare.foreign.flow.backward import Backward
+from compare.foreign.flow.products import root
+from compare.foreign.layout import View
+from compare.foreign.naming.values import distance, number
+from compare.network.tensor_name import TensorName
+from compare.watching.dataflow import Array, Value, before
+
+ROUNDINGS = 4  # of a parameter, in its change
+EQUAL = 1e-6  # relative: of two fitted rates
+LARGEST_RATE = 100.0  # a number above it is a count or a size
+
+
+@dataclass(frozen=True)
+class Move:
+    """One parameter in one step, in torch's layout: before, after, its gradient (unscaled) and the change before."""
+
+    name: TensorName
+    old: Array
+    new: Array
+    gradient: Array
+    value: Value
+    earlier: Array | None = None
+    right: bool = True  # the gradient is as it should be
+
+    @property
+    def change(self) -> Array:
+        return self.old - self.new
+
+    @property
+    def lost(self) -> Array:
+        """What rounding the parameter may have done to its change."""
+        u = float(np.finfo(self.new.dtype if self.new.dtype.kind == "f" else np.float64).eps) / 2
+        lost: Array = ROUNDINGS * u * (np.abs(self.old) + np.abs(self.new))
+        return lost
+
+
+@dataclass(frozen=True)
+class Law:
+    """change = rate (g + decay W + shrink sign(W)) + momentum (the change before)."""
+
+    rate: float
+    decay: float = 0.0
+    momentum: float = 0.0
+    shrink: float = 0.0
+
+    def change(self, move: Move) -> Array:
+        found = self.rate * (move.gradient + self.decay * move.old + self.shrink * np.sign(move.old))
+        return found + self.momentum * move.earlier if self.momentum and move.earlier is not None else found
+
+    def beside(self, move: Move) -> Array:
+        """The part of the change that is not the gradient's."""
+        found: Array = self.change(move) - self.rate * move.gradient
+        return found
+
+    def explains(self, move: Move) -> bool:
+        return _agrees(move, self.change(move))
+
+
+def _agrees(move: Move, change: Array) -> bool:
+    far = np.abs(move.change - change)
+    size = float(np.abs(change).max(initial=0))
+    digits = 1e-8 if move.new.dtype == np.float64 else 1e-4
+    return bool(np.all(far <= 4 * move.lost + digits * size))
+
+
+TERMS = (("rate",), ("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "momentum"), ("rate", "shrink"))
+
+
+def laws(move: Move) -> Iterator[Law]:
+    """Laws that explain a move, the simplest first; one that has as many numbers as the move has elements says little."""
+    for terms in TERMS:
+        if "momentum" in terms and (move.earlier is None or not np.any(move.earlier)):
+            continue
+        columns = {"rate": move.gradient, "decay": move.old, "momentum": move.earlier, "shrink": np.sign(move.old)}
+        matrix = np.stack([np.asarray(columns[t], dtype=np.float64).ravel() for t in terms], axis=1)
+        if np.count_nonzero(matrix.any(axis=1)) <= len(terms) and len(terms) > 1:
+            continue
+        fit, _, rank, _ = np.linalg.lstsq(matrix, move.change.ravel().astype(np.float64), rcond=None)
+        if rank < len(terms) or not fit[0]:
+            continue
+        found = dict(zip(terms, map(float, fit), strict=True))
+        for term in ("decay", "shrink"):
+            if term in found:
+                found[term] /= found["rate"]
+        law = Law(**found)
+        if law.explains(move):
+            yield law
+            return
+
+
+@dataclass
+class Update:
+    """The law of one step, by which every move is judged; None where none was found. written: numbers of the code."""
+
+    moves: list[Move]
+    law: Law | None = None
+    of: dict[str, Law] = field(default_factory=dict)  # each parameter's own
+    written: list[float] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # parameters that did not move
+
+
+def moves(back: Backward, earlier: Mapping[str, Move]) -> list[Move]:
+    """Of every parameter that moved and whose gradient is known."""
+    made = []
+    for name in back.network.parameters():
+        seen, new, wanted = back.step.old.get(name), back.step.new.get(name), back.expected.get(name.gradient)
+        if seen is None or new is None or wanted is None:
+            continue
+        view = reread(back, name, new)
+        if view is None:
+            continue
+        found = back.found.get(name.gradient)
+        is_right = found is None or found.equal
+        gradient = wanted if is_right or found is None else np.asarray(found.view.array) / found.scale
+        before_it = earlier.get(name)
+        follows = before_it is not None and np.array_equal(before_it.new, seen.view.array)
+        change = before_it.change if before_it is not None and follows else None
+        made.append(Move(name, np.asarray(seen.view.array, dtype=np.float64), view.array, gradient, new, change, is_right))
+    return made
+
+
+def reread(back: Backward, name: TensorName, value: Value) -> View | None:
+    """A later value of the parameter, read as the first was."""
+    seen, weight = back.step.old[name], back.step.old[TensorName.of(name.layer, "weight")].view
+    if name.part == "weight":
+        return layout.like(value.array, weight)
+    if weight.bias is None:
+        return next(layout.biases(value.array, seen.view.array.size), None)
+    view = layout.like(value.array, weight)
+    return View(view.bias, view.layout) if view is not None and view.bias is not None else None
+
+
+def update(back: Backward, earlier: Mapping[str, Move]) -> Update:
+    """The law that explains most of the parameters' moves."""
+    made = Update(moves(back, earlier))
+    for move in made.moves:
+        made.of |= {move.name: law for law in laws(move)}
+        made.written += [w for w in written(back, move) if w not in made.written]
+    _of_few(made)
+    rates = [law.rate for law in made.of.values()]
+    if rates:
+        common = max(rates, key=lambda r: sum(_same(r, other) for other in rates))
+        made.law = next(law for law in made.of.values() if _same(law.rate, common))
+    made.kept = [n for n in back.step.old if n not in back.step.new and back.step.new]
+    return made
+
+
+def _of_few(made: Update) -> None:
+    """A parameter of few numbers, which any law may explain, follows that of another where it can."""
+    for move in made.moves:
+        for law in [law for name, law in made.of.items() if name != move.name]:
+            plain = Law(law.rate, 0.0, law.momentum)
+            for each in (law, plain):
+                if move.name not in made.of and each.explains(move):
+                    made.of[move.name] = each
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= EQUAL * max(abs(a), abs(b))
+
+
+def written(back: Backward, move: Move) -> list[float]:
+    """Numbers that stand between the gradient and the new value, those that no count went into."""
+    counts = {float(back.step.m), float(back.network.sizes[-1]), float(back.step.m * back.network.sizes[-1])} - {1.0}
+    stop = [root(seen.value) for seen in back.step.old.values()]
+    found: dict[float, None] = {}
+    for value in before([move.value], stop):
+        for constant in value.constants:
+            found[abs(constant)] = None
+        if value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants):
+            found[abs(number(value.array))] = None
+    return [w for w in found if 0 < w < LARGEST_RATE and w not in counts]
+
+
+def is_written(rate: float, numbers: Iterable[float], within: float = EQUAL) -> bool:
+    """Whether a rate is one of the code's numbers, or 1, for a step that has none."""
+    return any(abs(rate - w) <= within * w for w in (*numbers, 1.0))
+
+
+def absorbed(back: Backward, rate: float, numbers: Sequence[float]) -> float | None:
+    """The number that a rate would be but for a count or a sign; None where it is no multiple of one."""
+    for w in numbers:
+        factor = nearest(rate / w, back.known_of_few)
+        if factor is not None and factor.value != 1:
+            return w
+    return None
+
+
+__all__ = ["Law", "Move", "Update", "absorbed", "distance", "is_written", "update"]

@@ -1,0 +1,48 @@
+"""Notebook: the cells of an .ipynb file as one program, in which a line keeps its cell and its number there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+MAGIC = ("%", "!")
+TIMED = ("%%time", "%%timeit", "%%capture")  # of a cell that is a program all the same
+
+
+def cells(data: bytes) -> str:
+    """The code cells in order, each below a line "# %% [cell N]"; magics and shell lines are comments.
+
+    ValueError in one line for a file that is no notebook.
+    """
+    try:
+        found = json.loads(data)["cells"]
+        kept = [(number, _source(cell)) for number, cell in enumerate(found, 1) if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"no notebook: {type(error).__name__}") from None
+    return "\n".join(line for number, source in kept for line in _lines(number, source)) + "\n"
+
+
+def _source(cell: Any) -> str:
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _lines(number: int, source: str) -> Iterator[str]:
+    yield f"{MARK} {number}]"
+    whole = source.lstrip().startswith("%%") and not source.lstrip().startswith(TIMED)
+    for line in source.splitlines():
+        is_magic = whole or line.lstrip().startswith(MAGIC)
+        indent = line[: len(line) - len(line.lstrip())]
+        yield f"{indent}pass  # {line.lstrip()}" if is_magic else line.rstrip().removesuffix("?")
+
+
+MARK = "# %% [cell"
+
+
+def place(lines: list[str] | tuple[str, ...], line: int) -> tuple[int, int] | None:
+    """(cell, line in it) of a line of `cells`; None where the text is no notebook's."""
+    for k in range(line - 1, -1, -1):
+        if lines[k].startswith(MARK):
+            return int(lines[k].removeprefix(MARK).rstrip("]")), line - k - 1
+    return None
