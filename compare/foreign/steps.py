@@ -108,7 +108,7 @@ def _record(step: Step, number: int) -> Record:
     return Record(
         names.network,
         tensors,
-        OptimizerSpec("SGD", {"lr": names.rate}) if names.rate is not None else None,
+        names.optimizer or (OptimizerSpec("SGD", {"lr": names.rate}) if names.rate is not None else None),
         number,
         touched=_touched(step),
         watched=followed(names, step.watched) if step.watched and number == 1 else 0,
@@ -122,7 +122,7 @@ def _record(step: Step, number: int) -> Record:
 def _kept(names: Names) -> dict[str, Named]:
     """The tensors that are judged: no update where its rule is not known, no loss that is not the exact formula."""
     kept = dict(names.tensors)
-    if names.rate is None:
+    if names.rate is None and names.optimizer is None:
         kept = {name: named for name, named in kept.items() if ".new_" not in name}
     if names.guard:
         kept.pop("loss", None)

@@ -91,6 +91,43 @@ class RateFound:
 
 
 @dataclass(frozen=True)
+class PenaltyFound:
+    """A penalty of this `amount` (lambda, of lambda / 2 sum W^2 or lambda sum |W|) on these variables.
+
+    where: "both" loss and gradient, the "gradient" alone, as weight decay has it, or the "loss" alone.
+    """
+
+    kind: str
+    amount: float
+    held: tuple[str, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class PenaltyDiffers:
+    """The loss has a penalty of another amount than its gradient."""
+
+    tensor: str
+    kind: str
+    loss: float
+    gradient: float
+
+
+@dataclass(frozen=True)
+class MomentumFound:
+    """Each change has so much of the change before in it."""
+
+    momentum: float
+
+
+@dataclass(frozen=True)
+class UpdateNotJudged:
+    """New values of parameters that moved by no law that is known; their gradients are judged."""
+
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class OneSample:
     """There is one sample: a sum over the samples cannot be told from a mean."""
 
@@ -193,6 +230,10 @@ Note = (
     | BetweenFound
     | RecoveredFound
     | RateFound
+    | PenaltyFound
+    | PenaltyDiffers
+    | MomentumFound
+    | UpdateNotJudged
     | OneSample
     | WithoutBias
     | SquareWeights

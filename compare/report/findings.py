@@ -209,6 +209,21 @@ def _second_step_right(note: notes.SecondStepRight) -> str:
 
 
 # In the order in which they are told.
+def _penalty(note: notes.PenaltyFound) -> str:
+    on = f"{note.amount:g} {note.kind} on {listed(note.held)}"
+    if note.where == "both":
+        return f"the loss has a penalty, {on}, and so has its gradient"
+    return f"the gradient has {on}, which the loss beside it has not (weight decay)"
+
+
+def _momentum(note: notes.MomentumFound) -> str:
+    return f"the step has momentum {note.momentum:g}"
+
+
+def _not_judged(note: notes.UpdateNotJudged) -> str:
+    return f"the update was not judged: {listed(note.tensors)} moved by no rule that is known"
+
+
 SENTENCES: Mapping[type, Callable[[Any], str]] = {
     notes.LayoutFound: _layout,
     notes.UphillFound: _uphill,
@@ -217,6 +232,9 @@ SENTENCES: Mapping[type, Callable[[Any], str]] = {
     notes.BetweenFound: _between,
     notes.RecoveredFound: _recovered,
     notes.RateFound: _rate,
+    notes.PenaltyFound: _penalty,
+    notes.MomentumFound: _momentum,
+    notes.UpdateNotJudged: _not_judged,
     notes.OneSample: _one_sample,
     notes.WithoutBias: _without_bias,
     notes.SquareWeights: _square,

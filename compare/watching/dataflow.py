@@ -30,6 +30,7 @@ class Value:
     names: list[tuple[str, Site]] = field(default_factory=list)
     users: list[Value] = field(default_factory=list)
     is_changed: bool = False
+    moves: int | None = None  # see foreign/flow/products.py
 
     @property
     def what(self) -> str:
@@ -41,12 +42,16 @@ class Value:
     @property
     def name(self) -> str:
         """As the code calls it; of what has no name, the operation."""
-        return self.names[0][0] if self.names else self.what
+        if self.names:
+            return self.names[0][0]
+        return self.operands[0].name if self.is_changed and self.operands else self.what
 
     @property
     def place(self) -> Place:
         """Where it was computed, else where it was bound; with the first name that it was given."""
         site = self.site or (self.names[0][1] if self.names else None)
+        if self.is_changed and site is None and len(self.operands) > 1:
+            site = self.operands[-1].site
         return Place(site.file, site.line, self.name) if site else Place("", 0, self.name or "a value")
 
     @property
@@ -69,6 +74,16 @@ class Dataflow:
     sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
     complete: bool = False
     output: str = ""
+
+
+FILLED = ("list", "gather", "changed", "setitem")  # what these make holds other values as its elements
+
+
+def with_elements(value: Value) -> list[Value]:
+    """A value, and the numbers that a list was made of or an array filled with: code may go on with these."""
+    if value.what not in FILLED:
+        return [value]
+    return [value, *(o for o in value.operands[value.what != "list" :] if o.size == 1)]
 
 
 def before(values: Iterable[Value], stop: Iterable[Value] = ()) -> list[Value]:

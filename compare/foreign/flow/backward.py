@@ -12,7 +12,7 @@ from compare.foreign import layout
 from compare.foreign.convention import Factor, factors
 from compare.foreign.flow.multiples import Multiple, Pool
 from compare.foreign.flow.passes import Pass, Seen
-from compare.foreign.flow.products import VIEWS, near, root
+from compare.foreign.flow.products import IN_PLACE, VIEWS, near, root
 from compare.foreign.flow.training import TrainingStep
 from compare.foreign.layout import View
 from compare.foreign.naming.factors import plainness
@@ -22,7 +22,7 @@ from compare.network.architecture import Architecture
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Precision
 from compare.operations.linear import Linear
-from compare.watching.dataflow import Array, Value, after, before
+from compare.watching.dataflow import Array, Value, after, before, with_elements
 
 EXACT = Precision.of(np.float64)
 ADDED = ("iadd", "add", "gather", "changed", "setitem", "call:add")
@@ -92,7 +92,8 @@ class Backward:
         """Of each pass, what is computed from its last linear layer's output until the step's end."""
         until = self.step.end if self.step.new else np.iinfo(np.int64).max
         last = max(k for k, layer in enumerate(self.network.layers) if isinstance(layer, Linear))
-        return [list(after([p.tensors[f"{last}.output"].value], int(until))) for p in self.step.passes]
+        ends = [p.tensors[f"{last}.output"].value for p in self.step.passes]
+        return [list(after(with_elements(end), int(until))) for end in ends]
 
     @cached_property
     def pools(self) -> list[Pool]:
@@ -218,9 +219,8 @@ class Backward:
         new = self.step.new.get(f"{k}.{part}")
         if new is None:
             return self.pool.sized.get(size, [])
-        stop = [root(seen.value) for seen in self.step.old.values()]
-        found = [v for v in before([new], stop) if v.size == size and v is not new and v.what not in ("", "bind")]
-        return [v for v in found if v.time in self.pool.times]
+        found = [v for v in before([new], self.step.olds) if v.size == size and v is not new and v.what not in ("", "bind")]
+        return [v for v in found if v.time in self.pool.times and not _is_of(v, root(old.value))]
 
     # --- of parameters ------------------------------------------------------------------------------------------------
 
@@ -240,6 +240,14 @@ class Backward:
             best = self._plainest(found)
             return Gradient(best.value, best.view, best.scale)
         return self._in_place_of_parameter(wanted, read, moving)
+
+    def whole(self, name: TensorName, wanted: Array) -> Gradient | None:
+        """A parameter's gradient with a penalty in it."""
+        weight = self.step.old[TensorName.of(name.layer, "weight")].view
+        more = self.step.old[name].value.size - wanted.size
+        pool, read = Pool(self._moving(int(name.layer), name.part)), self._reading(name.gradient, weight)
+        found = list(pool.multiples(wanted, read, self.known, more))
+        return Gradient(*[(b.value, b.view, b.scale) for b in [self._plainest(found)]][0]) if found else None
 
     def _reading(self, name: TensorName, weight: View):  # type: ignore[no-untyped-def]
         if name.part == "grad_weight":
@@ -265,6 +273,13 @@ class Backward:
         else:
             best = held[0]
         return Gradient(best[0], best[1], self.usual(), equal=False)
+
+
+def _is_of(value: Value, old: Value) -> bool:
+    """Whether it is what the parameter was on its way to its new value."""
+    while value is not old and (value.is_changed or value.what in IN_PLACE) and value.operands:
+        value = value.operands[0]
+    return value is old
 
 
 def _samples(wanted: Array):  # type: ignore[no-untyped-def]

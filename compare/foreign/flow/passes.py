@@ -14,7 +14,7 @@ from compare.foreign.naming.values import distance, tight
 from compare.network.architecture import Architecture
 from compare.operations.linear import Linear
 from compare.operations.operation import Activation
-from compare.watching.dataflow import Array, Value, after
+from compare.watching.dataflow import Array, Value, after, with_elements
 
 HORIZON = 20_000  # values among which the next layer's product is looked for
 OUTPUTS = 400  # values after the last product among which the network's output is looked for
@@ -87,11 +87,12 @@ class Passes:
     def _linear(self, made: Pass, k: int, found: Product) -> Seen:
         """Weight, bias and output of a linear layer."""
         weight, value, read = found.views[1], found.value, found.views[0]
-        made.tensors[f"{k}.weight"] = Seen(found.weight, weight)
-        bias = Seen(found.bias, next(layout.biases(found.bias.array, read.array.shape[1]))) if found.bias else None
+        made.tensors[f"{k}.weight"] = _held(found.weight, weight)
+        weight = made.tensors[f"{k}.weight"].view
+        bias = _bias(found.bias, read.array.shape[1]) if found.bias else None
         z = Seen(value, read)
         if weight.bias is not None:
-            made.tensors[f"{k}.bias"] = Seen(found.weight, View(weight.bias, weight.layout))
+            made.tensors[f"{k}.bias"] = Seen(root(found.weight), View(weight.bias, weight.layout))
         elif bias is None and (added := _with_bias(value, read)) is not None:
             z, bias = added
         if bias is not None:
@@ -101,21 +102,21 @@ class Passes:
 
     def _next(self, z: Seen, k: int, m: int) -> Product | None:
         """The next layer's product that is computed from this output."""
-        computed = {z.value.time}
+        computed = {v.time for v in with_elements(z.value)}
         start = z.value.time + 1
         for value in self.values[start : start + HORIZON]:
             if computed.isdisjoint(o.time for o in value.operands):
                 continue
             computed.add(value.time)
             found = self._product(k, value)
-            if found is not None and found.m == m and found.entering.time in computed:
+            if found is not None and found.m == m and any(v.time in computed for v in with_elements(found.entering)):
                 return found
         return None
 
     def _activations(self, made: Pass, k: int, following: int, z: Seen, step: Product) -> None:
         """Between two linear layers: by value, else what enters the next product."""
         x, until = z.view.array, step.entering.time
-        computed = list(after([z.value], until))
+        computed = list(after(with_elements(z.value), until))
         for position in range(k + 1, following):
             layer = self.network.layers[position]
             assert isinstance(layer, Activation)
@@ -130,7 +131,7 @@ class Passes:
     def _outputs(self, made: Pass, k: int, z: Seen) -> None:
         """The activations after the last linear layer, by value."""
         x = z.view.array
-        computed = list(after([z.value], z.value.time + OUTPUTS))
+        computed = list(after(with_elements(z.value), z.value.time + OUTPUTS))
         for position in range(k + 1, len(self.network.layers)):
             layer = self.network.layers[position]
             assert isinstance(layer, Activation)
@@ -139,6 +140,22 @@ class Passes:
                 return
             made.tensors[f"{position}.output"] = seen
             x = seen.view.array
+
+
+def _held(value: Value, view: View) -> Seen:
+    """A weight as its own array has it, where that can be read so: the product may have used a view."""
+    of = root(value)
+    for read in layout.weights(of.array, *view.array.shape):
+        if read.attached == view.attached or (read.bias is None) == (view.bias is None):
+            if np.array_equal(read.array, view.array):
+                return Seen(of, read)
+    return Seen(value, view)
+
+
+def _bias(value: Value, n: int) -> Seen:
+    of = root(value)
+    read = next(layout.biases(of.array, n), None)
+    return Seen(of, read) if read is not None else Seen(value, View(value.array.reshape(-1), layout.ROWS))
 
 
 def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
@@ -152,7 +169,7 @@ def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
                 continue
             for view in layout.samples(user.array, m, n):
                 if view.layout == read.layout and distance(view.array, read.array + other.array.reshape(-1)) <= tight(user.array):
-                    return Seen(user, view), Seen(other, next(layout.biases(other.array, n)))
+                    return Seen(user, view), _bias(other, n)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,11 @@ from compare.foreign import layout
 from compare.foreign.layout import View
 from compare.foreign.naming.values import distance, tight
 from compare.operations.linear import Linear
-from compare.watching.dataflow import Array, Value
+from compare.watching.dataflow import FILLED, Array, Value
 
 # Of the same numbers in the same or another order: what holds them is the same tensor.
 VIEWS = frozenset(
-    {"attr:T", "getitem", "", "bind", "attr:values", "attr:data", "attr:A", "attr:flat", "attr:real", "list", "gather"}
+    {"attr:T", "getitem", "", "bind", "attr:values", "attr:data", "attr:A", "attr:flat", "attr:real", "gather"}
     | {
         f"call:{name}"
         for name in (
@@ -25,7 +26,11 @@ VIEWS = frozenset(
         )
     }
 )
-FILLED = ("list", "gather", "changed", "setitem")  # element by element
+MULTIPLIED = (  # operations that give products; of the first, the operands are the factors
+    *("matmul", "call:dot", "call:matmul", "call:inner", "call:einsum", "call:tensordot", "call:vdot", "call:sum"),
+    *("call:multi_dot", "mul", "call:multiply", "call:reshape", "call:squeeze"),
+)
+IN_PLACE = ("isub", "iadd", "imul", "itruediv", "setitem", "changed", "gather")
 NEAR = 40  # values looked at behind one
 NUMBERS = 4000  # behind one that was filled
 DEPTH = 2  # arrays between a product and its operands
@@ -67,32 +72,68 @@ def near(value: Value) -> list[Value]:
             continue
         if depth < DEPTH or (filled and v.size == 1):
             left.extend((o, depth + 1) for o in v.operands)
+        if filled and v.size == 1:
+            found |= {u.time: u for u in _holders(v, value.time)}
     return list(found.values())
 
 
+def _holders(number: Value, until: int) -> Iterator[Value]:
+    """Lists that held a number at that time, and lists of these."""
+    for user in number.users:
+        if user.time < until and user.what in ("list", "changed", "gather"):
+            yield user
+            yield from _holders(user, until)
+
+
 def product(value: Value, layer: Linear) -> Product | None:
-    """The value as this layer's product; None where it is none."""
+    """The value as this layer's product; None where it is none.
+
+    Of what could be the weight and the input, the weight is what is written over, or moves.
+    """
     if not value.operands or not value.size or value.size % layer.out_features or value.array.dtype.kind != "f":
         return None
-    if value.what in VIEWS - {"list", "gather"}:
+    if value.what not in (*MULTIPLIED, *FILLED) and value.size > 1:
         return None
     sizes = {layer.out_features * layer.in_features, layer.out_features * (layer.in_features + 1)}
-    m, behind = value.size // layer.out_features, near(value)
+    m, behind = value.size // layer.out_features, value.operands if value.what in MULTIPLIED[:3] else near(value)
     entering = {m * layer.in_features, m * (layer.in_features + 1)}
     weights = [v for v in behind if v.size in sizes and v.array.dtype.kind == "f"]
-    if not weights:
-        return None
     inputs = [v for v in behind if v.size in entering]
-    is_plain = value.what in ("matmul", "call:dot", "call:matmul")
-    for weight in weights:
-        for h in inputs:
-            if h is weight:
-                continue
-            biases = [] if is_plain else [v for v in behind if v.size == layer.out_features and v not in (h, weight)]
-            for b in (None, *biases):
-                if (found := _verified(value, layer, weight, h, b, m)) is not None:
-                    return found
+    pairs = [(w, h) for w in weights for h in inputs if not _is_part(h, w) and moves(w) >= moves(h)]
+    biases = [v for v in behind if v.size == layer.out_features] if value.what not in MULTIPLIED else []
+    biases.sort(key=lambda b: (b.what not in FILLED, -moves(b)))
+    if value.what not in MULTIPLIED:  # filled with numbers, or one number: any sum may be one of these by chance
+        pairs = [(w, h) for w, h in pairs if moves(w) and np.any(w.array) and np.any(h.array)]
+        if not any(v.what == "mul" or v.what in MULTIPLIED for v in behind):
+            return None
+    for weight, h in sorted(pairs, key=lambda pair: moves(pair[1]) - moves(pair[0])):
+        for b in (None, *(b for b in biases if b is not h and b is not weight)):
+            if (found := _verified(value, layer, weight, h, b, m)) is not None:
+                return found
     return None
+
+
+def _is_part(one: Value, other: Value) -> bool:
+    return one is other or one in other.operands or other in one.operands
+
+
+def moves(value: Value) -> int:
+    """2 for what is written over in its place, or bound anew to its name; 1 for what something is taken from."""
+    value = root(value)
+    if value.moves is None:
+        value.moves = max((_moved(value, user) for user in value.users), default=0)
+    return value.moves
+
+
+def _moved(value: Value, user: Value) -> int:
+    if user.size != value.size or user.operands[0] is not value:
+        return 0
+    if user.is_changed or user.what in IN_PLACE:
+        return 2
+    names = {name for name, _ in value.names}
+    if user.what in ("sub", "add") and len(user.operands) > 1:
+        return 2 if any(name in names for name, _ in user.names) else 1
+    return 0
 
 
 def _verified(value: Value, layer: Linear, weight: Value, h: Value, b: Value | None, m: int) -> Product | None:

@@ -8,23 +8,26 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compare.foreign.convention import Convention
-from compare.foreign.flow import backward, updates
+from compare.foreign.flow import adaptive, backward, updates
+from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
 from compare.foreign.flow.passes import Passes, Seen
+from compare.foreign.flow.penalties import Penalty, penalty
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
 from compare.foreign.flow.updates import Move, Update, absorbed, is_written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names
-from compare.foreign.naming.search import NotFound
 from compare.network.architecture import Architecture
+from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.operations.linear import Linear
-from compare.recording.notes import Note
+from compare.recording.notes import NeverUpdated, Note, PenaltyDiffers, PenaltyFound, UpdateNotJudged
 from compare.watching.dataflow import Array, Dataflow, Value
 from compare.watching.observation import Observation
 
 ENDLESS = 1 << 62
+FITTED = 1e-9  # relative: of a change by a rate that was fitted
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Reader:
     def __init__(self, network: Architecture, flow: Dataflow, convention: Convention | None) -> None:
         self.network, self.flow, self.convention = network, flow, convention or Convention()
         self.earlier: dict[str, Move] = {}
+        self.moments = Moments()
 
     def __iter__(self) -> Iterator[Read]:
         for step in steps(Passes(self.network, self.flow.values)):
@@ -62,8 +66,16 @@ class Reader:
         update = updates.update(back, self.earlier)
         self.earlier = {move.name: move for move in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
-        Settled(back, update, found, names).settle()
-        return Read(step, names, update)
+        settled = Settled(back, update, found, names, self._adaptive(step, update), self.moments)
+        settled.settle()
+        self.moments.take(update.moves, settled.optimizer)
+        return Read(step, names, update, settled.notes)
+
+    def _adaptive(self, step: TrainingStep, update: Update) -> OptimizerSpec | None:
+        """Adam, where the step has its square root."""
+        if not update.moves or not any(adaptive.has_root(step.behind, move) for move in update.moves):
+            return None
+        return adaptive.adam(update.moves, update.written, self.moments)
 
     def _without_absent_biases(self, step: TrainingStep) -> Architecture:
         """A layer that was computed without a bias has none."""
@@ -83,18 +95,94 @@ class Settled:
     update: Update
     aims: Sequence[Aim]
     names: Names
+    optimizer: OptimizerSpec | None = None
+    moments: Moments = field(default_factory=Moments)
+    notes: list[Note] = field(default_factory=list)
+    is_fitted: bool = False  # the rate is no number of the code, and only as exact as the changes
 
     def settle(self) -> None:
         scale = self._scale()
         self._loss(scale)
-        law, rate = self.update.law, None
+        law, rate = self.update.law if self.optimizer is None else None, None
         if law is not None:
             rate = self._rate(law.rate, scale)
         for name, found in self.back.found.items():
             self.names.tensors[name] = _gradient(found)
         self._scales(scale, rate)
-        self._moved(rate)
-        self.names.rate = rate
+        if self.optimizer is None:
+            self._moved(rate)
+            self.names.rate = rate
+        else:
+            self._adapted()
+        self._penalties()
+        self._kept()
+        self._unjudged()
+
+    def _adapted(self) -> None:
+        """New values by Adam, and the moments before the step."""
+        self.names.optimizer = self.optimizer
+        for move in self.update.moves:
+            view = updates.reread(self.back, move.name, move.value)
+            assert view is not None
+            self.names.tensors[move.name.new] = Named(observed(move.value), view)
+            if self.moments.steps:
+                for state, array in zip(("exp_avg", "exp_avg_sq"), self.moments.of(move), strict=True):
+                    held = Observation(array, f"{state} of {move.value.name}")
+                    self.names.tensors[move.name.with_state(state)] = Named(held, View(array, "state"))
+
+    def _kept(self) -> None:
+        """Parameters that stay as they are though they have a gradient, which the code computes: never updated."""
+        kept = []
+        for name in map(TensorName, self.update.kept):
+            wanted, found = self.back.expected.get(name.gradient), self.back.found.get(name.gradient)
+            if wanted is not None and np.any(wanted) and found is not None and name in self.names.tensors:
+                self.names.tensors[name.new] = self.names.tensors[name]
+                kept.append(name.new)
+        if kept:
+            self.notes.append(NeverUpdated(tuple(kept)))
+
+    def _unjudged(self) -> None:
+        """Parameters that moved and of which no new value is judged."""
+        moved = [TensorName(name).new for name in self.back.step.new]
+        if left := tuple(name for name in moved if name not in self.names.tensors):
+            self.notes.append(UpdateNotJudged(left))
+
+    def _penalties(self) -> None:
+        """What the loss adds for the weights, and the gradient with it; where both differ, the gradient is wrong."""
+        in_loss = None
+        if len(self.aims) == 1:
+            in_loss = penalty(self.aims[0].losses, self.back.step.old, self.aims[0].computed)
+        in_gradient = {move.name: law for move in self.update.moves if (law := self.update.of.get(move.name))}
+        amounts = {n: law.decay or law.shrink for n, law in in_gradient.items() if law.decay or law.shrink}
+        if in_loss is None:
+            self._told(amounts, "gradient", "L1" if any(law.shrink for law in in_gradient.values()) else "L2")
+            return
+        wrong = [n for n in in_loss.names if n in in_gradient and not _near(amounts.get(n, 0.0), in_loss.amount)]
+        right = {n: in_loss.amount for n in in_loss.names if n not in wrong}
+        self._told(right, "both", in_loss.kind)
+        for name in map(TensorName, wrong):
+            self._without(name, amounts.get(name, 0.0), in_loss)
+
+    def _told(self, amounts: dict[str, float], where: str, kind: str) -> None:
+        for amount in dict.fromkeys(float(f"{a:.6g}") for a in amounts.values()):
+            held = tuple(self.names.tensors[n].observation.name for n, a in amounts.items() if float(f"{a:.6g}") == amount)
+            self.notes.append(PenaltyFound(kind, amount, held, where))
+
+    def _without(self, name: TensorName, amount: float, in_loss: Penalty) -> None:
+        """The gradient with its own penalty, less the loss's: what is left is wrong."""
+        move = next(m for m in self.update.moves if m.name == name)
+        slope = move.old if in_loss.kind == "L2" else np.sign(move.old)
+        found = self.back.whole(name, move.gradient + amount * slope)
+        held = self.names.tensors.get(name.gradient)
+        if found is None or held is None:
+            return
+        array = np.asarray(found.view.array, dtype=np.float64) - found.scale * in_loss.amount * slope
+        self.names.tensors[name.gradient] = Named(observed(found.value), replace(found.view, array=array), found.scale, False)
+        self.notes.append(PenaltyDiffers(name.gradient, in_loss.kind, in_loss.amount, amount))
+        if (new := self.names.tensors.get(name.new)) is not None:
+            beyond = self.names.rate or 0.0
+            moved = np.asarray(new.view.array - beyond * (amount - in_loss.amount) * slope)
+            self.names.tensors[name.new] = replace(new, view=replace(new.view, array=moved))
 
     # --- the loss's factor --------------------------------------------------------------------------------------------
 
@@ -116,37 +204,40 @@ class Settled:
         return known[0] if known else usual
 
     def _reported(self) -> list[float]:
-        """The factors of the losses that are reported, those with a name first; added up over passes, a mean or a sum."""
+        """The factors of the losses that are reported, those with a name first; added up over passes, a mean or a sum.
+
+        A log-likelihood has the other sign.
+        """
         if not self.aims:
             return []
-        first = sorted(self.aims[0].losses, key=lambda pair: not pair[0].names)
+        named = sorted(self.aims[0].losses, key=lambda pair: not pair[0].names)
         passes = len(self.aims)
-        if passes == 1:
-            return [factor for _, factor in first]
-        whole = passes if self.back.network.reduction == "mean" else 1
-        return [factor * times for _, factor in first for times in (whole, whole / passes)]
+        whole = passes if passes > 1 and self.back.network.reduction == "mean" else 1
+        return [abs(factor) * times for _, factor in named for times in dict.fromkeys((whole, whole / passes))]
 
     def _loss(self, scale: float) -> None:
         if len(self.aims) != 1 or not self.aims[0].losses:
             return
-        value, factor = min(self.aims[0].losses, key=lambda pair: (pair[1] != scale, not pair[0].names))
+        value, factor = min(self.aims[0].losses, key=lambda pair: (abs(pair[1]) != scale, not pair[0].names))
         view = View(value.array.reshape(()), "number")
         self.names.tensors["loss"] = Named(observed(value), view, factor)
 
     # --- rates --------------------------------------------------------------------------------------------------------
 
     def _rate(self, rate: float, scale: float) -> float:
-        """The rate on torch's gradient by which the step is judged."""
+        """The rate on torch's gradient by which the step is judged, as it is written where it is."""
         written = self.update.written
-        if is_written(rate / scale, written):
-            return rate
+        near = min((*written, 1.0), key=lambda w: abs(w - rate / scale))
+        if is_written(rate / scale, [near]):
+            return near * scale
+        self.is_fitted = True
         meant = absorbed(self.back, rate / scale, written)
         return rate if meant is None else meant * scale
 
     def _scales(self, scale: float, rate: float | None) -> None:
         """A gradient whose parameter moved right has its own scale; that of another one has the loss's."""
         tensors, of = self.names.tensors, self.update.of
-        moved = {n for n, law in of.items() if rate is not None and updates._same(law.rate, rate)}
+        moved = {n for n, law in of.items() if rate is not None and updates.same(law.rate, rate)}
         finals = [TensorName(n) for n in tensors if n.endswith((".grad_weight", ".grad_bias"))]
         wrong = [n for n in finals if n.parameter not in moved or not tensors[n].equal]
         ratio = self._ratio(finals)
@@ -180,9 +271,11 @@ class Settled:
             beside = own.beside(move) if own.explains(move) else np.zeros_like(move.change)
             view = updates.reread(self.back, move.name, move.value)
             assert view is not None
-            if np.any(beside):
+            if self.is_fitted or np.any(beside):
                 u = float(np.finfo(move.new.dtype).eps)
-                self.names.recovered[name] = 2 * u * (np.abs(beside) + np.abs(move.new))
+                fitted = FITTED * np.abs(move.change) + 4 * move.lost if self.is_fitted else 0.0
+                self.names.recovered[name] = 4 * u * (np.abs(beside) + np.abs(move.new)) + fitted
+            if np.any(beside):
                 view = replace(view, array=np.asarray(view.array + beside))
             self.names.tensors[name] = Named(observed(move.value), view)
             if move.name.gradient not in self.names.tensors:
@@ -210,4 +303,5 @@ def _gradient(found: Gradient) -> Named:
     return Named(observed(found.value), found.view, found.scale, found.equal)
 
 
-__all__ = ["NotFound", "Read", "Reader"]
+def _near(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-5 * max(abs(a), abs(b))

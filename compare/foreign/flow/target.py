@@ -17,7 +17,7 @@ from compare.foreign.naming.values import number
 from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
 from compare.operations.operation import Activation
-from compare.watching.dataflow import Array, Value, after
+from compare.watching.dataflow import Array, Value, after, with_elements
 
 EXACT = Precision.of(np.float64)
 CLOSE = 1e-7  # relative: of a loss in double precision that is a sum of logarithms
@@ -30,24 +30,25 @@ class Aim:
     target: Seen
     certain: bool
     losses: list[tuple[Value, float]] = field(default_factory=list)
+    computed: set[int] = field(default_factory=set)  # from the output: times
 
 
 def aim(network: Architecture, found: Pass, until: int, given: Array | None = None) -> Aim | None:
     """Of a pass, by what is computed from its output; None where nothing is held against it."""
     last = f"{len(network.layers) - 1}.output"
     start = found.tensors.get(last) or _last_output(found)
-    computed = list(after([start.value], until))
-    pool = Pool(computed)
+    computed = list(after(with_elements(start.value), until))
+    pool, times = Pool(computed), {v.time for v in computed}
     y = found.tensors[last].view.array if last in found.tensors else None
     best: tuple[tuple[int, int, int], Aim] | None = None
     for order, seen in enumerate(_candidates(network, found, computed, given)):
         if y is None:
             continue
         t = seen.view.array
-        slopes, losses = _slopes(network, found, y, t, pool), _losses(network, y, t, computed, found.m)
-        rank = slopes, len(losses) > 0, -order
+        found_slopes, losses = _slopes(network, found, y, t, pool), _losses(network, y, t, computed, found.m)
+        rank = found_slopes, len(losses) > 0, -order
         if best is None or rank > best[0]:
-            best = rank, Aim(seen, slopes > 0 or bool(losses), losses)
+            best = rank, Aim(seen, found_slopes > 0 or bool(losses), losses, times)
     return best[1] if best else None
 
 
@@ -128,7 +129,7 @@ def _is_final(value: Value, others: set[int]) -> bool:
 
 
 def _is_added_up(value: Value) -> bool:
-    return bool(value.users) and all(u.what in ("add", "iadd") for u in value.users) and not value.names
+    return value.what == "mul" and bool(value.users) and all(u.what in ("add", "iadd") for u in value.users)
 
 
 def is_called_loss(value: Value) -> bool:

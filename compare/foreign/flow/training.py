@@ -8,7 +8,7 @@ from itertools import groupby
 
 from compare.foreign.flow.passes import Pass, Seen
 from compare.foreign.flow.products import root
-from compare.watching.dataflow import Value, after, before
+from compare.watching.dataflow import Value, before, with_elements
 
 MOVES = ("sub", "add", "isub", "iadd", "setitem", "changed", "gather", "imul", "mul", "call:subtract", "call:add")
 
@@ -33,6 +33,11 @@ class TrainingStep:
     def old(self) -> dict[str, Seen]:
         """The parameters, as the first pass used them."""
         return {n: seen for n, seen in self.passes[0].tensors.items() if n.endswith((".weight", ".bias"))}
+
+    @property
+    def olds(self) -> list[Value]:
+        """The values of the parameters before the step, and their elements."""
+        return [v for seen in self.old.values() for v in with_elements(root(seen.value))]
 
     @property
     def end(self) -> int:
@@ -63,14 +68,14 @@ def _between(passes: list[Pass], following: Pass, number: int) -> TrainingStep |
         old, now = root(seen.value), root(later.value)
         if old is now or old.array is now.array:
             continue
-        if old.time not in {v.time for v in before([now], ())} and old.time > 0 and not _moved(old, now):
+        if not _comes_of(now, old):
             continue
         new[name], moved = now, True
     return _made(passes, number, new) if moved else None
 
 
-def _moved(old: Value, now: Value) -> bool:
-    return any(v is now for v in after([old], now.time))
+def _comes_of(now: Value, old: Value) -> bool:
+    return not {v.time for v in with_elements(old)}.isdisjoint(v.time for v in before([now]))
 
 
 def _last(passes: list[Pass], number: int) -> TrainingStep | None:
@@ -103,13 +108,18 @@ def _replaces(user: Value, current: Value, names: set[str]) -> bool:
 def _made(passes: list[Pass], number: int, new: dict[str, Value]) -> TrainingStep | None:
     """With the passes that the new values were computed from; None where those are of none, as in a numeric check."""
     made = TrainingStep(passes, number, new)
-    made.behind = before(new.values(), [root(seen.value) for seen in made.old.values()])
+    made.behind = before(new.values(), made.olds)
     used = {v.time for v in made.behind}
-    kept = [p for p in passes if any(s.value.time in used for n, s in p.tensors.items() if n.endswith(".output"))]
+    kept = [p for p in passes if not used.isdisjoint(_outputs(p))]
     if new and not kept:
         return None
     made.passes = _different(kept) if new else passes[:1]
     return made
+
+
+def _outputs(found: Pass) -> set[int]:
+    outputs = [s.value for n, s in found.tensors.items() if n.endswith(".output")]
+    return {v.time for value in outputs for v in with_elements(value)}
 
 
 def _different(passes: Sequence[Pass]) -> list[Pass]:

@@ -14,9 +14,8 @@ import numpy as np
 from compare.foreign import layout
 from compare.foreign.convention import nearest
 from compare.foreign.flow.backward import Backward
-from compare.foreign.flow.products import root
 from compare.foreign.layout import View
-from compare.foreign.naming.values import distance, number
+from compare.foreign.naming.values import number
 from compare.network.tensor_name import TensorName
 from compare.watching.dataflow import Array, Value, before
 
@@ -154,8 +153,8 @@ def update(back: Backward, earlier: Mapping[str, Move]) -> Update:
     _of_few(made)
     rates = [law.rate for law in made.of.values()]
     if rates:
-        common = max(rates, key=lambda r: sum(_same(r, other) for other in rates))
-        made.law = next(law for law in made.of.values() if _same(law.rate, common))
+        common = max(rates, key=lambda r: sum(same(r, other) for other in rates))
+        made.law = next(law for law in made.of.values() if same(law.rate, common))
     made.kept = [n for n in back.step.old if n not in back.step.new and back.step.new]
     return made
 
@@ -170,16 +169,15 @@ def _of_few(made: Update) -> None:
                     made.of[move.name] = each
 
 
-def _same(a: float, b: float) -> bool:
+def same(a: float, b: float) -> bool:
     return abs(a - b) <= EQUAL * max(abs(a), abs(b))
 
 
 def written(back: Backward, move: Move) -> list[float]:
     """Numbers that stand between the gradient and the new value, those that no count went into."""
     counts = {float(back.step.m), float(back.network.sizes[-1]), float(back.step.m * back.network.sizes[-1])} - {1.0}
-    stop = [root(seen.value) for seen in back.step.old.values()]
     found: dict[float, None] = {}
-    for value in before([move.value], stop):
+    for value in before([move.value], back.step.olds):
         for constant in value.constants:
             found[abs(constant)] = None
         if value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants):
@@ -200,5 +198,3 @@ def absorbed(back: Backward, rate: float, numbers: Sequence[float]) -> float | N
             return w
     return None
 
-
-__all__ = ["Law", "Move", "Update", "absorbed", "distance", "is_written", "update"]
