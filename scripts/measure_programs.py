@@ -4,8 +4,8 @@
 
 Writes DIR/results.jsonl, one line a program. With --resume, programs that are in this file are not checked again. The
 tables go to docs/programs.md; if --right, --wrong, --seed or --quick is given, they go to DIR/programs.md.
-Exit codes: 0 done; 1 a rate is not what is asked (a right program called wrong, a mistake missed, ...); 2 bad usage; 130
-and 143 interrupted (--resume continues).
+Exit codes: 0 done; 1 a rate is not what is asked (a right program called wrong, a mistake missed, ...); 2 bad usage;
+130 and 143 interrupted (--resume continues).
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from compare.measuring.programs.notation import Notation
 
 
@@ -57,7 +59,7 @@ def integers(c: Notation, below: int, size: str) -> str:
 def weights(c: Notation) -> list[str]:
     """The first weights and biases."""
     lines = []
-    for k, (n_in, n_out) in enumerate(zip(c.style.sizes, c.style.sizes[1:], strict=False), start=1):
+    for k, (n_in, n_out) in enumerate(pairwise(c.style.sizes), start=1):
         more = c.style.bias == "last column"
         shape = c.write.shape(n_in + more, n_out)
         scale = "" if c.style.names % 3 == 0 else " * 0.5" if c.style.names % 3 == 1 else f" / np.sqrt({n_in})"

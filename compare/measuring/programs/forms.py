@@ -140,7 +140,8 @@ def _functions(c: Notation) -> list[str]:
 
 def bound(code: Sequence[str]) -> list[str]:
     """The names that these lines bind."""
-    return list(dict.fromkeys(line.partition(" = ")[0] for line in code if " = " in line and "[" not in line.partition(" = ")[0]))
+    targets = (line.partition(" = ")[0] for line in code if " = " in line)
+    return list(dict.fromkeys(target for target in targets if "[" not in target))
 
 
 def uses(code: Sequence[str], name: str) -> bool:

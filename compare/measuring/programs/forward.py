@@ -35,7 +35,7 @@ def is_bound(c: Notation, k: int) -> bool:
     kind = c.style.activations[k - 1]
     if kind == "linear":
         return False
-    twice = kind == "softmax" and not c.style.helpers or (kind != "softmax" and takes_twice(c.style, kind))
+    twice = (kind == "softmax" and not c.style.helpers) or (kind != "softmax" and takes_twice(c.style, kind))
     return c.style.bind_pre or (twice and not has_function(c, kind))
 
 

@@ -65,8 +65,8 @@ def _batch(c: Notation, step: Sequence[str]) -> list[str]:
 def _mini(c: Notation, step: Sequence[str]) -> list[str]:
     n, start = c.names.count, "start"
     part = f"{start}:{start} + {c.style.batch}"
-    lines = [f"{c.names.x} = {_indexed(c, c.names.inputs, part)}", f"{c.names.t} = {_indexed(c, c.names.targets, part)}"]
-    lines += [seen(c, c.names.x, c.names.t), *step]
+    lines = [f"{c.names.x} = {_indexed(c, c.names.inputs, part)}"]
+    lines += [f"{c.names.t} = {_indexed(c, c.names.targets, part)}", seen(c, c.names.x, c.names.t), *step]
     return [f"for {start} in range(0, {n}, {c.style.batch}):", *indented(lines)]
 
 

@@ -66,7 +66,8 @@ def _from_integers(c: Notation, k: int, y: str, t: str) -> list[str]:
     place = _of_its_class(c, d, t)
     lines = [f"{d} = {y}.copy()", f"{place} -= {mark('one', k, '1')}"]
     if _divides(c, "error"):
-        lines.append(f"{d} = {over_samples(c, k, d, 'error')}" if c.style.names % 2 else f"{d} /= {mark('count', k, c.m)}")
+        divided = f"{d} = {over_samples(c, k, d, 'error')}"
+        lines.append(divided if c.style.names % 2 else f"{d} /= {mark('count', k, c.m)}")
     return lines
 
 

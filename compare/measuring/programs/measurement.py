@@ -126,7 +126,8 @@ def line_of(report: Report) -> int | None:
 
 def style_of(line: Line) -> Style:
     """The style in a line of results."""
-    return Style(**{key: tuple(value) if isinstance(value, list) else value for key, value in line["style"].items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in line["style"].items()}
+    return Style(**fields)
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
@@ -139,9 +140,9 @@ def code_digest() -> str:
     digest = hashlib.sha256()
     for path in sorted([*root.glob("compare/**/*.py"), *root.glob("scratch/*.py"), *root.glob("torch_ref/*.py")]):
         is_measuring = "measuring" in path.parts
-        if not is_measuring or (path.parent == Path(__file__).parent or "mistakes" in path.parts):
-            if path.name not in READING:
-                digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        is_own = path.is_relative_to(Path(__file__).parent) and path.name not in READING
+        if is_own or not is_measuring:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -160,7 +161,7 @@ def measure(
     code = before or {"part": "code", "key": "code", "digest": code_digest(), "commit": commit()}
     todo = [(part, seed) for part, seed in plan.tasks() if f"{part} {seed}" not in known]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in ([code] if not lines else lines)), encoding="utf-8")
+    path.write_text("".join(json.dumps(line) + "\n" for line in (lines or [code])), encoding="utf-8")
     with path.open("a", encoding="utf-8") as file:
         for done, line in enumerate(_results(todo, workers), start=1):
             known[line["key"]] = json.loads(json.dumps(line))

@@ -43,7 +43,8 @@ SCHEMES = (
     Naming(),
     Naming(),
     Naming(weight="w{k}", bias="b{k}", pre="z{k}", out="a{k}", delta="delta{k}", grad_out="da{k}", grad_weight="dw{k}",
-           grad_bias="db{k}", rate="alpha", loss="cost", losses="costs", targets="y", t="yb", x="xb", derivative="d{f}"),
+           grad_bias="db{k}", rate="alpha", loss="cost", losses="costs", targets="y", t="yb", x="xb",
+           derivative="d{f}"),
     Naming(pre="s{k}", out="h{k}", delta="d{k}", grad_out="e{k}", grad_weight="gW{k}", grad_bias="gb{k}", targets="T",
            t="t", prediction="o", rate="eta", count="n", loss="E", total="err", epoch="ep", sigmoid="sig"),
     Naming(weight="weights{k}", bias="bias{k}", pre="net{k}", out="layer{k}", delta="layer{k}_delta",
@@ -70,19 +71,25 @@ def naming(number: int) -> Naming:
     return SCHEMES[number % len(SCHEMES)]
 
 
+def without_containers(names: Naming) -> Naming:
+    """The same, or plain names where these are parts of lists and dictionaries."""
+    if "[" not in names.weight:
+        return names
+    return Naming(inputs=names.inputs, targets=names.targets, x=names.x, t=names.t)
+
+
 def of_a_class(names: Naming) -> Naming:
     """The same, as attributes of a class; deltas and what is behind them stay local."""
-    plain = names if "[" not in names.weight else Naming(inputs=names.inputs, targets=names.targets, x=names.x, t=names.t)
+    plain = without_containers(names)
     attributes = ("weight", "bias", "pre", "out", "grad_weight", "grad_bias")
     return replace(plain, **{a: f"self.{getattr(plain, a)}" for a in attributes}, prediction="")
 
 
 def containers(names: Naming, layers: int, states: Sequence[str]) -> list[str]:
     """Lines that make the dictionaries and lists that the names live in."""
-    formats = (names.weight, names.bias, names.pre, names.out, names.delta, names.grad_out, names.grad_weight, names.grad_bias,
-               *states)
+    values = (names.weight, names.bias, names.pre, names.out, names.delta, names.grad_out)
     made = {}
-    for each in formats:
+    for each in (*values, names.grad_weight, names.grad_bias, *states):
         holder, bracket, key = each.partition("[")
         if bracket:
             made[holder] = f"{holder} = {{}}" if key.startswith("'") else f"{holder} = [None] * {layers}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compare.measuring.programs.naming import Naming, naming, of_a_class
+from compare.measuring.programs.naming import Naming, naming, of_a_class, without_containers
 from compare.measuring.programs.orientation import Orientation
 from compare.measuring.programs.style import Style
 
@@ -21,8 +21,8 @@ class Notation:
         names = naming(style.names)
         if style.form == "class":
             names = of_a_class(names)
-        elif style.form == "functions" and "[" in names.weight:
-            names = Naming(inputs=names.inputs, targets=names.targets)
+        elif style.form == "functions":
+            names = without_containers(names)
         return cls(style, names)
 
     @property

@@ -111,5 +111,3 @@ def guilty_lines(tree: ast.Module) -> tuple[str, tuple[int, ...]]:
     pairs = zip(ast.walk(plain), ast.walk(ast.parse(text)), strict=True)
     lines = {new.lineno for old, new in pairs if getattr(old, "guilty", False) and isinstance(new, ast.stmt)}
     return text, tuple(sorted(lines))
-
-

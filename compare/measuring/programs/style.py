@@ -79,8 +79,10 @@ class Style:
 
 
 def drawn(seed: int) -> Style:
-    """A style at random, as often as people write it: of 69 public reports 25 train one sample at a time, 22 have samples
-    as columns, 15 have no bias, 28 a squared loss."""
+    """A style at random, as often as people write it.
+
+    Of 69 public reports 25 train one sample at a time, 22 have samples as columns, 15 have no bias, 28 a squared loss.
+    """
     r = random.Random(seed)
     style = replace(Style(seed=seed), **_network(r), **_loop(r), **_writing(r), **_training(r))
     return settled(style)
@@ -203,7 +205,8 @@ def _settled_loop(s: Style) -> Style:
     if s.loop == "one":
         s = replace(s, reduction="sum" if s.loss != "mse" else "mean", mean_at="error")
     if s.loop == "accumulated":
-        s = replace(s, bind_gradient=True, update="end", bind_first_delta=True, form="top" if s.form in ("class", "functions") else s.form)
+        form = "top" if s.form in ("class", "functions") else s.form
+        s = replace(s, bind_gradient=True, update="end", bind_first_delta=True, form=form)
         if s.mean_at == "error":
             s = replace(s, mean_at="rate" if s.optimizer == "sgd" else "gradient")
     if s.reduction == "sum":

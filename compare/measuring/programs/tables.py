@@ -108,8 +108,12 @@ def share(hits: int, of: int) -> str:
 
 
 def overview(lines: Sequence[Line]) -> str:
-    rows = [[r.name, f"{len(r.of):,}", f"{len(r.hits):,}", _percent(len(r.hits), len(r.of)), _asked(r), "yes" if r.is_met else "no"]
-            for r in rates(lines)]  # fmt: skip
+    rows = []
+    for rate in rates(lines):
+        hits, of = len(rate.hits), len(rate.of)
+        rows.append(
+            [rate.name, f"{of:,}", f"{hits:,}", _percent(hits, of), _asked(rate), "yes" if rate.is_met else "no"]
+        )
     return table(("", "of", "programs", "share", "asked", "met"), rows)
 
 
@@ -146,7 +150,8 @@ def _right_cells(lines: Sequence[Line]) -> list[str]:
 
 def _wrong_cells(wrong: Sequence[Line]) -> list[str]:
     found = [line for line in wrong if is_found(line)]
-    cells = [str(len(wrong)), *(_percent(len(_with(wrong, v)), len(wrong)) for v in ("parity", "incomplete", "error", "mismatch"))]
+    verdicts = ("parity", "incomplete", "error", "mismatch")
+    cells = [str(len(wrong)), *(_percent(len(_with(wrong, v)), len(wrong)) for v in verdicts)]
     judged: tuple[Callable[[Line], bool], ...] = (is_placed, is_explained, is_confidently_wrong)
     return [*cells, *(_percent(sum(map(judge, found)), len(found)) for judge in judged)]
 

@@ -61,7 +61,8 @@ def _sgd(c: Notation, k: int, p: str, g: str) -> list[str]:
 
 def _torch_momentum(c: Notation, k: int, p: str, g: str) -> list[str]:
     v = c.state("v", p)
-    return [f"{v} = {mark('kept', k, f'0.9 * {v}')} + {mark('used', k, g)}", *_moved(c, k, p, f"{_rate(c, k)} * {v}", "-")]
+    lines = [f"{v} = {mark('kept', k, f'0.9 * {v}')} + {mark('used', k, g)}"]
+    return [*lines, *_moved(c, k, p, f"{_rate(c, k)} * {v}", "-")]
 
 
 def _velocity(c: Notation, k: int, p: str, g: str) -> list[str]:
@@ -79,9 +80,7 @@ def _average(c: Notation, k: int, p: str, g: str) -> list[str]:
 def _adam(c: Notation, k: int, p: str, g: str) -> list[str]:
     m, v = c.state("m", p), c.state("v", p)
     count = step_count(c)
-    m_hat, v_hat = (
-        mark("corrected", k, f"{s} / (1 - {mark('beta', k, beta)} ** {count})") for s, beta in ((m, "0.9"), (v, "0.999"))
-    )
+    m_hat, v_hat = (_corrected(k, held, beta, count) for held, beta in ((m, "0.9"), (v, "0.999")))
     lines = [
         f"{m} = {mark('kept', k, f'0.9 * {m}')} + {mark('fresh', k, f'(1 - 0.9) * ({g})')}",
         f"{v} = {mark('kept_square', k, f'0.999 * {v}')} + {mark('fresh_square', k, f'(1 - 0.999) * ({g}) ** 2')}",
@@ -91,6 +90,10 @@ def _adam(c: Notation, k: int, p: str, g: str) -> list[str]:
         lines += [f"m_hat = {m_hat}", f"v_hat = {v_hat}"]
         step = f"{_rate(c, k)} * m_hat / (np.sqrt(v_hat) + 1e-8)"
     return [*lines, *_moved(c, k, p, step, "-")]
+
+
+def _corrected(k: int, held: str, beta: str, count: str) -> str:
+    return mark("corrected", k, f"{held} / (1 - {mark('beta', k, beta)} ** {count})")
 
 
 _MOVES = {"sgd": _sgd, "torch momentum": _torch_momentum, "velocity": _velocity, "average": _average, "adam": _adam}

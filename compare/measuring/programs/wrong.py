@@ -20,7 +20,7 @@ SEEN = 1e-6  # of an update's largest element
 
 @dataclass(frozen=True)
 class Wrong:
-    """The text, the program it was made from, the mistake, its lines, and the step in which the weights first differ."""
+    """The text, the program it was made from, the mistake, its lines, and the first step whose update differs."""
 
     text: str
     right: Program
@@ -48,7 +48,8 @@ def suited(program: Program, family: str, r: random.Random) -> Program:
     changed = {
         "adam": {"optimizer": "adam"},
         "momentum": {"optimizer": r.choice(("torch momentum", "velocity", "average"))},
-        "penalty": {"penalty": r.choice(("half l2", "half l2", "l2", "l1")), "penalty_in": "both", "report": r.choice(("print", "list", "function"))},
+        "penalty": {"penalty": r.choice(("half l2", "half l2", "l2", "l1")), "penalty_in": "both",
+                    "report": r.choice(("print", "list", "function"))},
         "accumulated": {"loop": "accumulated", "samples": r.choice(("rows", "columns", "vectors"))},
     }  # fmt: skip
     if family == "momentum" and style.optimizer != "sgd":

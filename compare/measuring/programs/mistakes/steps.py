@@ -8,7 +8,8 @@ from compare.measuring.programs.marks import Mark
 from compare.measuring.programs.mistakes.mistake import mistake
 from compare.measuring.programs.mistakes.site import Site, bare, parsed, times
 
-OWN = ("gradient", "gradient_bias", "step", "bound_step", "kept", "fresh", "kept_square", "fresh_square", "corrected", "decay")
+STATE = ("kept", "fresh", "kept_square", "fresh_square", "corrected", "decay")
+OWN = ("gradient", "gradient_bias", "step", "bound_step", *STATE)
 SIGN = ("update-sign", "sign", "sign-of-gradient", "wrong-gradient")
 RATE = ("wrong-learning-rate", "factor", "factor-two", "factor-half", "learning-rate-twice", "wrong-mean")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from itertools import pairwise
 
 from compare.measuring.programs.forward import is_bound
 from compare.measuring.programs.mistakes.mistake import mistake
@@ -48,7 +49,7 @@ def gradient_before_the_derivative(site: Site) -> bool:
 @mistake("tensor", 1, "wrong-weight", "another-tensor")
 def back_through_another_weight(site: Site) -> bool:
     sizes = site.style.sizes
-    shapes = list(zip(sizes, sizes[1:], strict=False))
+    shapes = list(pairwise(sizes))
     places = [(m, k) for m in site.marks("weight_back") for k in range(1, len(sizes))
               if k != m.layer and shapes[k - 1] == shapes[m.layer - 1]]  # fmt: skip
     if not places:

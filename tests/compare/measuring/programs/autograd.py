@@ -1,4 +1,4 @@
-"""What a right program of a style does to its weights, by PyTorch's autograd in float64; written apart from the programs."""
+"""What a right program does to its weights, by PyTorch's autograd in float64; written apart from the programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from compare.measuring.programs.program import Seen
 from compare.measuring.programs.style import Style
 
-ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "linear": lambda z: z, "softmax": lambda z: z}
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
 
 def trajectory(style: Style, seen: list[Seen]) -> list[list[list[np.ndarray]]]:
@@ -97,7 +97,8 @@ def loss(style: Style, layers: list[list[torch.Tensor]], seen: Seen) -> torch.Te
         b = bias[0].reshape(-1) if bias else torch.zeros(len(W), dtype=torch.float64)
         if style.bias == "last column":
             W, b = W[:, :-1], W[:, -1]
-        x = ACTIVATIONS[kind](nn.functional.linear(x, W, b))
+        z = nn.functional.linear(x, W, b)
+        x = ACTIVATIONS[kind](z) if kind in ACTIVATIONS else z  # the softmax is in the loss
     return data_loss(style, x, t) + penalty(style, layers)
 
 
