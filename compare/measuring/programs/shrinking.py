@@ -9,6 +9,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 from compare.measuring.programs.measurement import Line, checked, right, style_of, wrong
@@ -24,49 +25,54 @@ TRIES = 5  # seeds of a mistake, which draws the layer that it is made in
 
 def shrunk(style: Style, fails: Callable[[Style], bool], said: Callable[[Style], object] | None = None) -> Style:
     """Set one choice after another to the plainest that still fails, until none can be."""
-    tried = {style}
-    found = True
-    while found:
-        found = False
-        for simpler in plainer(style):
-            if simpler not in tried and fails(simpler):
-                style, found = simpler, True
-                if said:
-                    said(style)
-            tried.add(simpler)
+    before = None
+    while style != before:
+        before = style
+        for change in CHANGES:
+            for simpler in change(style):
+                if _weight(simpler) < _weight(style) and fails(simpler):
+                    style = simpler
+                    if said:
+                        said(style)
+                    break
     return style
 
 
-def plainer(style: Style) -> Iterator[Style]:
-    """Styles that differ in one choice, as whole programs: the largest steps first."""
-    for changed in _changes(style):
-        other = Program.of(replace(style, **changed)).style
-        if _weight(other) < _weight(style):
-            yield other
+def _with(style: Style, **changed: Any) -> Style:
+    """As a whole program."""
+    return Program.of(replace(style, **changed)).style
 
 
-def _changes(style: Style) -> Iterator[dict[str, Any]]:
+def _a_layer_less(style: Style) -> Iterator[Style]:
     for k in range(1, style.layers):
-        hidden = [*style.hidden[: k - 1], *style.hidden[k:]]
-        yield {"sizes": (*style.sizes[:k], *style.sizes[k + 1 :]), "hidden": tuple(hidden)}
-    for field in fields(Style):
-        if field.name not in ("sizes", "hidden", "seed"):
-            yield {field.name: getattr(PLAIN, field.name)}
-    for k, size in enumerate(style.sizes):
-        for smaller in sorted({1, 2, size - 1} - {0}):
-            if smaller < size:
-                yield {"sizes": (*style.sizes[:k], smaller, *style.sizes[k + 1 :])}
-    for name in ("count", "epochs", "batch"):
-        yield from ({name: n} for n in (2, 3, 4) if n < getattr(style, name))
+        hidden = (*style.hidden[: k - 1], *style.hidden[k:])
+        yield _with(style, sizes=(*style.sizes[:k], *style.sizes[k + 1 :]), hidden=hidden)
+
+
+def _plain(name: str, style: Style) -> Iterator[Style]:
+    yield _with(style, **{name: getattr(PLAIN, name)})
+
+
+def _smaller(style: Style) -> Iterator[Style]:
+    small = tuple(min(size, k + 2) for k, size in enumerate(style.sizes))
+    yield _with(style, sizes=small)
+    yield _with(style, count=5, epochs=2, batch=2)
+    yield from (_with(style, **{name: n}) for name in ("count", "epochs") for n in (2, 3))
+
+
+_NUMBERS = ("sizes", "hidden", "seed", "count", "epochs", "batch")
+CHOICES = tuple(field.name for field in fields(Style) if field.name not in _NUMBERS)
+CHANGES: tuple[Callable[[Style], Iterator[Style]], ...] = (
+    *([_a_layer_less] * 3),
+    *(partial(_plain, name) for name in CHOICES),
+    _smaller,
+)
 
 
 def _weight(style: Style) -> tuple[int, int, int]:
     """How far a style is from the plainest: choices, layers, numbers."""
-    choices = sum(getattr(style, f.name) != getattr(PLAIN, f.name) for f in fields(Style) if f.name not in _NUMBERS)
+    choices = sum(getattr(style, name) != getattr(PLAIN, name) for name in CHOICES)
     return style.layers, choices, sum(style.sizes) + style.count + style.epochs + style.batch
-
-
-_NUMBERS = ("sizes", "hidden", "seed", "count", "epochs", "batch")
 
 
 def outcome(line: Line) -> tuple[object, ...]:
@@ -85,7 +91,7 @@ def planted_again(style: Style, mistake: str) -> Wrong | None:
 
 
 def line_again(style: Style, before: Line) -> Line | None:
-    """The result of a program of this style, with the mistake of an earlier one; None where there is no such program."""
+    """The result of a program of this style, with an earlier one's mistake; None where there is no such program."""
     if before["part"] == "right":
         program = Program.of(style)
         return {"part": "right"} | checked(program.text, program.network) if program.is_tame() else None
