@@ -72,14 +72,18 @@ def gradient_exprs(c: Notation, k: int) -> list[str]:
 
 
 def _expressions(c: Notation, k: int) -> list[str]:
+    weight = with_penalty(c, k, weight_gradient(c, k, c.entering(k)))
+    return [weight, *([bias_gradient(c, k)] if c.style.bias == "apart" else [])]
+
+
+def weight_gradient(c: Notation, k: int, entering: str) -> str:
+    """Without the penalty."""
     d = mark("delta_used", k, delta(c, k))
-    weight = mark("gradient", k, c.write.gradient(mark("entering", k, c.entering(k)), d))
-    if c.style.loop != "accumulated":
-        weight = over_samples(c, k, weight, "gradient")
-    return [with_penalty(c, k, weight), *([_bias(c, k)] if c.style.bias == "apart" else [])]
+    weight = mark("gradient", k, c.write.gradient(mark("entering", k, entering), d))
+    return weight if c.style.loop == "accumulated" else over_samples(c, k, weight, "gradient")
 
 
-def _bias(c: Notation, k: int) -> str:
+def bias_gradient(c: Notation, k: int) -> str:
     d = mark("delta_summed", k, delta(c, k))
     if c.style.samples == "vectors":
         return mark("gradient_bias", k, d)

@@ -44,10 +44,10 @@ def _targets(c: Notation, columns: bool) -> str:
     return f"np.sign({normal(c, shape)})" if s.target == "signs" else normal(c, shape)
 
 
-def normal(c: Notation, shape: tuple[int, ...]) -> str:
+def normal(c: Notation, shape: tuple[int | str, ...]) -> str:
     if c.style.random == "seed":
         return f"np.random.randn({', '.join(map(str, shape))})"
-    return f"rng.normal(size={shape})"
+    return f"rng.normal(size=({', '.join(map(str, shape))}))"
 
 
 def integers(c: Notation, below: int, size: str) -> str:
@@ -65,11 +65,11 @@ def weights(c: Notation) -> list[str]:
         scale = "" if c.style.names % 3 == 0 else " * 0.5" if c.style.names % 3 == 1 else f" / np.sqrt({n_in})"
         lines.append(f"{c.weight(k)} = {normal(c, shape)}{scale}")
         if c.style.bias == "apart":
-            lines.append(f"{c.bias(k)} = {_bias(c, n_out)}")
+            lines.append(f"{c.bias(k)} = {first_bias(c, n_out)}")
     return lines
 
 
-def _bias(c: Notation, n: int) -> str:
+def first_bias(c: Notation, n: int | str) -> str:
     shape = c.bias_shape(n)
     if c.style.zero_bias:
         return f"np.zeros({shape})"

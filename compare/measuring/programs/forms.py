@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from compare.measuring.programs import activations, data, losses
+from compare.measuring.programs import activations, data, layer_objects, losses
 from compare.measuring.programs.backward import backward, updates
 from compare.measuring.programs.forward import forward
 from compare.measuring.programs.loops import indented, pairs, training
@@ -46,7 +46,7 @@ def loss_lines(c: Notation, y: str) -> list[str]:
 
 
 def _settings(c: Notation) -> list[str]:
-    rate = [] if c.style.form == "class" else [f"{c.names.rate} = {c.style.rate}"]
+    rate = [] if c.style.form in ("class", "layers") else [f"{c.names.rate} = {c.style.rate}"]
     lam = [f"{c.names.penalty} = {c.style.penalty_factor}"] if c.style.penalty != "none" else []
     count = [f"{c.names.count} = {c.names.inputs}.shape[{1 if data.are_columns(c) else 0}]"] if _counts(c) else []
     return [*rate, *lam, *count, f"{c.names.epochs} = {c.style.epochs}"]
@@ -172,6 +172,13 @@ def _class(c: Notation) -> list[str]:
             *training(c, calls, [])]  # fmt: skip
 
 
+def _layers(c: Notation) -> list[str]:
+    """A class of which every layer is an object."""
+    begin = [*_begin(c)[1:], *layer_objects.network(c)]
+    step = layer_objects.step(c, loss_lines(c, c.out(c.style.layers)))
+    return [*data.generator(c), *layer_objects.definition(c), *begin, *training(c, step, [])]
+
+
 def loss_outside(c: Notation, y: str, batch: tuple[str, str]) -> list[str]:
     """The loss where the training loop computes it from what forward returned."""
     code = loss_lines(c, y)
@@ -181,4 +188,11 @@ def loss_outside(c: Notation, y: str, batch: tuple[str, str]) -> list[str]:
     return [re.sub(r"(?<![\w.])\w+", lambda m: pattern.get(m[0], m[0]), line) for line in code]
 
 
-_FORMS = {"top": _top, "main": _main, "function": _function, "functions": _functions, "class": _class}
+_FORMS = {
+    "top": _top,
+    "main": _main,
+    "function": _function,
+    "functions": _functions,
+    "class": _class,
+    "layers": _layers,
+}

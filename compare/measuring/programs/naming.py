@@ -85,6 +85,12 @@ def of_a_class(names: Naming) -> Naming:
     return replace(plain, **{a: f"self.{getattr(plain, a)}" for a in attributes}, prediction="")
 
 
+def of_layer_objects(names: Naming) -> Naming:
+    """As the training loop sees a list of layers."""
+    plain = without_containers(names)
+    return replace(plain, weight="layers[{j}].W", bias="layers[{j}].b", delta="grad", out="output")
+
+
 def containers(names: Naming, layers: int, states: Sequence[str]) -> list[str]:
     """Lines that make the dictionaries and lists that the names live in."""
     values = (names.weight, names.bias, names.pre, names.out, names.delta, names.grad_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compare.measuring.programs.naming import Naming, naming, of_a_class, without_containers
+from compare.measuring.programs.naming import Naming, naming, of_a_class, of_layer_objects, without_containers
 from compare.measuring.programs.orientation import Orientation
 from compare.measuring.programs.style import Style
 
@@ -21,6 +21,8 @@ class Notation:
         names = naming(style.names)
         if style.form == "class":
             names = of_a_class(names)
+        elif style.form == "layers":
+            names = of_layer_objects(names)
         elif style.form == "functions":
             names = without_containers(names)
         return cls(style, names)
@@ -86,7 +88,7 @@ class Notation:
     def gradients(self, k: int) -> list[str]:
         return [self.grad_weight(k), *([self.grad_bias(k)] if self.style.bias == "apart" else [])]
 
-    def bias_shape(self, n: int) -> str:
+    def bias_shape(self, n: int | str) -> str:
         """Of the bias: (n,), (1, n) or (n, 1)."""
         if self.style.samples == "columns":
             return f"({n}, 1)"
@@ -94,7 +96,7 @@ class Notation:
 
     @property
     def rate(self) -> str:
-        return f"self.{self.names.rate}" if self.style.form == "class" else self.names.rate
+        return f"self.{self.names.rate}" if self.style.form in ("class", "layers") else self.names.rate
 
     @property
     def m(self) -> str:

@@ -51,5 +51,5 @@ class Orientation:
         """The weights without those of the ones."""
         return f"({W})[:, :-1]" if self.out_in else f"({W})[:-1]"
 
-    def shape(self, n_in: int, n_out: int) -> tuple[int, int]:
+    def shape(self, n_in: int | str, n_out: int | str) -> tuple[int | str, int | str]:
         return (n_out, n_in) if self.out_in else (n_in, n_out)

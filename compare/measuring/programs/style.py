@@ -132,7 +132,7 @@ def _loop(r: random.Random) -> dict[str, Any]:
 
 def _writing(r: random.Random) -> dict[str, Any]:
     return {
-        "form": _weighted(r, {"top": 45, "main": 10, "function": 10, "functions": 15, "class": 20}),
+        "form": _weighted(r, {"top": 45, "main": 10, "function": 10, "functions": 15, "class": 15, "layers": 10}),
         "names": r.randrange(1000),
         "dot": _weighted(r, {"@": 5, "np.dot": 3, ".dot": 2}),
         "helpers": r.random() < 0.45,
@@ -199,13 +199,13 @@ def _settled_data(s: Style) -> Style:
 
 def _settled_loop(s: Style) -> Style:
     if s.one_by_one:
-        s = replace(s, pairs=s.pairs and s.form != "class")
+        s = replace(s, pairs=s.pairs and s.form not in ("class", "layers"))
     else:
         s = replace(s, pairs=False, samples="columns" if s.samples == "columns" else "rows")
     if s.loop == "one":
         s = replace(s, reduction="sum" if s.loss != "mse" else "mean", mean_at="error")
     if s.loop == "accumulated":
-        form = "top" if s.form in ("class", "functions") else s.form
+        form = "top" if s.form in ("class", "functions", "layers") else s.form
         s = replace(s, bind_gradient=True, update="end", bind_first_delta=True, form=form)
         if s.mean_at == "error":
             s = replace(s, mean_at="rate" if s.optimizer == "sgd" else "gradient")
@@ -217,7 +217,13 @@ def _settled_loop(s: Style) -> Style:
 def _settled_writing(s: Style) -> Style:
     if s.form in ("functions", "class"):
         s = replace(s, bind_gradient=True, update="end")
-    if s.form == "class" and s.mean_at == "rate":
+    if s.form == "layers":
+        s = replace(s, bind_gradient=True, bind_pre=True, bind_first_delta=True, deltas_first=False, schedule="none")
+        s = replace(s, relu_derivative="mask" if s.relu_derivative == "in place" else s.relu_derivative)
+        s = replace(s, bias="apart" if s.bias == "last column" else s.bias)
+    if s.form == "layers" and s.loss == "mse":
+        s = replace(s, mean_at="error")
+    if s.form in ("class", "layers") and s.mean_at == "rate":
         s = replace(s, mean_at="gradient")
     if s.update == "between" or s.bias == "last column":
         s = replace(s, bind_first_delta=True)
@@ -237,8 +243,10 @@ def _settled_training(s: Style) -> Style:
         s = replace(s, bind_gradient=True, flipped=False, mean_at="gradient" if s.mean_at == "rate" else s.mean_at)
     if s.target == "integers":
         s = replace(s, flipped=False)
-    if s.penalty == "none" or s.report == "none":
+    if s.report == "none":
         s = replace(s, penalty_in="gradient")
+    if s.penalty == "none":
+        s = replace(s, penalty_in="both", penalty_factor=0.01)
     if s.mean_at == "rate" and s.penalty != "none":
         s = replace(s, penalty="none")
     if s.penalty != "none":

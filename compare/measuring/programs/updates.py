@@ -101,7 +101,7 @@ _MOVES = {"sgd": _sgd, "torch momentum": _torch_momentum, "velocity": _velocity,
 
 def step_count(c: Notation) -> str:
     """The name of Adam's step number."""
-    return "self.steps" if c.style.form == "class" else "step"
+    return "self.steps" if c.style.form in ("class", "layers") else "step"
 
 
 def counted(c: Notation) -> list[str]:

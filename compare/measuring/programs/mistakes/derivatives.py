@@ -14,18 +14,16 @@ LOST = ("derivative-missing", "activation-derivative-lost")
 
 @mistake("derivative", 17, *LOST)
 def derivative_lost(site: Site) -> bool:
-    layers = sorted({m.layer for kind in ("derivative", "mask") for m in site.marks(kind)})
-    if not layers:
-        return False
-    k = site.r.choice(layers)
-    for found in site.marks("mask", k):
-        site.remove(site.statement(found.call))
-    for found in site.marks("derivative", k):
+    in_place, slopes = site.one_layer("mask"), site.one_layer("derivative")
+    if in_place and (not slopes or site.r.random() < 0.5):
+        slopes = []
+        site.remove(site.statement(in_place[0].call))
+    for found in slopes:
         product = site.parent(found.call)
         if not isinstance(product, ast.BinOp) or not isinstance(product.op, ast.Mult):
             return False
         site.replace(product, product.left if bare(product.right) is bare(found.call) else product.right)
-    return True
+    return bool(in_place or slopes)
 
 
 @mistake("derivative", 4, "derivative-of-pre-activation", "derivative-of-activated")
@@ -81,6 +79,6 @@ def softmax_derivative_as_of_a_sigmoid(site: Site) -> bool:
     found = site.marks("error")
     if site.style.squared or not found:
         return False
-    p = site.notation.out(site.style.layers)
+    p = site.outer.out(site.style.layers)
     site.rewrite(found[0], lambda e: ast.BinOp(e, ast.Mult(), parsed(f"({p}) * (1 - ({p}))")))
     return True

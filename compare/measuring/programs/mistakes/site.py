@@ -7,6 +7,7 @@ import copy
 import random
 from collections.abc import Callable, Iterable, Iterator
 
+from compare.measuring.programs.layer_objects import inside
 from compare.measuring.programs.marks import Mark, in_order, mark_of, marks
 from compare.measuring.programs.notation import Notation
 from compare.measuring.programs.program import Program
@@ -18,12 +19,10 @@ class Site:
 
     def __init__(self, program: Program, r: random.Random) -> None:
         self.tree = copy.deepcopy(program.tree)
-        self.notation: Notation = program.notation
+        self.style: Style = program.style
+        self.outer: Notation = program.notation  # the names where the network's output and the error are
+        self.notation = inside(self.outer) if self.style.form == "layers" else self.outer
         self.r = r
-
-    @property
-    def style(self) -> Style:
-        return self.notation.style
 
     def marks(self, kind: str, layer: int | None = None) -> list[Mark]:
         return list(marks(self.tree, kind, layer))
@@ -31,7 +30,8 @@ class Site:
     def one_layer(self, kind: str) -> list[Mark]:
         """All marks of this kind in one layer, drawn at random; none where there are none."""
         layers = sorted({m.layer for m in self.marks(kind)})
-        return self.marks(kind, self.r.choice(layers)) if layers else []
+        found = self.marks(kind, self.r.choice(layers)) if layers else []
+        return [self.r.choice(found)] if found and self.style.form == "layers" else found
 
     def parent(self, node: ast.AST) -> ast.AST:
         """What holds a node, marks left out."""

@@ -17,9 +17,10 @@ RATE = ("wrong-learning-rate", "factor", "factor-two", "factor-half", "learning-
 @mistake("order", 5, "updated-weights", "updated-in-backward")
 def weights_updated_too_early(site: Site) -> bool:
     """The weights change before the delta of the layer before is computed with them."""
-    if site.style.layers < 2:
+    layers = sorted({m.layer for m in site.marks("weight_back")})
+    if not layers:
         return False
-    k = site.r.randint(2, site.style.layers)
+    k = site.r.choice(layers)
     back = site.statement(site.marks("weight_back", k)[0].call)
     body = site.body(back)
     at = body.index(back)
