@@ -84,8 +84,8 @@ def _between(names: Names) -> Iterator[BetweenFound]:
 
 
 def _updates(names: Names) -> Iterator[RecoveredFound | RateFound]:
-    if recovered := [name for name in names.recovered if ".grad_" in name]:
-        yield RecoveredFound(tuple(names.tensors[name].observation.name for name in recovered))
+    if names.recovered:
+        yield RecoveredFound(tuple(names.tensors[name].observation.name for name in names.recovered))
     if names.rate is not None:
         yield RateFound(names.rate)
 

@@ -38,6 +38,8 @@ def _recorded(read: list[Read], flow: Dataflow) -> Recorded:
     first, *others = read
     made = recorded([Step(first.names)], first.notes, later=partial(_later, others, flow))
     notes = [*made.notes, *([] if flow.complete else [DidNotEnd(flow.ended)])]
+    for record, each in zip(made.records, [first], strict=False):
+        record.step = each.number
     return Recorded(made.records, made.given, notes, made.places, flow.sources, made.later)
 
 

@@ -114,7 +114,7 @@ def _record(step: Step, number: int) -> Record:
         watched=followed(names, step.watched) if step.watched and number == 1 else 0,
         plain_loss=True,
         scales=_scales(kept),
-        slack=names.recovered,
+        slack=names.slack | names.recovered,
         told=True,
     )
 

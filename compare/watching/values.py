@@ -125,7 +125,7 @@ class Values:
         if not self._wanted(site):
             return value
         if isinstance(value, np.generic | float):
-            return self._made(site, value, self._quick(owner))
+            return self._made(site, value, [*self._quick(owner), *self._operands(index)])
         if isinstance(owner, np.ndarray | list | tuple) or _of_library(owner):
             return self._made(site, value, [*self._operands(owner), *self._operands(index)])
         return value

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from compare.foreign import layout
-from compare.foreign.flow.products import Product, product, root
+from compare.foreign.flow.products import NUMBERS, Product, moves, product, root
 from compare.foreign.layout import View
 from compare.foreign.naming.values import distance, tight
 from compare.network.architecture import Architecture
@@ -17,6 +17,7 @@ from compare.operations.operation import Activation
 from compare.watching.dataflow import Array, Value, after, with_elements
 
 HORIZON = 20_000  # values among which the next layer's product is looked for
+UPDATES = ("isub", "iadd", "sub", "add")
 OUTPUTS = 400  # values after the last product among which the network's output is looked for
 
 
@@ -109,7 +110,7 @@ class Passes:
                 continue
             computed.add(value.time)
             found = self._product(k, value)
-            if found is not None and found.m == m and any(v.time in computed for v in with_elements(found.entering)):
+            if found is not None and found.m == m and _is_elementwise(found.entering, z.value):
                 return found
         return None
 
@@ -140,6 +141,22 @@ class Passes:
                 return
             made.tensors[f"{position}.output"] = seen
             x = seen.view.array
+
+
+def _is_elementwise(value: Value, source: Value) -> bool:
+    """Whether it is computed from the source through values of one size, as an activation is, and no parameter."""
+    ends = {v.time for v in with_elements(source)}
+    left, seen = [*with_elements(value), *value.operands], set[int]()
+    while left:
+        v = left.pop()
+        if v.time in ends:
+            return True
+        if (v.time < source.time and v.size > 1) or (v.what in UPDATES and moves(v) == 2):
+            continue
+        if v.time not in seen and (v.size in (source.size, value.size) or (v.size == 1 and len(seen) < NUMBERS)):
+            seen.add(v.time)
+            left += v.operands
+    return False
 
 
 def _held(value: Value, view: View) -> Seen:

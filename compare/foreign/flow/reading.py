@@ -12,6 +12,7 @@ from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
 from compare.foreign.flow.passes import Passes, Seen
+from compare.foreign.flow.products import near
 from compare.foreign.flow.penalties import Penalty, penalty
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
@@ -26,7 +27,9 @@ from compare.recording.notes import NeverUpdated, Note, PenaltyDiffers, PenaltyF
 from compare.watching.dataflow import Array, Dataflow, Value
 from compare.watching.observation import Observation
 
+EXPONENTIAL = ("tanh", "sigmoid")
 ENDLESS = 1 << 62
+ROUNDED = 8 * 2.0**-53  # relative: of a change whose factors are multiplied in another order
 FITTED = 1e-9  # relative: of a change by a rate that was fitted
 
 
@@ -38,6 +41,7 @@ class Read:
     names: Names
     update: Update
     notes: list[Note] = field(default_factory=list)
+    number: int = 1  # of the optimiser's steps
 
 
 class Reader:
@@ -69,7 +73,7 @@ class Reader:
         settled = Settled(back, update, found, names, self._adaptive(step, update), self.moments)
         settled.settle()
         self.moments.take(update.moves, settled.optimizer)
-        return Read(step, names, update, settled.notes)
+        return Read(step, names, update, settled.notes, max(self.moments.steps, 1))
 
     def _adaptive(self, step: TrainingStep, update: Update) -> OptimizerSpec | None:
         """Adam, where the step has its square root."""
@@ -108,14 +112,15 @@ class Settled:
             rate = self._rate(law.rate, scale)
         for name, found in self.back.found.items():
             self.names.tensors[name] = _gradient(found)
-        self._scales(scale, rate)
         if self.optimizer is None:
+            self._scales(scale, rate)
             self._moved(rate)
             self.names.rate = rate
         else:
             self._adapted()
         self._penalties()
         self._kept()
+        self._written_otherwise()
         self._unjudged()
 
     def _adapted(self) -> None:
@@ -125,10 +130,22 @@ class Settled:
             view = updates.reread(self.back, move.name, move.value)
             assert view is not None
             self.names.tensors[move.name.new] = Named(observed(move.value), view)
+            self.names.slack[move.name.new] = self._scaled(move) + 4 * move.lost
             if self.moments.steps:
                 for state, array in zip(("exp_avg", "exp_avg_sq"), self.moments.of(move), strict=True):
                     held = Observation(array, f"{state} of {move.value.name}")
                     self.names.tensors[move.name.with_state(state)] = Named(held, View(array, "state"))
+
+    def _scaled(self, move: Move) -> Array:
+        """What the gradient's own factor changes in Adam's step: no more than its epsilon does."""
+        assert self.optimizer is not None
+        lr, eps = float(self.optimizer.options["lr"]), float(self.optimizer.options["eps"])
+        found = self.names.tensors.get(move.name.gradient)
+        scale = abs(found.scale) if found is not None else 1.0
+        _, v = self.moments.of(move)
+        size = np.sqrt(np.maximum(v, move.gradient**2)) + eps
+        changed: Array = 2 * lr * eps * abs(1 - 1 / scale) / np.minimum(size, size * scale) + ROUNDED * 4 * lr
+        return changed
 
     def _kept(self) -> None:
         """Parameters that stay as they are though they have a gradient, which the code computes: never updated."""
@@ -140,6 +157,19 @@ class Settled:
                 kept.append(name.new)
         if kept:
             self.notes.append(NeverUpdated(tuple(kept)))
+
+    def _written_otherwise(self) -> None:
+        """Tanh and sigmoid as quotients of exponentials, or by each other, round by a part of 1, not of their value."""
+        for k, layer in enumerate(self.names.network.layers):
+            seen = self.back.step.passes[0].tensors.get(f"{k}.output")
+            if layer.kind not in EXPONENTIAL or seen is None or _calls(seen.value, layer.kind):
+                continue
+            u = float(np.finfo(seen.view.array.dtype).eps) / 2
+            if layer.kind == "tanh" or _calls(seen.value, "tanh"):
+                self.names.slack[f"{k}.output"] = np.asarray(8 * u)
+                dy = self.back.expected.get(f"{k}.grad_input")
+                if dy is not None:
+                    self.names.slack[f"{k}.grad_input"] = 32 * u * (np.abs(dy).max(initial=0) + np.abs(dy))
 
     def _unjudged(self) -> None:
         """Parameters that moved and of which no new value is judged."""
@@ -190,7 +220,7 @@ class Settled:
         """The factor of the reported loss by which the step has a rate that is written; else the gradients' own."""
         law, losses = self.update.law, self._reported()
         finals = [g.scale for n, g in self.back.found.items() if g.equal and n.endswith(("weight", "bias"))]
-        usual = max(finals, key=finals.count) if finals else 1.0
+        usual = abs(max(finals, key=finals.count)) if finals else 1.0
         if law is None:
             return losses[0] if losses and usual not in losses else usual
         good = [f for f in losses if is_written(law.rate / f, self.update.written)]
@@ -200,7 +230,7 @@ class Settled:
             return losses[0]
         if is_written(law.rate / usual, self.update.written):
             return usual
-        known = [f.value for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.written)]
+        known = [abs(f.value) for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.written)]
         return known[0] if known else usual
 
     def _reported(self) -> list[float]:
@@ -227,12 +257,12 @@ class Settled:
     def _rate(self, rate: float, scale: float) -> float:
         """The rate on torch's gradient by which the step is judged, as it is written where it is."""
         written = self.update.written
-        near = min((*written, 1.0), key=lambda w: abs(w - rate / scale))
-        if is_written(rate / scale, [near]):
-            return near * scale
+        nearest = min((*written, 1.0), key=lambda w: abs(w - rate / scale))
+        if is_written(rate / scale, [nearest]):
+            return nearest * scale
         self.is_fitted = True
         meant = absorbed(self.back, rate / scale, written)
-        return rate if meant is None else meant * scale
+        return abs(rate) if meant is None else meant * scale
 
     def _scales(self, scale: float, rate: float | None) -> None:
         """A gradient whose parameter moved right has its own scale; that of another one has the loss's."""
@@ -271,10 +301,8 @@ class Settled:
             beside = own.beside(move) if own.explains(move) else np.zeros_like(move.change)
             view = updates.reread(self.back, move.name, move.value)
             assert view is not None
-            if self.is_fitted or np.any(beside):
-                u = float(np.finfo(move.new.dtype).eps)
-                fitted = FITTED * np.abs(move.change) + 4 * move.lost if self.is_fitted else 0.0
-                self.names.recovered[name] = 4 * u * (np.abs(beside) + np.abs(move.new)) + fitted
+            fitted = FITTED * np.abs(move.change) if self.is_fitted else 0.0
+            self.names.slack[name] = 4 * move.lost + ROUNDED * (np.abs(move.change) + np.abs(beside)) + fitted
             if np.any(beside):
                 view = replace(view, array=np.asarray(view.array + beside))
             self.names.tensors[name] = Named(observed(move.value), view)
@@ -301,6 +329,10 @@ def _named(seen: Seen) -> Named:
 
 def _gradient(found: Gradient) -> Named:
     return Named(observed(found.value), found.view, found.scale, found.equal)
+
+
+def _calls(value: Value, function: str) -> bool:
+    return any(v.what == f"call:{function}" for v in (value, *near(value)))
 
 
 def _near(a: float, b: float) -> bool:

@@ -41,6 +41,7 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
     pool, times = Pool(computed), {v.time for v in computed}
     y = found.tensors[last].view.array if last in found.tensors else None
     best: tuple[tuple[int, int, int], Aim] | None = None
+    order = 0
     for order, seen in enumerate(_candidates(network, found, computed, given)):
         if y is None:
             continue
@@ -49,7 +50,7 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
         rank = found_slopes, len(losses) > 0, -order
         if best is None or rank > best[0]:
             best = rank, Aim(seen, found_slopes > 0 or bool(losses), losses, times)
-    return best[1] if best else None
+    return best[1] if best and (best[1].certain or order == 0) else None
 
 
 def _last_output(found: Pass) -> Seen:
@@ -65,12 +66,24 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
         return
     times, tried = {v.time for v in computed}, set()
     own = {id(root(s.value).array) for s in found.tensors.values()}
+    start = computed[0]
     for user in computed:
-        for other in user.operands:
+        for other in user.operands if user is not start else ():
             if other.time in times or other.time in tried or id(root(other).array) in own:
                 continue
             tried.add(other.time)
             yield from (Seen(other, view) for view in layout.targets(other.array, found.m, n, labels))
+    if labels and found.m == 1:
+        yield from _numbers(found, computed, n)
+
+
+def _numbers(found: Pass, computed: Sequence[Value], n: int) -> Iterator[Seen]:
+    """Class numbers of Python's own, by which the output is indexed, as they were bound."""
+    whole = {c for user in computed if user.what in ("getitem", "setitem") for c in user.constants if c == round(c)}
+    for number in sorted(whole):
+        if 0 <= number < n:
+            label = np.array([int(number)])
+            yield Seen(Value(found.begin.time, None, label), next(layout.targets(label, 1, n, True)))
 
 
 def _slopes(network: Architecture, found: Pass, y: Array, t: Array, pool: Pool) -> int:

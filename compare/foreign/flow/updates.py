@@ -7,7 +7,7 @@ momentum in torch's form and as a moving average are of this form; what is not i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -56,6 +56,15 @@ class Law:
     decay: float = 0.0
     momentum: float = 0.0
     shrink: float = 0.0
+
+    def as_written(self, numbers: Sequence[float]) -> Law:
+        """With the code's numbers in the place of what was fitted, where it is one of them."""
+
+        def near(value: float) -> float:
+            found = min((n for n in (*numbers, 1.0)), key=lambda n: abs(n - abs(value)), default=value)
+            return found if value > 0 and same(found, value) else value
+
+        return replace(self, rate=near(self.rate), momentum=near(self.momentum), decay=near(self.decay))
 
     def change(self, move: Move) -> Array:
         found = self.rate * (move.gradient + self.decay * move.old + self.shrink * np.sign(move.old))
@@ -150,6 +159,7 @@ def update(back: Backward, earlier: Mapping[str, Move]) -> Update:
     for move in made.moves:
         made.of |= {move.name: law for law in laws(move)}
         made.written += [w for w in written(back, move) if w not in made.written]
+    made.of = {name: law.as_written(made.written) for name, law in made.of.items()}
     _of_few(made)
     rates = [law.rate for law in made.of.values()]
     if rates:
