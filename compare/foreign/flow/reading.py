@@ -223,14 +223,14 @@ class Settled:
         usual = abs(max(finals, key=finals.count)) if finals else 1.0
         if law is None:
             return losses[0] if losses and usual not in losses else usual
-        good = [f for f in losses if is_written(law.rate / f, self.update.written)]
+        good = [f for f in losses if is_written(law.rate / f, self.update.rates)]
         if good:
             return good[0]
         if losses:
             return losses[0]
-        if is_written(law.rate / usual, self.update.written):
+        if is_written(law.rate / usual, self.update.rates):
             return usual
-        known = [abs(f.value) for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.written)]
+        known = [abs(f.value) for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.rates)]
         return known[0] if known else usual
 
     def _reported(self) -> list[float]:
@@ -257,7 +257,7 @@ class Settled:
     def _rate(self, rate: float, scale: float) -> float:
         """The rate on torch's gradient by which the step is judged, as it is written where it is."""
         written = self.update.written
-        nearest = min((*written, 1.0), key=lambda w: abs(w - rate / scale))
+        nearest = min((*self.update.rates, 1.0), key=lambda w: abs(w - rate / scale))
         if is_written(rate / scale, [nearest]):
             return nearest * scale
         self.is_fitted = True

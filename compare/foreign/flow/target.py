@@ -65,11 +65,11 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
         yield from (Seen(value, view) for view in layout.targets(given, found.m, n, labels))
         return
     times, tried = {v.time for v in computed}, set()
-    own = {id(root(s.value).array) for s in found.tensors.values()}
+    own = {root(s.value).time for s in found.tensors.values()}
     start = computed[0]
     for user in computed:
         for other in user.operands if user is not start else ():
-            if other.time in times or other.time in tried or id(root(other).array) in own:
+            if other.time in times or other.time in tried or root(other).time in own:
                 continue
             tried.add(other.time)
             yield from (Seen(other, view) for view in layout.targets(other.array, found.m, n, labels))
