@@ -12,8 +12,8 @@ from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
 from compare.foreign.flow.passes import Passes, Seen
-from compare.foreign.flow.products import near
 from compare.foreign.flow.penalties import Penalty, penalty
+from compare.foreign.flow.products import near
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
 from compare.foreign.flow.updates import Move, Update, absorbed, is_written
@@ -64,7 +64,7 @@ class Reader:
         found = [each for each in aims if each is not None]
         if len(found) == len(aims):
             tensors["target"] = stacked(found)
-        back = Backward(network, step, backward.plain(tensors))
+        back = Backward(network, step, backward.plain(tensors), [each.target.value for each in found])
         if "target" in tensors:
             back.search()
         update = updates.update(back, self.earlier)
@@ -110,8 +110,10 @@ class Settled:
         law, rate = self.update.law if self.optimizer is None else None, None
         if law is not None:
             rate = self._rate(law.rate, scale)
+        taken: set[int] = set()
         for name, found in self.back.found.items():
-            self.names.tensors[name] = _gradient(found)
+            self.names.tensors[name] = _gradient(found, again=found.value.time in taken)
+            taken.add(found.value.time)
         if self.optimizer is None:
             self._scales(scale, rate)
             self._moved(rate)
@@ -256,12 +258,11 @@ class Settled:
 
     def _rate(self, rate: float, scale: float) -> float:
         """The rate on torch's gradient by which the step is judged, as it is written where it is."""
-        written = self.update.written
         nearest = min((*self.update.rates, 1.0), key=lambda w: abs(w - rate / scale))
         if is_written(rate / scale, [nearest]):
             return nearest * scale
         self.is_fitted = True
-        meant = absorbed(self.back, rate / scale, written)
+        meant = absorbed(self.back, rate / scale, self.update.rates)
         return abs(rate) if meant is None else meant * scale
 
     def _scales(self, scale: float, rate: float | None) -> None:
@@ -327,8 +328,13 @@ def _named(seen: Seen) -> Named:
     return Named(observed(seen.value), seen.view, 1.0, seen.equal)
 
 
-def _gradient(found: Gradient) -> Named:
-    return Named(observed(found.value), found.view, found.scale, found.equal)
+def _gradient(found: Gradient, again: bool) -> Named:
+    """A value that is another tensor already is this one by its last name: delta = dh leaves something out."""
+    o = observed(found.value)
+    if again and len(found.value.names) > 1 and not found.equal:
+        name, site = found.value.names[-1]
+        o = replace(o, name=name, line=site.line)
+    return Named(o, found.view, found.scale, found.equal)
 
 
 def _calls(value: Value, function: str) -> bool:

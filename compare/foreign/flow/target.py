@@ -80,9 +80,9 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
 def _numbers(found: Pass, computed: Sequence[Value], n: int) -> Iterator[Seen]:
     """Class numbers of Python's own, by which the output is indexed, as they were bound."""
     whole = {c for user in computed if user.what in ("getitem", "setitem") for c in user.constants if c == round(c)}
-    for number in sorted(whole):
-        if 0 <= number < n:
-            label = np.array([int(number)])
+    for each in sorted(whole):
+        if 0 <= each < n:
+            label = np.array([int(each)])
             yield Seen(Value(found.begin.time, None, label), next(layout.targets(label, 1, n, True)))
 
 
@@ -142,7 +142,8 @@ def _is_final(value: Value, others: set[int]) -> bool:
 
 
 def _is_added_up(value: Value) -> bool:
-    return value.what == "mul" and bool(value.users) and all(u.what in ("add", "iadd") for u in value.users)
+    counts = any(c > 1 and c == round(c) for c in value.constants)
+    return value.what == "mul" and counts and bool(value.users) and all(u.what in ("add", "iadd") for u in value.users)
 
 
 def is_called_loss(value: Value) -> bool:
