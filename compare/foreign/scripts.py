@@ -34,17 +34,24 @@ def run_script(path: Path, network: Architecture, convention: Convention | None,
     return _recorded(read, flow)
 
 
-def _recorded(read: list[Read], flow: Dataflow) -> Recorded:
+def _recorded(read: list[Read], flow: Dataflow, earlier: Read | None = None) -> Recorded:
+    """The first of these steps, after the one before it where that is known; the others are asked for later."""
     first, *others = read
-    made = recorded([Step(first.names)], first.notes, later=partial(_later, others, flow))
+    steps = [Step(each.names) for each in (earlier, first) if each is not None]
+    made = recorded(steps, first.notes, later=partial(_later, others, flow, first))
     notes = [*made.notes, *([] if flow.complete else [DidNotEnd(flow.ended)])]
-    for record, each in zip(made.records, [first], strict=False):
+    for record, each in zip(made.records, [earlier, first] if earlier else [first], strict=True):
         record.step = each.number
+    if earlier is not None:  # its update is judged already, and new values are kept without decay and momentum
+        earliest = made.records[0]
+        earliest.tensors = {name: a for name, a in earliest.tensors.items() if ".new_" not in name}
+        earliest.optimizer = None
     return Recorded(made.records, made.given, notes, made.places, flow.sources, made.later)
 
 
-def _later(others: list[Read], flow: Dataflow) -> Later | None:
+def _later(others: list[Read], flow: Dataflow, earlier: Read) -> Later | None:
     if not others:
         return None
-    made = _recorded(others, flow)
+    follows = others[0].number == earlier.number + 1
+    made = _recorded(others, flow, earlier if follows else None)
     return Later(Recorded(made.records, made.given, [*made.notes, SecondStep()], made.places, flow.sources, made.later))

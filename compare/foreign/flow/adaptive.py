@@ -55,7 +55,7 @@ def adam(moves: Sequence[Move], written: Sequence[float], moments: Moments) -> O
     betas = sorted({w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]})[-MOST:]
     pairs = [(a, b) for a, b in permutations(betas, 2) if a < b] + [(b, b) for b in betas]
     eps = [w for w in written if w < LARGEST_EPS][:MOST] or [USUAL_EPS]
-    rates = [w for w in written if eps[0] < w < NEAR_ONE[1]][:MOST]
+    rates = [w for w in written if eps[0] < w < NEAR_ONE[1]][: 4 * MOST]
     tried = [(lr, *pair, e) for pair in pairs for e in eps for lr in rates if lr not in (*pair, e)]
     if not tried:
         return None

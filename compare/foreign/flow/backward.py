@@ -119,6 +119,15 @@ class Backward:
     def pool(self) -> Pool:
         return Pool(sorted({v.time: v for values in self.later for v in values}.values(), key=lambda v: v.time))
 
+    def delta(self, k: int) -> Array | None:
+        """The gradient of linear layer k's output, as it was found, else as it should be."""
+        for name in (f"{k}.grad_output", f"{k + 1}.grad_input"):
+            if (seen := self.found.get(name)) is not None:
+                return np.asarray(seen.view.array, dtype=np.float64) / seen.scale
+            if name in self.expected:
+                return self.expected[name]
+        return None
+
     def usual(self) -> float:
         """The scale that most of the gradients have that are right, of parameters first."""
         for ends in (("weight", "bias"), ("output", "input")):
