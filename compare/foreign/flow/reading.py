@@ -364,7 +364,8 @@ class Settled:
 def observed(value: Value) -> Observation:
     """As the notes and places want it."""
     place = value.place
-    return Observation(value.array, place.name, place.file, place.line, value.site.function if value.site else "", value.time)
+    function = value.site.function if value.site else ""
+    return Observation(value.array, place.name, place.file, place.line, function, value.time, cell=place.cell)
 
 
 def _named(seen: Seen) -> Named:
@@ -376,7 +377,7 @@ def _gradient(found: Gradient, again: bool) -> Named:
     o = observed(found.value)
     if again and len(found.value.names) > 1 and not found.equal:
         name, site = found.value.names[-1]
-        o = replace(o, name=name, line=site.line)
+        o = replace(o, name=name, line=site.line, cell=site.cell)
     return Named(o, found.view, found.scale, found.equal)
 
 
