@@ -63,6 +63,13 @@ def adam(moves: Sequence[Move], written: Sequence[float], moments: Moments) -> O
     return OptimizerSpec("Adam", dict(zip(("lr", "beta1", "beta2", "eps"), best, strict=True)) | {"weight_decay": 0.0})
 
 
+def explains(move: Move, moments: Moments, spec: OptimizerSpec | None) -> bool:
+    """Whether this is Adam's step along the move's gradient."""
+    if spec is None:
+        return False
+    return _explains(move, moments, *(float(spec.options[n]) for n in ("lr", "beta1", "beta2", "eps")))
+
+
 def _usual(tried: tuple[float, float, float, float]) -> tuple[bool, bool, bool]:
     lr, b1, b2, eps = tried
     return b1 == 0.9 and b2 == 0.999, eps == USUAL_EPS, lr <= 0.1

@@ -16,7 +16,7 @@ from compare.operations.linear import Linear
 from compare.operations.operation import Activation
 from compare.watching.dataflow import Array, Value, after, with_elements
 
-HORIZON = 20_000  # values among which the next layer's product is looked for
+HORIZON = 4_000  # values among which the next layer's product is looked for
 UPDATES = ("isub", "iadd", "sub", "add")
 OUTPUTS = 400  # values after the last product among which the network's output is looked for
 
@@ -87,7 +87,7 @@ class Passes:
             if following is None:
                 self._outputs(made, k, z)
                 return made
-            step = self._next(z, following, made.m)
+            step = self._next(made, z, k, following)
             if step is None:
                 return None
             self._activations(made, k, following, z, step)
@@ -110,18 +110,32 @@ class Passes:
         made.tensors[f"{k}.output"] = z
         return z
 
-    def _next(self, z: Seen, k: int, m: int) -> Product | None:
-        """The next layer's product that is computed from this output."""
-        computed = {v.time for v in with_elements(z.value)}
+    def _next(self, made: Pass, z: Seen, k: int, following: int) -> Product | None:
+        """The next layer's product of the activation; else the first of something that is computed as one is."""
+        computed, other = {v.time for v in with_elements(z.value)}, None
+        wanted = self._activated(z.view.array, k, following)
         start = z.value.time + 1
         for value in self.values[start : start + HORIZON]:
             if computed.isdisjoint(o.time for o in value.operands):
                 continue
             computed.add(value.time)
-            found = self._product(k, value)
-            if found is not None and found.m == m and _is_elementwise(found.entering, z.value):
+            found = self._product(following, value)
+            if found is None or found.m != made.m or not _is_elementwise(found.entering, z.value):
+                continue
+            x = found.views[2].array
+            if x.shape == wanted.shape and distance(x, wanted) <= tight(x):
                 return found
-        return None
+            other = other or found
+        return other
+
+    def _activated(self, z: Array, k: int, following: int) -> Array:
+        """What should enter the next linear layer."""
+        a = np.asarray(z, dtype=np.float64)
+        with np.errstate(all="ignore"):
+            for layer in self.network.layers[k + 1 : following]:
+                assert isinstance(layer, Activation)
+                a = layer.apply(a)
+        return a
 
     def _activations(self, made: Pass, k: int, following: int, z: Seen, step: Product) -> None:
         """Between two linear layers: by value, else what enters the next product."""

@@ -18,7 +18,7 @@ from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.products import moves, near
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
-from compare.foreign.flow.updates import Move, Update, absorbed, is_written
+from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names
 from compare.network.architecture import Architecture
@@ -66,7 +66,7 @@ class Reader:
         update = updates.update(back, self.earlier)
         self.earlier = {move.name: move for move in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
-        settled = Settled(back, update, found, names, self._adaptive(step, update), self.moments)
+        settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
         settled.settle()
         self.moments.take(update.moves, settled.optimizer)
         return Read(step, names, update, settled.notes, max(self.moments.steps, 1))
@@ -113,10 +113,22 @@ class Reader:
             back.search()
         return back, found, tensors
 
-    def _adaptive(self, step: TrainingStep, update: Update) -> OptimizerSpec | None:
+    def _penalized(self, back: Backward, update: Update) -> None:
+        """With the penalty that is in a gradient, which Adam's step cannot show: by value."""
+        for k, move in enumerate(update.moves):
+            slopes = {"L2": move.old, "L1": np.sign(move.old)}
+            for amount, kind in ((a, kind) for a in update.rates if a < 1 for kind in slopes):
+                gradient = move.gradient + amount * slopes[kind]
+                if back.whole(move.name, gradient) is not None:
+                    update.moves[k] = replace(move, gradient=gradient)
+                    update.penalties[move.name] = amount, kind
+                    break
+
+    def _adaptive(self, step: TrainingStep, back: Backward, update: Update) -> OptimizerSpec | None:
         """Adam, where the step has its square root."""
         if not update.moves or not any(adaptive.has_root(step.behind, move) for move in update.moves):
             return None
+        self._penalized(back, update)
         return adaptive.adam(update.moves, update.written, self.moments)
 
     def _without_absent_biases(self, step: TrainingStep) -> Architecture:
@@ -140,6 +152,7 @@ class Settled:
     optimizer: OptimizerSpec | None = None
     moments: Moments = field(default_factory=Moments)
     notes: list[Note] = field(default_factory=list)
+    judged: set[str] = field(default_factory=set)  # new values that are right, and no part of the record
     is_fitted: bool = False  # the rate is no number of the code, and only as exact as the changes
 
     def settle(self) -> None:
@@ -167,6 +180,9 @@ class Settled:
         """New values by Adam, and the moments before the step."""
         self.names.optimizer = self.optimizer
         for move in self.update.moves:
+            if move.name in self.update.penalties and adaptive.explains(move, self.moments, self.optimizer):
+                self.judged.add(move.name.new)
+                continue
             view = updates.reread(self.back, move.name, move.value)
             assert view is not None
             self.names.tensors[move.name.new] = Named(observed(move.value), view)
@@ -214,7 +230,7 @@ class Settled:
     def _unjudged(self) -> None:
         """Parameters that moved and of which no new value is judged."""
         moved = [TensorName(name).new for name in self.back.step.new]
-        if left := tuple(name for name in moved if name not in self.names.tensors):
+        if left := tuple(name for name in moved if name not in self.names.tensors and name not in self.judged):
             self.notes.append(UpdateNotJudged(left))
 
     def _penalties(self) -> None:
@@ -224,6 +240,9 @@ class Settled:
             in_loss = penalty(self.aims[0].losses, self.back.step.old, self.aims[0].computed)
         in_gradient = {move.name: law for move in self.update.moves if (law := self.update.of.get(move.name))}
         amounts = {n: law.decay or law.shrink for n, law in in_gradient.items() if law.decay or law.shrink}
+        if self.optimizer is not None:
+            amounts = {n: amount for n, (amount, _) in self.update.penalties.items()}
+            in_gradient = {move.name: Law(1.0) for move in self.update.moves}
         if in_loss is None:
             self._told(amounts, "gradient", "L1" if any(law.shrink for law in in_gradient.values()) else "L2")
             return
@@ -345,8 +364,9 @@ class Settled:
             beside = own.beside(move) if own.explains(move) else np.zeros_like(move.change)
             view = updates.reread(self.back, move.name, move.value)
             assert view is not None
-            fitted = FITTED * np.abs(move.change) if self.is_fitted else 0.0
-            self.names.slack[name] = 4 * move.lost + ROUNDED * (np.abs(move.change) + np.abs(beside)) + fitted
+            terms = np.abs(move.change) + np.abs(beside) + np.abs(own.rate * move.gradient)
+            is_fitted = self.is_fitted or not own.is_written(self.update.rates)
+            self.names.slack[name] = 4 * move.lost + (FITTED if is_fitted else ROUNDED) * terms
             if np.any(beside):
                 view = replace(view, array=np.asarray(view.array + beside))
             self.names.tensors[name] = Named(observed(move.value), view)

@@ -75,7 +75,12 @@ class Law:
             found = min((n for n in (*numbers, 1.0)), key=lambda n: abs(n - abs(value)), default=value)
             return found if value > 0 and same(found, value) else value
 
-        return replace(self, rate=near(self.rate), momentum=near(self.momentum), decay=near(self.decay))
+        return Law(near(self.rate), near(self.decay), near(self.momentum), near(self.shrink))
+
+    def is_written(self, numbers: Sequence[float]) -> bool:
+        """Whether what stands beside the rate is one of the code's numbers, or nothing."""
+        beside = [v for v in (self.decay, self.momentum, self.shrink) if v]
+        return all(is_written(value, numbers, 1e-15) for value in beside)
 
     def change(self, move: Move) -> Array:
         found = self.rate * (move.gradient + self.decay * move.old + self.shrink * np.sign(move.old))
@@ -97,7 +102,8 @@ def _agrees(move: Move, change: Array) -> bool:
     return bool(np.all(far <= 4 * move.lost + digits * size))
 
 
-TERMS = (("rate",), ("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "momentum"), ("rate", "shrink"))
+LONGER = (("rate", "decay", "momentum"), ("rate", "momentum", "shrink"))
+TERMS = (("rate",), ("rate", "decay"), ("rate", "momentum"), ("rate", "shrink"), *LONGER)
 
 
 def laws(move: Move) -> Iterator[Law]:
@@ -126,6 +132,7 @@ class Update:
     of: dict[str, Law] = field(default_factory=dict)  # each parameter's own
     written: list[float] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # parameters that did not move
+    penalties: dict[str, tuple[float, str]] = field(default_factory=dict)  # in gradients that a law cannot show
 
     @property
     def rates(self) -> list[float]:
