@@ -59,15 +59,18 @@ def probabilities(e: Letters) -> Bounded:
     return found
 
 
-def rolled(e: Letters, by: int) -> Bounded:
-    """The target with every label moved by one class."""
-    return Bounded.exact(np.roll(e.t.value, by, axis=1), e.p)
+def rolled(rows: Bounded, by: int) -> Bounded:
+    """A target of one-hot rows with every label moved by one class. Absent for any other target."""
+    t = rows.value
+    if t.ndim != 2 or t.shape[1] < 2 or not (np.isin(t, (0, 1)).all() and (t.sum(axis=1) == 1).all()):
+        raise Absent("one-hot rows")
+    return Bounded.exact(np.roll(t, by, axis=1), rows.p)
 
 
 def _moved_targets(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
     def guesses(e: Letters) -> Iterator[Guess]:
         for by, words in ((1, "k + 1"), (-1, "k - 1")):
-            yield finish(e, of(e, t=rolled(e, by))), words
+            yield finish(e, of(e, t=rolled(e.t, by))), words
 
     return guesses
 

@@ -78,6 +78,19 @@ def _by_the_step(e: Letters) -> Bounded:
     return Bounded.exact(e.got, e.p)
 
 
+def _labels(e: Letters) -> Bounded:
+    """The target, where it is one whole number for each sample. Absent for any other target."""
+    t = e.ref.value
+    if t.shape not in ((e.m,), (e.m, 1)) or (t != np.rint(t)).any():
+        raise Absent("labels")
+    return e.ref
+
+
+def _other_class(e: Letters, by: int) -> Bounded:
+    """Every label, as a number or as a one-hot row, moved by one class, the last to the first."""
+    return Bounded.exact((_labels(e).value + by) % e.n, e.p) if e.ref.value.ndim == 1 else rolled(e.ref, by)
+
+
 def _target(e: Letters) -> Bounded:
     if e.name != "target":
         raise Absent(e.name)
@@ -105,17 +118,13 @@ MISTAKES = {
           wrong="before.right", right="x", case={"rows": (6, 6, 6)}),
     ],
     "target": [
-        M("label-off-by-one", lambda e: e.ref + 1.0, "every label is one too large",
+        M("label-off-by-one", lambda e: _labels(e) + 1.0, "every label is one too large",
           wrong="right + 1", case={"rows": (3, 2, 3)}),
-        M("label-off-by-one", lambda e: e.ref - 1.0, "every label is one too small",
-          wrong="right - 1", case={"network": "5-7-1 relu, mse"}),
-        M("label-off-by-one",
-          lambda e: e.ref + 1.0 - e.n * ((e.ref.value + 1) // e.n) if e.ref.value.ndim == 1 else rolled(e, 1),
-          "class k is taken for class k + 1",
+        M("label-off-by-one", lambda e: _labels(e) - 1.0, "every label is one too small",
+          wrong="right - 1", case={"network": "5-7-1 relu, mse", "target": "bits"}),
+        M("label-off-by-one", lambda e: _other_class(e, 1), "class k is taken for class k + 1",
           wrong="(right + 1) % 4"),
-        M("label-off-by-one",
-          lambda e: e.ref - 1.0 - e.n * ((e.ref.value - 1) // e.n) if e.ref.value.ndim == 1 else rolled(e, -1),
-          "class k is taken for class k - 1",
+        M("label-off-by-one", lambda e: _other_class(e, -1), "class k is taken for class k - 1",
           wrong="(right - 1) % 4"),
         M("previous-batch", lambda e: e.before("target") * 1.0, "it is the target of the step before",
           wrong="before.value", case={"rows": (6, 6, 6)}),
