@@ -310,17 +310,31 @@ class Loss(Operation):
     def loss(self, y: Array, t: Array, p: Precision) -> Expected:
         """L, a scalar, from the network's output y (m, n) and the target."""
         y, t = double(y), double(t)
-        found, count = value(self._function(t), y), self.count(len(y), y.size)
-        return Expected(found, self.allowed(y, as_rows(t, y), count, p, found), headroom=2 * count)
+        rows, count = self.as_rows(t, y), self.count(len(y), y.size)
+        found = value(self._function(t), y)
+        return Expected(found, self.allowed(y, rows, count, p, found), headroom=2 * count)
 
     def gradient(self, y: Array, t: Array, p: Precision) -> Expected:
         """dL/dy (m, n)."""
         y, t = double(y), double(t)
-        dy, count = derivative(self._function(t), y, np.ones(())), self.count(len(y), y.size)
-        return Expected(dy, self.allowed_grad(y, as_rows(t, y), count, p, dy), headroom=2 * count)
+        rows, count = self.as_rows(t, y), self.count(len(y), y.size)
+        dy = derivative(self._function(t), y, np.ones(()))
+        return Expected(dy, self.allowed_grad(y, rows, count, p, dy), headroom=2 * count)
+
+    def as_rows(self, t: Array, y: Array) -> Array:
+        """The target in the shape of y: class numbers as one-hot rows. ValueError for a target that does not fit y."""
+        if t.shape == y.shape:
+            return t
+        if not self.takes_labels or t.shape != y.shape[:1] or t.dtype.kind not in "iu":
+            labels = f", or {len(y)} class numbers" if self.takes_labels else ""
+            raise ValueError(f"target: got {t.dtype} {t.shape}, expected {y.dtype} {y.shape}{labels}")
+        if (wrong := np.flatnonzero((t < 0) | (t >= y.shape[1]))).size:
+            at = int(wrong[0])
+            raise ValueError(f"target: got label {t[at]} at row {at}, expected 0 to {y.shape[1] - 1}")
+        return np.eye(y.shape[1])[t]
 
     def _function(self, t: Array) -> Function:
-        module, target = self.to_torch(), tensor(t)
+        module, target = self.to_torch(), tensor(t.astype(np.int64) if t.dtype.kind in "iu" else t)
         return lambda y: module(y, target)
 
     def formula(self, part: str) -> str:
@@ -355,11 +369,6 @@ class Loss(Operation):
 def _module(loss: Loss) -> nn.Module:
     module: nn.Module = loss.torch_type(reduction=loss.reduction)
     return module
-
-
-def as_rows(t: Array, y: Array) -> Array:
-    """The target in the shape of y: class numbers as one-hot rows."""
-    return np.eye(y.shape[1])[t] if t.ndim == 1 else t
 
 
 # --- optimisers ---
