@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 import scratch
 from compare.network import text
@@ -89,7 +89,7 @@ class Architecture:
         if kind is None:
             known = dict.fromkeys(t.__name__ for k in LOSSES.values() for t in (k.scratch_type, k.torch_type))
             raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(known)}")
-        _expect_plain(loss)
+        _expect_plain(loss, kind)
         layers = tuple(_layer(k, layer) for k, layer in enumerate(flatten(network)))
         return cls(layers, kind(_reduction(loss)))
 
@@ -155,13 +155,17 @@ def _expect_attributes(place: str, layer: scratch.Layer, names: tuple[str, ...])
             raise TypeError(f"{place}: {name} is a {found}, expected a dictionary")
 
 
-def _expect_plain(loss: Any) -> None:
-    """TypeError for an option of a torch loss that makes another loss of it, which is not checked."""
-    for option, plain in (("weight", None), ("pos_weight", None), ("label_smoothing", 0.0)):
-        found = getattr(loss, option, plain)
-        if isinstance(loss, nn.Module) and found is not plain and found != plain:
-            shown = found if isinstance(found, float) else "..."
-            raise TypeError(f"got {type(loss).__name__}({option}={shown}), which is not checked")
+def _expect_plain(loss: Any, kind: type[Loss]) -> None:
+    """ValueError for an option of a torch loss that makes another loss of it, which is not checked."""
+    if not isinstance(loss, nn.Module):
+        return
+    plain = kind.torch_type()
+    options = {name: v for name, v in vars(plain).items() if not name.startswith("_") and name != "reduction"}
+    for name, usual in (plain._buffers | options).items():
+        found = getattr(loss, name, usual)
+        if name != "training" and found is not usual and found != usual:
+            shown = "..." if isinstance(found, Tensor) else found
+            raise ValueError(f"got {type(loss).__name__}({name}={shown}), which is not checked")
 
 
 def _reduction(loss: Any) -> Reduction:

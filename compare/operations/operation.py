@@ -382,11 +382,12 @@ class Optimizer(Operation):
     `parts` are the tensors that a step makes, by the state's names, "" for the parameter.
     """
 
-    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "parts", "states")
+    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "parts", "states", "options")
 
     letters: ClassVar[Mapping[str, str]] = {}
     parts: ClassVar[Mapping[str, str]]  # formulas
     states: ClassVar[tuple[str, ...]]
+    options: ClassVar[tuple[str, ...]]  # those that are modelled
 
     @classmethod
     def places(cls) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ class SGD(Optimizer):
     kind = "SGD"
     scratch_type, torch_type = scratch.SGD, torch.optim.SGD
     states = ("momentum_buffer",)
+    options = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
     parts: ClassVar = {"": "p <- p - lr v", "momentum_buffer": "v <- mu v + g (v = g at the first step)"}
 
     def kept(self, options: Options) -> tuple[str, ...]:
