@@ -26,6 +26,7 @@ from compare.numbers.allowance import Allowance, Precision, exact
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import double
 from compare.operations import STATES
+from compare.operations.letters import Absent
 from compare.operations.operation import ROWS
 from compare.recording.record import Record
 
@@ -83,16 +84,23 @@ class JudgedStep:
         return found + self._updates_of_unknown_optimizer() + self._side_effects()
 
     def judgement(self, check: str, name: str) -> Wrong:
-        """What a tensor was held against; computed once more if it was right."""
+        """What a tensor was held against; computed once more if it was right.
+
+        Absent or ShapeMismatch where it could not be judged.
+        """
         if (check, name) in self.wrong:
             return self.wrong[(check, name)]
-        got = self.record.unscaled(name)
         rule = next((rule for rule in self.rules if rule.name == name), None)
+        for needed in (*(rule.sources if rule else ()), name):
+            if needed not in self.known or (needed == name and name not in self.record):
+                raise Absent(needed)
+        got = self.record.unscaled(name)
         if rule is None or check == "side_effects":
             wanted = double(np.asarray(self.given.get(name, got)))
             expected = Expected(wanted, exact(wanted.shape))
             rule = _constant(name, "wiring", f"{name} as it was given", expected)
             return Wrong(got, expected, Precision.of(self.dtype), rule)
+        self._expect_shapes(rule)
         precision = self.precision_of(rule)
         expected = rule.compute(*(self.known[source].value for source in rule.sources), p=precision)
         return Wrong(got, expected, precision, rule)
