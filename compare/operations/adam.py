@@ -159,6 +159,7 @@ def _initial_state(e: Letters) -> Iterator[Guess]:
 
 
 def _shrunk(e: Letters) -> Bounded:
+    """p (1 - lr wd)."""
     return e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
 
 
@@ -190,21 +191,26 @@ def _moment(e: Letters) -> Bounded:
 
 def _moments_swapped(e: Letters) -> Bounded:
     """p - lr v^ / (sqrt|m^| + eps), with the corrections where they were."""
-    m, v = (e.tensor(f"{e.new_parameter}.{name}") for name in ("exp_avg", "exp_avg_sq"))
-    step = e.step
-    correct_m, correct_v = 1 - e.option("beta1") ** step, 1 - e.option("beta2") ** step
-    shrunk = e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
+    m, v, correct_m, correct_v = _moments(e)
     root = sqrt(absolute(m)) / float(np.sqrt(correct_v)) + e.option("eps")
-    return shrunk - (e.option("lr") / correct_m) * v / root
+    return _decayed(e) - (e.option("lr") / correct_m) * v / root
 
 
 def _without_root(e: Letters) -> Bounded:
     """p - lr m^ / (v^ + eps)."""
+    m, v, correct_m, correct_v = _moments(e)
+    return _decayed(e) - e.option("lr") * (m / correct_m) / (v / correct_v + e.option("eps"))
+
+
+def _moments(e: Letters) -> tuple[Bounded, Bounded, float, float]:
+    """m and v after the step, and what each is divided by for its bias."""
     m, v = (e.tensor(f"{e.new_parameter}.{name}") for name in ("exp_avg", "exp_avg_sq"))
-    step = e.step
-    shrunk = e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
-    m_hat, v_hat = m / (1 - e.option("beta1") ** step), v / (1 - e.option("beta2") ** step)
-    return shrunk - e.option("lr") * m_hat / (v_hat + e.option("eps"))
+    return m, v, 1 - e.option("beta1") ** e.step, 1 - e.option("beta2") ** e.step
+
+
+def _decayed(e: Letters) -> Bounded:
+    """The parameter less its decoupled decay; a coupled one is in the moments already."""
+    return _shrunk(e) if e.operation.decay == "decoupled" else e.before_update
 
 
 # fmt: off

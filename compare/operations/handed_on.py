@@ -67,8 +67,9 @@ def _nothing(e: Letters) -> Bounded:
 
 
 def _overwritten(e: Letters) -> Iterator[Guess]:
+    """With another tensor; a parameter that holds its own new value was updated early."""
     for name, value in e.values():
-        if value.shape == e.got.shape and name != e.name:
+        if value.shape == e.got.shape and name.replace(".new_", ".") != e.name:
             yield e.tensor(name) * 1.0, name
 
 
