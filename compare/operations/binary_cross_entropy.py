@@ -12,7 +12,7 @@ from torch import nn
 import scratch
 import torch_ref.losses
 from compare.numbers.allowance import FUNCTION, Allowance, Precision, total
-from compare.numbers.bounded import Bounded, exp, log, relu, sigmoid
+from compare.numbers.bounded import Bounded, absolute, exp, log, relu, sigmoid
 from compare.operations.any_loss import mean, over, times_log
 from compare.operations.letters import Letters
 from compare.operations.mistake import Mistake as M
@@ -83,6 +83,10 @@ class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
         "loss": Part.of("L = sum (max(z, 0) - z t + log(1 + e^-|z|)), over all elements", "y t"),
         "loss.gradient": Part.of("dz = (sigmoid(z) - t) / (m n)", "y t"),
     }
+
+    def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
+        """In that form, where no logarithm is of a number that rounds to 0; an epsilon needs the probabilities."""
+        return super().terms(y, t, eps) if eps else relu(y) - y * t + log(1.0 + exp(-absolute(y)))
 
     def slope(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
         return self.slope_from(sigmoid(y), t)
