@@ -236,9 +236,10 @@ MISTAKES = {
           right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
           case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
         M("bias-correction-off-by-one", lambda e: updated(e, offset=-1), "the bias correction counts from 0: t - 1",
+          overflows=True,  # at the first step it divides by 0
           wrong="p - lr * new_m / (1 - b1 ** (step - 1)) / (np.sqrt(new_v / (1 - b2 ** (step - 1))) + eps)",
           right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}, "first": 2}),
+          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
         M("bias-correction-without-power", lambda e: updated(e, powerless="mv"),
           "the bias correction is 1 - beta at every step: beta is not raised to the power t",
           wrong="p - lr * new_m / (1 - b1) / (np.sqrt(new_v / (1 - b2)) + eps)",

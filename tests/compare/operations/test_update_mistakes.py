@@ -34,3 +34,12 @@ def test_a_weight_that_is_updated_in_backward_is_not_called_overwritten() -> Non
     mistake = next(m for m in all_mistakes() if m.cause == "updated-in-backward")
     found = diagnosed(mistake, Case.of(mistake), "tensor('2.new_weight')", "float64")
     assert [d.cause for d in found] == ["updated-in-backward", "activation-changed-by-backward"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("rows", "first"), [((6,), 1), ((6, 3, 6), 1), ((6, 3, 6), 2), ((6, 3, 6), 3)])
+def test_a_correction_that_counts_from_0_is_named_at_any_step(rows: tuple[int, ...], first: int, dtype: str) -> None:
+    """At step 1 it divides by 0, and the parameter is NaN."""
+    mistake = next(m for m in UPDATES if m.words.endswith("t - 1"))
+    found = diagnosed(mistake, replace(Case.of(mistake), rows=rows, first=first), mistake.wrong, dtype)
+    assert (found[0].cause, found[0].confidence) == ("bias-correction-off-by-one", 0.95)
