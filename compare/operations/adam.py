@@ -21,8 +21,11 @@ from compare.operations.operation import Optimizer, Options
 Array = NDArray[Any]
 
 
-AVERAGE = 6  # u: of b m + (1 - b) g, with g = dL/dp + wd p carrying 3: two factors, a product and a sum
+AVERAGE = 7  # u: of b m + (1 - b) g, with g = dL/dp + wd p carrying 3: two factors, a product and a sum
 SQUARE = 11  # u: of b v + (1 - b) g^2: the square doubles g's 3, and the rest is two factors, two products and a sum
+# u: of p - lr (m / c) / (sqrt(v / d) + eps), with c = 1 - b1^t and d = 1 - b2^t. One each for lr, c, m / c, the root,
+# the sum with eps, the quotient, its product with lr and the difference, and half of the 2 for d and v / d.
+STEP = 9
 
 
 class Adam(Optimizer):
@@ -51,8 +54,7 @@ class Adam(Optimizer):
     ) -> dict[str, Allowance]:
         """p <- p - a m / (sqrt(v) / r + eps), a = lr / (1 - b1^t), r = sqrt(1 - b2^t).
 
-        m and v carry 6 u and 11 u of the sizes of their terms; the root halves v's; the quotient's roundings, with
-        those of a and r, are 8 u. Where v underflows, its root may be off by the root of a few subnormal numbers. Where
+        m and v carry 7 u and 11 u of the sizes of their terms; the root halves v's; the step adds 9 u. Where v underflows, its root may be off by the root of a few subnormal numbers. Where
         g^2, or the corrected v, may overflow, although v = (1 - b2) g^2 + ... itself does not, the root may be infinite
         and the step 0: nothing can be said of the parameter there, infinite or not.
         """
@@ -70,7 +72,7 @@ class Adam(Optimizer):
         rate = lr / (1 - b1**step)
         with np.errstate(divide="ignore", invalid="ignore"):
             quotient = rate * m_terms / least
-            carried = quotient * (14 * p.u + root_error / least)
+            carried = quotient * ((AVERAGE + STEP) * p.u + root_error / least)
         shrink = 0.0 if is_coupled else lr * decay * np.abs(before)
         allowed = 3 * p.u * (np.abs(before) + shrink) + carried + 4 * p.subnormal * (1 + rate / least)
         exp_avg = _moving_average(m_terms, p, np.abs(m_before) + size, AVERAGE)

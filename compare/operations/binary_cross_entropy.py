@@ -17,7 +17,7 @@ from compare.operations.any_loss import mean, over, times_log
 from compare.operations.letters import Letters
 from compare.operations.mistake import Mistake as M
 from compare.operations.mistake import Table
-from compare.operations.operation import Loss, Part
+from compare.operations.operation import Loss
 from compare.operations.sigmoid import Sigmoid
 
 Array = NDArray[Any]
@@ -32,9 +32,10 @@ class BinaryCrossEntropy(Loss):
     torch_type: ClassVar[type] = torch_ref.losses.BCELoss
     words: ClassVar[tuple[str, ...]] = ("binary cross-entropy", "binary cross-entropy on probabilities")
     parts: ClassVar = {
-        "loss": Part.of("L = -sum (t log p + (1 - t) log(1 - p)), over all elements", "y t"),
-        "loss.gradient": Part.of("dp = ((1 - t) / (1 - p) - t / p) / (m n)", "y t"),
+        "loss": "L = -sum (t log p + (1 - t) log(1 - p)), over all elements",
+        "loss.gradient": "dp = ((1 - t) / (1 - p) - t / p) / (m n)",
     }
+    summed_gradient: ClassVar[str] = "dp = (1 - t) / (1 - p) - t / p"
     logarithmic = binary = True
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
@@ -80,9 +81,10 @@ class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
     scratch_type, torch_type = scratch.BCEWithLogitsLoss, nn.BCEWithLogitsLoss
     words = ("sigmoid binary cross-entropy", "binary cross-entropy on logits")
     parts: ClassVar = {
-        "loss": Part.of("L = sum (max(z, 0) - z t + log(1 + e^-|z|)), over all elements", "y t"),
-        "loss.gradient": Part.of("dz = (sigmoid(z) - t) / (m n)", "y t"),
+        "loss": "L = sum (max(z, 0) - z t + log(1 + e^-|z|)), over all elements",
+        "loss.gradient": "dz = (sigmoid(z) - t) / (m n)",
     }
+    summed_gradient = "dz = sigmoid(z) - t"
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
         """In that form, where no logarithm is of a number that rounds to 0; an epsilon needs the probabilities."""

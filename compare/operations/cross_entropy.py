@@ -17,7 +17,7 @@ from compare.operations.any_loss import log_softmax, over, times_log
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Mistake as M
 from compare.operations.mistake import Table
-from compare.operations.operation import Loss, Part
+from compare.operations.operation import Loss
 from compare.operations.softmax import TAME, Softmax, log_softmax_error, softmax_relative
 
 Array = NDArray[Any]
@@ -31,9 +31,10 @@ class CrossEntropy(Loss):
     scratch_type, torch_type = scratch.CrossEntropyLoss, nn.CrossEntropyLoss
     words = ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits")
     parts: ClassVar = {
-        "loss": Part.of("L = -sum t log softmax(s), over the samples", "y t"),
-        "loss.gradient": Part.of("ds = (softmax(s) - t) / m", "y t"),
+        "loss": "L = -sum t log softmax(s), over the samples",
+        "loss.gradient": "ds = (softmax(s) - t) / m",
     }
+    summed_gradient = "ds = softmax(s) - t"
     per_sample = takes_labels = logarithmic = True
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
@@ -88,9 +89,10 @@ class ProbabilityCrossEntropy(Loss):
     torch_type = torch_ref.losses.ProbabilityCrossEntropyLoss
     words = ("cross-entropy on probabilities",)
     parts: ClassVar = {
-        "loss": Part.of("L = -sum t log p, over the samples", "y t"),
-        "loss.gradient": Part.of("dp = -t / (m p)", "y t"),
+        "loss": "L = -sum t log p, over the samples",
+        "loss.gradient": "dp = -t / (m p)",
     }
+    summed_gradient = "dp = -t / p"
     per_sample = takes_labels = logarithmic = True
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:

@@ -256,11 +256,12 @@ class Loss(Operation):
     probabilities; `binary`: of each and of its complement.
     """
 
-    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "words", "parts")
+    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "words", "parts", "summed_gradient")
 
     letters: ClassVar[Mapping[str, str]] = {"y": "output"}
     words: ClassVar[tuple[str, ...]]
-    parts: ClassVar[Mapping[str, Part]]  # "loss", "loss.gradient"
+    parts: ClassVar[Mapping[str, str]]  # formulas of "loss" and "loss.gradient"
+    summed_gradient: ClassVar[str]  # the latter's, where the loss is summed
     per_sample: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False  # class numbers as a target
     logarithmic: ClassVar[bool] = False
@@ -339,8 +340,9 @@ class Loss(Operation):
 
     def formula(self, part: str) -> str:
         """As the report prints it."""
-        summed = {"sum": " (summed)", "mean": " (mean)"}[self.reduction] if part == "loss" else ""
-        return self.parts[part].formula + summed
+        if part == "loss":
+            return self.parts[part] + {"sum": " (summed)", "mean": " (mean)"}[self.reduction]
+        return self.parts[part] if self.reduction == "mean" else self.summed_gradient
 
     def to_scratch(self) -> scratch.Loss:
         """A loss of the project."""

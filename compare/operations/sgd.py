@@ -36,10 +36,12 @@ class SGD(Optimizer):
     def allowed(
         self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision
     ) -> dict[str, Allowance]:
-        """p - lr v, v a sum of at most three products: 6 u times the sum of the sizes of all terms of the update.
+        """p - lr v: so many roundings on each term of the update, of the sum of the sizes of all.
 
-        A term is the product of at most three factors (lr wd p) and enters three sums: at most 6 roundings on it. What
-        may overflow on the way is the sum of the sizes before lr, or a dampening, makes them smaller.
+        g + wd p has 3 on wd p (factor, product, sum), and lr and the difference add 3: 6. The velocity adds 3 (the
+        factor 1 - dampening, its product, the sum): 9, of which it carries 6 itself. Nesterov's g + mu v, which is never
+        dampened, adds 4 to the 6 (the velocity's sum, mu, its product, the sum): 10. What may overflow on the way is the
+        sum of the sizes before lr, or a dampening, makes them smaller.
         """
         lr, mu = float(options["lr"]), float(options.get("momentum", 0))
         terms = np.abs(g) + float(options.get("weight_decay", 0)) * np.abs(before)
@@ -49,8 +51,9 @@ class SGD(Optimizer):
         direction = terms + mu * buffer if options.get("nesterov") else (buffer if mu else terms)
         on_the_way = np.maximum(terms, buffer)
         reach = np.abs(before) + np.maximum(on_the_way, direction)
-        allowances = {"": _allowed(np.abs(before) + lr * direction, p, reach)}
-        return allowances | ({"momentum_buffer": _allowed(buffer, p, on_the_way)} if mu else {})
+        roundings = 10 if options.get("nesterov") else 9 if mu else 6
+        allowances = {"": _allowed(roundings, np.abs(before) + lr * direction, p, reach)}
+        return allowances | ({"momentum_buffer": _allowed(6, buffer, p, on_the_way)} if mu else {})
 
     def written(
         self,
@@ -97,8 +100,8 @@ def _velocity(e: Letters, g: Bounded, momentum: str, first: bool) -> Bounded:
     return mu * held + (1 - e.option("dampening")) * g
 
 
-def _allowed(terms: Array, p: Precision, reach: Array) -> Allowance:
-    return Allowance(6 * p.u * terms + 4 * p.subnormal, reach=(1 + 6 * p.u) * reach)
+def _allowed(roundings: int, terms: Array, p: Precision, reach: Array) -> Allowance:
+    return Allowance(roundings * p.u * terms + 4 * p.subnormal, reach=(1 + roundings * p.u) * reach)
 
 
 # --- what people get wrong ---

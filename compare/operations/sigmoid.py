@@ -49,14 +49,16 @@ class Sigmoid(Activation):
         return Allowance((FUNCTION + 2) * p.u * y + p.normal)
 
     def allowed_grad(self, x: Array, dy: Array, p: Precision) -> Allowance:
-        """dx = dy y (1 - y), from a rounded y or from x: 8 u y |dy|.
+        """dx = dy y (1 - y), from a rounded y or from x: 12 u y |dy|.
 
         From y: y carries 7 u y where it is small, and 2 u y near 1, where e^-x is a small part of 1 + e^-x and where
-        1 - y makes its error an absolute one; the two products and the difference add 3 u y (1 - y). From x, as
-        e^-x / (1 + e^-x)^2: 5 u, twice what the square carries, and 3 roundings, times y (1 - y), which is below it.
+        1 - y makes its error an absolute one; the two products and the difference add 3 u: 10 u. As y(x) y(-x): the
+        exponentials carry 5 u (1 - y) and 5 u y, the quotients and products 6 u: 11 u. As e^-x / (1 + e^-x)^2: the
+        same 5 u above and below leave |2 y - 1| of it, and there are 5 roundings: 10 u. As 1 / (4 cosh^2(x / 2)): the
+        square doubles 5 u, and there are 2 roundings: 12 u. All of it is relative to y (1 - y), which is below y.
         """
         y = self.apply(x)
-        return Allowance(8 * p.u * y * np.abs(dy) + (p.normal + p.u * p.normal) * np.abs(dy) + 3 * p.subnormal)
+        return Allowance(12 * p.u * y * np.abs(dy) + (p.normal + p.u * p.normal) * np.abs(dy) + 3 * p.subnormal)
 
     @classmethod
     def mistakes(cls) -> Table:

@@ -17,7 +17,7 @@ from compare.operations.any_loss import gradient, mean
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Mistake as M
 from compare.operations.mistake import Table
-from compare.operations.operation import Loss, Part
+from compare.operations.operation import Loss
 
 Array = NDArray[Any]
 
@@ -31,9 +31,10 @@ class SquaredError(Loss):
     torch_type: ClassVar[type] = nn.MSELoss
     words: ClassVar[tuple[str, ...]] = ("mse", "mean squared error")
     parts: ClassVar = {
-        "loss": Part.of("L = sum (y - t)^2, over all elements", "y t"),
-        "loss.gradient": Part.of("dy = 2 (y - t) / (m n)", "y t"),
+        "loss": "L = sum (y - t)^2, over all elements",
+        "loss.gradient": "dy = 2 (y - t) / (m n)",
     }
+    summed_gradient: ClassVar[str] = "dy = 2 (y - t)"
     half: ClassVar[float] = 1.0
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
@@ -67,9 +68,10 @@ class HalfSquaredError(SquaredError):
     torch_type = torch_ref.losses.HalfSquaredErrorLoss
     words = ("half squared error",)
     parts: ClassVar = {
-        "loss": Part.of("L = 1/2 sum (y - t)^2, over the samples", "y t"),
-        "loss.gradient": Part.of("dy = (y - t) / m", "y t"),
+        "loss": "L = 1/2 sum (y - t)^2, over the samples",
+        "loss.gradient": "dy = (y - t) / m",
     }
+    summed_gradient = "dy = y - t"
     per_sample = True
     half = 0.5
 
