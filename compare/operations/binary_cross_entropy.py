@@ -13,7 +13,7 @@ import scratch
 import torch_ref.losses
 from compare.numbers.allowance import FUNCTION, Allowance, Precision, total
 from compare.numbers.bounded import Bounded, absolute, exp, log, relu, sigmoid
-from compare.operations.any_loss import mean, over, times_log
+from compare.operations.any_loss import gradient, mean, over, times_log
 from compare.operations.letters import Letters
 from compare.operations.mistake import Mistake as M
 from compare.operations.mistake import Table
@@ -180,6 +180,10 @@ ON_LOGITS = {
         M("softmax-missing", lambda e: (e.y - e.t) / e.count,
           "(y - t) / m: y stands where its derivative's function is meant",
           wrong="(y - t) / m", right="(sigmoid(y) - t) / m",
+          case={"network": "5-7-1 relu, sigmoid binary cross-entropy"}),
+        M("derivative-twice", lambda e: gradient(e) * sigmoid(e.y) * (1.0 - sigmoid(e.y)),
+          "(p - t) is multiplied by p (1 - p): that derivative is in p - t already",
+          wrong="(sigmoid(y) - t) * sigmoid(y) * (1 - sigmoid(y)) / m", right="(sigmoid(y) - t) / m",
           case={"network": "5-7-1 relu, sigmoid binary cross-entropy"}),
     ],
 }

@@ -13,7 +13,7 @@ import scratch
 import torch_ref.losses
 from compare.numbers.allowance import FUNCTION, Allowance, Precision, total
 from compare.numbers.bounded import Bounded, softmax, where
-from compare.operations.any_loss import log_softmax, over, times_log
+from compare.operations.any_loss import gradient, log_softmax, mean, over, times_log
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Mistake as M
 from compare.operations.mistake import Table
@@ -25,7 +25,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """On logits s: L = -(1/m) sum_i sum_k t_ik log softmax(s_i)_k."""
+    """On logits s (m, n): L = -(1/m) sum_i sum_k t_ik log softmax(s_i)_k.
+
+    Samples are rows, classes columns. torch's further dimensions, (m, n, d), are refused.
+    """
 
     kind = "cross_entropy"
     scratch_type, torch_type = scratch.CrossEntropyLoss, nn.CrossEntropyLoss
@@ -168,6 +171,8 @@ MISTAKES = {
           wrong="-(t * (y - y.max() - np.log(np.exp(y - y.max()).sum(axis=1, keepdims=True)))).sum() / m",
           right="-(t * log_softmax(y)).sum() / m",
           case={"network": "5-7-2 relu, softmax cross-entropy", "scale": 1200, "dtype": "float64"}),
+        M("logarithm-missing", lambda e: -mean(e, e.t * softmax(e.y)), "-sum t p: the logarithm is missing",
+          wrong="-(t * softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
     ],
     "loss.gradient": [
         M("exponential-missing", lambda e: (log_softmax(e.y) - e.t) / e.count,
@@ -183,6 +188,21 @@ MISTAKES = {
         M("softmax-missing", lambda e: (e.y - e.t) / e.count,
           "(y - t) / m: y stands where its derivative's function is meant",
           wrong="(y - t) / m", right="(softmax(y) - t) / m"),
+        M("softmax-twice", lambda e: (softmax(softmax(e.y)) - e.t) / e.count,
+          "a softmax is applied to the output once more",
+          wrong="(softmax(softmax(y)) - t) / m", right="(softmax(y) - t) / m"),
+        M("softmax-diagonal", lambda e: -(e.t * (1.0 - softmax(e.y))) / e.count,
+          "the softmax's Jacobian is reduced to its diagonal: -t (1 - p)",
+          wrong="-t * (1 - softmax(y)) / m", right="(softmax(y) - t) / m"),
+        M("target-missing", lambda e: softmax(e.y) / e.count, "the target is not subtracted: p / m, not (p - t) / m",
+          wrong="softmax(y) / m", right="(softmax(y) - t) / m"),
+        M("derivative-twice", lambda e: gradient(e) * softmax(e.y) * (1.0 - softmax(e.y)),
+          "(p - t) is multiplied by p (1 - p): that derivative is in p - t already",
+          wrong="(softmax(y) - t) * softmax(y) * (1 - softmax(y)) / m", right="(softmax(y) - t) / m"),
+        M("softmax-wrong-axis", lambda e: (softmax(e.y, axis=0) - e.t) / e.count,
+          "the softmax is normalised down the columns",
+          wrong="(np.exp(y) / np.exp(y).sum(axis=0) - t) / m",
+          right="(np.exp(y) / np.exp(y).sum(axis=1, keepdims=True) - t) / m"),
     ],
 }
 # fmt: on
@@ -191,6 +211,9 @@ MISTAKES = {
 # fmt: off
 ON_PROBABILITIES = {
     "loss": [
+        M("logarithm-missing", lambda e: -mean(e, e.t * e.y), "-sum t y: the logarithm is missing",
+          wrong="-(t * y).sum() / m", right="-(t * np.log(y)).sum() / m",
+          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
     ],
     "loss.gradient": [
         M("wrong-derivative", lambda e: -(e.t) / e.count,
@@ -201,6 +224,16 @@ ON_PROBABILITIES = {
           lambda e: (e.y - e.t) / e.count,
           "it is (p - t) / m, the gradient of the logits: the activation's derivative will be applied once more",
           wrong="(y - t) / m", right="-t / y / m",
+          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+        M("wrong-derivative", lambda e: -(e.t * e.y) / e.count, "-t p in the place of -t / p",
+          wrong="-t * y / m", right="-t / y / m",
+          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+        M("wrong-derivative", lambda e: -times_log(e.t, e.y) / e.count,
+          "it is the loss of each element, not its derivative",
+          wrong="-t * np.log(y) / m", right="-t / y / m",
+          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+        M("target-missing", lambda e: -(1.0 / e.y) / e.count, "-1 / p for every class: the factor t is missing",
+          wrong="-1 / y / m", right="-t / y / m",
           case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
     ],
 }

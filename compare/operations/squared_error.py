@@ -12,7 +12,7 @@ from torch import nn
 import scratch
 import torch_ref.losses
 from compare.numbers.allowance import Allowance, Precision, total
-from compare.numbers.bounded import Bounded, absolute
+from compare.numbers.bounded import Bounded, absolute, where
 from compare.operations.any_loss import gradient, mean
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Mistake as M
@@ -114,6 +114,9 @@ MISTAKES = {
           "the output's derivative y (1 - y) is applied here, and once more in its layer",
           wrong="2 * (y - t) * y * (1 - y) / (m * n)", right="2 * (y - t) / (m * n)",
           case={"network": "5-7-4 sigmoid, mse"}),
+        M("square-missing", lambda e: where(e.y.value > e.t.value, 0.0 * e.y + 1.0, 0.0 * e.y - 1.0, e.p) / e.count,
+          "it is the sign of y - t: the derivative of |y - t|",
+          wrong="np.sign(y - t) / (m * n)", right="2 * (y - t) / (m * n)", case={"network": "5-7-4 relu, mse"}),
     ],
 }
 # fmt: on
