@@ -75,7 +75,7 @@ class Evidence(Letters):
     def now(self, name: str) -> Bounded:
         if name not in self.record.touched:
             raise Absent(name)
-        return Bounded.exact(self.record.touched[name], self.p)
+        return Bounded.of(self.record.touched[name], self.p)
 
     def has(self, name: str) -> bool:
         return name in self.judged.known

@@ -36,7 +36,6 @@ from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.expected import Expected
-from compare.operations.linear import Linear
 from compare.operations.squared_error import HalfSquaredError, SquaredError
 from compare.recording.batches import Batch, given_batches
 from compare.recording.record import Record
@@ -150,7 +149,7 @@ def exact_check(
 def expect_rational(network: Architecture, optimizer: OptimizerSpec, batch_sizes: Sequence[int]) -> None:
     """NotExact naming the first part of the computation that leaves the dyadic numbers."""
     for k, layer in enumerate(network.layers):
-        if layer.kind not in ("linear", "relu"):
+        if layer.kind not in FORMULAS:
             raise NotExact(f"layer {k} ({layer}) has irrational values; exact mode takes Linear and ReLU layers")
     if not isinstance(network.loss, SquaredError):
         other = str(replace(network, loss=HalfSquaredError(network.reduction)))
@@ -193,9 +192,7 @@ def formula(network: Architecture, optimizer: OptimizerSpec, rule: Rule) -> Call
     layer, _, what = rule.name.partition(".")
     if rule.kind == "update":
         return partial(_update, optimizer, rule)
-    if network.layers[int(layer)].kind == "relu":
-        return _relu if what == "output" else _relu_backward
-    return LINEAR[what]
+    return FORMULAS[network.layers[int(layer)].kind][what]
 
 
 def _relu(x: Array) -> Proven:
@@ -208,11 +205,14 @@ def _relu_backward(x: Array, dy: Array) -> Proven:
     return Proven(np.where(x > 0, dy, 0.0))
 
 
-LINEAR: dict[str, Callable[..., Proven]] = {
-    "output": lambda x, w, b=None: dyadic.product(x, w, b),
-    "grad_weight": lambda x, dy: dyadic.product(dy.T, x.T),
-    "grad_bias": dyadic.column_sums,
-    "grad_input": lambda w, dy: dyadic.product(dy, w.T),
+FORMULAS: dict[str, dict[str, Callable[..., Proven]]] = {
+    "linear": {
+        "output": lambda x, w, b=None: dyadic.product(x, w, b),
+        "grad_weight": lambda x, dy: dyadic.product(dy.T, x.T),
+        "grad_bias": dyadic.column_sums,
+        "grad_input": lambda w, dy: dyadic.product(dy, w.T),
+    },
+    "relu": {"output": _relu, "grad_input": _relu_backward},
 }
 
 
@@ -351,16 +351,12 @@ class _Draw:
     def _weights(self) -> dict[str, Array]:
         found: dict[str, Array] = {}
         for k, layer in enumerate(self.network.layers):
-            if isinstance(layer, Linear):
-                found |= {f"{k}.{name}": self._drawn(name, layer) for name in layer.parameters()}
+            for name, shape in layer.parameters().items():
+                found[f"{k}.{name}"] = self._weight(*shape) if len(shape) == 2 else self._bias(*shape)
         return found
 
-    def _drawn(self, name: str, layer: Linear) -> Array:
-        return self._weight(layer) if name == "weight" else self._bias(layer.out_features)
-
-    def _weight(self, layer: Linear) -> Array:
+    def _weight(self, rows: int, columns: int) -> Array:
         """A few nonzero integers a row, in columns dealt out like cards, so that every column is used early."""
-        rows, columns = layer.out_features, layer.in_features
         each = min(self.density.weights, columns)
         hands = math.ceil(rows * each / columns)
         deck = np.concatenate([self.rng.permutation(columns) for _ in range(hands)])[: rows * each]

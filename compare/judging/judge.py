@@ -83,7 +83,7 @@ def _within(got: Array, expected: Expected) -> Finding | None:
     value, allowance = expected.value, expected.allowance
     if not got.size:
         return None
-    if allowance.is_exact:
+    if allowance.is_none:
         return _equal(got, value)
     highest = -1.0
     worst: Index = ()

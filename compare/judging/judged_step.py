@@ -22,7 +22,7 @@ from compare.judging.shapes import OtherShape, ShapeMismatch, shapes
 from compare.judging.step import Check, Rule
 from compare.judging.verdict import OtherDtype, Row
 from compare.network.tensor_name import TensorName
-from compare.numbers.allowance import Allowance, Precision, exact
+from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import double
 from compare.operations import STATES
@@ -97,7 +97,7 @@ class JudgedStep:
         got = self.record.unscaled(name)
         if rule is None or check == "side_effects":
             wanted = double(np.asarray(self.given.get(name, got)))
-            expected = Expected(wanted, exact(wanted.shape))
+            expected = Expected.itself(wanted)
             rule = _constant(name, "wiring", f"{name} as it was given", expected)
             return Wrong(got, expected, Precision.of(self.dtype), rule)
         self._expect_shapes(rule)
@@ -114,14 +114,14 @@ class JudgedStep:
             return []
         wanted, found = self._shape(name), self.record[name].shape
         if wanted is not None and found != wanted:
-            rule = _constant(name, "wiring", f"{name} as it was given", Expected(self.record[name], exact(found)))
+            rule = _constant(name, "wiring", f"{name} as it was given", Expected.itself(self.record[name]))
             return [off(self.record, rule, OtherShape(found, wanted))]
         if name not in self.given:
             return []
         return [self._unchanged(name, self.record[name], self.given[name], "wiring", f"{name} as it was given")]
 
     def _unchanged(self, name: str, got: Array, wanted: Array, check: Check, formula: str) -> Row:
-        expected = Expected(np.asarray(wanted), exact(np.shape(wanted)))
+        expected = Expected.itself(np.asarray(wanted))
         rule = _constant(name, check, formula, expected)
         return self._judge(rule, np.asarray(got), expected, check, Precision.of(self.dtype))
 
@@ -288,7 +288,7 @@ class JudgedStep:
 
     def _updates_of_unknown_optimizer(self) -> list[Row]:
         names = updated_names(self.record) if self.record.optimizer is None else []
-        rule = [_constant(n, "update", "", Expected(self.record[n], exact(self.record[n].shape))) for n in names]
+        rule = [_constant(n, "update", "", Expected.itself(self.record[n])) for n in names]
         return [unjudged(self.record, r, "the optimiser was not named") for r in rule]
 
     def _side_effects(self) -> list[Row]:

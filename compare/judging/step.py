@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import Kind, TensorName
-from compare.numbers.allowance import Precision, exact
+from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 
 Array = NDArray[Any]
@@ -49,7 +49,7 @@ def rules(network: Architecture, optimizer: OptimizerSpec | None, step: int, pre
 
 
 def _same(source: Array, p: Precision) -> Expected:
-    return Expected(source, exact(source.shape))
+    return Expected.itself(source)
 
 
 def _copy(name: TensorName, kind: Kind, source: TensorName, optional: bool) -> Rule:

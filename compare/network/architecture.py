@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import scratch
 from compare.network import text
 from compare.network.tensor_name import TensorName
+from compare.network.text import sizes
 from compare.operations import LAYERS, LOSSES, layer_type, loss_type
 from compare.operations.operation import ROWS, Layer, Loss, Reduction, Shape
 
@@ -34,8 +35,7 @@ class Architecture:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Columns of the input, then of the output of every layer that has sizes of its own."""
-        sized = [layer for layer in self.layers if layer.entering]
-        return (*(layer.entering[-1] for layer in sized[:1] if layer.entering), *map(_columns, sized))
+        return sizes(self.layers)
 
     @property
     def entering(self) -> Shape:
@@ -92,10 +92,6 @@ class Architecture:
         _expect_plain(loss, kind)
         layers = tuple(_layer(k, layer) for k, layer in enumerate(flatten(network)))
         return cls(layers, kind(_reduction(loss)))
-
-
-def _columns(layer: Layer) -> int:
-    return layer.leaving(layer.entering or ())[-1]
 
 
 def _fit(layers: tuple[Layer, ...]) -> bool:

@@ -91,8 +91,13 @@ class Allowance:
     floor: float = 0.0
     rest: Array | float = 0.0
 
+    @classmethod
+    def none(cls, shape: Sequence[int]) -> Allowance:
+        """No difference allowed: copies, comparisons, selections."""
+        return cls(_zeros(tuple(shape)), worst=0.0)
+
     @property
-    def is_exact(self) -> bool:
+    def is_none(self) -> bool:
         """Whether no difference is allowed anywhere."""
         return self.worst == 0 and self.floor == 0 and np.ndim(self.rest) == 0 and self.rest == 0
 
@@ -155,11 +160,6 @@ class Allowance:
     def bound(self) -> Array:
         """The bound that applies, for a difference not yet known."""
         return self.sharp if self.sharp is not None and self.sums_well() else self.wide
-
-
-def exact(shape: Sequence[int]) -> Allowance:
-    """No difference allowed: copies, comparisons, selections."""
-    return Allowance(_zeros(tuple(shape)), worst=0.0)
 
 
 @lru_cache

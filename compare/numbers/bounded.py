@@ -31,7 +31,7 @@ class Bounded:
     __array_ufunc__ = None
 
     @classmethod
-    def exact(cls, a: Any, p: Precision) -> Bounded:
+    def of(cls, a: Any, p: Precision) -> Bounded:
         """An operand without error of its own."""
         value = np.asarray(a, dtype=np.float64)
         return cls(value, np.zeros_like(value), p)
@@ -39,7 +39,7 @@ class Bounded:
     def _of(self, other: Any) -> Bounded:
         if isinstance(other, float) and not other.is_integer():  # such as 0.1: rounded when it enters
             return Bounded(np.array(other), np.array(self.p.u * abs(other)), self.p)
-        return other if isinstance(other, Bounded) else Bounded.exact(other, self.p)
+        return other if isinstance(other, Bounded) else Bounded.of(other, self.p)
 
     def _rounded(self, value: Array, inherited: Array, roundings: float = 1.0) -> Bounded:
         return Bounded(value, inherited + roundings * self.p.u * np.abs(value) + self.p.subnormal, self.p)
@@ -163,7 +163,7 @@ def softmax(a: Bounded, axis: int = 1) -> Bounded:
 
 def where(condition: Array, a: Any, b: Any, p: Precision) -> Bounded:
     """Elementwise selection."""
-    a, b = (s if isinstance(s, Bounded) else Bounded.exact(s, p) for s in (a, b))
+    a, b = (s if isinstance(s, Bounded) else Bounded.of(s, p) for s in (a, b))
     return Bounded(np.where(condition, a.value, b.value), np.where(condition, a.error, b.error), p)
 
 

@@ -20,3 +20,8 @@ class Expected:
     value: NDArray[Any]
     allowance: Allowance
     headroom: float = 1.0
+
+    @classmethod
+    def itself(cls, value: NDArray[Any]) -> Expected:
+        """A copy of the value: no difference is allowed."""
+        return cls(value, Allowance.none(value.shape))

@@ -54,9 +54,10 @@ class Adam(Optimizer):
     ) -> dict[str, Allowance]:
         """p <- p - a m / (sqrt(v) / r + eps), a = lr / (1 - b1^t), r = sqrt(1 - b2^t).
 
-        m and v carry 7 u and 11 u of the sizes of their terms; the root halves v's; the step adds 9 u. Where v underflows, its root may be off by the root of a few subnormal numbers. Where
-        g^2, or the corrected v, may overflow, although v = (1 - b2) g^2 + ... itself does not, the root may be infinite
-        and the step 0: nothing can be said of the parameter there, infinite or not.
+        m and v carry 7 u and 11 u of the sizes of their terms; the root halves v's; the step adds 9 u. Where v
+        underflows, its root may be off by the root of a few subnormal numbers. Where g^2, or the corrected v, may
+        overflow, although v = (1 - b2) g^2 + ... itself does not, the root may be infinite and the step 0: nothing can
+        be said of the parameter there, infinite or not.
         """
         lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
         b1, b2 = float(options["beta1"]), float(options["beta2"])

@@ -60,7 +60,7 @@ def states_of_others(e: Letters) -> Iterator[Guess]:
 
 
 def _sign(a: Bounded) -> Bounded:
-    return Bounded.exact(np.sign(a.value), a.p)
+    return Bounded.of(np.sign(a.value), a.p)
 
 
 # fmt: off

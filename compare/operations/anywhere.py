@@ -77,7 +77,7 @@ def _few_elements(e: Letters) -> Iterator[Guess]:
     if e.got.shape != e.ref.shape or e.got.size < PAIR:
         return
     wrong = ~(np.abs(e.got - e.ref.value) <= e.ref.error)
-    rest = where(wrong, Bounded.exact(e.got, e.p), e.ref, e.p)
+    rest = where(wrong, Bounded.of(e.got, e.p), e.ref, e.p)
     index, count = [int(i) for i in np.argwhere(wrong)[0]], int(wrong.sum())
     if count <= max(1, e.got.size // 100):
         yield rest, f"element {index}" if count == 1 else f"{count} elements, the first at {index}"
@@ -101,7 +101,7 @@ def _through(dtype: Any) -> Formula:
             near |= too_large & np.isinf(e.got) & (np.sign(e.got) == np.sign(e.ref.value))
         if e.got.size < 2 or not near.all() or not np.array_equal(e.got, there_and_back):
             raise Absent("not representable in it")
-        return Bounded.exact(e.got, e.p)
+        return Bounded.of(e.got, e.p)
 
     return guess
 
@@ -114,7 +114,7 @@ def _in_float32(e: Letters) -> Bounded:
         raise Absent("not representable in float32")
     if not (np.abs(e.got - e.ref.value) <= 2.0**-20 * size).all():
         raise Absent("too far off")
-    return Bounded.exact(e.got, e.p)
+    return Bounded.of(e.got, e.p)
 
 
 def _part_missing(e: Letters) -> Iterator[Guess]:
@@ -135,7 +135,7 @@ def _to_decimals(e: Letters) -> Iterator[Guess]:
         is_round = np.abs(e.got - np.round(e.got, digits)) <= 4 * e.p.u * np.abs(e.got)
         fine = 64 * e.p.u * np.abs(e.got).max(initial=0) < 10.0**-digits  # else every number of the precision is round
         if e.got.size >= SEVERAL and e.got.any() and fine and near.all() and is_round.all():
-            yield Bounded.exact(e.got, e.p), str(digits)
+            yield Bounded.of(e.got, e.p), str(digits)
             return
 
 
@@ -147,7 +147,7 @@ def _partly_in_float32(e: Letters) -> Bounded:
         raise Absent("too far off")
     if np.median(off[size > 0] / size[size > 0]) < 2.0**-33:
         raise Absent("too near")
-    return Bounded.exact(e.got, e.p)
+    return Bounded.of(e.got, e.p)
 
 
 def _clipped_values(e: Letters) -> Iterator[Guess]:
@@ -169,7 +169,7 @@ def _clipped_norm(e: Letters) -> Iterator[Guess]:
 def _constant(e: Letters) -> Bounded:
     if e.got.size < PAIR or not (e.got == e.got.flat[0]).all():
         raise Absent("not constant")
-    return Bounded.exact(e.got, e.p)
+    return Bounded.of(e.got, e.p)
 
 
 def _handed_to(name: str) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ def _another(e: Letters) -> Iterator[Guess]:
     """The bits of another tensor of the step."""
     for name, other in e.others(e.ref, ("input", "output", "grad_output", "grad_input", "weight", "grad_weight")):
         if name not in _handed_to(e.name) and other.value.any() and np.array_equal(other.value, e.got):
-            yield Bounded.exact(other.value, e.p), name
+            yield Bounded.of(other.value, e.p), name
 
 
 # fmt: off
@@ -208,7 +208,7 @@ MISTAKES = {
           wrong="0.1 * dy.T @ x", right="dy.T @ x"),
         M("transposed", lambda e: e.ref.T, "it is transposed",
           wrong="x.T @ dy", right="dy.T @ x"),
-        M("zero", lambda e: Bounded.exact(0 * e.ref.value, e.p), "it is zero everywhere: not computed, or not kept",
+        M("zero", lambda e: Bounded.of(0 * e.ref.value, e.p), "it is zero everywhere: not computed, or not kept",
           rank=-1,
           wrong="np.zeros_like(W)", right="dy.T @ x"),
         M("previous-step", lambda e: e.before(e.name) * 1.0, "it is that of the step before: not computed anew",

@@ -32,12 +32,11 @@ def _past_derivatives(e: Letters) -> Iterator[Guess]:
     """The gradient that entered a later layer, times the weights between; what activations would do to it left out."""
     layers = e.network.layers
     for last in range(e.k + 2, len(layers)) if e.name.endswith("grad_output") else ():
-        kinds = [layer.kind for layer in layers[e.k + 1 : last + 1]]
-        if all(kind == "linear" for kind in kinds):
+        if all(layer.is_affine for layer in layers[e.k + 1 : last + 1]):
             continue
         passed = e.tensor(f"{last}.grad_output")
         for i in range(last, e.k, -1):
-            passed = passed @ e.tensor(f"{i}.weight") if layers[i].kind == "linear" else passed
+            passed = passed @ e.tensor(f"{i}.weight") if layers[i].is_affine else passed
         yield passed, f"{last}.grad_output"
 
 
@@ -46,7 +45,7 @@ def _ones(e: Letters) -> Iterator[Guess]:
     for j in np.flatnonzero((e.got == 1).all(axis=0) & (e.ref.value != 1).any(axis=0)):
         value = e.ref.value.copy()
         value[:, j] = 1
-        yield Bounded.exact(value, e.p), str(j)
+        yield Bounded.of(value, e.p), str(j)
 
 
 def _initial_scales(e: Letters) -> Iterator[Guess]:
@@ -76,7 +75,7 @@ def _overwritten(e: Letters) -> Iterator[Guess]:
 def _by_the_step(e: Letters) -> Bounded:
     if e.changed_by.get(e.name) != "the step":
         raise Absent(e.name)
-    return Bounded.exact(e.got, e.p)
+    return Bounded.of(e.got, e.p)
 
 
 def _labels(e: Letters) -> Bounded:
@@ -89,19 +88,19 @@ def _labels(e: Letters) -> Bounded:
 
 def _other_class(e: Letters, by: int) -> Bounded:
     """Every label, as a number or as a one-hot row, moved by one class, the last to the first."""
-    return Bounded.exact((_labels(e).value + by) % e.n, e.p) if e.ref.value.ndim == 1 else rolled(e.ref, by)
+    return Bounded.of((_labels(e).value + by) % e.n, e.p) if e.ref.value.ndim == 1 else rolled(e.ref, by)
 
 
 def _target(e: Letters) -> Bounded:
     if e.name != "target":
         raise Absent(e.name)
-    return Bounded.exact(e.got, e.p)
+    return Bounded.of(e.got, e.p)
 
 
 def _updated_early(e: Letters) -> Bounded:
     if e.kind != "parameter":
         raise Absent(e.name)
-    return Bounded.exact(e.got, e.p)
+    return Bounded.of(e.got, e.p)
 
 
 # fmt: off
@@ -132,7 +131,7 @@ MISTAKES = {
         M("targets-shuffled", lambda e: e.ref[::-1], "the targets are in reverse order",
           wrong="right[::-1]"),
         M("targets-shuffled",
-          lambda e: Bounded.exact(e.got, e.p) if _same_multiset(e.got, e.ref.value) else _nothing(e),
+          lambda e: Bounded.of(e.got, e.p) if _same_multiset(e.got, e.ref.value) else _nothing(e),
           "the targets belong to other samples: their rows are in another order",
           wrong="np.random.default_rng(step).permutation(right)"),
     ],
@@ -174,7 +173,7 @@ MISTAKES = {
         M("target-changed", _target, "the target is written into, and belongs to the caller: compute on a copy",
           rank=-1,
           wrong="t - y", case={"tensor": "target", "target": "one-hot"}),
-        M("activation-changed-by-backward", lambda e: Bounded.exact(e.got, e.p),
+        M("activation-changed-by-backward", lambda e: Bounded.of(e.got, e.p),
           "something writes into it: compute on a copy", rank=1,
           wrong="y - 0.1", case={"tensor": "1.output"}),
     ],

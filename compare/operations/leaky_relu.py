@@ -79,7 +79,7 @@ def _other_slope(a: Array, e: Letters) -> Iterator[Guess]:
     """Where x < 0, what was found over a."""
     slope, words = fitted(e, e.got, np.where(e.x.value < 0, a, 0))
     if abs(float(slope.value)) not in (0.0, 1.0):
-        yield _leaky(e, slope, Bounded.exact(a, e.p)), words
+        yield _leaky(e, slope, Bounded.of(a, e.p)), words
 
 
 # fmt: off

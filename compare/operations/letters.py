@@ -102,7 +102,7 @@ class Letters(ABC):
         """The target as rows, in the shape of the network's output."""
         target, output = self.tensor("target").value, self._output
         rows = np.eye(output.shape[1])[target.astype(int)] if target.ndim == 1 else target
-        return Bounded.exact(rows, self.p)
+        return Bounded.of(rows, self.p)
 
     @property
     def m(self) -> int:

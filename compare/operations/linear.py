@@ -29,6 +29,7 @@ class Linear(Layer):
     """A fully connected layer, with torch's names and orientation."""
 
     kind = "linear"
+    is_affine = True
     scratch_type, torch_type = scratch.Linear, nn.Linear
     attributes = ("in_features", "out_features")
     letters: ClassVar = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}
@@ -174,7 +175,7 @@ def oblong(W: Bounded) -> Bounded:
 
 def _halved(a: Bounded) -> Bounded:
     with np.errstate(over="ignore"):
-        return Bounded.exact(a.value.astype(np.float16), a.p)
+        return Bounded.of(a.value.astype(np.float16), a.p)
 
 
 def _other_inputs(e: Letters) -> Iterator[Guess]:

@@ -99,6 +99,7 @@ class Layer(Operation):
     letters: ClassVar[Mapping[str, str]] = {"x": "input", "y": "output", "dy": "grad_output"}
     parts: ClassVar[Mapping[str, Part]]
     attributes: ClassVar[tuple[str, ...]] = ()  # of a scratch layer of its type, beside params and grads
+    is_affine: ClassVar[bool] = False  # y = x W^T + b, or without b
     kinked: ClassVar[bool] = False  # its derivative jumps at x = 0
     unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
     entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
@@ -156,6 +157,11 @@ class Layer(Operation):
     def leaving(self, entering: Shape) -> Shape:
         """The shape of y from that of x."""
         return entering
+
+    @property
+    def fans(self) -> tuple[int, int] | None:
+        """Columns of x and of y, where the layer says them."""
+        return (self.entering[-1], self.leaving(self.entering)[-1]) if self.entering else None
 
     @abstractmethod
     def difference(self, part: str, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
@@ -231,7 +237,7 @@ class Activation(Layer):
     def difference(self, part: str, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
         """Of the element's own row: little is then lost to cancellation."""
         row, dy = index[0], e.dy.value
-        return lambda x: float((dy[row] * self.bounded(Bounded.exact(x[row : row + 1], e.p)).value).sum()), e.x.value
+        return lambda x: float((dy[row] * self.bounded(Bounded.of(x[row : row + 1], e.p)).value).sum()), e.x.value
 
     def to_scratch(self, **options: Any) -> scratch.Layer:
         layer: scratch.Layer = self.scratch_type(**asdict(self))
@@ -359,7 +365,7 @@ class Loss(Operation):
 
         def of(y: Array) -> float:
             with np.errstate(all="ignore"):
-                return float(self.terms(Bounded.exact(y, e.p), t).value[rows].sum()) / e.count
+                return float(self.terms(Bounded.of(y, e.p), t).value[rows].sum()) / e.count
 
         return of, e.y.value
 

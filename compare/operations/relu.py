@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import scratch
-from compare.numbers.allowance import Allowance, Precision, exact
+from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, clip, relu, sigmoid, tanh, where
 from compare.operations.any_activation import dropout_scaling
 from compare.operations.letters import Letters
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class ReLU(Activation):
-    """It selects, so both of its tensors must be exact; torch's derivative at 0 is 0."""
+    """It selects, so no difference is allowed in either of its tensors; torch's derivative at 0 is 0."""
 
     kind = "relu"
     scratch_type, torch_type = scratch.ReLU, nn.ReLU
@@ -39,13 +39,13 @@ class ReLU(Activation):
     unseen = Unseen("no pre-activation is negative", lambda e: bool((e.x.value > 0).all()))
 
     def allowed(self, x: Array, y: Array, p: Precision) -> Allowance:
-        return exact(y.shape)
+        return Allowance.none(y.shape)
 
     def allowed_grad(self, x: Array, dy: Array, p: Precision) -> Allowance:
-        return exact(dy.shape)
+        return Allowance.none(dy.shape)
 
     def needs(self, part: str, has: Callable[[str], bool]) -> tuple[str, ...]:
-        """The mask is as exact in y as in x; y serves where only that was handed in."""
+        """The mask of y is that of x; y serves where only that was handed in."""
         if part == "grad_input" and has("y") and not has("x"):
             return "y", "dy"
         return super().needs(part, has)

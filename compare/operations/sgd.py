@@ -39,9 +39,9 @@ class SGD(Optimizer):
         """p - lr v: so many roundings on each term of the update, of the sum of the sizes of all.
 
         g + wd p has 3 on wd p (factor, product, sum), and lr and the difference add 3: 6. The velocity adds 3 (the
-        factor 1 - dampening, its product, the sum): 9, of which it carries 6 itself. Nesterov's g + mu v, which is never
-        dampened, adds 4 to the 6 (the velocity's sum, mu, its product, the sum): 10. What may overflow on the way is the
-        sum of the sizes before lr, or a dampening, makes them smaller.
+        factor 1 - dampening, its product, the sum): 9, of which it carries 6 itself. Nesterov's g + mu v is never
+        dampened, and adds 4 to the 6 (the velocity's sum, mu, its product, the sum): 10. What may overflow on the way
+        is the sum of the sizes before lr, or a dampening, makes them smaller.
         """
         lr, mu = float(options["lr"]), float(options.get("momentum", 0))
         terms = np.abs(g) + float(options.get("weight_decay", 0)) * np.abs(before)

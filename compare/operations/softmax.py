@@ -24,7 +24,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Softmax(Activation):
-    """Over each row, shifted by its maximum or not."""
+    """Over each row of x (m, n), shifted by its maximum or not.
+
+    Samples are rows, so torch's dim is 1, or -1, which is the same. Any other dim is another function, and refused; so
+    is an x that is no matrix.
+    """
 
     kind = "softmax"
     scratch_type, torch_type = scratch.Softmax, nn.Softmax

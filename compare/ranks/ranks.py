@@ -32,7 +32,7 @@ from compare.network.architecture import Architecture, flatten, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
-from compare.numbers.allowance import Precision, exact
+from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.ranks.causes import rank_causes
 from compare.recording.batches import Batch, given_batches
@@ -177,7 +177,7 @@ def _apart(record: Record, ranks: Sequence[RankTensors]) -> Iterator[tuple[Row, 
         if kind is None or all(np.array_equal(rank[name], ranks[0][name], equal_nan=True) for rank in ranks):
             continue
         got = np.stack([rank[name] for rank in ranks])
-        expected = Expected(np.broadcast_to(ranks[0][name], got.shape), exact(got.shape))
+        expected = Expected.itself(np.broadcast_to(ranks[0][name], got.shape))
         formula = f"{name} is rank 0's on every rank (the first index is the rank)"
         rule = Rule(TensorName(name), name.partition(".")[0], kind, "wiring", (), lambda p, e=expected: e, formula)
         precision = Precision.of(record.dtype)

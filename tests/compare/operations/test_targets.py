@@ -10,10 +10,11 @@ from compare.operations import LOSSES
 from tests.compare.operations.test_registry import each_loss
 
 X = np.random.default_rng(0).standard_normal((6, 5))
+CLASSES = "5-4, softmax cross-entropy"
 LABELS = np.array([0, 1, 2, 3, 1, 2])
 
 
-def check(t: np.ndarray, network: str = "5-4, softmax cross-entropy") -> compare.Report:
+def check(t: np.ndarray, network: str = CLASSES) -> compare.Report:
     outputs = 1 if network.startswith("5-1") else 4
     W, b = np.eye(outputs, 5), np.zeros(outputs)
     return compare.check({"0.weight": W, "0.bias": b, "0.output": X @ W.T + b}, X, t, network=network)
@@ -30,7 +31,7 @@ def test_a_label_out_of_range_is_one_line(label: int, at: int) -> None:
 @pytest.mark.parametrize(
     ("t", "network", "line"),
     [
-        (LABELS + 0.5, "5-4, softmax cross-entropy", r"got float64 \(6,\), expected float64 \(6, 4\), or 6 class numbers"),
+        (LABELS + 0.5, CLASSES, r"got float64 \(6,\), expected float64 \(6, 4\), or 6 class numbers"),
         (LABELS[:, None] * 1.0, "5-4, mse", r"got float64 \(6, 1\), expected float64 \(6, 4\)"),
         (LABELS, "5-1, mse", r"got int64 \(6,\), expected float64 \(6, 1\)"),
     ],
@@ -54,3 +55,11 @@ def test_rows_of_labels_are_one_hot() -> None:
 def test_a_target_in_the_shape_of_the_output_is_itself(loss: compare.operations.operation.Loss) -> None:
     t = np.random.default_rng(1).random((6, 4))
     assert loss.as_rows(t, np.zeros((6, 4))) is t
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 4, 2)])
+def test_an_output_that_is_no_matrix_is_not_judged(shape: tuple[int, ...]) -> None:
+    output = {"0.weight": np.eye(4, 5), "0.bias": np.zeros(4), "0.output": np.ones(shape)}
+    report = compare.check(output, X, LABELS, network="5-4, softmax output, cross-entropy on probabilities")
+    assert report.first.tensor == "0.output"
+    assert f"shape {shape}, expected (6, 4)" in str(report)
