@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -70,19 +70,8 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """The row as the JSON schema has it."""
-        keys = (
-            "step",
-            "layer",
-            "kind",
-            "tensor",
-            "shape",
-            "check",
-            "max_abs_diff",
-            "index",
-            "allowed",
-            "ratio",
-            "status",
-        )
+        keys = [f.name for f in fields(self)]
+        keys = keys[: keys.index("status") + 1]
         return {key: plain(getattr(self, key)) for key in keys} | ({"note": self.note} if self.note else {})
 
 
@@ -113,12 +102,7 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis as the JSON schema has it."""
-        return {
-            "cause": self.cause,
-            "layer": self.layer,
-            "confidence": self.confidence,
-            "explanation": self.explanation,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)

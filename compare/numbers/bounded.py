@@ -7,7 +7,6 @@ brings its own tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,12 +119,6 @@ def _sum_error(k: int, p: Precision) -> float:
     return min(gamma(k + 2, p.u), SHARP * float(np.sqrt(k + 2)) * p.u)
 
 
-def _function(f: Callable[[Array], Array], derivative: Callable[[Array, Array], Array], a: Bounded) -> Bounded:
-    """f(a), f' bounded by `derivative(a, f(a))` over the error's reach, with the error of an elementary function."""
-    value = f(a.value)
-    return a._rounded(value, derivative(a.value, value) * a.error, FUNCTION)
-
-
 def exp(a: Bounded) -> Bounded:
     """e^a."""
     value = np.exp(a.value)
@@ -146,7 +139,8 @@ def sqrt(a: Bounded) -> Bounded:
 
 def tanh(a: Bounded) -> Bounded:
     """Its slope is at most 1."""
-    return _function(np.tanh, lambda x, y: np.minimum(1.0, 1 - y * y + 1e-16) + 0 * x, a)
+    value = np.tanh(a.value)
+    return a._rounded(value, np.minimum(1.0, 1 - value * value + 1e-16) * a.error, FUNCTION)
 
 
 def sigmoid(a: Bounded) -> Bounded:

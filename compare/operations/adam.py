@@ -14,7 +14,7 @@ from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, absolute, sqrt
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, states_of_others, updated
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import EPSILONS, Formula, Guess, Table, fitted
+from compare.operations.mistake import EPSILONS, Formula, Guess, fitted
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Optimizer, Options
 
@@ -120,10 +120,6 @@ class Adam(Optimizer):
             divisor = sqrt(v_hat) if root else v / float(np.sqrt(1 - b2**t))
             divisor = divisor + (0.0 if eps == "none" else constant)
         return before * (1 - lr * decoupled) - lr * float(times) * m_hat / divisor
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
 
 
 class AdamW(Adam):
@@ -400,3 +396,5 @@ MISTAKES = {
     ],
 }
 # fmt: on
+
+Adam.mistakes = MISTAKES

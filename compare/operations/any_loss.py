@@ -181,53 +181,45 @@ def _hardened(e: Letters) -> Bounded:
     return Bounded.of(hardened, e.p)
 
 
-def _uniform(e: Letters) -> Bounded:
-    return Bounded.of(np.full(e.t.shape, 1 / e.n), e.p)
+def _smoothed(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+    """Loss and gradient are linear in the target, and so in the share of 1/n in it."""
+
+    def guesses(e: Letters) -> Iterator[Guess]:
+        uniform = Bounded.of(np.full(e.t.shape, 1 / e.n), e.p)
+        more = finish(e, of(e, t=uniform)) - finish(e, of(e))
+        share, words = fitted(e, e.got - e.ref.value, more.value)
+        if 0 < share.value < 1:
+            yield e.ref + more * share, words
+
+    return guesses
 
 
-def _smoothed_loss(e: Letters) -> Iterator[Guess]:
-    """The loss is linear in the target, and so in the share of 1/n in it."""
-    right, mixed = mean(e, terms(e)), mean(e, terms(e, t=_uniform(e)))
-    share, words = fitted(e, e.got - e.ref.value, (mixed - right).value)
-    if 0 < share.value < 1:
-        yield e.ref + (mixed - right) * share, words
-
-
-def _smoothed_gradient(e: Letters) -> Iterator[Guess]:
-    right, mixed = gradient(e), gradient(e, t=_uniform(e))
-    share, words = fitted(e, e.got - e.ref.value, (mixed - right).value)
-    if 0 < share.value < 1:
-        yield e.ref + (mixed - right) * share, words
-
-
-def _sample_weights(e: Letters, got: Array) -> tuple[Array, str]:
-    """The factor of each row of the loss's gradient. Absent if there is none, or the same for all."""
+def _sample_weights(e: Letters, got: Array) -> tuple[Bounded, str]:
+    """The factor of each row of the loss's gradient (m, 1). Absent if there is none, or the same for all."""
     right = gradient(e).value
     at = np.argmax(np.abs(right), axis=1)
     rows = np.arange(len(right))
     factors = got[rows, at] / right[rows, at]
     if not np.isfinite(factors).all() or np.ptp(factors) <= 1e-5:
         raise Absent("weights of the samples")
-    labels = e.t.value.argmax(axis=1)
+    column = factors[:, np.newaxis]
+    weights, labels = Bounded(column, 1e-5 * np.abs(column), e.p), e.t.value.argmax(axis=1)
     by_class = all(np.ptp(factors[labels == k]) <= 1e-5 for k in np.unique(labels))
     left_out = np.abs(factors) <= 1e-6
     if left_out.any() and np.ptp(factors[~left_out]) <= 1e-5:
         which = f"class {labels[left_out][0]}" if by_class else f"samples {np.flatnonzero(left_out).tolist()}"
-        return factors, f"{which} left out"
-    return factors, "each class has its own weight" if by_class else "each sample has its own weight"
+        return weights, f"{which} left out"
+    return weights, "each class has its own weight" if by_class else "each sample has its own weight"
 
 
 def _weighted_gradient(e: Letters) -> Iterator[Guess]:
-    factors, words = _sample_weights(e, e.got)
-    weights = Bounded(factors[:, np.newaxis], 1e-5 * np.abs(factors[:, np.newaxis]), e.p)
+    weights, words = _sample_weights(e, e.got)
     yield gradient(e) * weights, words
 
 
 def _weighted_loss(e: Letters) -> Iterator[Guess]:
     """The weights are read off the gradient, if that was handed in and is weighted."""
-    last = f"{len(e.network.layers) - 1}.grad_output"
-    factors, words = _sample_weights(e, e.tensor(last).value)
-    weights = Bounded(factors[:, np.newaxis], 1e-5 * np.abs(factors[:, np.newaxis]), e.p)
+    weights, words = _sample_weights(e, e.tensor(f"{len(e.network.layers) - 1}.grad_output").value)
     yield mean(e, terms(e) * weights), words
 
 
@@ -236,10 +228,6 @@ def _exchanged(e: Letters) -> Bounded:
     t, labels = np.zeros(e.t.shape), e.t.value.argmax(axis=1)
     t[labels, np.arange(len(labels))] = 1
     return Bounded.of(t, e.p)
-
-
-def _same_loss_before(e: Letters) -> Bounded:
-    return e.before("loss")
 
 
 def _only_row(a: Bounded, row: int) -> Bounded:
@@ -303,7 +291,7 @@ MISTAKES = {
           wrong="-(t * np.log(sigmoid(y)) + (1 - t) * np.log(1 - sigmoid(y))).mean()",
           right="-(t * np.log(y) + (1 - t) * np.log(1 - y)).mean()",
           case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
-        M("labels-smoothed", _smoothed_loss, "the target is mixed with 1/n: label smoothing of {}", rank=1,
+        M("labels-smoothed", _smoothed(terms, mean), "the target is mixed with 1/n: label smoothing of {}", rank=1,
           wrong="-((0.9 * t + 0.1 / n) * log_softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
         M("samples-weighted", _weighted_loss, "the samples are weighted: {}", rank=1,
           wrong="-(t * np.array([1, 2, 3, 4]) * log_softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m",
@@ -327,7 +315,7 @@ MISTAKES = {
         M("weight-penalty", _penalised, "{} x the sum of squared weights is added", rank=1,
           wrong="-(t * log_softmax(y)).sum() / m + 0.01 * ((tensor(\"0.weight\") ** 2).sum() + (tensor(\"2.weight\") "
             "** 2).sum())", right="-(t * log_softmax(y)).sum() / m"),
-        M("previous-batch", _same_loss_before, "it is the loss of the step before",
+        M("previous-batch", lambda e: e.before("loss"), "it is the loss of the step before",
           wrong="-(before.t * log_softmax(before.y)).sum() / before.m", right="-(t * log_softmax(y)).sum() / m"),
     ],
     "loss.gradient": [
@@ -358,7 +346,7 @@ MISTAKES = {
           case={"target": "soft"}),
         M("target-transposed", lambda e: gradient(e, t=_exchanged(e)), "rows and labels are exchanged",
           wrong="(softmax(y) - t.T) / m", right="(softmax(y) - t) / m", case={"rows": (4, 4, 4)}),
-        M("labels-smoothed", _smoothed_gradient, "the target is mixed with 1/n: label smoothing of {}", rank=1,
+        M("labels-smoothed", _smoothed(gradient, _as_is), "the target is mixed with 1/n: label smoothing of {}", rank=1,
           wrong="(softmax(y) - (0.9 * t + 0.1 / n)) / m", right="(softmax(y) - t) / m"),
         M("samples-weighted", _weighted_gradient, "the samples are weighted: {}", rank=1,
           wrong="(softmax(y) - t) * (t @ np.array([1.0, 2, 3, 4]))[:, None] / m", right="(softmax(y) - t) / m"),

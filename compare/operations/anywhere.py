@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,27 +22,20 @@ def _factor(e: Letters) -> Iterator[Guess]:
     yield e.ref * factor, words
 
 
-def _named_factors(e: Letters) -> Iterator[tuple[str, str, float]]:
-    """(cause, what goes into its words, factor) for the numbers of the problem."""
-    m, n = e.m, e.n
-    yield "sign", "", -1.0
-    yield "factor-two", "", 2.0
-    yield "factor-half", "", 0.5
-    if m > 1:
-        yield "mean-missing", f"{m}", float(m)
-        yield "mean-doubled", f"{m}", 1.0 / m
-    if n > 1:
-        yield "wrong-mean", f"{n} x what it should be: the number of output columns", float(n)
-        yield "wrong-mean", f"1/{n} of what it should be: divided by the number of output columns", 1.0 / n
+def _samples(factor: Callable[[int], float]) -> Formula:
+    """Off by a factor of the number of samples, which is not 1."""
 
-
-def _by_name(cause: str) -> Formula:
     def guesses(e: Letters) -> Iterator[Guess]:
-        for name, words, factor in _named_factors(e):
-            if name == cause:
-                yield e.ref * factor, words
+        if e.m > 1:
+            yield e.ref * factor(e.m), f"{e.m}"
 
     return guesses
+
+
+def _wrong_mean(e: Letters) -> Iterator[Guess]:
+    if e.n > 1:
+        yield e.ref * float(e.n), f"{e.n} x what it should be: the number of output columns"
+        yield e.ref * (1.0 / e.n), f"1/{e.n} of what it should be: divided by the number of output columns"
 
 
 def _learning_rate(e: Letters) -> Iterator[Guess]:
@@ -190,19 +183,19 @@ def _another(e: Letters) -> Iterator[Guess]:
 # fmt: off
 MISTAKES = {
     "*": [
-        M("sign", _by_name("sign"), "its sign is wrong",
+        M("sign", lambda e: e.ref * -1.0, "its sign is wrong",
           wrong="-dy.T @ x", right="dy.T @ x"),
-        M("factor-two", _by_name("factor-two"), "it is twice what it should be: computed or added up twice",
+        M("factor-two", lambda e: e.ref * 2.0, "it is twice what it should be: computed or added up twice",
           wrong="2 * dy.T @ x", right="dy.T @ x"),
-        M("factor-half", _by_name("factor-half"), "it is half of what it should be",
+        M("factor-half", lambda e: e.ref * 0.5, "it is half of what it should be",
           wrong="dy.T @ x / 2", right="dy.T @ x"),
-        M("mean-missing", _by_name("mean-missing"),
+        M("mean-missing", _samples(float),
           "it is {0} x what it should be: not divided by the {0} samples",
           wrong="rows * dy.T @ x", right="dy.T @ x"),
-        M("mean-doubled", _by_name("mean-doubled"),
+        M("mean-doubled", _samples(lambda m: 1.0 / m),
           "it is 1/{0} of what it should be: divided by the {0} samples once too often",
           wrong="dy.T @ x / rows", right="dy.T @ x"),
-        M("wrong-mean", _by_name("wrong-mean"), "it is {}", rank=1,
+        M("wrong-mean", _wrong_mean, "it is {}", rank=1,
           wrong="columns * dy.T @ x", right="dy.T @ x"),
         M("learning-rate-in-gradient", _learning_rate, "the learning rate is inside{}", rank=1,
           wrong="0.1 * dy.T @ x", right="dy.T @ x"),

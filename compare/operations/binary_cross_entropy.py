@@ -16,7 +16,6 @@ from compare.numbers.bounded import Bounded, absolute, exp, log, relu, sigmoid
 from compare.operations.any_loss import gradient, mean, over, times_log
 from compare.operations.letters import Letters
 from compare.operations.mistake import Mistake as M
-from compare.operations.mistake import Table
 from compare.operations.operation import Loss
 from compare.operations.sigmoid import Sigmoid
 
@@ -68,10 +67,6 @@ class BinaryCrossEntropy(Loss):
             scale = np.where(t == 1, 0, np.abs(1 - t) / np.abs(1 - y)) + np.where(t == 0, 0, np.abs(t / y))
         return Allowance(6 * p.u * scale / count + 2 * p.subnormal)
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 @dataclass(frozen=True)
 class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
@@ -116,10 +111,6 @@ class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
         """dz = (q - t) / c, q = sigmoid(z): 7 u q for the sigmoid, 3 u (q + |t|) for difference and quotients."""
         q = Sigmoid().apply(y)
         return Allowance(p.u * ((FUNCTION + 5) * q + 3 * np.abs(t)) / count + (p.normal + p.subnormal))
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return ON_LOGITS
 
 
 # --- what people get wrong ---
@@ -188,3 +179,6 @@ ON_LOGITS = {
     ],
 }
 # fmt: on
+
+BinaryCrossEntropy.mistakes = MISTAKES
+LogitsBinaryCrossEntropy.mistakes = ON_LOGITS

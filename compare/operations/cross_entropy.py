@@ -16,7 +16,6 @@ from compare.numbers.bounded import Bounded, softmax, where
 from compare.operations.any_loss import gradient, log_softmax, mean, over, times_log
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Mistake as M
-from compare.operations.mistake import Table
 from compare.operations.operation import Loss
 from compare.operations.softmax import TAME, Softmax, log_softmax_error, softmax_relative
 
@@ -78,10 +77,6 @@ class CrossEntropy(Loss):
         rounding = (softmax_relative(y, q, p) + 8 * p.u) * q * weight + 8 * p.u * np.abs(t)
         return Allowance(rounding / count + 4 * p.subnormal)
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 @dataclass(frozen=True)
 class ProbabilityCrossEntropy(Loss):
@@ -120,10 +115,6 @@ class ProbabilityCrossEntropy(Loss):
     def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
         """dq = -t / (c q): two quotients, or a reciprocal, a product and a quotient, in any order: 4 u |dq|."""
         return Allowance(4 * p.u * np.abs(dy) + 2 * p.subnormal)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return ON_PROBABILITIES
 
 
 # --- what people get wrong ---
@@ -238,3 +229,6 @@ ON_PROBABILITIES = {
     ],
 }
 # fmt: on
+
+CrossEntropy.mistakes = MISTAKES
+ProbabilityCrossEntropy.mistakes = ON_PROBABILITIES

@@ -14,7 +14,7 @@ import scratch
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, relu, where
 from compare.operations.letters import Letters
-from compare.operations.mistake import Guess, Table, fitted
+from compare.operations.mistake import Guess, fitted
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
 
@@ -56,10 +56,6 @@ class LeakyReLU(Activation):
 
     def _selected(self, a: Array, p: Precision) -> Allowance:
         return Allowance(5 * p.u * max(1.0, abs(self.negative_slope)) * np.abs(a) + 3 * p.subnormal)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
 
 
 # --- what people get wrong ---
@@ -128,3 +124,5 @@ MISTAKES = {
     ],
 }
 # fmt: on
+
+LeakyReLU.mistakes = MISTAKES

@@ -17,7 +17,7 @@ from compare.numbers.bounded import Bounded, absolute, relu, sigmoid, softmax, t
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import double, tensor, value
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Formula, Guess, Table, Unseen, fitted, wrong_factor
+from compare.operations.mistake import Formula, Guess, Unseen, fitted, wrong_factor
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import ROWS, Layer, Part, Scalar, Shape
 
@@ -136,10 +136,6 @@ class Linear(Layer):
 
     def __str__(self) -> str:
         return f"Linear {self.in_features} -> {self.out_features}"
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
 
 
 def linear(e: Letters, x: Any = None, W: Any = None) -> Bounded:
@@ -434,3 +430,5 @@ MISTAKES = {
     ],
 }
 # fmt: on
+
+Linear.mistakes = MISTAKES

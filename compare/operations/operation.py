@@ -48,16 +48,12 @@ class Part:
 class Operation(ABC):
     """What layers, losses and optimisers have in common."""
 
-    REQUIRED: ClassVar[tuple[str, ...]] = ("kind", "scratch_type", "torch_type")
+    REQUIRED: ClassVar[tuple[str, ...]] = ("kind", "scratch_type", "torch_type", "mistakes")
 
     kind: ClassVar[str]
     scratch_type: ClassVar[type]
     torch_type: ClassVar[type]
-
-    @classmethod
-    @abstractmethod
-    def mistakes(cls) -> Table:
-        """Those that are known of it, by the part in which they are made."""
+    mistakes: ClassVar[Table]  # those that are known of it, by the part in which they are made
 
     @classmethod
     def expect_complete(cls) -> None:
@@ -67,7 +63,7 @@ class Operation(ABC):
         base = next(of.__name__ for of in cls.__mro__ if of.__module__ == __name__)
         if lacking := lacking or cls.lacking_parts():
             raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}: see {base} in operation.py")
-        if unknown := set(cls.mistakes()) - set(cls.places()):
+        if unknown := set(cls.mistakes) - set(cls.places()):
             raise TypeError(f"{cls.__name__} has mistakes at {', '.join(sorted(unknown))}, expected {cls.places()}")
 
     @classmethod
@@ -110,7 +106,7 @@ class Layer(Operation):
 
     @classmethod
     def lacking_parts(cls) -> list[str]:
-        unknown = [part for part in cls.parts if not cls.mistakes().get(part)]
+        unknown = [part for part in cls.parts if not cls.mistakes.get(part)]
         methods = [f"method {part}" for part in cls.parts if not hasattr(cls, part)]
         return methods + [f"known mistakes of {part}" for part in unknown]
 

@@ -16,7 +16,7 @@ from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, clip, relu, sigmoid, tanh, where
 from compare.operations.any_activation import dropout_scaling
 from compare.operations.letters import Letters
-from compare.operations.mistake import LIMITS, Guess, Table, Unseen, dropped, fitted
+from compare.operations.mistake import LIMITS, Guess, Unseen, dropped, fitted
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
 
@@ -49,10 +49,6 @@ class ReLU(Activation):
         if part == "grad_input" and has("y") and not has("x"):
             return "y", "dy"
         return super().needs(part, has)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
 
 
 # --- what people get wrong ---
@@ -161,3 +157,5 @@ MISTAKES = {
     ],
 }
 # fmt: on
+
+ReLU.mistakes = MISTAKES

@@ -14,7 +14,7 @@ from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, clip
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, states_of_others, updated
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Guess, Table, shortest
+from compare.operations.mistake import Guess, shortest
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Optimizer, Options
 
@@ -79,10 +79,6 @@ class SGD(Optimizer):
         direction = (g + mu * v if nesterov else v) if mu else g
         step = direction if momentum == "lr-inside" else lr * direction
         return before * (1 - lr * decoupled) - step * float(times)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
 
 
 def _velocity(e: Letters, g: Bounded, momentum: str, first: bool) -> Bounded:
@@ -222,3 +218,5 @@ MISTAKES = {
     ],
 }
 # fmt: on
+
+SGD.mistakes = MISTAKES

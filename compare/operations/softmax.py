@@ -15,7 +15,7 @@ from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, clip, exp, log, sigmoid, softmax
 from compare.operations.any_activation import in_candidates_arithmetic
 from compare.operations.letters import Letters
-from compare.operations.mistake import EPSILONS, Table, Unseen
+from compare.operations.mistake import EPSILONS, Unseen
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
 
@@ -70,10 +70,6 @@ class Softmax(Activation):
         rounding = (relative + (n + 4) * p.u) * y * (np.abs(dy) + c) + (1 + relative) * y * carried
         subnormal = (n + 3) * p.subnormal * (1 + np.abs(dy) + np.abs(dy).max(axis=1, keepdims=True))
         return Allowance(rounding + subnormal, reach=np.abs(dy) + c)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
 
 
 def softmax_relative(s: Array, y: Array, p: Precision) -> Array:
@@ -218,3 +214,5 @@ MISTAKES = {
     ],
 }
 # fmt: on
+
+Softmax.mistakes = MISTAKES

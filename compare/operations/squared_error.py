@@ -16,7 +16,6 @@ from compare.numbers.bounded import Bounded, absolute, where
 from compare.operations.any_loss import gradient, mean
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Mistake as M
-from compare.operations.mistake import Table
 from compare.operations.operation import Loss
 
 Array = NDArray[Any]
@@ -53,10 +52,6 @@ class SquaredError(Loss):
     def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
         """dy = factor (y - t): the difference, and the factor in at most three roundings (2 / m / n): 4 u |dy|."""
         return Allowance(4 * p.u * np.abs(dy) + 2 * p.subnormal)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
 
 
 @dataclass(frozen=True)
@@ -120,3 +115,5 @@ MISTAKES = {
     ],
 }
 # fmt: on
+
+SquaredError.mistakes = MISTAKES

@@ -21,7 +21,6 @@ from compare.operations.any_activation import (
     of_overwritten,
 )
 from compare.operations.mistake import Mistake as M
-from compare.operations.mistake import Table
 from compare.operations.operation import Activation, Part
 
 Array = NDArray[Any]
@@ -54,10 +53,6 @@ class Tanh(Activation):
         y = self.apply(x)
         slope = 1 - y * y
         return Allowance(p.u * np.maximum(3 + 8 * y * y, (2 * FUNCTION + 2) * slope) * np.abs(dy) + 3 * p.subnormal)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
 
 
 # --- what people get wrong ---
@@ -127,3 +122,5 @@ MISTAKES = {
     ],
 }
 # fmt: on
+
+Tanh.mistakes = MISTAKES

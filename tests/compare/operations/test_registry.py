@@ -47,8 +47,8 @@ def test_a_method_that_is_missing_is_named(operation: type[Operation]) -> None:
 
 @each_operation
 def test_a_mistake_in_a_place_that_is_none_is_named(operation: type[Operation]) -> None:
-    table = {**operation.mistakes(), "paramter": []}
-    lame = type("Lame", (operation,), {"mistakes": classmethod(lambda cls: table)})
+    table = {**operation.mistakes, "paramter": []}
+    lame = type("Lame", (operation,), {"mistakes": table})
     with pytest.raises(TypeError, match="Lame has mistakes at paramter, expected "):
         lame.expect_complete()
 
@@ -56,7 +56,7 @@ def test_a_mistake_in_a_place_that_is_none_is_named(operation: type[Operation]) 
 def test_a_table_that_is_made_anew_is_not_taken_for_another() -> None:
     """A cache by the id of a table that is gone would give the next operation its rows."""
     for operation in LAYERS.values():
-        made = type("Made", (operation,), {"mistakes": classmethod(lambda cls, of=operation: dict(of.mistakes()))})
+        made = type("Made", (operation,), {"mistakes": dict(operation.mistakes)})
         assert [m.cause for m in _of(made)] == [m.cause for m in _of(operation)]
 
 
