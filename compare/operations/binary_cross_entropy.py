@@ -14,7 +14,6 @@ import torch_ref.losses
 from compare.numbers.allowance import FUNCTION, Allowance, Precision, total
 from compare.numbers.bounded import Bounded, absolute, exp, log, relu, sigmoid
 from compare.operations.any_loss import gradient, mean, over, times_log
-from compare.operations.letters import Letters
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Loss
 from compare.operations.sigmoid import Sigmoid
@@ -116,17 +115,9 @@ class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
 # --- what people get wrong ---
 
 
-def _without_absolute_value(e: Letters) -> Bounded:
-    """max(z, 0) - z t + log(1 + e^-z)."""
-    z = e.y
-    return mean(e, relu(z) - z * e.t + log(1.0 + exp(-z)))
-
-
-def _swapped_denominators(e: Letters) -> Bounded:
-    """((1 - t) / p - t / (1 - p)) / c."""
-    y = e.y
-    return (over(1.0 - e.t, y) - over(e.t, 1.0 - y)) / e.count
-
+# What examples have in common: their cases, and the correct expressions.
+PROBABILITIES = {"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}
+LOGITS = {"network": "5-7-1 relu, sigmoid binary cross-entropy"}
 
 # fmt: off
 MISTAKES = {
@@ -134,26 +125,20 @@ MISTAKES = {
         M("last-term-missing", lambda e: -mean(e, times_log(e.t, e.y)),
           "only t log p enters: (1 - t) log(1 - p) is missing",
           wrong="-(t * np.log(y)).mean()", right="-(t * np.log(y) + (1 - t) * np.log(1 - y)).mean()",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
+          case=PROBABILITIES),
     ],
     "loss.gradient": [
-        M("inner-derivative-missing",
-          lambda e: -(over(1.0 - e.t, 1.0 - e.y) + over(e.t, e.y)) / e.count,
+        M("inner-derivative-missing", lambda e: -(over(1.0 - e.t, 1.0 - e.y) + over(e.t, e.y)) / e.count,
           "the second term has the wrong sign: d log(1 - p) = -dp / (1 - p)",
-          wrong="-(t / y + (1 - t) / (1 - y)) / m", right="((1 - t) / (1 - y) - t / y) / m",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
-        M("denominators-swapped", _swapped_denominators, "p and 1 - p are exchanged in the denominators",
-          wrong="((1 - t) / y - t / (1 - y)) / m", right="((1 - t) / (1 - y) - t / y) / m",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
-        M("derivative-twice",
-          lambda e: (e.y - e.t) / e.count,
+          wrong="-(t / y + (1 - t) / (1 - y)) / m", right="((1 - t) / (1 - y) - t / y) / m", case=PROBABILITIES),
+        M("denominators-swapped", lambda e: (over(1.0 - e.t, e.y) - over(e.t, 1.0 - e.y)) / e.count,
+          "p and 1 - p are exchanged in the denominators",
+          wrong="((1 - t) / y - t / (1 - y)) / m", right="((1 - t) / (1 - y) - t / y) / m", case=PROBABILITIES),
+        M("derivative-twice", lambda e: (e.y - e.t) / e.count,
           "it is (p - t) / m, the gradient of the logits: the activation's derivative will be applied once more",
-          wrong="(y - t) / m", right="((1 - t) / (1 - y) - t / y) / m",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
-        M("last-term-missing", lambda e: -over(e.t, e.y) / e.count,
-          "only -t / p enters: (1 - t) / (1 - p) is missing",
-          wrong="-t / y / m", right="((1 - t) / (1 - y) - t / y) / m",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
+          wrong="(y - t) / m", right="((1 - t) / (1 - y) - t / y) / m", case=PROBABILITIES),
+        M("last-term-missing", lambda e: -over(e.t, e.y) / e.count, "only -t / p enters: (1 - t) / (1 - p) is missing",
+          wrong="-t / y / m", right="((1 - t) / (1 - y) - t / y) / m", case=PROBABILITIES),
     ],
 }
 # fmt: on
@@ -162,20 +147,18 @@ MISTAKES = {
 # fmt: off
 ON_LOGITS = {
     "loss": [
-        M("absolute-value-missing", _without_absolute_value, "e^-z in the place of e^-|z|",
+        M("absolute-value-missing", lambda e: mean(e, relu(e.y) - e.y * e.t + log(1.0 + exp(-e.y))),
+          "e^-z in the place of e^-|z|",
           wrong="(np.maximum(y, 0) - y * t + np.log(1 + np.exp(-y))).mean()",
-          right="(np.maximum(y, 0) - y * t + np.log1p(np.exp(-np.abs(y)))).mean()",
-          case={"network": "5-7-1 relu, sigmoid binary cross-entropy"}),
+          right="(np.maximum(y, 0) - y * t + np.log1p(np.exp(-np.abs(y)))).mean()", case=LOGITS),
     ],
     "loss.gradient": [
         M("softmax-missing", lambda e: (e.y - e.t) / e.count,
           "(y - t) / m: y stands where its derivative's function is meant",
-          wrong="(y - t) / m", right="(sigmoid(y) - t) / m",
-          case={"network": "5-7-1 relu, sigmoid binary cross-entropy"}),
+          wrong="(y - t) / m", right="(sigmoid(y) - t) / m", case=LOGITS),
         M("derivative-twice", lambda e: gradient(e) * sigmoid(e.y) * (1.0 - sigmoid(e.y)),
           "(p - t) is multiplied by p (1 - p): that derivative is in p - t already",
-          wrong="(sigmoid(y) - t) * sigmoid(y) * (1 - sigmoid(y)) / m", right="(sigmoid(y) - t) / m",
-          case={"network": "5-7-1 relu, sigmoid binary cross-entropy"}),
+          wrong="(sigmoid(y) - t) * sigmoid(y) * (1 - sigmoid(y)) / m", right="(sigmoid(y) - t) / m", case=LOGITS),
     ],
 }
 # fmt: on

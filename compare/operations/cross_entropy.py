@@ -149,6 +149,11 @@ def _underflowing_loss(e: Letters) -> Bounded:
     return Bounded(np.asarray(value, np.float64), np.asarray(1e-3 * abs(float(value))), e.p)
 
 
+# What examples have in common: their cases, and the correct expressions.
+PROBABILITIES = {"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}
+GRADIENT = "(softmax(y) - t) / m"
+OF_PROBABILITIES = "-t / y / m"
+
 # fmt: off
 MISTAKES = {
     "loss": [
@@ -171,25 +176,25 @@ MISTAKES = {
           wrong="(log_softmax(y) - t) / m", right="(np.exp(log_softmax(y)) - t) / m"),
         M("target-not-normalised", lambda e: (softmax(e.y) - _unnormalised(e)) / e.count,
           "p - t is right only for a target that sums to 1: p sum(t) - t",
-          wrong="(softmax(y) - t) / m", right="(softmax(y) * t.sum(axis=1, keepdims=True) - t) / m",
+          wrong=GRADIENT, right="(softmax(y) * t.sum(axis=1, keepdims=True) - t) / m",
           case={"target": "unnormalised"}),
         M("labels-of-all-rows", _labels_of_all_rows,
           "1 is subtracted at every label of the batch, not at the row's own",
-          wrong="(softmax(y) - t.max(axis=0)) / m", right="(softmax(y) - t) / m"),
+          wrong="(softmax(y) - t.max(axis=0)) / m", right=GRADIENT),
         M("softmax-missing", lambda e: (e.y - e.t) / e.count,
           "(y - t) / m: y stands where its derivative's function is meant",
-          wrong="(y - t) / m", right="(softmax(y) - t) / m"),
+          wrong="(y - t) / m", right=GRADIENT),
         M("softmax-twice", lambda e: (softmax(softmax(e.y)) - e.t) / e.count,
           "a softmax is applied to the output once more",
-          wrong="(softmax(softmax(y)) - t) / m", right="(softmax(y) - t) / m"),
+          wrong="(softmax(softmax(y)) - t) / m", right=GRADIENT),
         M("softmax-diagonal", lambda e: -(e.t * (1.0 - softmax(e.y))) / e.count,
           "the softmax's Jacobian is reduced to its diagonal: -t (1 - p)",
-          wrong="-t * (1 - softmax(y)) / m", right="(softmax(y) - t) / m"),
+          wrong="-t * (1 - softmax(y)) / m", right=GRADIENT),
         M("target-missing", lambda e: softmax(e.y) / e.count, "the target is not subtracted: p / m, not (p - t) / m",
-          wrong="softmax(y) / m", right="(softmax(y) - t) / m"),
+          wrong="softmax(y) / m", right=GRADIENT),
         M("derivative-twice", lambda e: gradient(e) * softmax(e.y) * (1.0 - softmax(e.y)),
           "(p - t) is multiplied by p (1 - p): that derivative is in p - t already",
-          wrong="(softmax(y) - t) * softmax(y) * (1 - softmax(y)) / m", right="(softmax(y) - t) / m"),
+          wrong="(softmax(y) - t) * softmax(y) * (1 - softmax(y)) / m", right=GRADIENT),
         M("softmax-wrong-axis", lambda e: (softmax(e.y, axis=0) - e.t) / e.count,
           "the softmax is normalised down the columns",
           wrong="(np.exp(y) / np.exp(y).sum(axis=0) - t) / m",
@@ -203,29 +208,21 @@ MISTAKES = {
 ON_PROBABILITIES = {
     "loss": [
         M("logarithm-missing", lambda e: -mean(e, e.t * e.y), "-sum t y: the logarithm is missing",
-          wrong="-(t * y).sum() / m", right="-(t * np.log(y)).sum() / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="-(t * y).sum() / m", right="-(t * np.log(y)).sum() / m", case=PROBABILITIES),
     ],
     "loss.gradient": [
-        M("wrong-derivative", lambda e: -(e.t) / e.count,
-          "-t in the place of -t / p: the division by p is missing",
-          wrong="-t / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
-        M("derivative-twice",
-          lambda e: (e.y - e.t) / e.count,
+        M("wrong-derivative", lambda e: -(e.t) / e.count, "-t in the place of -t / p: the division by p is missing",
+          wrong="-t / m", right=OF_PROBABILITIES, case=PROBABILITIES),
+        M("derivative-twice", lambda e: (e.y - e.t) / e.count,
           "it is (p - t) / m, the gradient of the logits: the activation's derivative will be applied once more",
-          wrong="(y - t) / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="(y - t) / m", right=OF_PROBABILITIES, case=PROBABILITIES),
         M("wrong-derivative", lambda e: -(e.t * e.y) / e.count, "-t p in the place of -t / p",
-          wrong="-t * y / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="-t * y / m", right=OF_PROBABILITIES, case=PROBABILITIES),
         M("wrong-derivative", lambda e: -times_log(e.t, e.y) / e.count,
           "it is the loss of each element, not its derivative",
-          wrong="-t * np.log(y) / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="-t * np.log(y) / m", right=OF_PROBABILITIES, case=PROBABILITIES),
         M("target-missing", lambda e: -(1.0 / e.y) / e.count, "-1 / p for every class: the factor t is missing",
-          wrong="-1 / y / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="-1 / y / m", right=OF_PROBABILITIES, case=PROBABILITIES),
     ],
 }
 # fmt: on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from compare.numbers.bounded import Bounded
 from compare.operations.any_loss import rolled, row_keys
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Guess, dropped, wrong_factor
+from compare.operations.mistake import Formula, Guess, dropped, wrong_factor
 from compare.operations.mistake import Mistake as M
 
 
@@ -61,8 +61,15 @@ def _same_multiset(a: Any, b: Any) -> bool:
     return bool(a.shape == b.shape and np.array_equal(np.sort(keys[0]), np.sort(keys[1])))
 
 
-def _nothing(e: Letters) -> Bounded:
-    raise Absent(e.name)
+def _as_found(holds: Callable[[Letters], bool]) -> Formula:
+    """Whatever the candidate has, where this holds."""
+
+    def guess(e: Letters) -> Bounded:
+        if not holds(e):
+            raise Absent(e.name)
+        return Bounded.of(e.got, e.p)
+
+    return guess
 
 
 def _overwritten(e: Letters) -> Iterator[Guess]:
@@ -70,12 +77,6 @@ def _overwritten(e: Letters) -> Iterator[Guess]:
     for name, value in e.values():
         if value.shape == e.got.shape and name.replace(".new_", ".") != e.name:
             yield e.tensor(name) * 1.0, name
-
-
-def _by_the_step(e: Letters) -> Bounded:
-    if e.changed_by.get(e.name) != "the step":
-        raise Absent(e.name)
-    return Bounded.of(e.got, e.p)
 
 
 def _labels(e: Letters) -> Bounded:
@@ -89,18 +90,6 @@ def _labels(e: Letters) -> Bounded:
 def _other_class(e: Letters, by: int) -> Bounded:
     """Every label, as a number or as a one-hot row, moved by one class, the last to the first."""
     return Bounded.of((_labels(e).value + by) % e.n, e.p) if e.ref.value.ndim == 1 else rolled(e.ref, by)
-
-
-def _target(e: Letters) -> Bounded:
-    if e.name != "target":
-        raise Absent(e.name)
-    return Bounded.of(e.got, e.p)
-
-
-def _updated_early(e: Letters) -> Bounded:
-    if e.kind != "parameter":
-        raise Absent(e.name)
-    return Bounded.of(e.got, e.p)
 
 
 # fmt: off
@@ -130,8 +119,7 @@ MISTAKES = {
           wrong="before.value", case={"rows": (6, 6, 6)}),
         M("targets-shuffled", lambda e: e.ref[::-1], "the targets are in reverse order",
           wrong="right[::-1]"),
-        M("targets-shuffled",
-          lambda e: Bounded.of(e.got, e.p) if _same_multiset(e.got, e.ref.value) else _nothing(e),
+        M("targets-shuffled", _as_found(lambda e: _same_multiset(e.got, e.ref.value)),
           "the targets belong to other samples: their rows are in another order",
           wrong="np.random.default_rng(step).permutation(right)"),
     ],
@@ -165,13 +153,14 @@ MISTAKES = {
     "side_effects": [
         M("overwritten-in-place", _overwritten, "it is overwritten with {}: something works in place",
           wrong="tensor('1.output')", case={"tensor": "0.output"}),
-        M("updated-in-backward", _updated_early,
+        M("updated-in-backward", _as_found(lambda e: e.kind == "parameter"),
           "it is updated inside backward: the update belongs into the optimiser's step",
           wrong="right - 0.01 * tensor('2.grad_weight')", case={"tensor": "2.weight"}),
-        M("gradient-changed-by-step", _by_the_step, "the optimiser's step writes into it: compute on a copy", rank=-1,
+        M("gradient-changed-by-step", _as_found(lambda e: e.changed_by.get(e.name) == "the step"),
+          "the optimiser's step writes into it: compute on a copy", rank=-1,
           wrong="right + 0.01 * W", case={"tensor": "2.grad_weight", "changed_by": {"2.grad_weight": "the step"}}),
-        M("target-changed", _target, "the target is written into, and belongs to the caller: compute on a copy",
-          rank=-1,
+        M("target-changed", _as_found(lambda e: e.name == "target"),
+          "the target is written into, and belongs to the caller: compute on a copy", rank=-1,
           wrong="t - y", case={"tensor": "target", "target": "one-hot"}),
         M("activation-changed-by-backward", lambda e: Bounded.of(e.got, e.p),
           "something writes into it: compute on a copy", rank=1,

@@ -87,31 +87,34 @@ def _every_pair(e: Letters) -> Bounded:
     return (d * d * e.operation.half).sum() / (e.count * (e.m if e.operation.reduction == "mean" else 1))
 
 
+# What examples have in common: their cases, and the correct expressions.
+MSE = {"network": "5-7-4 relu, mse"}
+LOSS = "((y - t) ** 2).mean()"
+GRADIENT = "2 * (y - t) / (m * n)"
+
 # fmt: off
 MISTAKES = {
     "loss": [
         M("square-of-mean", _square_of_mean, "it is the square of the mean error",
-          wrong="(y - t).mean() ** 2", right="((y - t) ** 2).mean()", case={"network": "5-7-4 relu, mse"}),
+          wrong="(y - t).mean() ** 2", right=LOSS, case=MSE),
         M("square-missing", lambda e: mean(e, absolute(e.y - e.t)), "|y - t| is not squared",
-          wrong="np.abs(y - t).mean()", right="((y - t) ** 2).mean()", case={"network": "5-7-4 relu, mse"}),
+          wrong="np.abs(y - t).mean()", right=LOSS, case=MSE),
         M("target-broadcast", lambda e: _every_pair(e) * float(e.m),
           "every output is compared with every target: (m, 1) against (m,)",
           wrong="((y - t.ravel()) ** 2).sum() / m", right="((y - t) ** 2).sum() / m",
           case={"network": "5-7-1 relu, mse"}),
         M("target-broadcast", _every_pair, "every output is compared with every target: (m, 1) against (m,)",
-          wrong="((y - t.ravel()) ** 2).mean()", right="((y - t) ** 2).mean()", case={"network": "5-7-1 relu, mse"}),
+          wrong="((y - t.ravel()) ** 2).mean()", right=LOSS, case={"network": "5-7-1 relu, mse"}),
     ],
     "loss.gradient": [
-        M("absolute-value", lambda e: absolute(gradient(e)),
-          "|y - t| in the place of y - t",
-          wrong="2 * np.abs(y - t) / (m * n)", right="2 * (y - t) / (m * n)", case={"network": "5-7-4 relu, mse"}),
+        M("absolute-value", lambda e: absolute(gradient(e)), "|y - t| in the place of y - t",
+          wrong="2 * np.abs(y - t) / (m * n)", right=GRADIENT, case=MSE),
         M("derivative-twice", lambda e: gradient(e) * e.y * (1.0 - e.y),
           "the output's derivative y (1 - y) is applied here, and once more in its layer",
-          wrong="2 * (y - t) * y * (1 - y) / (m * n)", right="2 * (y - t) / (m * n)",
-          case={"network": "5-7-4 sigmoid, mse"}),
+          wrong="2 * (y - t) * y * (1 - y) / (m * n)", right=GRADIENT, case={"network": "5-7-4 sigmoid, mse"}),
         M("square-missing", lambda e: where(e.y.value > e.t.value, 0.0 * e.y + 1.0, 0.0 * e.y - 1.0, e.p) / e.count,
           "it is the sign of y - t: the derivative of |y - t|",
-          wrong="np.sign(y - t) / (m * n)", right="2 * (y - t) / (m * n)", case={"network": "5-7-4 relu, mse"}),
+          wrong="np.sign(y - t) / (m * n)", right=GRADIENT, case=MSE),
     ],
 }
 # fmt: on
