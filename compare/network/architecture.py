@@ -156,10 +156,9 @@ def _expect_plain(loss: Any, kind: type[Loss]) -> None:
     if not isinstance(loss, nn.Module):
         return
     plain = kind.torch_type()
-    options = {name: v for name, v in vars(plain).items() if not name.startswith("_") and name != "reduction"}
-    for name, usual in (plain._buffers | options).items():
+    for name, usual in (plain._buffers | vars(plain)).items():
         found = getattr(loss, name, usual)
-        if name != "training" and found is not usual and found != usual:
+        if name[0] != "_" and name not in ("reduction", "training") and found is not usual and found != usual:
             shown = "..." if isinstance(found, Tensor) else found
             raise ValueError(f"got {type(loss).__name__}({name}={shown}), which is not checked")
 

@@ -180,8 +180,10 @@ def _other_beta(name: str, power: int) -> Formula:
     return guesses
 
 
-def _not_averaged(e: Letters, beta: str, name: str, g: Bounded) -> Bounded:
-    return e.state(name) + (1 - e.option(beta)) * g
+def _average(e: Letters, g: Bounded, keep: float | None = None, take: float | None = None) -> Bounded:
+    """b m + (1 - b) g, b of this moment, with another factor of what it held, or of what it takes in."""
+    beta = e.option("beta1" if e.part == "exp_avg" else "beta2")
+    return (beta if keep is None else keep) * e.state(e.part) + (1 - beta if take is None else take) * g
 
 
 def _moment(e: Letters) -> Bounded:
@@ -286,13 +288,13 @@ MISTAKES = {
         M("state-shared", states_of_others, "its average before the step is {}", rank=1,
           wrong='b1 * tensor("0.new_weight.exp_avg") + (1 - b1) * g', right=FIRST_MOMENT,
           case={"optimizer": {"kind": "Adam", "lr": 0.1}, "network": "5-5-5 relu, softmax cross-entropy"}),
-        M("betas-swapped", lambda e: e.option("beta2") * e.state("exp_avg") + (1 - e.option("beta1")) * e.g,
+        M("betas-swapped", lambda e: _average(e, e.g, keep=e.option("beta2")),
           "m <- b2 m + (1 - b1) g: beta2 in the place of beta1",
           wrong="b2 * m + (1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
         M("weight-decay-coupled", lambda e: updated(e, g=e.g + e.option("weight_decay") * _shrunk(e), decay="none"),
           "the weight decay is in the gradient as well (Adam's), after it was taken from the weight (AdamW's)",
           wrong="b1 * m + (1 - b1) * (g + wd * (p - lr * wd * p))", right=FIRST_MOMENT, case=ADAMW_DECAYED),
-        M("moving-average-not-decayed", lambda e: _not_averaged(e, "beta1", "exp_avg", e.g),
+        M("moving-average-not-decayed", lambda e: _average(e, e.g, keep=1),
           "m <- m + (1 - b1) g: what it held is not multiplied by b1",
           wrong="m + (1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
         M("other-beta", _other_beta("exp_avg", 1), "beta1 is {}", rank=1,
@@ -310,16 +312,14 @@ MISTAKES = {
           wrong="(b1 * m + (1 - b1) * g) / (1 - b1 ** step)", right=FIRST_MOMENT, case=ADAM),
         M("state-not-zero", _initial_state, "it does not start at 0 but at {}", rank=1,
           wrong="b1 * (m if step > 1 else np.ones_like(p)) + (1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
-        M("moving-average-weight", lambda e: e.option("beta1") * e.state("exp_avg") + e.g,
-          "m <- b1 m + g: the factor 1 - b1 is missing",
+        M("moving-average-weight", lambda e: _average(e, e.g, take=1), "m <- b1 m + g: the factor 1 - b1 is missing",
           wrong="b1 * m + g", right=FIRST_MOMENT, case=ADAM),
         M("momentum-missing", lambda e: e.g * 1.0, "m <- g: nothing is averaged",
           wrong="g", right=FIRST_MOMENT, case=ADAM),
         M("moving-average-reset", lambda e: (1 - e.option("beta1")) * e.g,
           "m <- (1 - b1) g: the average is lost from step to step",
           wrong="(1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
-        M("moments-swapped", lambda e: e.option("beta1") * e.state("exp_avg") + (1 - e.option("beta1")) * (e.g * e.g),
-          "it averages g^2, which is the second moment's",
+        M("moments-swapped", lambda e: _average(e, e.g * e.g), "it averages g^2, which is the second moment's",
           wrong="b1 * m + (1 - b1) * g ** 2", right=FIRST_MOMENT, case=ADAM),
         M("wrong-gradient", other_gradients, "the gradient is {}",
           wrong="b1 * m - (1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
@@ -330,10 +330,10 @@ MISTAKES = {
           - e.option("beta2")) * e.g), "the factor 1 - b2 is squared as well",
           wrong="b2 * v + ((1 - b2) * g) ** 2", right="b2 * v + (1 - b2) * g ** 2",
           case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("betas-swapped", lambda e: e.option("beta1") * e.state("exp_avg_sq") + (1 - e.option("beta2")) * (e.g * e.g),
+        M("betas-swapped", lambda e: _average(e, e.g * e.g, keep=e.option("beta1")),
           "v <- b1 v + (1 - b2) g^2: beta1 in the place of beta2",
           wrong="b1 * v + (1 - b2) * g ** 2", right=SECOND_MOMENT, case=ADAM),
-        M("moving-average-not-decayed", lambda e: _not_averaged(e, "beta2", "exp_avg_sq", e.g * e.g),
+        M("moving-average-not-decayed", lambda e: _average(e, e.g * e.g, keep=1),
           "v <- v + (1 - b2) g^2: what it held is not multiplied by b2",
           wrong="v + (1 - b2) * g ** 2", right=SECOND_MOMENT, case=ADAM),
         M("other-beta", _other_beta("exp_avg_sq", 2), "beta2 is {}", rank=1,
@@ -345,15 +345,12 @@ MISTAKES = {
           wrong="b2 * (v if step > 1 else np.ones_like(p)) + (1 - b2) * g ** 2", right=SECOND_MOMENT, case=ADAM),
         M("betas-swapped", lambda e: updated(e, swapped=True), "beta1 is used for the second moment",
           wrong="b1 * v + (1 - b1) * g ** 2", right=SECOND_MOMENT, case=ADAM),
-        M("moving-average-weight", lambda e: e.option("beta2") * e.state("exp_avg_sq") + e.g * e.g,
+        M("moving-average-weight", lambda e: _average(e, e.g * e.g, take=1),
           "v <- b2 v + g^2: the factor 1 - b2 is missing",
           wrong="b2 * v + g ** 2", right=SECOND_MOMENT, case=ADAM),
-        M("square-missing", lambda e: e.option("beta2") * e.state("exp_avg_sq") + (1 - e.option("beta2")) * e.g,
-          "it averages g, not g^2",
+        M("square-missing", lambda e: _average(e, e.g), "it averages g, not g^2",
           wrong="b2 * v + (1 - b2) * g", right=SECOND_MOMENT, case=ADAM),
-        M("square-missing",
-          lambda e: e.option("beta2") * e.state("exp_avg_sq") + (1 - e.option("beta2")) * absolute(e.g),
-          "it averages |g|, not g^2",
+        M("square-missing", lambda e: _average(e, absolute(e.g)), "it averages |g|, not g^2",
           wrong="b2 * v + (1 - b2) * np.abs(g)", right=SECOND_MOMENT, case=ADAM),
         M("moving-average-reset", lambda e: (1 - e.option("beta2")) * (e.g * e.g),
           "v <- (1 - b2) g^2: the average is lost from step to step",
