@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.judging.step import Rule
 from compare.judging.verdict import Oddity, OtherShape, Row
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.expected import Expected
+from compare.numbers.float64 import Array
 from compare.recording.record import Record
 
-Array = NDArray[Any]
 Index = tuple[int, ...]
 
 BLOCK = 1 << 16  # elements judged at a time: what is computed of them stays in the processor's cache

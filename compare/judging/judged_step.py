@@ -24,13 +24,11 @@ from compare.judging.verdict import OtherDtype, Row
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.expected import Expected
-from compare.numbers.float64 import double
+from compare.numbers.float64 import Array, double
 from compare.operations import STATES
 from compare.operations.letters import Absent
 from compare.operations.operation import ROWS
 from compare.recording.record import Record
-
-Array = NDArray[Any]
 
 TWINS = 8
 SPREAD = 4.0  # x the largest deviation of the twins

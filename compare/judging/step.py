@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
-
-from numpy.typing import NDArray
+from typing import Literal
 
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import Kind, TensorName
 from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
+from compare.numbers.float64 import Array
 
-Array = NDArray[Any]
 Check = Literal["isolated", "wiring", "spanning", "side_effects", "update"]
 
 

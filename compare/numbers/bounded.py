@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.numbers.allowance import FUNCTION, SHARP, Precision, gamma
-
-Array = NDArray[Any]
+from compare.numbers.float64 import Array
 
 
 @dataclass(frozen=True)

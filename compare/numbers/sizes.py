@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-Array = NDArray[Any]
+from compare.numbers.float64 import Array
 
 ELEMENTS = 1 << 20  # of an operand whose sizes are held at a time
 SMALL = 1 << 19  # multiplications: float32 does not make them cheaper

@@ -7,19 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, absolute, sqrt
+from compare.numbers.float64 import Array
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, states_of_others, updated
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import EPSILONS, Formula, Guess, fitted
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Optimizer, Options
-
-Array = NDArray[Any]
-
 
 AVERAGE = 7  # u: of b m + (1 - b) g, with g = dL/dp + wd p carrying 3: two factors, a product and a sum
 SQUARE = 11  # u: of b v + (1 - b) g^2: the square doubles g's 3, and the rest is two factors, two products and a sum

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.numbers.bounded import Bounded, clip, exp, log, relu, sigmoid, softmax, sqrt, tanh, where
+from compare.numbers.float64 import Array
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import EPSILONS, Formula, Guess, fitted
 from compare.operations.mistake import Mistake as M
-
-Array = NDArray[Any]
 
 
 def terms(e: Letters, y: Bounded | None = None, t: Bounded | None = None, eps: float = 0.0) -> Bounded:

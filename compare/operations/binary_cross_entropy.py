@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 import torch_ref.losses
 from compare.numbers.allowance import FUNCTION, Allowance, Precision, total
 from compare.numbers.bounded import Bounded, absolute, exp, log, relu, sigmoid
+from compare.numbers.float64 import Array
 from compare.operations.any_loss import gradient, mean, over, times_log
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Loss
 from compare.operations.sigmoid import Sigmoid
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, relu, where
+from compare.numbers.float64 import Array
 from compare.operations.any_activation import other_slope
 from compare.operations.letters import Letters
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

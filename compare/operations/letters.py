@@ -12,12 +12,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
-
-Array = NDArray[Any]
+from compare.numbers.float64 import Array
 
 
 class Absent(LookupError):

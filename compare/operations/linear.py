@@ -8,20 +8,17 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import Precision, product, total
 from compare.numbers.bounded import Bounded, absolute, relu, sigmoid, softmax, tanh, where
 from compare.numbers.expected import Expected
-from compare.numbers.float64 import double, tensor, value
+from compare.numbers.float64 import Array, double, tensor, value
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Build, Formula, Guess, Unseen, fitted, wrong_factor
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import ROWS, Layer, Part, Scalar, Shape
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

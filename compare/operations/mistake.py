@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.numbers.bounded import Bounded, where
+from compare.numbers.float64 import Array
 from compare.operations.letters import Absent, Letters
 
-Array = NDArray[Any]
 Guess = tuple[Bounded, str]
 Formula = Callable[[Letters], "Bounded | Iterable[Guess]"]
 Build = Callable[[Letters, Bounded], Bounded]

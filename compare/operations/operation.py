@@ -14,18 +14,16 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded
 from compare.numbers.expected import Expected
-from compare.numbers.float64 import Function, copied, derivative, double, tensor, value
+from compare.numbers.float64 import Array, Function, copied, derivative, double, tensor, value
 from compare.operations.letters import Letters
 from compare.operations.mistake import Table, Unseen
 
-Array = NDArray[Any]
 Shape = tuple[int, ...]
 Scalar = Callable[[Array], float]
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, clip, relu, sigmoid, tanh, where
+from compare.numbers.float64 import Array
 from compare.operations.any_activation import dropout_scaling, other_slope
 from compare.operations.letters import Letters
 from compare.operations.mistake import LIMITS, Guess, Unseen, dropped
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, clip
+from compare.numbers.float64 import Array
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, states_of_others, updated
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Guess, shortest
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Optimizer, Options
-
-Array = NDArray[Any]
 
 
 class SGD(Optimizer):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import FUNCTION, Allowance, Precision
 from compare.numbers.bounded import absolute, clip, relu, sigmoid, tanh, where
+from compare.numbers.float64 import Array
 from compare.operations.any_activation import (
     clip_masked,
     clipped_input,
@@ -23,8 +23,6 @@ from compare.operations.any_activation import (
 from compare.operations.mistake import EPSILONS
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

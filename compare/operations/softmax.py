@@ -7,19 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.bounded import Bounded, clip, exp, log, sigmoid, softmax
+from compare.numbers.float64 import Array
 from compare.operations.any_activation import in_candidates_arithmetic
 from compare.operations.letters import Letters
 from compare.operations.mistake import EPSILONS, Unseen
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
