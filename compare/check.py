@@ -159,10 +159,8 @@ def check_parity(
     theirs = to_torch_optimizer(optimizer, model) if optimizer else None
     records = record_scratch(*ours, batches)
     torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)
-    report = check_records(records, given)
-    report.reference = check_records(torch_records, given)
-    report.end_to_end = end_to_end(records[0], torch_records[0])
-    return report
+    reference = check_records(torch_records, given)
+    return check_records(records, given, reference=reference, end_to_end=end_to_end(records[0], torch_records[0]))
 
 
 def end_to_end(ours: Record, theirs: Record) -> dict[str, float]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from compare.diagnosis.evidence import Evidence
 from compare.judging.judged_step import SPREAD, TWINS, JudgedStep, Wrong
+from compare.judging.reasons import Made
 from compare.judging.step import Rule
 from compare.judging.verdict import Row
 from compare.numbers.bounded import Bounded
@@ -29,13 +30,16 @@ CANNOT_BE_MADE = (Absent, ValueError, IndexError, TypeError, ZeroDivisionError) 
 
 @dataclass(frozen=True)
 class Carried:
-    """What the wrong tensor would be if a mistake had been made in an absent one."""
+    """What the wrong tensor would be if a mistake had been made in an absent one, which is in `layer`."""
 
-    mistake: Mistake
-    absent: str
+    made: Made
     layer: str
     guess: Bounded
-    words: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The same of the same mistake in another step."""
+        return self.made.mistake.cause, self.made.inside, self.made.mistake.words, self.made.parameter
 
 
 def carried(row: Row, steps: Sequence[JudgedStep]) -> Iterator[Carried]:
@@ -48,10 +52,10 @@ def carried(row: Row, steps: Sequence[JudgedStep]) -> Iterator[Carried]:
         e = _evidence(rule, row, judged, steps)
         for mistake in mistakes_at(e.place, e):
             if mistake.place == e.place and not mistake.parametric and not mistake.overflows:
-                for value, words in _guesses(mistake, e):
+                for value, parameter in _guesses(mistake, e):
                     guess = _carry(value, rule, target, judged)
                     if guess is not None:
-                        yield Carried(mistake, rule.name, rule.layer, guess, words)
+                        yield Carried(Made(mistake, parameter, rule.name), rule.layer, guess)
 
 
 def _absent_before(target: Rule, judged: JudgedStep) -> list[Rule]:
@@ -82,13 +86,10 @@ NO_NUMBERS = (float("nan"), (), float("nan"), float("nan"))
 def _guesses(mistake: Mistake, e: Evidence) -> list[tuple[Bounded, str]]:
     try:
         with np.errstate(all="ignore"):
-            return [(g, words) for g, words in mistake.guesses(e) if g.shape == e.got.shape and _is_another(g, e)]
+            found = [(g, parameter) for g, parameter in mistake.guesses(e) if g.shape == e.got.shape]
+            return [(g, p) for g, p in found if np.any(np.abs(g.value - e.ref.value) > g.error + e.ref.error)]
     except CANNOT_BE_MADE:
         return []
-
-
-def _is_another(guess: Bounded, e: Evidence) -> bool:
-    return bool(np.any(np.abs(guess.value - e.ref.value) > guess.error + e.ref.error))
 
 
 def _carry(guess: Bounded, absent: Rule, target: Rule, judged: JudgedStep) -> Bounded | None:

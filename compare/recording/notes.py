@@ -165,6 +165,23 @@ class SecondStepRight:
     """What is reported is the first step; the second is right too."""
 
 
+@dataclass(frozen=True)
+class SeveralRanks:
+    """The step is one of several ranks: of each step the rows of their shards, and whether all have the same bits."""
+
+    shards: tuple[tuple[int, ...], ...]
+    alike: bool
+
+
+@dataclass(frozen=True)
+class OwnRun:
+    """NumPy's own run on the whole batches: its verdict, and its worst ratio and where; "" where it has none."""
+
+    verdict: str
+    ratio: float
+    tensor: str
+
+
 # --- side effects -----------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +220,8 @@ Note = (
     | NeverUpdated
     | SecondStep
     | SecondStepRight
+    | SeveralRanks
+    | OwnRun
     | Written
     | SharedArray
 )

@@ -114,9 +114,7 @@ def loss_backward_hook(seen: Sightings, last: int, loss: scratch.Loss) -> Callab
     return backward
 
 
-def step_hook(
-    seen: Sightings, network: scratch.Sequential, optimizer: scratch.Optimizer | None
-) -> Callable[..., Any]:
+def step_hook(seen: Sightings, network: scratch.Sequential, optimizer: scratch.Optimizer | None) -> Callable[..., Any]:
     """A hook that takes the gradients before the step, and looks at them, and at all but the weights, after it."""
 
     def step(original: Callable[[], None]) -> None:

@@ -110,9 +110,7 @@ def _expect_own_layers(network: scratch.Sequential) -> None:
         places[id(layer)] = k
 
 
-def _state(
-    network: scratch.Sequential, optimizer: scratch.Optimizer
-) -> dict[str, Array]:
+def _state(network: scratch.Sequential, optimizer: scratch.Optimizer) -> dict[str, Array]:
     """The optimiser's state, "0.weight.exp_avg", by record names; its own names count nested layers apart."""
     names = dict(zip(network.params, map(TensorName, named_parameters(network)), strict=True))
     return {names[own].with_state(s): a for own, state in optimizer.state.items() for s, a in state.items()}

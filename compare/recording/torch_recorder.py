@@ -100,9 +100,7 @@ def _gradient(name: str, a: torch.Tensor) -> dict[str, Array]:
     return {} if a.grad is None else {name: _numpy(a.grad)}
 
 
-def _torch_state(
-    names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None
-) -> dict[str, Array]:
+def _torch_state(names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None) -> dict[str, Array]:
     if optimizer is None:
         return {}
     return {

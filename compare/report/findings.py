@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from compare.judging.verdict import Diagnosis, Row
+from compare.judging.reasons import Diagnosis
 from compare.recording import notes
 from compare.recording.notes import Note, Summed
-from compare.recording.place import Place
-from compare.recording.recorded import Recorded
 
 OTHERS = 3  # tensors that are wrong, too, and are named in one line
-AROUND = 2  # lines of source shown before and after the one that is wrong
 CALLERS = {"input": "x", "target": "t"}
 
 TIMES = {0.5: "half", 2.0: "doubled", -1.0: "negative", -0.5: "half, negative"}
@@ -24,20 +21,6 @@ SUMS = {
     Summed.DIVIDED_TWICE: "divided by the samples twice",
     Summed.TIMES_SAMPLES: "summed over the samples, times their number",
 }
-
-
-def in_words(
-    recorded: Recorded, found: Sequence[Note], first: Row | None, diagnosis: Sequence[Diagnosis]
-) -> dict[str, Any]:
-    """The fields of a report that are words: on these notes, and on where tensors, and the first divergence, are."""
-    wrong = recorded.place(first.step, first.tensor) if first else None
-    return {
-        "findings": findings(found),
-        "origins": {name: str(place) for places in recorded.places[:1] for name, place in places.items()},
-        "side_effects": side_effects(found, diagnosis, first is not None),
-        "code": code(wrong, recorded.sources).strip(),
-        "excerpt": excerpt(wrong, recorded.sources),
-    }
 
 
 def findings(found: Iterable[Note]) -> list[str]:
@@ -76,30 +59,10 @@ def _harm(diagnosis: Sequence[Diagnosis], is_wrong: bool) -> str:
     return "" if is_wrong else "; the gradients are right all the same"
 
 
-def code(place: Place | None, sources: Mapping[str, Sequence[str]]) -> str:
-    """The line of a place; "" where it has none."""
-    lines = sources.get(place.file, ()) if place else ()
-    return lines[place.line - 1] if place and 0 < place.line <= len(lines) else ""
-
-
-def excerpt(place: Place | None, sources: Mapping[str, Sequence[str]]) -> str:
-    """The source around the line of a place, marked; "" where it has none."""
-    if place is None or not place.line or not (lines := sources.get(place.file)):
-        return ""
-    first = max(place.line - AROUND, 1)
-    shown = enumerate(lines[first - 1 : place.line + AROUND], first)
-    return "\n".join(f"{'>' if k == place.line else ' '} {k:4} {line.rstrip()}" for k, line in shown)
-
-
 def listed(words: Iterable[object]) -> str:
     """a; a and b; a, b and c. Equal ones once."""
     *first, last = dict.fromkeys(map(str, words))
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def never_updated(tensor: str) -> str:
-    """Why the new value of a parameter is wrong."""
-    return f"{tensor}: it is never updated: the second step begins with the same values"
 
 
 # --- the sentences ----------------------------------------------------------------------------------------------------
@@ -208,6 +171,17 @@ def _second_step_right(note: notes.SecondStepRight) -> str:
     return "a second step, from the updated weights, is right too"
 
 
+def _several_ranks(note: notes.SeveralRanks) -> str:
+    shards = "; ".join("+".join(map(str, rows)) for rows in note.shards)
+    alike = "; weights, gradients and updates have the same bits on all of them" if note.alike else ""
+    return f"{len(note.shards[0])} ranks with shards of {shards} rows{alike}"
+
+
+def _own_run(note: notes.OwnRun) -> str:
+    worst = f", worst ratio {note.ratio:.2g} ({note.tensor})" if note.tensor else ""
+    return f"NumPy's own run on the whole batches by the same bounds: {note.verdict}{worst}"
+
+
 # In the order in which they are told.
 SENTENCES: Mapping[type, Callable[[Any], str]] = {
     notes.LayoutFound: _layout,
@@ -226,4 +200,6 @@ SENTENCES: Mapping[type, Callable[[Any], str]] = {
     notes.NotUpdated: _not_updated,
     notes.SecondStep: _second_step,
     notes.SecondStepRight: _second_step_right,
+    notes.SeveralRanks: _several_ranks,
+    notes.OwnRun: _own_run,
 }

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from compare.judging.judged_step import Wrong
-from compare.judging.verdict import Diagnosis, Power, Row, plain, verdict
+from compare.judging.reasons import Diagnosis
+from compare.judging.verdict import Power, Row, plain, verdict
 from compare.recording.notes import Note
 from compare.recording.record import Record
 from torch_ref.tf32 import tf32_is_on
@@ -56,11 +57,8 @@ class Outcome:
     proof: Proof | None = None  # in exact mode: why no difference is allowed
 
     @classmethod
-    def of(cls, records: Sequence[Record], rows: list[Row], expected: Sequence[tuple[int, str]], **more: Any) -> Self:
-        """From the records, their rows, and the (step, name) of every tensor that a complete record holds.
-
-        `more` has other fields by name.
-        """
+    def of(cls, records: Sequence[Record], *, expected: Sequence[tuple[int, str]], **more: Any) -> Self:
+        """From the records, and the (step, name) of every tensor that a complete record holds; `more` has the rest."""
         first = records[0]
         held = {(r.step, name) for r in records for name in (*r, *r.nothing)}
         absent = [(step, name) for step, name in expected if (step, name) not in held]
@@ -71,7 +69,6 @@ class Outcome:
         return cls(
             network=str(first.network),
             dtype=first.dtype.name,
-            rows=rows,
             missing=[name for name, _ in named],
             needed=[name for name, is_needed in named if is_needed],
             layers=[str(layer) for layer in first.network.layers],

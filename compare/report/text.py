@@ -98,9 +98,7 @@ def closing(report: Outcome) -> list[str]:
         )
     if report.end_to_end and not report.first:
         name, value = max(report.end_to_end.items(), key=lambda item: item[1])
-        lines.append(
-            f"end to end, for information: NumPy and PyTorch differ by at most {value:.1e} relative ({name})"
-        )
+        lines.append(f"end to end, for information: NumPy and PyTorch differ by at most {value:.1e} relative ({name})")
     lines += [f"side effect: {words}" for words in report.side_effects]
     if report.watched and not report.side_effects and not any(row.check == "side_effects" for row in report.rows):
         lines.append(f"side effects: none; {report.watched} arrays have the same bits afterwards as before")

@@ -15,7 +15,8 @@ import compare
 import scratch
 from compare.exact.exact import exact_check
 from compare.judging.judged_step import Wrong
-from compare.judging.verdict import Diagnosis, Row
+from compare.judging.reasons import Diagnosis, Unknown
+from compare.judging.verdict import Row
 from compare.measuring.faults import find, run
 from compare.recording.scratch_recorder import record_scratch
 from compare.report import page as report_page
@@ -271,7 +272,7 @@ def hostile() -> Report:
         batch=3,
         total=4,
         optimizer=HOSTILE,
-        diagnosis=[Diagnosis(HOSTILE, HOSTILE, 0.5, HOSTILE)],
+        diagnosis=[Diagnosis(HOSTILE, HOSTILE, 0.5, HOSTILE, Unknown(), HOSTILE)],
         end_to_end={HOSTILE: 1.0},
     )
     report.findings, report.origins, report.excerpt = [HOSTILE], {HOSTILE: HOSTILE}, HOSTILE
