@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
@@ -21,6 +20,7 @@ from compare.foreign.objects import has_backward, watch_object
 from compare.foreign.scripts import run_script
 from compare.network.architecture import Architecture, named_parameters
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.numbers.array import Array
 from compare.numbers.same_bits import same_bits
 from compare.recording.batches import STEPS, Batch, consecutive, given_batches
 from compare.recording.numbers import numbers
@@ -30,8 +30,6 @@ from compare.recording.scratch_recorder import record_scratch
 from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
 from torch_ref.learner import existing
-
-Array = NDArray[Any]
 
 
 def check(

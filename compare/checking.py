@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
 
-from numpy.typing import NDArray
-
 from compare.diagnosis.confidence import SEEN
 from compare.diagnosis.diagnosis import diagnose
 from compare.diagnosis.power import power
@@ -17,6 +15,7 @@ from compare.judging.judged_step import JudgedStep, Wrong, judgement, roots, upd
 from compare.judging.reasons import Diagnosis, Unknown
 from compare.judging.step import Rule, rules
 from compare.judging.verdict import Row
+from compare.numbers.array import Array
 from compare.operations import STATES
 from compare.recording.notes import AlsoWrong, NeverUpdated, Note, RateDependence, SecondStepRight
 from compare.recording.record import Record, left_behind
@@ -24,8 +23,6 @@ from compare.recording.recorded import Recorded
 from compare.report.outcome import Proof, first_off
 from compare.report.report import Report
 from compare.report.words import in_words
-
-Array = NDArray[Any]
 
 
 def check_records(records: Sequence[Record], given: Mapping[str, Array] | None = None, **more: Any) -> Report:

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.diagnosis.evidence import Evidence
 from compare.judging.reasons import ReferenceWrong
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.operations.letters import Absent
 from compare.operations.operation import Layer, Loss, Optimizer
 
-Array = NDArray[Any]
 STEP = float(np.cbrt(2.0**-53))
 
 

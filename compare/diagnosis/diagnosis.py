@@ -34,7 +34,7 @@ ODD = 0.9  # the confidence where a shape or a dtype is wrong
 
 @dataclass(frozen=True)
 class Explanation:
-    """A mistake that fits, its parameter, in which share of the steps that are off it does, and how much that proves."""
+    """A mistake that fits, its parameter, in which share of the wrong steps it does, and how much that proves."""
 
     mistake: Mistake
     parameter: str

@@ -7,16 +7,14 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.judging.judged_step import JudgedStep, Wrong
 from compare.judging.verdict import Row
 from compare.network.tensor_name import TensorName
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.operations.letters import Absent, Letters
 from compare.operations.operation import Layer
-
-Array = NDArray[Any]
 
 
 class Evidence(Letters):

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 from torch import nn
 
 import scratch
@@ -33,6 +33,7 @@ from compare.network.architecture import Architecture, flatten
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
 from compare.operations.linear import Linear
 from compare.operations.squared_error import HalfSquaredError, SquaredError
@@ -41,8 +42,6 @@ from compare.recording.record import Record, left_behind
 from compare.recording.scratch_recorder import record_scratch
 from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
-
-Array = NDArray[Any]
 
 STEPS = 3
 BATCH = 8

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any, Self
+from typing import Self
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.diagnosis.confidence import FORMULA
 from compare.diagnosis.diagnosis import fits
@@ -25,10 +24,10 @@ from compare.judging.step import rules
 from compare.judging.verdict import Row
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.recording.record import Record
 
-Array = NDArray[Any]
 RankTensors = Mapping[str, Array]
 Gradients = dict[str, Bounded]
 Formula = tuple[Exchange, list[Gradients]]  # and the gradients that each rank ends with

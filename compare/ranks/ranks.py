@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
@@ -33,6 +32,7 @@ from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.allowance import Precision, exact
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
 from compare.ranks.causes import rank_causes
 from compare.recording.batches import Batch, given_batches
@@ -44,7 +44,6 @@ from compare.report.report import Report
 from torch_ref.distributed import ShardedLearner
 from torch_ref.team import Team
 
-Array = NDArray[Any]
 RankTensors = dict[str, Array]  # one rank's tensors of one step, by record name
 
 ROW_BY_ROW = ("input", "target", "output", "grad_output", "grad_input")

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
-from numpy.typing import NDArray
-
+from compare.numbers.array import Array
 from compare.recording.place import Place
-
-Array = NDArray[Any]
-
 
 # --- conventions ------------------------------------------------------------------------------------------------------
 

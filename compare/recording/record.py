@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
-
-Array = NDArray[Any]
+from compare.numbers.array import Array
 
 
 def left_behind(tensors: Mapping[str, Array]) -> dict[str, Array]:

@@ -7,16 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import scratch
 from compare.network.architecture import named_gradients, named_parameters
+from compare.numbers.array import Array
 from compare.operations.operation import Layer
 from compare.recording.odd_candidate import OddCandidate, StepEnds, called, expect_array, in_words
 from compare.recording.sightings import Sightings
 from scratch.layers import LayerError
-
-Array = NDArray[Any]
 
 
 def forward_hook(seen: Sightings, k: int, spec: Layer, layer: scratch.Layer) -> Callable[..., Any]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import scratch
 from compare.network.architecture import Architecture, flatten, named_gradients, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
+from compare.numbers.array import Array
 from compare.recording.batches import Batch
 from compare.recording.odd_candidate import OddCandidate, StepEnds
 from compare.recording.record import Record
@@ -31,8 +30,6 @@ from compare.recording.scratch_hooks import (
 )
 from compare.recording.sightings import Sightings
 from scratch.learner import ScratchLearner
-
-Array = NDArray[Any]
 
 
 def record_scratch(

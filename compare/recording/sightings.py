@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
+from compare.numbers.array import Array
 from compare.numbers.same_bits import same_bits
 from compare.recording.record import Record
-
-Array = NDArray[Any]
 
 
 class Sightings:

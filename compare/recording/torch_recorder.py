@@ -8,19 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from compare.network.architecture import Architecture, flatten, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
+from compare.numbers.array import Array
 from compare.recording.batches import Batch
 from compare.recording.odd_candidate import OddCandidate, called
 from compare.recording.record import Record
 from compare.recording.sightings import of_copy
 from torch_ref.tf32 import tf32_is_on
-
-Array = NDArray[Any]
 
 
 def record_torch(

@@ -91,6 +91,11 @@ class Outcome:
         return len({(r.step, r.tensor) for r in self.rows if r.status != "not checked" and r.check != "side_effects"})
 
     @property
+    def unjudged(self) -> list[Row]:
+        """What was handed in and could not be judged."""
+        return [row for row in self.rows if row.status == "not checked"]
+
+    @property
     def verdict(self) -> str:
         """parity, mismatch or incomplete (judging/verdict.py)."""
         return verdict(self.rows, self.needed)
@@ -107,8 +112,7 @@ class Outcome:
         if self.missing:
             shown = ", ".join(self.missing[:6])
             line += f"; not handed in: {shown}{f' and {len(self.missing) - 6} more' if len(self.missing) > 6 else ''}"
-        unjudged = [row for row in self.rows if row.status == "not checked"]
-        if unjudged:
+        if unjudged := self.unjudged:
             line += f"; not checked: {', '.join(f'{r.tensor} ({r.note})' for r in unjudged[:3])}"
             line += f" and {len(unjudged) - 3} more" if len(unjudged) > 3 else ""
         return line

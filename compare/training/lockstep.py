@@ -20,11 +20,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch.plots
 from compare.network.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
+from compare.numbers.array import Array
 from compare.training.divergence import Distance, Divergence, MaskFlip, over
 from compare.training.lockstep_figure import lockstep_figure
 from compare.training.runs import one_torch_thread
@@ -35,8 +35,6 @@ from scratch.learner import Learner, Rows, ScratchLearner
 from scratch.training import BatchProgress, Data, Training
 from scratch.training_options import EpochOptions, expect_count, takes
 from torch_ref.learner import TorchLearner
-
-Array = NDArray[Any]
 
 # The envelope is MULTIPLE times the largest distance of a twin. Where training is unstable, an error grows along a few
 # directions only, and how much of it points there is chance: about a normal number N, for PyTorch as for each twin. The
