@@ -40,6 +40,7 @@ from compare.recording.notes import Note, OwnRun, SeveralRanks
 from compare.recording.record import Record
 from compare.recording.recorded import Recorded
 from compare.recording.scratch_recorder import record_scratch
+from compare.recording.torch_recorder import after_update, as_numpy, state_of
 from compare.report.report import Report
 from torch_ref.distributed import ShardedLearner
 from torch_ref.team import Team
@@ -101,7 +102,7 @@ def record_rank(learner: ShardedLearner, batch: Batch) -> RankTensors:
     ValueError, on all ranks, if the step ends in a value that is not finite.
     """
     names = named_parameters(learner.model)
-    tensors = {name: _copy(p) for name, p in names.items()} | _state(learner, names, "")
+    tensors = {name: as_numpy(p) for name, p in names.items()} | state_of(names, learner.optimizer)
     passed: list[torch.Tensor] = []
     entered: list[torch.Tensor] = []
     targets: list[torch.Tensor] = []
@@ -115,7 +116,7 @@ def record_rank(learner: ShardedLearner, batch: Batch) -> RankTensors:
         passed.append(output)
 
     def take(*step: Any) -> None:
-        tensors.update({TensorName(name).gradient: _copy(p.grad) for name, p in names.items() if p.grad is not None})
+        tensors.update({TensorName(name).gradient: as_numpy(p.grad) for name, p in names.items() if p.grad is not None})
 
     layers = list(dict.fromkeys(flatten(learner.model)))
     with ExitStack() as hooks:
@@ -128,33 +129,18 @@ def record_rank(learner: ShardedLearner, batch: Batch) -> RankTensors:
             loss, _ = learner.train_step(learner.place(x, t), np.arange(len(x)))
         except FloatingPointError as error:
             raise ValueError(f"a step that cannot be checked: {error}") from None
-    tensors |= {"loss": np.array(loss), "input": _copy(entered[0])}
-    tensors["target"] = _copy(targets[0]) if targets else np.asarray(t)[:0]  # a rank without rows has no loss
+    tensors |= {"loss": np.array(loss), "input": as_numpy(entered[0])}
+    tensors["target"] = as_numpy(targets[0]) if targets else np.asarray(t)[:0]  # a rank without rows has no loss
     for k, output in enumerate(passed):
         before = passed[k - 1] if k else entered[0]
-        tensors[f"{k}.output"] = _copy(output)
+        tensors[f"{k}.output"] = as_numpy(output)
         tensors[f"{k}.grad_output"] = _gradient(output)
         tensors[f"{k}.grad_input"] = _gradient(before)
-    tensors |= {TensorName(name).new: _copy(p) for name, p in names.items()}
-    return tensors | _state(learner, names, "new_")
-
-
-def _copy(a: torch.Tensor) -> Array:
-    return a.detach().cpu().numpy().copy()
+    return tensors | after_update(names, learner.optimizer)
 
 
 def _gradient(a: torch.Tensor) -> Array:
-    return _copy(a if a.grad is None else a.grad) if a.grad is not None or not len(a) else np.zeros(0)
-
-
-def _state(learner: ShardedLearner, names: dict[str, nn.Parameter], prefix: str) -> RankTensors:
-    """The optimiser's: "0.weight.exp_avg", or "0.new_weight.exp_avg" after the step."""
-    return {
-        f"{name.replace('.', f'.{prefix}')}.{key}": _copy(value)
-        for name, p in names.items()
-        for key, value in learner.optimizer.state.get(p, {}).items()
-        if key != "step" and value is not None
-    }
+    return as_numpy(a if a.grad is None else a.grad) if a.grad is not None or not len(a) else np.zeros(0)
 
 
 # --- putting together -------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def backward_hook(seen: Sightings, k: int, layer: scratch.Layer) -> Callable[...
             _expect_gradient(place, name, g, layer)
         wanted = seen.tensors["input" if k == 0 else f"{k}.input"].shape
         if dx is None and k == 0:  # nobody needs it to train, so the check can go on
-            seen.nothing["0.grad_input"] = f"{place} returned nothing (None)"
+            seen.record.nothing["0.grad_input"] = f"{place} returned nothing (None)"
             return dx
         expect_array(place, dx, wanted)
         seen.copy(f"{k}.grad_input", dx)
@@ -73,7 +73,7 @@ def network_hook(seen: Sightings) -> Callable[..., Any]:
         dx: Any = called(place, original, dy)
         if dx is None:
             seen.tensors.pop("0.grad_input", None)
-            seen.nothing.setdefault("0.grad_input", f"{place} returned nothing (None)")
+            seen.record.nothing.setdefault("0.grad_input", f"{place} returned nothing (None)")
             return dx
         expect_array(place, dx, seen.tensors["input"].shape)
         seen.copy("0.grad_input", dx)
@@ -94,7 +94,7 @@ def loss_hook(seen: Sightings, loss: scratch.Loss) -> Callable[..., Any]:
         if not isinstance(value, int | float | np.ndarray | np.generic) or np.ndim(value) != 0:
             raise OddCandidate(f"{place} returned {in_words(value)}, expected one number")
         seen.copy("loss", value)
-        seen.plain_loss = type(value) in (int, float)
+        seen.record.plain_loss = type(value) in (int, float)
         seen.look("the forward pass")
         return value
 

@@ -53,11 +53,11 @@ def record_scratch(
     _expect_own_layers(network)
     records: list[Record] = []
     for step, batch in enumerate(batches, start=1):
-        seen = Sightings(originals if optimizer is None else None)
-        finished = _run_step(seen, architecture, network, loss, optimizer, batch)
+        seen = Sightings(Record(architecture, {}, spec, step), originals if optimizer is None else None)
+        finished = _run_step(seen, network, loss, optimizer, batch)
         if finished and optimizer:
             seen.copy_all(_after_update(network, optimizer))
-        records.append(seen.record(architecture, spec, step))
+        records.append(seen.end())
         if not finished:
             break
     return records
@@ -65,7 +65,6 @@ def record_scratch(
 
 def _run_step(
     seen: Sightings,
-    architecture: Architecture,
     network: scratch.Sequential,
     loss: scratch.Loss,
     optimizer: scratch.Optimizer | None,
@@ -79,18 +78,18 @@ def _run_step(
     learner = ScratchLearner(network, loss, stepper)
     data = learner.place(*batch)
     with ExitStack() as hooks:
-        for k, layer in enumerate(flatten(network)):
-            hooks.enter_context(hook(layer, "forward", forward_hook(seen, k, architecture.layers[k], layer)))
+        for k, (spec, layer) in enumerate(zip(seen.record.network.layers, flatten(network), strict=True)):
+            hooks.enter_context(hook(layer, "forward", forward_hook(seen, k, spec, layer)))
             hooks.enter_context(hook(layer, "backward", backward_hook(seen, k, layer)))
         hooks.enter_context(hook(network, "backward", network_hook(seen)))
         hooks.enter_context(hook(loss, "forward", loss_hook(seen, loss)))
-        hooks.enter_context(hook(loss, "backward", loss_backward_hook(seen, len(architecture.layers) - 1, loss)))
+        hooks.enter_context(hook(loss, "backward", loss_backward_hook(seen, k, loss)))
         hooks.enter_context(hook(stepper, "step", step_hook(seen, network, optimizer)))
         try:
             learner.train_step(data, np.arange(len(batch[0])))
         except (FloatingPointError, StepEnds):
             found = named_gradients(network).items()
-            seen.gradients({n: g for n, g in found if int(n.partition(".")[0]) in seen.reached})
+            seen.gradients({n: g for n, g in found if int(TensorName(n).layer) in seen.reached})
             return False
     return True
 

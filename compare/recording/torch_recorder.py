@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -49,8 +48,8 @@ def _torch_step(
     spec = OptimizerSpec.of(optimizer) if optimizer else None
     names = named_parameters(model)
     _expect_unshared(model)
-    tensors = {name: _numpy(p) if originals is None else _shared(p) for name, p in names.items()}
-    tensors |= _torch_state(names, optimizer)
+    tensors = {name: as_numpy(p) if originals is None else _shared(p) for name, p in names.items()}
+    tensors |= state_of(names, optimizer)
     passed: list[torch.Tensor] = []
 
     def keep(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -61,16 +60,16 @@ def _torch_step(
     x = torch.from_numpy(np.array(batch[0])).to(device).requires_grad_()
     with ExitStack() as hooks:
         for layer in dict.fromkeys(flatten(model)):  # one without parameters may stand in several places
-            hooks.enter_context(_registered(layer.register_forward_hook(keep)))
+            hooks.callback(layer.register_forward_hook(keep).remove)
             if getattr(layer, "inplace", False):  # the same function; in place, it would overwrite what is recorded
                 layer.inplace = False
                 hooks.callback(setattr, layer, "inplace", True)
         model.zero_grad()
         value = called("the model", lambda: loss(model(x), torch.from_numpy(np.array(batch[1])).to(device)))
         called("the model: backward", value.backward)
-    tensors |= {"input": _numpy(x), "target": np.array(batch[1]), "loss": _numpy(value)}
+    tensors |= {"input": as_numpy(x), "target": np.array(batch[1]), "loss": as_numpy(value)}
     for k, output in enumerate(passed):
-        tensors[f"{k}.output"] = _numpy(output)
+        tensors[f"{k}.output"] = as_numpy(output)
         tensors |= _gradient(f"{k}.grad_output", output) | _gradient(f"{k}.grad_input", passed[k - 1] if k else x)
     for name, p in ((TensorName(name), p) for name, p in names.items()):
         if originals is None or p.grad is None:
@@ -80,8 +79,7 @@ def _torch_step(
             tensors |= {name.gradient: _shared(p.grad), name: own}
     if optimizer:
         optimizer.step()
-        tensors |= {TensorName(name).new: _numpy(p) for name, p in names.items()}
-        tensors |= {TensorName(name).new: a for name, a in _torch_state(names, optimizer).items()}
+        tensors |= after_update(names, optimizer)
     return Record(architecture, tensors, spec, step, tf32=device.type == "cuda" and tf32_is_on())
 
 
@@ -95,32 +93,32 @@ def _expect_unshared(model: nn.Module) -> None:
 
 def _gradient(name: str, a: torch.Tensor) -> dict[str, Array]:
     """Under its name, the gradient of a; nothing where it has none, because it does not take part in the loss."""
-    return {} if a.grad is None else {name: _numpy(a.grad)}
+    return {} if a.grad is None else {name: as_numpy(a.grad)}
 
 
-def _torch_state(names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None) -> dict[str, Array]:
+def after_update(names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Array]:
+    """The parameters and the optimiser's state after its step: "0.new_weight", "0.new_weight.exp_avg"."""
+    found = {name: as_numpy(p) for name, p in names.items()} | state_of(names, optimizer)
+    return {TensorName(name).new: a for name, a in found.items()}
+
+
+def state_of(names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None) -> dict[str, Array]:
+    """The optimiser's state by record names: "0.weight.exp_avg"."""
     if optimizer is None:
         return {}
     return {
-        TensorName(name).with_state(key): _numpy(value)
+        TensorName(name).with_state(key): as_numpy(value)
         for name, p in names.items()
         for key, value in optimizer.state[p].items()
         if key != "step" and value is not None
     }
 
 
-def _numpy(a: torch.Tensor) -> Array:
+def as_numpy(a: torch.Tensor) -> Array:
+    """A copy on the CPU."""
     return _shared(a).copy()
 
 
 def _shared(a: torch.Tensor) -> Array:
     """On the CPU, in the tensor's own memory."""
     return a.detach().cpu().numpy()
-
-
-@contextmanager
-def _registered(handle: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        handle.remove()
