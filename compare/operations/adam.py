@@ -189,7 +189,7 @@ def _moment(e: Letters) -> Bounded:
 
 def _moments_swapped(e: Letters) -> Bounded:
     """p - lr v^ / (sqrt|m^| + eps), with the corrections where they were."""
-    m, v = (e.tensor(f"{e.new_parameter}.{name}") for name in ("exp_avg", "exp_avg_sq"))
+    m, v = (e.tensor(e.parameter.new.with_state(name)) for name in ("exp_avg", "exp_avg_sq"))
     step = e.step
     correct_m, correct_v = 1 - e.option("beta1") ** step, 1 - e.option("beta2") ** step
     shrunk = e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
@@ -199,7 +199,7 @@ def _moments_swapped(e: Letters) -> Bounded:
 
 def _without_root(e: Letters) -> Bounded:
     """p - lr m^ / (v^ + eps)."""
-    m, v = (e.tensor(f"{e.new_parameter}.{name}") for name in ("exp_avg", "exp_avg_sq"))
+    m, v = (e.tensor(e.parameter.new.with_state(name)) for name in ("exp_avg", "exp_avg_sq"))
     step = e.step
     shrunk = e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
     m_hat, v_hat = m / (1 - e.option("beta1") ** step), v / (1 - e.option("beta2") ** step)
