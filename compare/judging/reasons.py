@@ -69,15 +69,15 @@ class OtherWeights:
 
 
 class Exchange(Enum):
-    """What several ranks did with the gradients of their own rows, instead of what they should."""
+    """What several ranks did with the gradients of their own rows, instead of what they should: a cause, and how."""
 
-    SAME_DATA = "same data"
-    SUMMED = "summed"
-    DIVIDED = "divided once more"
-    AVERAGED = "averaged, of a sum"
-    EQUAL_WEIGHTS = "averaged with equal weights"
-    MEANS_SUMMED = "means summed"
-    NONE = "not exchanged"
+    SAME_DATA = "same-data-on-every-rank", ""
+    SUMMED = "gradients-summed-over-ranks", "not averaged"
+    DIVIDED = "gradients-averaged-over-ranks", "once too often"
+    AVERAGED = "gradients-averaged-over-ranks", "of a loss that is a sum"
+    EQUAL_WEIGHTS = "shards-averaged-with-equal-weights", ""
+    MEANS_SUMMED = "gradients-summed-over-ranks", "means over shards"
+    NONE = "gradients-not-exchanged", ""
 
 
 @dataclass(frozen=True)

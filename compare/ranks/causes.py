@@ -32,16 +32,6 @@ RankTensors = Mapping[str, Array]
 Gradients = dict[str, Bounded]
 Formula = tuple[Exchange, list[Gradients]]  # and the gradients that each rank ends with
 
-CAUSES = {
-    Exchange.SAME_DATA: "same-data-on-every-rank",
-    Exchange.SUMMED: "gradients-summed-over-ranks",
-    Exchange.DIVIDED: "gradients-averaged-over-ranks",
-    Exchange.AVERAGED: "gradients-averaged-over-ranks",
-    Exchange.EQUAL_WEIGHTS: "shards-averaged-with-equal-weights",
-    Exchange.MEANS_SUMMED: "gradients-summed-over-ranks",
-    Exchange.NONE: "gradients-not-exchanged",
-}
-
 
 def rank_causes(
     first: Row, records: Sequence[Record], steps: Sequence[Sequence[RankTensors]], given: Mapping[str, Array]
@@ -54,7 +44,7 @@ def rank_causes(
     how = next((how for how, guess in step.formulas() if step.explained_by(guess)), None)
     if how is None:
         return []
-    return [Diagnosis(CAUSES[how], first.layer, FORMULA, first.tensor, Exchanged(how, tuple(step.rows)))]
+    return [Diagnosis(how.value[0], first.layer, FORMULA, first.tensor, Exchanged(how, tuple(step.rows)))]
 
 
 def _other_weights(record: Record, ranks: Sequence[RankTensors], step: int) -> OtherWeights | None:

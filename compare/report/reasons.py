@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from compare.judging import reasons
 from compare.judging.reasons import Diagnosis, Exchange, Factor, Reason
 from compare.judging.verdict import OtherDtype
 from compare.recording.notes import NeverUpdated, RateDependence
-from compare.report.findings import sentence
+from compare.report.findings import SENTENCES as OF_NOTES
+from compare.report.findings import Words, said
 
 FACTORS = {
     Factor.LOSS_UNSEEN: "no loss was reported: if the loss has the same factor this is a convention, else a mistake",
@@ -38,7 +38,7 @@ def explained(found: Iterable[Diagnosis]) -> list[Diagnosis]:
 
 def explanation(diagnosis: Diagnosis) -> str:
     """The reason in words, after the tensor's name where the sentence is about it alone."""
-    words = SENTENCES[type(diagnosis.reason)](diagnosis.reason)
+    words = said(SENTENCES[type(diagnosis.reason)], diagnosis.reason)
     return f"{diagnosis.tensor}: {words}" if isinstance(diagnosis.reason, OF_ONE_TENSOR) else words
 
 
@@ -46,13 +46,6 @@ def _made(reason: reasons.Made) -> str:
     words = reason.mistake.words.format(reason.parameter)
     factor = f"; {FACTORS[reason.factor]}" if reason.factor else ""
     return (f"in {reason.inside}, " if reason.inside else "") + words + factor
-
-
-def _reference_wrong(reason: reasons.ReferenceWrong) -> str:
-    if reason.quotient is None:
-        return "the formula written out once more gives the candidate's value: the reference is wrong"
-    quotient = f"{reason.quotient:.9g} +- {reason.error:.1g}"
-    return f"a difference quotient gives {quotient}, which is the candidate's value: the reference is wrong"
 
 
 def _rounded(reason: reasons.Rounded) -> str:
@@ -85,23 +78,25 @@ def _other_weights(reason: reasons.OtherWeights) -> str:
     return f"{since} rank {reason.rank} has other weights than rank 0 ({sums}): each trains a network of its own"
 
 
+def _reference_wrong(reason: reasons.ReferenceWrong) -> str:
+    how = "the formula written out once more gives the candidate's value"
+    if reason.quotient is not None:
+        quotient = f"{reason.quotient:.9g} +- {reason.error:.1g}"
+        how = f"a difference quotient gives {quotient}, which is the candidate's value"
+    return f"{how}: the reference is wrong"
+
+
+def _unknown(reason: reasons.Unknown) -> str:
+    return f"none of {reason.known} known causes explains it" if reason.known else "none of the known causes fits"
+
+
 def _exchanged(reason: reasons.Exchanged) -> str:
     rows = " and ".join(map(str, reason.rows))
     return EXCHANGES[reason.how].format(size=len(reason.rows), first=reason.rows[0], rows=rows)
 
 
-def _unknown(reason: reasons.Unknown) -> str:
-    if reason.known is None:
-        return "none of the known causes fits"
-    return f"none of {reason.known} known causes explains it"
-
-
-def _never_updated(reason: NeverUpdated) -> str:
-    return "it is never updated: the second step begins with the same values"
-
-
 OF_ONE_TENSOR = (reasons.Made, reasons.ReferenceWrong, reasons.Rounded, reasons.Odd, NeverUpdated)
-SENTENCES: Mapping[type[Reason], Callable[[Any], str]] = {
+SENTENCES: Mapping[type[Reason], Words] = {
     reasons.Made: _made,
     reasons.ReferenceWrong: _reference_wrong,
     reasons.Rounded: _rounded,
@@ -109,6 +104,6 @@ SENTENCES: Mapping[type[Reason], Callable[[Any], str]] = {
     reasons.OtherWeights: _other_weights,
     reasons.Exchanged: _exchanged,
     reasons.Unknown: _unknown,
-    NeverUpdated: _never_updated,
-    RateDependence: sentence,
+    NeverUpdated: "it is never updated: the second step begins with the same values",
+    RateDependence: OF_NOTES[RateDependence],
 }
