@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.diagnosis.evidence import Evidence
+from compare.judging.judge import off
 from compare.judging.judged_step import SPREAD, TWINS, JudgedStep, Wrong
 from compare.judging.reasons import Made
 from compare.judging.step import Rule
@@ -49,7 +50,7 @@ def carried(row: Row, steps: Sequence[JudgedStep]) -> Iterator[Carried]:
     if target is None:
         return
     for rule in reversed(_absent_before(target, judged)):
-        e = _evidence(rule, row, judged, steps)
+        e = _evidence(rule, judged, steps)
         for mistake in mistakes_at(e.place, e):
             if mistake.place == e.place and not mistake.parametric and not mistake.overflows:
                 for value, parameter in _guesses(mistake, e):
@@ -71,16 +72,12 @@ def _absent_before(target: Rule, judged: JudgedStep) -> list[Rule]:
     return [rule for rule in judged.rules if rule.name in found and not rule.copies and rule.kind == "gradient"]
 
 
-def _evidence(rule: Rule, row: Row, judged: JudgedStep, steps: Sequence[JudgedStep]) -> Evidence:
+def _evidence(rule: Rule, judged: JudgedStep, steps: Sequence[JudgedStep]) -> Evidence:
     """The letters of the absent tensor's own place."""
     known = judged.known[rule.name]
     expected = rule.compute(*(judged.known[source].value for source in rule.sources), p=judged.precision_of(rule))
     nothing = np.full(known.value.shape, np.nan)
-    there = Row(row.step, rule.layer, rule.kind, rule.name, known.value.shape, rule.check, *NO_NUMBERS, "off")
-    return Evidence(there, steps, Wrong(nothing, expected, judged.precision_of(rule), rule))
-
-
-NO_NUMBERS = (float("nan"), (), float("nan"), float("nan"))
+    return Evidence(off(judged.record, rule, ""), steps, Wrong(nothing, expected, judged.precision_of(rule), rule))
 
 
 def _guesses(mistake: Mistake, e: Evidence) -> list[tuple[Bounded, str]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -29,13 +29,12 @@ from compare.checking import check_exactly
 from compare.exact import dyadic
 from compare.exact.dyadic import Need, Proven
 from compare.judging.step import Rule, rules
-from compare.network.architecture import Architecture, flatten
+from compare.network.architecture import Architecture, flatten, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.array import Array
 from compare.numbers.expected import Expected
-from compare.operations.linear import Linear
 from compare.operations.squared_error import HalfSquaredError, SquaredError
 from compare.recording.batches import Batch, given_batches
 from compare.recording.record import Record, left_behind
@@ -340,18 +339,12 @@ class _Draw:
             )
 
     def _weights(self) -> dict[str, Array]:
-        found: dict[str, Array] = {}
-        for k, layer in enumerate(self.network.layers):
-            if isinstance(layer, Linear):
-                found |= {f"{k}.{name}": self._drawn(name, layer) for name in layer.parameters()}
-        return found
+        """A matrix as a sparse weight, anything else as a bias."""
+        shapes = self.network.parameters()
+        return {name: self._weight(*shape) if len(shape) == 2 else self._bias(*shape) for name, shape in shapes.items()}
 
-    def _drawn(self, name: str, layer: Linear) -> Array:
-        return self._weight(layer) if name == "weight" else self._bias(layer.out_features)
-
-    def _weight(self, layer: Linear) -> Array:
+    def _weight(self, rows: int, columns: int) -> Array:
         """A few nonzero integers a row, in columns dealt out like cards, so that every column is used early."""
-        rows, columns = layer.out_features, layer.in_features
         each = min(self.density.weights, columns)
         hands = math.ceil(rows * each / columns)
         deck = np.concatenate([self.rng.permutation(columns) for _ in range(hands)])[: rows * each]
@@ -407,13 +400,19 @@ class _Candidate:
     def of(
         cls, network: Any, loss: Any, optimizer: Any, architecture: Architecture, dtype: DTypeLike | None
     ) -> _Candidate:
-        """TypeError for a network that is neither scratch nor torch, ValueError for an optimiser already used."""
+        """TypeError for a network that is neither scratch nor torch, ValueError for an optimiser already used.
+
+        NotExact for a text with a layer other than Linear and ReLU.
+        """
         if isinstance(network, str | Architecture):
-            network, loss = _build(architecture), architecture.loss.to_scratch()
+            expect_rational(architecture, DEFAULT, ())
+            rng = np.random.default_rng(0)
+            network = scratch.Sequential(*(layer.to_scratch(rng=rng) for layer in architecture.layers))
+            loss = architecture.loss.to_scratch()
         if not isinstance(network, scratch.Sequential | nn.Module):
             raise TypeError(f"got {type(network).__name__}, expected a scratch or torch network, or a text")
         network, loss, optimizer = copy.deepcopy((network, loss, optimizer))
-        own = next((p.dtype for _, p in _parameters(network)), np.dtype(np.float32))
+        own = next((p.dtype for p in _parameters(network).values()), np.dtype(np.float32))
         wanted = Precision.of(own if dtype is None else dtype).dtype
         _cast(network, wanted)
         if optimizer is None or isinstance(optimizer, OptimizerSpec):
@@ -428,26 +427,15 @@ class _Candidate:
 
     def run(self, case: ExactCase) -> list[Record]:
         """The training steps of the case, recorded."""
-        for name, p in _parameters(self.network):
+        for name, p in _parameters(self.network).items():
             p[...] = case.weights[name]
         side = record_torch if isinstance(self.network, nn.Module) else record_scratch
         return side(self.network, self.loss, self.optimizer, case.batches)
 
 
-def _build(network: Architecture) -> scratch.Sequential:
-    """The project's own network of this architecture. NotExact for a layer other than Linear and ReLU."""
-    expect_rational(network, DEFAULT, ())
-    rng = np.random.default_rng(0)
-    return scratch.Sequential(*(layer.to_scratch(rng=rng) for layer in network.layers))
-
-
-def _parameters(network: Any) -> Iterator[tuple[str, Array]]:
-    """(record name, the live array) of every parameter; torch's as NumPy views of the same memory."""
-    for k, layer in enumerate(flatten(network)):
-        if isinstance(layer, nn.Module):
-            yield from ((f"{k}.{name}", p.detach().numpy()) for name, p in layer.named_parameters())
-        else:
-            yield from ((f"{k}.{name}", p) for name, p in layer.params.items())
+def _parameters(network: Any) -> dict[str, Array]:
+    """Record name -> the live array of every parameter; torch's as NumPy views of the same memory."""
+    return {n: p.detach().numpy() if isinstance(p, nn.Parameter) else p for n, p in named_parameters(network).items()}
 
 
 def _cast(network: Any, dtype: np.dtype[Any]) -> None:

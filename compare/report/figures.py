@@ -60,16 +60,6 @@ class HeatMap:
     levels: tuple[Level, ...]
     worst: tuple[int, int]
 
-    @property
-    def width(self) -> float:
-        """Pixels."""
-        return self.columns * self.cell
-
-    @property
-    def height(self) -> float:
-        """Pixels."""
-        return self.rows * self.cell
-
 
 @dataclass(frozen=True)
 class Histogram:

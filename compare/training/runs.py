@@ -109,15 +109,9 @@ def train_both(
     scratch.training.train.
     """
     chosen = TrainingOptions(epochs=epochs, **options)
-    verify_same_bits(net, model)
-    loss = loss if loss is not None else CrossEntropyLoss()
-    optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
+    ours, theirs = both_sides(net, model, loss, optimizer, learner, device=device, threshold=threshold)
+    learners: dict[str, Learner] = {"scratch": ours, "torch": theirs}
     rng = np.random.default_rng(rng) if isinstance(rng, int) else rng
-    torch_optimizer = to_torch_optimizer(optimizer, model)
-    learners: dict[str, Learner] = {
-        "scratch": learner or Engine(net, loss, optimizer, threshold=threshold),
-        "torch": TorchLearner(model, to_torch_loss(loss), torch_optimizer, device=device, threshold=threshold),
-    }
     streams = {"scratch": rng, "torch": copy.deepcopy(rng)}
     trainings = {
         name: Training(learner, data, chosen, rng=streams[name], on_batch=_named(name, on_batch))
@@ -133,6 +127,25 @@ def train_both(
             turns.start()
         turns.run(on_epoch)
     return runs
+
+
+def both_sides(
+    net: Sequential,
+    model: nn.Module,
+    loss: Loss | None,
+    optimizer: Optimizer | None,
+    learner: ScratchLearner | None,
+    *,
+    device: str,
+    threshold: float,
+) -> tuple[ScratchLearner, TorchLearner]:
+    """The learners of train_both. ValueError naming the first weight whose bits differ between net and model."""
+    verify_same_bits(net, model)
+    loss = loss if loss is not None else CrossEntropyLoss()
+    optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
+    made = to_torch_optimizer(optimizer, model)
+    ours = learner or Engine(net, loss, optimizer, threshold=threshold)
+    return ours, TorchLearner(model, to_torch_loss(loss), made, device=device, threshold=threshold)
 
 
 class _Turns:

@@ -23,6 +23,7 @@ from compare.report import page as report_page
 from compare.report.figures import CELLS, RATIOS, block_maximum, difference_and_ratio, heat_maps, histogram
 from compare.report.page import Reproduction, View, bar, to_fragment, to_page
 from compare.report.report import Report
+from compare.report.text import closing
 from tests.compare.report.html_page import HtmlPage
 
 TEXT = "7-6-4 tanh, softmax cross-entropy"
@@ -134,7 +135,7 @@ def test_the_page_says_what_the_report_says(name: str) -> None:
     page = HtmlPage(to_page([report]))
     text = page.text
     assert page.all("h1")[0].text.strip() == f"{verdict.capitalize()}: {report.network}"
-    for each in [*words, report.coverage, *report.closing()]:
+    for each in [*words, report.coverage, *closing(report)]:
         assert each in text
     if report.first:
         assert report.first.tensor in text
