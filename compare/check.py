@@ -151,8 +151,9 @@ def check_parity(
     differences between the two runs, for information. Neither network is changed: copies are trained. PyTorch's run is
     on `device`; ValueError where that is not there.
     """
+    Architecture.of(network, loss)  # each layer is known to be one that can be checked
     ours = copy.deepcopy((network, loss, optimizer))
-    given = given_batches(batches) | _weights(network, loss)
+    given = given_batches(batches) | {name: p.copy() for name, p in named_parameters(network).items()}
     model = to_torch(network).to(existing(device))
     theirs = to_torch_optimizer(optimizer, model) if optimizer else None
     records = record_scratch(*ours, batches)
@@ -176,12 +177,6 @@ def assert_parity(candidate: Any, x: Array | None = None, t: Array | None = None
     """`check`, as an assertion: AssertionError with the first screen of the report unless the verdict is parity."""
     report = check(candidate, x, t, **options)
     assert report.verdict == "parity", f"\n{report}"
-
-
-def _weights(network: scratch.Sequential, loss: scratch.Loss) -> dict[str, Array]:
-    """Copies of the parameters by record name, once the layers are known to be what can be checked."""
-    Architecture.of(network, loss)
-    return {name: p.copy() for name, p in named_parameters(network).items()}
 
 
 def _loss(loss: Any, network: Any) -> scratch.Loss:

@@ -96,14 +96,14 @@ def _run_step(
 
 def _expect_own_layers(network: scratch.Sequential) -> None:
     """OddCandidate if one layer stands in two places: it keeps only what its last forward saw."""
-    places: dict[int, int] = {}
-    for k, layer in enumerate(flatten(network)):
-        if id(layer) in places:
+    layers = flatten(network)
+    for k, layer in enumerate(layers):
+        first = next(i for i, other in enumerate(layers) if other is layer)
+        if first < k:
             raise OddCandidate(
-                f"layers {places[id(layer)]} and {k} are the same {type(layer).__name__} object, expected one for each "
-                "place: a layer keeps what its last forward saw"
+                f"layers {first} and {k} are the same {type(layer).__name__} object, expected one for each place: a "
+                "layer keeps what its last forward saw"
             )
-        places[id(layer)] = k
 
 
 def _state(network: scratch.Sequential, optimizer: scratch.Optimizer) -> dict[str, Array]:

@@ -146,14 +146,9 @@ class Outcome:
             "coverage": {"compared": self.compared, "total": self.total},
             "environment": environment(),
         }
-        if self.findings:
-            found["findings"] = self.findings
-        if self.side_effects:
-            found["side_effects"] = self.side_effects
-        if self.origins:
-            found["origins"] = self.origins
-        if self.end_to_end:
-            found["end_to_end"] = {name: plain(value) for name, value in self.end_to_end.items()}
+        ends = {name: plain(value) for name, value in self.end_to_end.items()}
+        said = {"findings": self.findings, "side_effects": self.side_effects, "origins": self.origins}
+        found |= {name: value for name, value in (said | {"end_to_end": ends}).items() if value}
         if self.reference:
             found["reference"] = {"verdict": self.reference.verdict, "rows": [r.to_dict() for r in self.reference.rows]}
             if self.reference.diagnosis:

@@ -17,7 +17,7 @@ import jinja2
 from compare.judging.verdict import VERDICTS, Row
 from compare.report.figures import HeatMap, Histogram, heat_maps, histogram
 from compare.report.outcome import Outcome, environment
-from compare.report.text import closing, headline
+from compare.report.text import at, closing, difference, headline, short
 
 MAPS = 3  # matrices drawn for a report
 LOWEST, HIGHEST = -3, 6  # decades of a ratio's bar; 0 is the bound
@@ -64,11 +64,6 @@ class Block:
         return max(self.rows, key=_badness)
 
     @property
-    def off(self) -> int:
-        """How many rows are off."""
-        return sum(row.status == "off" for row in self.rows)
-
-    @property
     def verdict(self) -> str:
         """parity, incomplete or mismatch, of these rows alone."""
         statuses = {row.status for row in self.rows}
@@ -103,11 +98,6 @@ class Picture:
         if self.row.status == "ok":
             return f"of what is right the nearest to its bound, at {short(self.row.ratio)} of what is allowed"
         return f"{self.row.status}: {self.row.note}"
-
-    @property
-    def is_coarse(self) -> bool:
-        """Whether a cell holds several elements."""
-        return self.maps[0].block != (1, 1)
 
 
 class View:
@@ -235,11 +225,6 @@ def templates() -> jinja2.Environment:
     return found
 
 
-def short(x: float, digits: int = 2) -> str:
-    """Two digits, as in the terminal; "-" for what is not known."""
-    return "-" if math.isnan(x) else f"{x:.{digits}g}"
-
-
 def bar(ratio: float) -> float:
     """How far the bar of a ratio reaches, from 0 to 100: logarithmic between 1e-3 and 1e6."""
     if not ratio > 0:  # NaN too
@@ -248,16 +233,6 @@ def bar(ratio: float) -> float:
     return round(100 * (decade - LOWEST) / (HIGHEST - LOWEST), 1)
 
 
-def at(index: Sequence[int]) -> str:
-    """ "[0, 5]"; nothing for a scalar."""
-    return f"[{', '.join(map(str, index))}]" if index else ""
-
-
 def dimensions(shape: Sequence[int]) -> str:
     """ "6 x 7"."""
     return " x ".join(map(str, shape)) or "scalar"
-
-
-def difference(row: Row) -> str:
-    """At the element that is worst by ratio."""
-    return short(abs(row.found - row.expected))
