@@ -18,7 +18,7 @@ import numpy as np
 from compare.diagnosis import tf32
 from compare.diagnosis.across import CANNOT_BE_MADE, carried
 from compare.diagnosis.arbiter import reference_wrong, written_out
-from compare.diagnosis.confidence import FORMULA, confidence
+from compare.diagnosis.confidence import FORMULA, ODD, confidence
 from compare.diagnosis.evidence import Evidence
 from compare.judging.judged_step import JudgedStep
 from compare.judging.reasons import Diagnosis, Factor, Made, Odd, ReferenceWrong, Unknown
@@ -29,7 +29,6 @@ from compare.operations import causes, mistakes_at
 from compare.operations.mistake import ANYWHERE, Mistake
 
 DESCRIPTION = 2  # the last of these ranks
-ODD = 0.9  # the confidence where a shape or a dtype is wrong
 
 
 @dataclass(frozen=True)
