@@ -16,18 +16,11 @@ from compare.network.architecture import Architecture, flatten, named_gradients,
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.numbers.array import Array
+from compare.recording import scratch_hooks as hooks
 from compare.recording.batches import Batch
 from compare.recording.odd_candidate import OddCandidate, StepEnds
 from compare.recording.record import Record
-from compare.recording.scratch_hooks import (
-    backward_hook,
-    forward_hook,
-    hook,
-    loss_backward_hook,
-    loss_hook,
-    network_hook,
-    step_hook,
-)
+from compare.recording.scratch_hooks import hook
 from compare.recording.sightings import Sightings
 from scratch.learner import ScratchLearner
 
@@ -77,14 +70,14 @@ def _run_step(
     stepper = optimizer or _NoStep(network)
     learner = ScratchLearner(network, loss, stepper)
     data = learner.place(*batch)
-    with ExitStack() as hooks:
+    with ExitStack() as hooked:
         for k, (spec, layer) in enumerate(zip(seen.record.network.layers, flatten(network), strict=True)):
-            hooks.enter_context(hook(layer, "forward", forward_hook(seen, k, spec, layer)))
-            hooks.enter_context(hook(layer, "backward", backward_hook(seen, k, layer)))
-        hooks.enter_context(hook(network, "backward", network_hook(seen)))
-        hooks.enter_context(hook(loss, "forward", loss_hook(seen, loss)))
-        hooks.enter_context(hook(loss, "backward", loss_backward_hook(seen, k, loss)))
-        hooks.enter_context(hook(stepper, "step", step_hook(seen, network, optimizer)))
+            hooked.enter_context(hook(layer, "forward", hooks.forward, seen, k, spec, layer))
+            hooked.enter_context(hook(layer, "backward", hooks.backward, seen, k, layer))
+        hooked.enter_context(hook(network, "backward", hooks.network_backward, seen))
+        hooked.enter_context(hook(loss, "forward", hooks.loss_forward, seen, loss))
+        hooked.enter_context(hook(loss, "backward", hooks.loss_backward, seen, k, loss))
+        hooked.enter_context(hook(stepper, "step", hooks.step, seen, network, optimizer))
         try:
             learner.train_step(data, np.arange(len(batch[0])))
         except (FloatingPointError, StepEnds):
