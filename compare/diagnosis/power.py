@@ -17,7 +17,6 @@ from compare.judging.verdict import Power, Row
 from compare.operations import mistakes_at
 from compare.operations.letters import Absent
 from compare.operations.mistake import Mistake, Unseen
-from compare.operations.operation import Layer
 
 STEPS = 2  # the first, and one that has a step before it
 
@@ -48,7 +47,7 @@ def _evidence(rows: Sequence[Row], steps: Sequence[JudgedStep]) -> Iterator[Evid
 
 def reason(mistake: Mistake, e: Evidence) -> str:
     """What about this batch and these weights hides the mistake."""
-    own = [e.operation.unseen] if isinstance(e.operation, Layer) and e.place.startswith(f"{e.operation.kind}.") else []
+    own = [e.layer.unseen] if e.layer else []
     for why in (mistake.unseen, ONE_ROW, *own, ONE_COLUMN, NOTHING):
         with suppress(Absent):
             if why and why.here(e):

@@ -15,8 +15,8 @@ import numpy as np
 from compare.judging.step import Rule
 from compare.judging.verdict import Oddity, OtherShape, Row
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
-from compare.numbers.float64 import Array
 from compare.recording.record import Record
 
 Index = tuple[int, ...]

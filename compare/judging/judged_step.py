@@ -23,8 +23,9 @@ from compare.judging.step import Check, Rule
 from compare.judging.verdict import OtherDtype, Row
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
-from compare.numbers.float64 import Array, double
+from compare.numbers.float64 import double
 from compare.operations import STATES
 from compare.operations.letters import Absent
 from compare.operations.operation import ROWS

@@ -11,8 +11,8 @@ from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import Kind, TensorName
 from compare.numbers.allowance import Precision
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
-from compare.numbers.float64 import Array
 
 Check = Literal["isolated", "wiring", "spanning", "side_effects", "update"]
 

@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from compare.numbers.array import Array
 from compare.numbers.sizes import product_of_sizes
-
-Array = NDArray[np.float64]
 
 FUNCTION = 5.0  # u: the relative error of exp, log, tanh and their like
 SHARP = 3.0  # standard deviations: the errors of a sum are nearly independent, and grow as sqrt(k)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from compare.numbers.allowance import FUNCTION, SHARP, Precision, gamma
-from compare.numbers.float64 import Array
+from compare.numbers.array import Array
 
 
 @dataclass(frozen=True)

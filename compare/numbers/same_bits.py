@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compare.numbers.float64 import Array
+from compare.numbers.array import Array
 
 
 def same_bits(a: Array, b: Array) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike
 
-from compare.numbers.float64 import Array
+from compare.numbers.array import Array
 
 ELEMENTS = 1 << 20  # of an operand whose sizes are held at a time
 SMALL = 1 << 19  # multiplications: float32 does not make them cheaper

@@ -10,8 +10,8 @@ import torch
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, absolute, sqrt
-from compare.numbers.float64 import Array
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, states_of_others, updated
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import EPSILONS, Formula, Guess, fitted
@@ -202,7 +202,7 @@ def _without_root(e: Letters) -> Bounded:
 
 def _moments(e: Letters) -> tuple[Bounded, Bounded, float, float]:
     """m and v after the step, and what each is divided by for its bias."""
-    m, v = (e.tensor(f"{e.new_parameter}.{name}") for name in ("exp_avg", "exp_avg_sq"))
+    m, v = (e.tensor(e.parameter.new.with_state(name)) for name in ("exp_avg", "exp_avg_sq"))
     return m, v, 1 - e.option("beta1") ** e.step, 1 - e.option("beta2") ** e.step
 
 

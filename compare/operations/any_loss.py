@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip, exp, log, relu, sigmoid, softmax, sqrt, tanh, where
-from compare.numbers.float64 import Array
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import EPSILONS, Formula, Guess, fitted
 from compare.operations.mistake import Mistake as M

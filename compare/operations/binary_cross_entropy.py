@@ -11,8 +11,8 @@ from torch import nn
 import scratch
 import torch_ref.losses
 from compare.numbers.allowance import FUNCTION, Allowance, Precision, total
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, absolute, exp, log, relu, sigmoid
-from compare.numbers.float64 import Array
 from compare.operations.any_loss import gradient, mean, over, times_log
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Loss

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, relu, where
-from compare.numbers.float64 import Array
 from compare.operations.any_activation import other_slope
 from compare.operations.letters import Letters
 from compare.operations.mistake import Mistake as M

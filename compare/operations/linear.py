@@ -12,9 +12,10 @@ from torch import nn
 
 import scratch
 from compare.numbers.allowance import Precision, product, total
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, absolute, relu, sigmoid, softmax, tanh, where
 from compare.numbers.expected import Expected
-from compare.numbers.float64 import Array, double, tensor, value
+from compare.numbers.float64 import double, tensor, value
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Build, Formula, Guess, Unseen, fitted, wrong_factor
 from compare.operations.mistake import Mistake as M

@@ -18,9 +18,10 @@ from torch import nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.numbers.expected import Expected
-from compare.numbers.float64 import Array, Function, copied, derivative, double, tensor, value
+from compare.numbers.float64 import Function, copied, derivative, double, tensor, value
 from compare.operations.letters import Letters
 from compare.operations.mistake import Table, Unseen
 
@@ -456,4 +457,3 @@ def unpacked(options: Mapping[str, Any]) -> dict[str, float | bool]:
     if "betas" in found:
         found["beta1"], found["beta2"] = found.pop("betas")
     return found
-

@@ -12,8 +12,8 @@ from torch import nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip, relu, sigmoid, tanh, where
-from compare.numbers.float64 import Array
 from compare.operations.any_activation import dropout_scaling, other_slope
 from compare.operations.letters import Letters
 from compare.operations.mistake import LIMITS, Guess, Unseen, dropped

@@ -10,8 +10,8 @@ import torch
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip
-from compare.numbers.float64 import Array
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, states_of_others, updated
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Guess, shortest
@@ -160,11 +160,11 @@ MISTAKES = {
           "the step is taken before the velocity takes in the gradient",
           wrong="p - lr * mom", right="p - lr * new_mom", case=MOMENTUM),
         M("momentum-and-gradient",
-          lambda e: e.before_update - e.option("lr") * (e.g + e.tensor(f"{e.new_parameter}.momentum_buffer")),
+          lambda e: e.before_update - e.option("lr") * (e.g + e.tensor(f"{e.parameter.new}.momentum_buffer")),
           "both the velocity and the gradient itself move the parameter",
           wrong="p - lr * (g + new_mom)", right="p - lr * new_mom", case=MOMENTUM),
         M("momentum-order",
-          lambda e: e.before_update - e.option("lr") * (e.tensor(f"{e.new_parameter}.momentum_buffer") + _with(e,
+          lambda e: e.before_update - e.option("lr") * (e.tensor(f"{e.parameter.new}.momentum_buffer") + _with(e,
           "momentum") * e.g), "v + mu g in the place of g + mu v",
           wrong="p - lr * (new_mom + mu * g)", right="p - lr * (g + mu * new_mom)",
           case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}}),

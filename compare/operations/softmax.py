@@ -11,8 +11,8 @@ from torch import nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip, exp, log, sigmoid, softmax
-from compare.numbers.float64 import Array
 from compare.operations.any_activation import in_candidates_arithmetic
 from compare.operations.letters import Letters
 from compare.operations.mistake import EPSILONS, Unseen

@@ -11,8 +11,8 @@ from torch import nn
 
 import scratch
 from compare.numbers.allowance import FUNCTION, Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import absolute, clip, relu, sigmoid, tanh
-from compare.numbers.float64 import Array
 from compare.operations.any_activation import (
     clip_masked,
     clipped_input,

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch.plots
 from compare.network.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
+from compare.numbers.array import Array
 from compare.training import side_by_side as plots
 from scratch import AdamW, CrossEntropyLoss, Loss, Optimizer, Sequential
 from scratch.atomic_file import write_atomically
@@ -109,15 +109,9 @@ def train_both(
     scratch.training.train.
     """
     chosen = TrainingOptions(epochs=epochs, **options)
-    verify_same_bits(net, model)
-    loss = loss if loss is not None else CrossEntropyLoss()
-    optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
+    ours, theirs = both_sides(net, model, loss, optimizer, learner, device=device, threshold=threshold)
+    learners: dict[str, Learner] = {"scratch": ours, "torch": theirs}
     rng = np.random.default_rng(rng) if isinstance(rng, int) else rng
-    torch_optimizer = to_torch_optimizer(optimizer, model)
-    learners: dict[str, Learner] = {
-        "scratch": learner or Engine(net, loss, optimizer, threshold=threshold),
-        "torch": TorchLearner(model, to_torch_loss(loss), torch_optimizer, device=device, threshold=threshold),
-    }
     streams = {"scratch": rng, "torch": copy.deepcopy(rng)}
     trainings = {
         name: Training(learner, data, chosen, rng=streams[name], on_batch=_named(name, on_batch))
@@ -133,6 +127,25 @@ def train_both(
             turns.start()
         turns.run(on_epoch)
     return runs
+
+
+def both_sides(
+    net: Sequential,
+    model: nn.Module,
+    loss: Loss | None,
+    optimizer: Optimizer | None,
+    learner: ScratchLearner | None,
+    *,
+    device: str,
+    threshold: float,
+) -> tuple[ScratchLearner, TorchLearner]:
+    """The learners of train_both. ValueError naming the first weight whose bits differ between net and model."""
+    verify_same_bits(net, model)
+    loss = loss if loss is not None else CrossEntropyLoss()
+    optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
+    made = to_torch_optimizer(optimizer, model)
+    ours = learner or Engine(net, loss, optimizer, threshold=threshold)
+    return ours, TorchLearner(model, to_torch_loss(loss), made, device=device, threshold=threshold)
 
 
 class _Turns:
@@ -211,9 +224,7 @@ def _differences(checkpoint: Checkpoint) -> list[WeightDifference]:
     return found
 
 
-def weight_difference(
-    epoch: int, ours: Mapping[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
-) -> WeightDifference:
+def weight_difference(epoch: int, ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> WeightDifference:
     """Norms in float64; a difference from weights that are all 0 is infinite. KeyError if the names differ."""
     squares = {}
     for name, a in ours.items():

@@ -195,7 +195,7 @@ def test_the_drawn_numbers_reach_every_parameter_and_are_not_all_zero(spec: Opti
         dtype = "float64" if spec is FULL else "float32"
         case = draw(Architecture.of("6-5-4 relu, half squared error"), spec, dtype, seed=seed)
         assert case.dead == []
-        assert case.alive > 0.3
+        assert case.proof.alive > 0.3
         assert case.proof.needs[case.proof.tightest].bits <= DIGITS[dtype]
         assert [len(x) for x, _ in case.batches] == [8, 4, 8]
 
