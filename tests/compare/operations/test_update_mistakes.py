@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from compare.diagnosis.diagnosis import diagnose
-from compare.judging.verdict import Diagnosis
+from compare.judging.reasons import Diagnosis
 from compare.operations import all_mistakes
 from compare.operations.mistake import Mistake
 from tests.compare.operations.examples import Case, judged
