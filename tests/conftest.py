@@ -11,7 +11,6 @@ from hypothesis import settings
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a hundred scripts are started: compile what they import once
 
 # The same examples in every run, so that a red one can be repeated; `make many` has ten times as many.
 settings.register_profile("few", derandomize=True, deadline=None, max_examples=50)
