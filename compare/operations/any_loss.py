@@ -25,6 +25,11 @@ def mean(e: Letters, summands: Bounded) -> Bounded:
     return summands.sum() / e.count
 
 
+def loss(e: Letters, **changes: Any) -> Bounded:
+    """Its value, with the changes of `terms`."""
+    return mean(e, terms(e, **changes))
+
+
 def gradient(e: Letters, y: Bounded | None = None, t: Bounded | None = None, eps: float = 0.0) -> Bounded:
     """dL/dy (m, n), with another output or target, or an epsilon in the logarithms."""
     found: Bounded = e.operation.slope(e.y if y is None else y, e.t if t is None else t, eps)
@@ -65,15 +70,15 @@ def rolled(rows: Bounded, by: int) -> Bounded:
     return Bounded.of(np.roll(t, by, axis=1), rows.p)
 
 
-def _moved_targets(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+def _moved_targets(of: Callable[..., Bounded]) -> Formula:
     def guesses(e: Letters) -> Iterator[Guess]:
         for by, words in ((1, "k + 1"), (-1, "k - 1")):
-            yield finish(e, of(e, t=rolled(e.t, by))), words
+            yield of(e, t=rolled(e.t, by)), words
 
     return guesses
 
 
-def _shuffled_targets(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+def _shuffled_targets(of: Callable[..., Bounded]) -> Formula:
     def guesses(e: Letters) -> Iterator[Guess]:
         t = e.t.value
         for order, words in (
@@ -81,7 +86,7 @@ def _shuffled_targets(of: Callable[..., Bounded], finish: Callable[[Letters, Bou
             (np.roll(t, 1, axis=0), "moved by one row"),
             (np.roll(t, -1, axis=0), "moved by one row"),
         ):
-            yield finish(e, of(e, t=Bounded.of(order, e.p))), words
+            yield of(e, t=Bounded.of(order, e.p)), words
 
     return guesses
 
@@ -106,10 +111,10 @@ def row_keys(rows: Any) -> Any:
     return rows @ np.sqrt(np.arange(2, rows.shape[1] + 2))
 
 
-def _epsilons(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+def _epsilons(of: Callable[..., Bounded]) -> Formula:
     def guesses(e: Letters) -> Iterator[Guess]:
         for eps in EPSILONS:
-            yield finish(e, of(e, eps=eps)), f"{eps:g}"
+            yield of(e, eps=eps), f"{eps:g}"
 
     return guesses
 
@@ -132,12 +137,12 @@ def _clipped_gradient(e: Letters) -> Iterator[Guess]:
         yield e.operation.slope_from(p, e.t) / e.count, f"[{eps:g}, 1 - {eps:g}]"
 
 
-def _activated(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+def _activated(of: Callable[..., Bounded]) -> Formula:
     """The loss of f(y): with the output y taken through an activation that is not in the network."""
 
     def guesses(e: Letters) -> Iterator[Guess]:
-        yield finish(e, of(e, y=relu(e.y))), "ReLU"
-        yield finish(e, of(e, y=tanh(e.y))), "tanh"
+        yield of(e, y=relu(e.y)), "ReLU"
+        yield of(e, y=tanh(e.y)), "tanh"
 
     return guesses
 
@@ -147,10 +152,6 @@ def _derived_activated(e: Letters) -> Iterator[Guess]:
     yield where(e.y.value > 0, gradient(e, y=relu(e.y)), 0.0, e.p), "ReLU"
     a = tanh(e.y)
     yield gradient(e, y=a) * (1.0 - a * a), "tanh"
-
-
-def _as_is(e: Letters, value: Bounded) -> Bounded:
-    return value
 
 
 def _penalised(e: Letters) -> Iterator[Guess]:
@@ -179,12 +180,12 @@ def _hardened(e: Letters) -> Bounded:
     return Bounded.of(hardened, e.p)
 
 
-def _smoothed(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+def _smoothed(of: Callable[..., Bounded]) -> Formula:
     """Loss and gradient are linear in the target, and so in the share of 1/n in it."""
 
     def guesses(e: Letters) -> Iterator[Guess]:
         uniform = Bounded.of(np.full(e.t.shape, 1 / e.n), e.p)
-        more = finish(e, of(e, t=uniform)) - finish(e, of(e))
+        more = of(e, t=uniform) - of(e)
         share, words = fitted(e, e.got - e.ref.value, more.value)
         if 0 < share.value < 1:
             yield e.ref + more * share, words
@@ -259,12 +260,12 @@ MISTAKES = {
           wrong="-(t * log_softmax(y)).sum() / n", right=LOSS),
         M("wrong-mean", lambda e: terms(e).sum() / (e.m * e.n), "it is divided by samples x columns",
           wrong="-(t * log_softmax(y)).mean()", right=LOSS),
-        M("factor-half", lambda e: mean(e, terms(e)) * 0.5, "it is half of what it should be",
+        M("factor-half", lambda e: loss(e) * 0.5, "it is half of what it should be",
           wrong="0.5 * ((y - t) ** 2).mean()", right="((y - t) ** 2).mean()", case=MSE),
-        M("factor-two", lambda e: mean(e, terms(e)) * 2.0, "it is twice what it should be",
+        M("factor-two", lambda e: loss(e) * 2.0, "it is twice what it should be",
           wrong="((y - t) ** 2).sum() / m", right="0.5 * ((y - t) ** 2).sum() / m",
           case={"network": "5-7-4 relu, half squared error"}),
-        M("sign", lambda e: -mean(e, terms(e)), "its sign is wrong",
+        M("sign", lambda e: -loss(e), "its sign is wrong",
           wrong="(t * log_softmax(y)).sum() / m", right=LOSS),
         M("last-sample-only", lambda e: terms(e)[-1].sum(), "it is the last sample's loss only",
           wrong="-(t[-1] * log_softmax(y)[-1]).sum()", right=LOSS),
@@ -272,44 +273,44 @@ MISTAKES = {
           wrong="-(t[-1] * log_softmax(y)[-1]).sum() / m", right=LOSS),
         M("first-sample-only", lambda e: terms(e)[0].sum(), "it is the first sample's loss only",
           wrong="-(t[0] * log_softmax(y)[0]).sum()", right=LOSS),
-        M("epsilon-in-log", _epsilons(terms, mean), "{} is added inside the logarithm", listed=True,
+        M("epsilon-in-log", _epsilons(loss), "{} is added inside the logarithm", listed=True,
           wrong="-(t * np.log(softmax(y) + 1e-5)).sum() / m", right="-(t * np.log(softmax(y))).sum() / m"),
         M("probabilities-clipped", _clipped_loss, "the probabilities are clipped to {}", listed=True,
           wrong="-(t * np.log(np.clip(softmax(y), 1e-3, 1 - 1e-3))).sum() / m", right=LOSS, case={"scale": 20}),
-        M("output-activated", _activated(terms, mean), "a {} is applied to the output before the loss",
+        M("output-activated", _activated(loss), "a {} is applied to the output before the loss",
           wrong="-(t * log_softmax(relu(y))).sum() / m", right=LOSS),
-        M("wrong-logarithm", lambda e: mean(e, terms(e)) / np.log(2.0), "the logarithm is to base 2",
+        M("wrong-logarithm", lambda e: loss(e) / np.log(2.0), "the logarithm is to base 2",
           wrong="-(t * np.log2(softmax(y))).sum() / m", right="-(t * np.log(softmax(y))).sum() / m"),
-        M("wrong-logarithm", lambda e: mean(e, terms(e)) / np.log(10.0), "the logarithm is to base 10",
+        M("wrong-logarithm", lambda e: loss(e) / np.log(10.0), "the logarithm is to base 10",
           wrong="-(t * np.log10(softmax(y))).sum() / m", right="-(t * np.log(softmax(y))).sum() / m"),
-        M("label-off-by-one", _moved_targets(terms, mean), "class k is taken for class {}",
+        M("label-off-by-one", _moved_targets(loss), "class k is taken for class {}",
           wrong="-log_softmax(y)[np.arange(m), t.argmax(axis=1) - 1].sum() / m",
           right="-log_softmax(y)[np.arange(m), t.argmax(axis=1)].sum() / m"),
-        M("targets-shuffled", _shuffled_targets(terms, mean), "the targets belong to other samples: they are {}",
+        M("targets-shuffled", _shuffled_targets(loss), "the targets belong to other samples: they are {}",
           wrong="-(t[::-1] * log_softmax(y)).sum() / m", right=LOSS),
-        M("softmax-twice", lambda e: mean(e, terms(e, y=softmax(e.y))), "a softmax is applied to the output once more",
+        M("softmax-twice", lambda e: loss(e, y=softmax(e.y)), "a softmax is applied to the output once more",
           wrong="-(t * log_softmax(softmax(y))).sum() / m", right=LOSS),
-        M("activation-twice", lambda e: mean(e, terms(e, y=sigmoid(e.y))),
+        M("activation-twice", lambda e: loss(e, y=sigmoid(e.y)),
           "a sigmoid is applied to the output once more",
           wrong="-(t * np.log(sigmoid(y)) + (1 - t) * np.log(1 - sigmoid(y))).mean()",
           right="-(t * np.log(y) + (1 - t) * np.log(1 - y)).mean()",
           case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
-        M("labels-smoothed", _smoothed(terms, mean), "the target is mixed with 1/n: label smoothing of {}", rank=1,
+        M("labels-smoothed", _smoothed(loss), "the target is mixed with 1/n: label smoothing of {}", rank=1,
           wrong="-((0.9 * t + 0.1 / n) * log_softmax(y)).sum() / m", right=LOSS),
         M("samples-weighted", _weighted_loss, "the samples are weighted: {}", rank=1,
           wrong="-(t * np.array([1, 2, 3, 4]) * log_softmax(y)).sum() / m", right=LOSS,
           case={"also": {"2.grad_output": "(softmax(y) - t) * (t @ np.array([1.0, 2, 3, 4]))[:, None] / m"}}),
-        M("root-taken", lambda e: sqrt(mean(e, terms(e))), "it is the root of the loss",
+        M("root-taken", lambda e: sqrt(loss(e)), "it is the root of the loss",
           wrong="np.sqrt(((y - t) ** 2).mean())", right="((y - t) ** 2).mean()", case=MSE),
         M("last-sample-only", _part_of_batch, "it is the mean over the {} samples of the batch only", rank=1,
           wrong="-(t[m // 2 :] * log_softmax(y)[m // 2 :]).sum() / (m - m // 2)", right=LOSS),
         M("mean-over-other-batch", lambda e: terms(e).sum() / len(e.before("input")),
           "it is divided by the size of the batch before",
           wrong="-(t * log_softmax(y)).sum() / before.m", right=LOSS, case={"rows": (6, 3, 5)}),
-        M("target-hardened", lambda e: mean(e, terms(e, t=_hardened(e))),
+        M("target-hardened", lambda e: loss(e, t=_hardened(e)),
           "the target's most probable class is taken for the target",
           wrong="-log_softmax(y)[np.arange(m), t.argmax(axis=1)].sum() / m", right=LOSS, case={"target": "soft"}),
-        M("target-transposed", lambda e: mean(e, terms(e, t=_exchanged(e))), "rows and labels are exchanged",
+        M("target-transposed", lambda e: loss(e, t=_exchanged(e)), "rows and labels are exchanged",
           wrong="-(t.T * log_softmax(y)).sum() / m", right=LOSS, case={"rows": (4, 4, 4)}),
         M("weight-penalty", _penalised, "{} x the sum of squared weights is added", rank=1,
           wrong="-(t * log_softmax(y)).sum() / m + 0.01 * ((tensor(\"0.weight\") ** 2).sum() + (tensor(\"2.weight\") "
@@ -343,24 +344,24 @@ MISTAKES = {
           wrong="(softmax(y) - np.eye(n)[t.argmax(axis=1)]) / m", right=GRADIENT, case={"target": "soft"}),
         M("target-transposed", lambda e: gradient(e, t=_exchanged(e)), "rows and labels are exchanged",
           wrong="(softmax(y) - t.T) / m", right=GRADIENT, case={"rows": (4, 4, 4)}),
-        M("labels-smoothed", _smoothed(gradient, _as_is), "the target is mixed with 1/n: label smoothing of {}", rank=1,
+        M("labels-smoothed", _smoothed(gradient), "the target is mixed with 1/n: label smoothing of {}", rank=1,
           wrong="(softmax(y) - (0.9 * t + 0.1 / n)) / m", right=GRADIENT),
         M("samples-weighted", _weighted_gradient, "the samples are weighted: {}", rank=1,
           wrong="(softmax(y) - t) * (t @ np.array([1.0, 2, 3, 4]))[:, None] / m", right=GRADIENT),
         M("sign", lambda e: -gradient(e), "its sign is wrong: t - y, not y - t",
           wrong="(t - softmax(y)) / m", right=GRADIENT),
-        M("label-off-by-one", _moved_targets(gradient, _as_is), "class k is taken for class {}",
+        M("label-off-by-one", _moved_targets(gradient), "class k is taken for class {}",
           wrong="(softmax(y) - np.eye(n)[t.argmax(axis=1) - 1]) / m", right=GRADIENT),
-        M("targets-shuffled", _shuffled_targets(gradient, _as_is), "the targets belong to other samples: they are {}",
+        M("targets-shuffled", _shuffled_targets(gradient), "the targets belong to other samples: they are {}",
           wrong="(softmax(y) - t[::-1]) / m", right=GRADIENT),
         M("targets-shuffled", _permuted_gradient, "the targets belong to other samples: their rows are {}", rank=1,
           wrong="(softmax(y) - t[np.argsort(t.argmax(axis=1))]) / m", right=GRADIENT),
-        M("epsilon-in-log", _epsilons(gradient, _as_is), "{} is added to the probability", listed=True,
+        M("epsilon-in-log", _epsilons(gradient), "{} is added to the probability", listed=True,
           wrong="-t / (y + 1e-5) / m", right="-t / y / m", case=PROBABILITIES),
         M("probabilities-clipped", _clipped_gradient, "the probabilities are clipped to {}", listed=True,
           wrong="-t / np.clip(y, 1e-3, 1 - 1e-3) / m", right="-t / y / m",
           case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities", "scale": 20}),
-        M("output-activated", _activated(gradient, _as_is),
+        M("output-activated", _activated(gradient),
           "a {} is applied to the output before the loss, and its derivative is left out",
           wrong="(softmax(relu(y)) - t) / m", right=GRADIENT),
         M("output-activated", _derived_activated, "a {} is applied to the output before the loss",
