@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip, where
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Formula, Guess, fitted, shortest
+from compare.operations.mistake import Formula, Guess, as_found, fitted, shortest
 from compare.operations.mistake import Mistake as M
 
 SEVERAL = 4  # elements, below which a pattern says nothing
@@ -85,29 +86,34 @@ def _few_elements(e: Letters) -> Iterator[Guess]:
 def _through(dtype: Any) -> Formula:
     """Every element representable in the coarser type, and as near as its rounding allows."""
 
-    def guess(e: Letters) -> Bounded:
+    def holds(e: Letters) -> bool:
         with np.errstate(all="ignore"):
             there_and_back = e.got.astype(dtype).astype(np.float64)
             spacing = np.abs(np.spacing(np.abs(e.ref.value).astype(dtype)).astype(np.float64))
             near = np.abs(e.got - e.ref.value) <= 2 * (spacing + e.ref.error)
             too_large = np.abs(e.ref.value) + 2 * e.ref.error >= float(np.finfo(dtype).max)
             near |= too_large & np.isinf(e.got) & (np.sign(e.got) == np.sign(e.ref.value))
-        if e.got.size < 2 or not near.all() or not np.array_equal(e.got, there_and_back):
-            raise Absent("not representable in it")
-        return Bounded.of(e.got, e.p)
+        return e.got.size >= PAIR and bool(near.all()) and np.array_equal(e.got, there_and_back)
 
-    return guess
+    return as_found(holds)
 
 
-def _in_float32(e: Letters) -> Bounded:
-    if e.p.dtype != np.float64:
-        raise Absent("float64")
-    size = np.abs(e.ref.value) + e.ref.error / e.p.u
-    if e.got.size < 2 or not np.array_equal(e.got, e.got.astype(np.float32)):
-        raise Absent("not representable in float32")
-    if not (np.abs(e.got - e.ref.value) <= 2.0**-20 * size).all():
+def _off_as_float32(e: Letters) -> Array:
+    """How far it is off, relative to its size, where it is in float64 and as near as float32. Absent if it is not."""
+    size, off = np.abs(e.ref.value) + e.ref.error / e.p.u, np.abs(e.got - e.ref.value)
+    if e.p.dtype != np.float64 or not (off <= 2.0**-20 * size).all():
         raise Absent("too far off")
-    return Bounded.of(e.got, e.p)
+    return off[size > 0] / size[size > 0]
+
+
+def _in_float32(e: Letters) -> bool:
+    _off_as_float32(e)
+    return e.got.size >= PAIR and np.array_equal(e.got, e.got.astype(np.float32))
+
+
+def _partly_in_float32(e: Letters) -> bool:
+    """As far off as float32's rounding on the way would put it."""
+    return e.got.size >= SEVERAL and bool(np.median(_off_as_float32(e)) >= 2.0**-33)
 
 
 def _part_missing(e: Letters) -> Iterator[Guess]:
@@ -132,17 +138,6 @@ def _to_decimals(e: Letters) -> Iterator[Guess]:
             return
 
 
-def _partly_in_float32(e: Letters) -> Bounded:
-    """As far off as float32's rounding on the way would put it."""
-    size = np.abs(e.ref.value) + e.ref.error / e.p.u
-    off = np.abs(e.got - e.ref.value)
-    if e.p.dtype != np.float64 or e.got.size < SEVERAL or not (off <= 2.0**-20 * size).all():
-        raise Absent("too far off")
-    if np.median(off[size > 0] / size[size > 0]) < 2.0**-33:
-        raise Absent("too near")
-    return Bounded.of(e.got, e.p)
-
-
 def _clipped_values(e: Letters) -> Iterator[Guess]:
     limit = float(np.abs(e.got).max(initial=0))
     inside = np.abs(e.ref.value) < limit
@@ -159,10 +154,8 @@ def _clipped_norm(e: Letters) -> Iterator[Guess]:
         yield e.ref * scale, f"{near:g}"
 
 
-def _constant(e: Letters) -> Bounded:
-    if e.got.size < PAIR or not (e.got == e.got.flat[0]).all():
-        raise Absent("not constant")
-    return Bounded.of(e.got, e.p)
+def _constant(e: Letters) -> bool:
+    return e.got.size >= PAIR and bool((e.got == e.got.flat[0]).all())
 
 
 def _handed_to(name: str) -> tuple[str, ...]:
@@ -210,12 +203,12 @@ MISTAKES = {
           wrong="before.value + dy.T @ x", right="dy.T @ x"),
         M("float16-round-trip", _through(np.float16), "it went through float16", rank=1, overflows=True,
           wrong="(dy.T @ x).astype(np.float16)", right="dy.T @ x"),
-        M("computed-in-float32", _in_float32, "it was computed in float32", rank=1,
+        M("computed-in-float32", as_found(_in_float32), "it was computed in float32", rank=1,
           wrong="dy.astype(np.float32).T @ x.astype(np.float32)", right="dy.T @ x", case={"dtype": "float64"}),
         M("rounded-to-decimals", _to_decimals, "it is rounded to {} decimals", rank=1,
           wrong="np.round(dy.T @ x, 4)", right="dy.T @ x"),
-        M("computed-in-float32", _partly_in_float32, "it is as far off as float32 arithmetic on the way puts it",
-          rank=2,
+        M("computed-in-float32", as_found(_partly_in_float32),
+          "it is as far off as float32 arithmetic on the way puts it", rank=2,
           wrong="dy.T @ x.astype(np.float32)", right="dy.T @ x", case={"dtype": "float64"}),
         M("rows-in-another-order", _permutation(0), "its rows {}",
           wrong="(dy.T @ x)[::-1]", right="dy.T @ x"),
@@ -233,7 +226,7 @@ MISTAKES = {
           wrong="np.vstack([dy[:, :-1].T @ x, np.zeros((1, 7))])", right="dy.T @ x"),
         M("few-elements", _few_elements, "only {} is wrong", rank=2,
           wrong="np.where(np.arange(28).reshape(4, 7) == 3, 1, dy.T @ x)", right="dy.T @ x"),
-        M("constant", _constant, "all its elements are equal", rank=2,
+        M("constant", as_found(_constant), "all its elements are equal", rank=2,
           wrong="np.full_like(W, 0.1)", right="dy.T @ x"),
     ],
 }

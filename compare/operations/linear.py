@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -172,30 +172,29 @@ def _halved(a: Bounded) -> Bounded:
         return Bounded.of(a.value.astype(np.float16), a.p)
 
 
-def _before_activation(build: Build) -> Formula:
-    """The layer before this one left out: its input in the place of x."""
+def _neighbour(by: int, part: str, letter: Callable[[Letters], Bounded], build: Build) -> Formula:
+    """The tensor of another layer, so many further on, in the place of a letter whose shape it has."""
 
     def guesses(e: Letters) -> Iterator[Guess]:
-        name = e.network.tensor_name(e.k - 1, "input") if e.k else ""
-        if e.k and (skipped := e.tensor(name)).shape == e.x.shape:
-            yield build(e, skipped), name
+        name = e.network.tensor_name(e.k + by, part)
+        if (other := e.tensor(name)).shape == letter(e).shape:
+            yield build(e, other), name
 
     return guesses
 
 
-def _column(a: Bounded) -> Bounded:
-    return Bounded(a.value[:, np.newaxis], a.error[:, np.newaxis], a.p)
+def _before_activation(build: Build) -> Formula:
+    """The layer before this one left out: its input in the place of x."""
+    return _neighbour(-1, "input", lambda e: e.x, build)
 
 
 def _before_derivative(build: Build) -> Formula:
     """The gradient as it was before the activation behind this layer took its derivative."""
+    return _neighbour(1, "grad_output", lambda e: e.dy, build)
 
-    def guesses(e: Letters) -> Iterator[Guess]:
-        name = f"{e.k + 1}.grad_output"
-        if (other := e.tensor(name)).shape == e.dy.shape:
-            yield build(e, other), name
 
-    return guesses
+def _column(a: Bounded) -> Bounded:
+    return Bounded(a.value[:, np.newaxis], a.error[:, np.newaxis], a.p)
 
 
 def _but_one_sample(e: Letters) -> Iterator[Guess]:

@@ -105,6 +105,17 @@ def wrong_factor(parts: tuple[str, ...], letter: Callable[[Letters], Bounded], b
     return guesses
 
 
+def as_found(holds: Callable[[Letters], bool]) -> Formula:
+    """Whatever the candidate has, where this holds."""
+
+    def guess(e: Letters) -> Bounded:
+        if not holds(e):
+            raise Absent(e.name)
+        return Bounded.of(e.got, e.p)
+
+    return guess
+
+
 def dropped(e: Letters) -> Iterator[Guess]:
     """Some elements are 0, all others the same multiple of what they should be."""
     kept = (e.got != 0) & (e.ref.value != 0)

@@ -107,7 +107,7 @@ def _softmax_of(a: Any, shift: Any, axis: int | None = 1) -> Any:
 
 
 def _softmax_epsilon(e: Letters, eps: float) -> Bounded:
-    z = exp(e.x - e.x.value.max(axis=1, keepdims=True))
+    z = _row_shifted(e)
     return z / (z.sum(axis=1, keepdims=True) + eps)
 
 
@@ -158,8 +158,7 @@ MISTAKES = {
           right="np.exp(x - x.max()) / np.exp(x - x.max()).sum(axis=1, keepdims=True)"),
         M("softmax-not-normalised", lambda e: exp(e.x), "e^x is not divided by its sum",
           wrong="np.exp(x)", right=UNSHIFTED),
-        M("softmax-not-normalised", lambda e: exp(e.x - e.x.value.max(axis=1, keepdims=True)),
-          "e^(x - max) is not divided by its sum",
+        M("softmax-not-normalised", _row_shifted, "e^(x - max) is not divided by its sum",
           wrong="np.exp(x - x.max(axis=1, keepdims=True))", right=UNSHIFTED),
         M("activation-missing", lambda e: e.x * 1.0, "the activation is missing: y = x",
           wrong="x", right="softmax(x)"),
