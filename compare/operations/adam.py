@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +23,10 @@ SQUARE = 11  # u: of b v + (1 - b) g^2: the square doubles g's 3, and the rest i
 # u: of p - lr (m / c) / (sqrt(v / d) + eps), with c = 1 - b1^t and d = 1 - b2^t. One each for lr, c, m / c, the root,
 # the sum with eps, the quotient, its product with lr and the difference, and half of the 2 for d and v / d.
 STEP = 9
+
+
+def _root_and_epsilon(v: Bounded, d: float, eps: float) -> Bounded:
+    return sqrt(v / d) + eps
 
 
 class Adam(Optimizer):
@@ -86,37 +90,25 @@ class Adam(Optimizer):
         e: Letters,
         g: Bounded | None = None,
         decay: str = "right",
-        corrections: str = "mv",
-        powerless: str = "",
-        offset: int = 0,
-        eps: str = "outside",
-        epsilon: float | None = None,
-        swapped: bool = False,
-        root: bool = True,
         times: int = 1,
+        swapped: bool = False,
+        t: int | None = None,
+        c: float | None = None,
+        d: float | None = None,
+        divisor: Callable[[Bounded, float, float], Bounded] = _root_and_epsilon,
     ) -> Bounded:
-        """`corrections`: which moments are corrected for their bias; `powerless`: for which of them by 1 - beta at
-        every step; `offset` of the step count; `eps`: outside, inside, none, or before (not divided by the correction);
-        `epsilon`: another value; `swapped` betas."""
-        lr, constant = e.option("lr"), e.option("eps") if epsilon is None else epsilon
+        """p - lr (m / c) / divisor(v, d, eps), c = 1 - b1^t and d = 1 - b2^t; with `swapped` betas."""
         b1, b2 = (e.option(name) for name in (("beta2", "beta1") if swapped else ("beta1", "beta2")))
         coupled, decoupled = decays(e, decay, self.decay, times)
-        before, t, g = e.before_update, e.step + offset, e.g if g is None else g
+        lr, before, g = e.option("lr"), e.before_update, e.g if g is None else g
         g = g + coupled * before if coupled else g
         m = b1 * e.state("exp_avg") + (1 - b1) * g
         v = b2 * e.state("exp_avg_sq") + (1 - b2) * (g * g)
         if e.part:
             return m if e.part == "exp_avg" else v
-        m_hat = m / (1 - b1 ** (1 if "m" in powerless else t)) if "m" in corrections else m
-        v_hat = v / (1 - b2 ** (1 if "v" in powerless else t)) if "v" in corrections else v
-        if eps == "inside":
-            divisor = sqrt(v_hat + constant)
-        elif eps == "before":
-            divisor = (sqrt(v) + constant) / np.sqrt(1 - b2**t)
-        else:
-            divisor = sqrt(v_hat) if root else v / float(np.sqrt(1 - b2**t))
-            divisor = divisor + (0.0 if eps == "none" else constant)
-        return before * (1 - lr * decoupled) - lr * float(times) * m_hat / divisor
+        t = e.step if t is None else t
+        c, d = 1 - b1**t if c is None else c, 1 - b2**t if d is None else d
+        return before * (1 - lr * decoupled) - lr * float(times) * (m / c) / divisor(v, d, e.option("eps"))
 
 
 class AdamW(Adam):
@@ -149,9 +141,8 @@ def _initial_state(e: Letters) -> Iterator[Guess]:
     """At the first step: new = b start + what it should be."""
     if e.step > 1 or e.part not in ("exp_avg", "exp_avg_sq"):
         raise Absent("the first step")
-    beta = e.option("beta1" if e.part == "exp_avg" else "beta2")
-    start, words = fitted(e, e.got - e.ref.value, np.full(e.got.shape, beta))
-    yield e.ref + beta * start, words
+    start, words = fitted(e, e.got - e.ref.value, np.full(e.got.shape, _beta(e)))
+    yield e.ref + _beta(e) * start, words
 
 
 def _shrunk(e: Letters) -> Bounded:
@@ -162,7 +153,7 @@ def _shrunk(e: Letters) -> Bounded:
 def _other_epsilons(e: Letters) -> Iterator[Guess]:
     for eps in EPSILONS:
         if eps != e.option("eps"):
-            yield updated(e, epsilon=eps), f"{eps:g}"
+            yield updated(e, divisor=lambda v, d, _, eps=eps: sqrt(v / d) + eps), f"{eps:g}"
 
 
 def _other_beta(name: str, power: int) -> Formula:
@@ -177,14 +168,15 @@ def _other_beta(name: str, power: int) -> Formula:
     return guesses
 
 
+def _beta(e: Letters) -> float:
+    """This moment's own."""
+    return e.option("beta1" if e.part == "exp_avg" else "beta2")
+
+
 def _average(e: Letters, g: Bounded, keep: float | None = None, take: float | None = None) -> Bounded:
     """b m + (1 - b) g, b of this moment, with another factor of what it held, or of what it takes in."""
-    beta = e.option("beta1" if e.part == "exp_avg" else "beta2")
-    return (beta if keep is None else keep) * e.state(e.part) + (1 - beta if take is None else take) * g
-
-
-def _moment(e: Letters) -> Bounded:
-    return e.tensor(e.name.replace("exp_avg_sq", "exp_avg"))
+    keep, take = _beta(e) if keep is None else keep, 1 - _beta(e) if take is None else take
+    return keep * e.state(e.part) + take * g
 
 
 def _moments_swapped(e: Letters) -> Bounded:
@@ -222,51 +214,52 @@ SECOND_MOMENT = "b2 * v + (1 - b2) * g ** 2"
 # fmt: off
 MISTAKES = {
     "parameter": [
-        M("bias-correction-missing", lambda e: updated(e, corrections=""), "neither moment is corrected for its bias",
+        M("bias-correction-missing", lambda e: updated(e, c=1.0, d=1.0), "neither moment is corrected for its bias",
           wrong="p - lr * new_m / (np.sqrt(new_v) + eps)", right=ADAM_STEP, case=ADAM),
-        M("bias-correction-missing", lambda e: updated(e, corrections="v"),
+        M("bias-correction-missing", lambda e: updated(e, c=1.0),
           "the first moment is not corrected for its bias",
           wrong="p - lr * new_m / (np.sqrt(new_v / (1 - b2 ** step)) + eps)", right=ADAM_STEP, case=ADAM),
-        M("bias-correction-missing", lambda e: updated(e, corrections="m"),
+        M("bias-correction-missing", lambda e: updated(e, d=1.0),
           "the second moment is not corrected for its bias",
           wrong="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v) + eps)", right=ADAM_STEP, case=ADAM),
-        M("bias-correction-off-by-one", lambda e: updated(e, offset=1),
+        M("bias-correction-off-by-one", lambda e: updated(e, t=e.step + 1),
           "the bias correction counts one step too many: t + 1",
           wrong="p - lr * new_m / (1 - b1 ** (step + 1)) / (np.sqrt(new_v / (1 - b2 ** (step + 1))) + eps)",
           right=ADAM_STEP, case=ADAM),
-        M("bias-correction-off-by-one", lambda e: updated(e, offset=-1), "the bias correction counts from 0: t - 1",
-          overflows=True,  # at the first step it divides by 0
+        M("bias-correction-off-by-one", lambda e: updated(e, t=e.step - 1),
+          "the bias correction counts from 0: t - 1", overflows=True,  # at the first step it divides by 0
           wrong="p - lr * new_m / (1 - b1 ** (step - 1)) / (np.sqrt(new_v / (1 - b2 ** (step - 1))) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("bias-correction-without-power", lambda e: updated(e, powerless="mv"),
+          right=ADAM_STEP, case=ADAM),
+        M("bias-correction-without-power", lambda e: updated(e, t=1),
           "the bias correction is 1 - beta at every step: beta is not raised to the power t",
           wrong="p - lr * new_m / (1 - b1) / (np.sqrt(new_v / (1 - b2)) + eps)", right=ADAM_STEP, case=ADAM_LATER),
-        M("bias-correction-without-power", lambda e: updated(e, powerless="m"),
+        M("bias-correction-without-power", lambda e: updated(e, c=1 - e.option("beta1")),
           "the first moment's correction is 1 - beta1 at every step: beta1 is not raised to the power t",
           wrong="p - lr * new_m / (1 - b1) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)", right=ADAM_STEP,
           case=ADAM_LATER),
-        M("bias-correction-without-power", lambda e: updated(e, powerless="v"),
+        M("bias-correction-without-power", lambda e: updated(e, d=1 - e.option("beta2")),
           "the second moment's correction is 1 - beta2 at every step: beta2 is not raised to the power t",
           wrong="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v / (1 - b2)) + eps)", right=ADAM_STEP,
           case=ADAM_LATER),
-        M("epsilon-inside-root", lambda e: updated(e, eps="inside"), "epsilon is added inside the root",
+        M("epsilon-inside-root", lambda e: updated(e, divisor=lambda v, d, eps: sqrt(v / d + eps)),
+          "epsilon is added inside the root",
           wrong="p - lr * new_m / (1 - b1 ** step) / np.sqrt(new_v / (1 - b2 ** step) + eps)", right=ADAM_STEP,
           case=ADAM),
-        M("epsilon-before-correction", lambda e: updated(e, eps="before"),
+        M("epsilon-before-correction", lambda e: updated(e, divisor=lambda v, d, eps: (sqrt(v) + eps) / np.sqrt(d)),
           "epsilon is added before the correction of the second moment",
           wrong="p - lr * new_m / (1 - b1 ** step) / ((np.sqrt(new_v) + eps) / np.sqrt(1 - b2 ** step))",
           right="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v) / np.sqrt(1 - b2 ** step) + eps)",
           case={"optimizer": {"kind": "Adam", "lr": 0.1, "eps": 0.001}}),
-        M("epsilon-missing", lambda e: updated(e, eps="none"), "epsilon is missing", overflows=True,
+        M("epsilon-missing", lambda e: updated(e, divisor=lambda v, d, eps: sqrt(v / d)), "epsilon is missing",
+          overflows=True,
           wrong="p - lr * new_m / (1 - b1 ** step) / np.sqrt(new_v / (1 - b2 ** step))", right=ADAM_STEP,
           case={"optimizer": {"kind": "Adam", "lr": 0.1, "eps": 0.001}}),
         M("betas-swapped", lambda e: updated(e, swapped=True), "beta1 and beta2 are swapped",
           wrong="p - lr * (b2 * m + (1 - b2) * g) / (1 - b2 ** step) / (np.sqrt((b1 * v + (1 - b1) * g ** 2) / (1 "
             "- b1 ** step)) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}, "steps": [2, 3]}),
-        M("root-missing", lambda e: updated(e, root=False), "the root of the second moment is missing",
+          right=ADAM_STEP, case=ADAM_LATER),
+        M("root-missing", lambda e: updated(e, divisor=lambda v, d, eps: v / np.sqrt(d) + eps),
+          "the root of the second moment is missing",
           wrong="p - lr * new_m / (1 - b1 ** step) / (new_v / np.sqrt(1 - b2 ** step) + eps)",
           right="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v) / np.sqrt(1 - b2 ** step) + eps)", case=ADAM),
         M("root-missing", _without_root, "the root of the second moment is missing",
@@ -304,7 +297,7 @@ MISTAKES = {
         M("weight-decay-missing", lambda e: updated(e, decay="none"), "the weight decay is missing from the gradient",
           wrong=FIRST_MOMENT, right="b1 * m + (1 - b1) * (g + wd * p)",
           case={"optimizer": {"kind": "Adam", "lr": 0.1, "weight_decay": 0.1}}),
-        M("correction-kept", lambda e: e.ref / (1 - e.option("beta1") ** e.step),
+        M("correction-kept", lambda e: e.ref / (1 - _beta(e) ** e.step),
           "the moment is kept corrected for its bias: the correction belongs to the step alone",
           wrong="(b1 * m + (1 - b1) * g) / (1 - b1 ** step)", right=FIRST_MOMENT, case=ADAM),
         M("state-not-zero", _initial_state, "it does not start at 0 but at {}", rank=1,
@@ -313,7 +306,7 @@ MISTAKES = {
           wrong="b1 * m + g", right=FIRST_MOMENT, case=ADAM),
         M("momentum-missing", lambda e: e.g * 1.0, "m <- g: nothing is averaged",
           wrong="g", right=FIRST_MOMENT, case=ADAM),
-        M("moving-average-reset", lambda e: (1 - e.option("beta1")) * e.g,
+        M("moving-average-reset", lambda e: (1 - _beta(e)) * e.g,
           "m <- (1 - b1) g: the average is lost from step to step",
           wrong="(1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
         M("moments-swapped", lambda e: _average(e, e.g * e.g), "it averages g^2, which is the second moment's",
@@ -322,9 +315,8 @@ MISTAKES = {
           wrong="b1 * m - (1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
     ],
     "exp_avg_sq": [
-        M("square-of-product",
-          lambda e: e.option("beta2") * e.state("exp_avg_sq") + ((1 - e.option("beta2")) * e.g) * ((1
-          - e.option("beta2")) * e.g), "the factor 1 - b2 is squared as well",
+        M("square-of-product", lambda e: _average(e, e.g * e.g, take=(1 - _beta(e)) ** 2),
+          "the factor 1 - b2 is squared as well",
           wrong="b2 * v + ((1 - b2) * g) ** 2", right="b2 * v + (1 - b2) * g ** 2",
           case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
         M("betas-swapped", lambda e: _average(e, e.g * e.g, keep=e.option("beta1")),
@@ -335,7 +327,7 @@ MISTAKES = {
           wrong="v + (1 - b2) * g ** 2", right=SECOND_MOMENT, case=ADAM),
         M("other-beta", _other_beta("exp_avg_sq", 2), "beta2 is {}", rank=1,
           wrong="0.99 * v + (1 - 0.99) * g ** 2", right=SECOND_MOMENT, case=ADAM),
-        M("correction-kept", lambda e: e.ref / (1 - e.option("beta2") ** e.step),
+        M("correction-kept", lambda e: e.ref / (1 - _beta(e) ** e.step),
           "the moment is kept corrected for its bias: the correction belongs to the step alone",
           wrong="(b2 * v + (1 - b2) * g ** 2) / (1 - b2 ** step)", right=SECOND_MOMENT, case=ADAM),
         M("state-not-zero", _initial_state, "it does not start at 0 but at {}", rank=1,
@@ -349,12 +341,10 @@ MISTAKES = {
           wrong="b2 * v + (1 - b2) * g", right=SECOND_MOMENT, case=ADAM),
         M("square-missing", lambda e: _average(e, absolute(e.g)), "it averages |g|, not g^2",
           wrong="b2 * v + (1 - b2) * np.abs(g)", right=SECOND_MOMENT, case=ADAM),
-        M("moving-average-reset", lambda e: (1 - e.option("beta2")) * (e.g * e.g),
+        M("moving-average-reset", lambda e: (1 - _beta(e)) * (e.g * e.g),
           "v <- (1 - b2) g^2: the average is lost from step to step",
           wrong="(1 - b2) * g ** 2", right=SECOND_MOMENT, case=ADAM),
-        M("momentum-squared",
-          lambda e: e.option("beta2") * e.state("exp_avg_sq") + (1 - e.option("beta2")) * _moment(e) * _moment(e),
-          "it averages m^2, not g^2",
+        M("momentum-squared", lambda e: _average(e, _moments(e)[0] * _moments(e)[0]), "it averages m^2, not g^2",
           wrong="b2 * v + (1 - b2) * new_m ** 2", right=SECOND_MOMENT, case=ADAM),
     ],
 }
