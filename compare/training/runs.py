@@ -20,6 +20,7 @@ import scratch.plots
 from compare.network.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
 from compare.numbers.array import Array
 from compare.training import side_by_side as plots
+from compare.training.divergence import over
 from scratch import AdamW, CrossEntropyLoss, Loss, Optimizer, Sequential
 from scratch.atomic_file import write_atomically
 from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointWarning
@@ -230,9 +231,9 @@ def weight_difference(epoch: int, ours: Mapping[str, Array], theirs: Mapping[str
     for name, a in ours.items():
         a64, b64 = a.astype(np.float64), theirs[name].astype(np.float64)
         squares[name] = (float(np.square(a64 - b64).sum()), float(np.square(b64).sum()))
-    ratios = {name: _ratio(*each) for name, each in squares.items()}
+    ratios = {name: math.sqrt(over(*each)) for name, each in squares.items()}
     worst = max(ratios, key=lambda name: ratios[name])
-    overall = _ratio(*(sum(each) for each in zip(*squares.values(), strict=True)))
+    overall = math.sqrt(over(*(sum(each) for each in zip(*squares.values(), strict=True))))
     return WeightDifference(epoch, overall, ratios[worst], worst)
 
 
@@ -245,12 +246,6 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _ratio(difference: float, norm: float) -> float:
-    if difference == 0:
-        return 0.0
-    return math.sqrt(difference / norm) if norm else math.inf
 
 
 def _named(
