@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +17,8 @@ from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Guess, shortest
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Optimizer, Options
+
+Velocity = Callable[[Bounded, Bounded, float], Bounded]  # what it becomes, of what it was, the gradient and mu
 
 
 class SGD(Optimizer):
@@ -58,40 +60,30 @@ class SGD(Optimizer):
         e: Letters,
         g: Bounded | None = None,
         decay: str = "right",
-        momentum: str = "right",
-        nesterov: bool | None = None,
         times: int = 1,
+        nesterov: bool | None = None,
+        velocity: Velocity | None = None,
         first: bool = True,
     ) -> Bounded:
-        """`momentum`: right, none, lr-inside, averaged, dampened or reset. `first`: the velocity begins as g."""
+        """`velocity`: another than mu v + (1 - dampening) g. `first`: it begins as g."""
         lr, mu = e.option("lr"), e.option("momentum")
         coupled, decoupled = decays(e, decay, "coupled", times)
         before, g = e.before_update, e.g if g is None else g
         g = g + coupled * before if coupled else g
-        if not mu and (momentum != "right" or nesterov is not None):
+        if not mu and (velocity or nesterov is not None):
             raise Absent("momentum")
-        v = _velocity(e, g, momentum, first)
+        held, v = e.state("momentum_buffer"), g
+        if not first or e.has(e.parameter.with_state("momentum_buffer")):
+            v = velocity(held, g, mu) if velocity else mu * held + (1 - e.option("dampening")) * g
         if e.part:
             return v
         nesterov = bool(e.option("nesterov")) if nesterov is None else nesterov
         direction = (g + mu * v if nesterov else v) if mu else g
-        step = direction if momentum == "lr-inside" else lr * direction
-        return before * (1 - lr * decoupled) - step * float(times)
+        return before * (1 - lr * decoupled) - lr * direction * float(times)
 
 
-def _velocity(e: Letters, g: Bounded, momentum: str, first: bool) -> Bounded:
-    held, mu = e.state("momentum_buffer"), e.option("momentum")
-    if momentum in ("none", "reset"):
-        return g
-    if first and not e.has(f"{e.parameter}.momentum_buffer"):
-        return e.option("lr") * g if momentum == "lr-inside" else g
-    if momentum == "averaged":
-        return mu * held + (1 - mu) * g
-    if momentum == "lr-inside":
-        return mu * held + e.option("lr") * g
-    if momentum == "dampened":
-        return mu * (held + g)
-    return mu * held + (1 - e.option("dampening")) * g
+def _averaged(v: Bounded, g: Bounded, mu: float) -> Bounded:
+    return mu * v + (1 - mu) * g
 
 
 def _allowed(roundings: int, terms: Array, p: Precision, reach: Array) -> Allowance:
@@ -145,14 +137,14 @@ PLAIN = {"optimizer": {"kind": "SGD", "lr": 0.1}}
 # fmt: off
 MISTAKES = {
     "parameter": [
-        M("momentum-missing", lambda e: updated(e, momentum="none"), "the momentum is left out",
+        M("momentum-missing", lambda e: updated(e, velocity=lambda v, g, mu: g), "the momentum is left out",
           wrong="p - lr * g", right="p - lr * new_mom", case=MOMENTUM),
         M("nesterov-missing", lambda e: updated(e, nesterov=False), "it is the plain momentum step, not Nesterov's",
           wrong="p - lr * new_mom", right="p - lr * (g + mu * new_mom)",
           case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}}),
         M("nesterov-unasked", lambda e: updated(e, nesterov=True), "it is Nesterov's step, not the plain one",
           wrong="p - lr * (g + mu * new_mom)", right="p - lr * new_mom", case=MOMENTUM),
-        M("momentum-order", lambda e: updated(e, momentum="lr-inside"),
+        M("momentum-order", lambda e: updated(e, velocity=lambda v, g, mu: mu * v / e.option("lr") + g),
           "the step uses the velocity with the learning rate inside",
           wrong="p - (mu * mom + lr * g)", right="p - lr * (mu * mom + g)", case=MOMENTUM),
         M("momentum-order",
@@ -188,17 +180,18 @@ MISTAKES = {
         M("dampening-missing", _undampened, "the gradient lacks its factor 1 - dampening",
           wrong="mu * mom + g", right="mu * mom + (1 - damp) * g if step > 1 else g",
           case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9, "dampening": 0.5}}),
-        M("momentum-averaged", lambda e: updated(e, momentum="averaged"), "v <- mu v + (1 - mu) g",
+        M("momentum-averaged", lambda e: updated(e, velocity=_averaged), "v <- mu v + (1 - mu) g",
           wrong="mu * mom + (1 - mu) * g if step > 1 else g", right="mu * mom + g", case=MOMENTUM),
-        M("momentum-averaged", lambda e: updated(e, momentum="averaged", first=False), "v <- mu v + (1 - mu) g",
+        M("momentum-averaged", lambda e: updated(e, velocity=_averaged, first=False), "v <- mu v + (1 - mu) g",
           wrong="mu * mom + (1 - mu) * g", right="mu * mom + g",
           case={"optimizer": {"kind": "SGD", "lr": 0.05, "momentum": 0.9}}),
-        M("momentum-order", lambda e: updated(e, momentum="lr-inside"), "v <- mu v + lr g: the learning rate is inside",
+        M("momentum-order", lambda e: updated(e, velocity=lambda v, g, mu: mu * v + e.option("lr") * g, first=False),
+          "v <- mu v + lr g: the learning rate is inside",
           wrong="mu * mom + lr * g", right="mu * mom + g",
           case={"optimizer": {"kind": "SGD", "lr": 0.05, "momentum": 0.9}}),
-        M("momentum-missing", lambda e: updated(e, momentum="reset"), "v <- g: the momentum is left out",
+        M("momentum-missing", lambda e: updated(e, velocity=lambda v, g, mu: g), "v <- g: the momentum is left out",
           wrong="g", right="mu * mom + g", case=MOMENTUM),
-        M("momentum-order", lambda e: updated(e, momentum="dampened"),
+        M("momentum-order", lambda e: updated(e, velocity=lambda v, g, mu: mu * (v + g)),
           "v <- mu (v + g): the gradient is added before the decay",
           wrong="mu * (mom + g) if step > 1 else g", right="mu * mom + g", case=MOMENTUM),
         M("weight-decay-missing", lambda e: updated(e, decay="none"), "the weight decay is missing",
