@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,7 +116,7 @@ def train_both(
     rng = np.random.default_rng(rng) if isinstance(rng, int) else rng
     streams = {"scratch": rng, "torch": copy.deepcopy(rng)}
     trainings = {
-        name: Training(learner, data, chosen, rng=streams[name], on_batch=_named(name, on_batch))
+        name: Training(learner, data, chosen, rng=streams[name], on_batch=partial(on_batch, name) if on_batch else None)
         for name, learner in learners.items()
     }
     runs = Runs(trainings["scratch"].history, trainings["torch"].history, _title(title, data))
@@ -246,12 +247,6 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _named(
-    name: str, on_batch: Callable[[str, BatchProgress], object] | None
-) -> Callable[[BatchProgress], object] | None:
-    return None if on_batch is None else lambda batch: on_batch(name, batch)
 
 
 def _title(title: str | None, data: Data) -> str:
