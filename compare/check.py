@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
@@ -21,6 +20,7 @@ from compare.foreign.objects import has_backward, watch_object
 from compare.foreign.scripts import run_script
 from compare.network.architecture import Architecture, named_parameters
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.numbers.array import Array
 from compare.numbers.same_bits import same_bits
 from compare.recording.batches import STEPS, Batch, consecutive, given_batches
 from compare.recording.numbers import numbers
@@ -30,8 +30,6 @@ from compare.recording.scratch_recorder import record_scratch
 from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
 from torch_ref.learner import existing
-
-Array = NDArray[Any]
 
 
 def check(
@@ -153,16 +151,15 @@ def check_parity(
     differences between the two runs, for information. Neither network is changed: copies are trained. PyTorch's run is
     on `device`; ValueError where that is not there.
     """
+    Architecture.of(network, loss)  # each layer is known to be one that can be checked
     ours = copy.deepcopy((network, loss, optimizer))
-    given = given_batches(batches) | _weights(network, loss)
+    given = given_batches(batches) | {name: p.copy() for name, p in named_parameters(network).items()}
     model = to_torch(network).to(existing(device))
     theirs = to_torch_optimizer(optimizer, model) if optimizer else None
     records = record_scratch(*ours, batches)
     torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)
-    report = check_records(records, given)
-    report.reference = check_records(torch_records, given)
-    report.end_to_end = end_to_end(records[0], torch_records[0])
-    return report
+    reference = check_records(torch_records, given)
+    return check_records(records, given, reference=reference, end_to_end=end_to_end(records[0], torch_records[0]))
 
 
 def end_to_end(ours: Record, theirs: Record) -> dict[str, float]:
@@ -180,12 +177,6 @@ def assert_parity(candidate: Any, x: Array | None = None, t: Array | None = None
     """`check`, as an assertion: AssertionError with the first screen of the report unless the verdict is parity."""
     report = check(candidate, x, t, **options)
     assert report.verdict == "parity", f"\n{report}"
-
-
-def _weights(network: scratch.Sequential, loss: scratch.Loss) -> dict[str, Array]:
-    """Copies of the parameters by record name, once the layers are known to be what can be checked."""
-    Architecture.of(network, loss)
-    return {name: p.copy() for name, p in named_parameters(network).items()}
 
 
 def _loss(loss: Any, network: Any) -> scratch.Loss:

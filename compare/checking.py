@@ -2,51 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
-
-from numpy.typing import NDArray
 
 from compare.diagnosis.confidence import SEEN
 from compare.diagnosis.diagnosis import diagnose
 from compare.diagnosis.power import power
-from compare.judging.judged_step import JudgedStep, judgement, roots, updated_names
+from compare.judging.judged_step import JudgedStep, Wrong, judgement, roots, updated_names
+from compare.judging.reasons import Diagnosis, Unknown
 from compare.judging.step import Rule, rules
-from compare.judging.verdict import Diagnosis, Row
+from compare.judging.verdict import Row
+from compare.numbers.array import Array
 from compare.operations import STATES
 from compare.recording.notes import AlsoWrong, NeverUpdated, Note, RateDependence, SecondStepRight
-from compare.recording.record import Record
+from compare.recording.record import Record, left_behind
 from compare.recording.recorded import Recorded
-from compare.report.findings import in_words, never_updated, sentence
-from compare.report.outcome import first_off
+from compare.report.outcome import Proof, first_off
 from compare.report.report import Report
-
-Array = NDArray[Any]
-
+from compare.report.words import in_words
 
 
-def check_records(records: Sequence[Record], given: Mapping[str, Array] | None = None) -> Report:
+def check_records(records: Sequence[Record], given: Mapping[str, Array] | None = None, **more: Any) -> Report:
     """The Report on consecutive training steps of one candidate.
 
     `given` holds the tensors that were handed to the candidate before the first step (`input`, `target`, weights),
-    which must be found in its record bit for bit; `inputs` of later steps may be given as "2/input".
+    which must be found in its record bit for bit; `inputs` of later steps may be given as "2/input". `more` are other
+    fields of the Report.
     """
-    return check_recorded(Recorded(records, given or {}))
+    return check_recorded(Recorded(records, given or {}), **more)
 
 
-def check_recorded(recorded: Recorded) -> Report:
+def check_recorded(recorded: Recorded, **more: Any) -> Report:
     """The Report on what was recorded of a candidate; on what was recorded later, where only that is wrong."""
     judged = Judged.of(recorded.records, recorded.given)
     later = recorded.later() if judged.first is None else None
     if later is None:
-        return _report(recorded, judged)
-    report = check_recorded(later.recorded)
+        return _reported(recorded, judged, **more)
+    report = check_recorded(later.recorded, **more)
     if later.completes or report.first is not None:
         return report
     right = [SecondStepRight()] if report.verdict == "parity" else []
-    return _report(recorded, judged, [*later.notes, *right])
+    return _reported(replace(recorded, notes=[*recorded.notes, *later.notes, *right]), judged, **more)
+
+
+def check_exactly(
+    records: Sequence[Record], given: Mapping[str, Array], exact: Callable[[Record, Rule], Rule], proof: Proof
+) -> Report:
+    """The Report by exact rules, which allow no difference. What is off is explained by the usual ones.
+
+    Where a fault left operands on which the proof fails, what follows is not checked, and the fault's own row is off.
+    """
+    judged = Judged.of(records, given, exact)
+    judged.rows[:] = map(_by_proof, judged.rows)
+    usual = Judged.of(records, given) if judged.first else None
+    diagnosis = _diagnosis(usual) if usual else []
+    return _reported(Recorded(records, given), judged, diagnosis, proof=proof, ambiguous=0, power_of=None)
+
+
+def check_beside(
+    recorded: Recorded, beside: Mapping[Row, Wrong], causes: Callable[[Row], list[Diagnosis]], **more: Any
+) -> Report:
+    """The Report with rows that were judged beside the records; `causes` of the first divergence come first."""
+    judged = Judged.of(recorded.records, recorded.given)
+    rows = _in_order(judged.rows, beside)
+    first, found = first_off(rows), []
+    if first is not None:
+        known = _diagnosis(judged, recorded.notes) if first is judged.first else []
+        unknown = Diagnosis("unknown", first.layer, 0.0, first.tensor, Unknown())
+        found = [*causes(first), *known][:2] or [unknown]
+    judgement_of = lambda row: beside[row] if row in beside else judgement(row, judged.steps)  # noqa: E731
+    return _reported(recorded, judged, found, rows=rows, judgement_of=judgement_of, **more)
 
 
 @dataclass(frozen=True)
@@ -58,13 +86,18 @@ class Judged:
     expected: list[tuple[int, str]]
 
     @classmethod
-    def of(cls, records: Sequence[Record], given: Mapping[str, Array]) -> Self:
+    def of(
+        cls,
+        records: Sequence[Record],
+        given: Mapping[str, Array],
+        as_rule: Callable[[Record, Rule], Rule] = lambda record, rule: rule,
+    ) -> Self:
         """Each record by what was given, and by what the step before left behind."""
         judged = cls([], [], [])
         before: Record | None = None
         for record in records:
             known = _given_at(record.step, given, before)
-            step_rules = rules(record.network, record.optimizer, record.step, record)
+            step_rules = [as_rule(record, r) for r in rules(record.network, record.optimizer, record.step, record)]
             _expect_known_names(record, step_rules)
             judged.steps.append(JudgedStep(record, step_rules, known))
             judged.rows.extend(judged.steps[-1].rows())
@@ -81,20 +114,30 @@ class Judged:
 # --- reporting --------------------------------------------------------------------------------------------------------
 
 
-def _report(recorded: Recorded, judged: Judged, more: Sequence[Note] = ()) -> Report:
-    notes = [*recorded.notes, *_also_wrong(recorded, judged), *more]
-    diagnosis = _diagnosis(judged, notes)
-    return Report.of(
-        recorded.records,
-        judged.rows,
-        judged.expected,
-        diagnosis=diagnosis,
-        ambiguous=sum(step.ambiguous for step in judged.steps),
-        power_of=cache(lambda: power(judged.rows, judged.steps)),
-        judgement_of=lambda row: judgement(row, judged.steps),
-        notes=notes,
-        **in_words(recorded, notes, judged.first, diagnosis),
-    )
+def _reported(recorded: Recorded, judged: Judged, diagnosis: Sequence[Diagnosis] | None = None, **more: Any) -> Report:
+    notes = [*recorded.notes, *_also_wrong(recorded, judged)]
+    found = _diagnosis(judged, notes) if diagnosis is None else diagnosis
+    fields = {
+        "rows": judged.rows,
+        "ambiguous": sum(step.ambiguous for step in judged.steps),
+        "power_of": cache(lambda: power(judged.rows, judged.steps)),
+        "judgement_of": lambda row: judgement(row, judged.steps),
+        "notes": notes,
+        **more,
+    }
+    words = in_words(recorded, notes, first_off(fields["rows"]), found)
+    return Report.of(recorded.records, expected=judged.expected, **fields, **words)
+
+
+def _in_order(rows: Sequence[Row], beside: Mapping[Row, Wrong]) -> list[Row]:
+    """Of each step: parameters that differ, what was computed with them, what else differs, updates."""
+
+    def phase(row: Row) -> int:
+        if row in beside:
+            return 0 if row.kind == "parameter" else 2
+        return 3 if row.kind == "update" else 1
+
+    return sorted([*beside, *rows], key=lambda row: (row.step, phase(row)))
 
 
 def _also_wrong(recorded: Recorded, judged: Judged) -> Iterator[AlsoWrong]:
@@ -108,16 +151,23 @@ def _also_wrong(recorded: Recorded, judged: Judged) -> Iterator[AlsoWrong]:
         yield AlsoWrong(shown)
 
 
-def _diagnosis(judged: Judged, notes: Sequence[Note]) -> list[Diagnosis]:
+def _diagnosis(judged: Judged, notes: Sequence[Note] = ()) -> list[Diagnosis]:
     """A parameter that was seen to stay; else what explains the tensor; else an update that came too early."""
     first = judged.first
     if first is None:
         return []
-    if any(isinstance(note, NeverUpdated) and first.tensor in note.tensors for note in notes):
-        return [Diagnosis("update-missing", first.layer, SEEN, never_updated(first.tensor))]
+    for note in notes:
+        if isinstance(note, NeverUpdated) and first.tensor in note.tensors:
+            return [Diagnosis("update-missing", first.layer, SEEN, first.tensor, note)]
     found = diagnose(first, judged.rows, judged.steps)
     early = [note for note in notes if isinstance(note, RateDependence)] if found[0].cause == "unknown" else []
-    return [Diagnosis("updated-weights", note.layer, SEEN, sentence(note)) for note in early] or found
+    return [Diagnosis("updated-weights", note.layer, SEEN, note.tensor, note) for note in early] or found
+
+
+def _by_proof(row: Row) -> Row:
+    if row.status == "not checked" and math.isinf(row.allowed):
+        return replace(row, note="its operands are not those of the proof: see what is off before it")
+    return row
 
 
 # --- what records hold ------------------------------------------------------------------------------------------------
@@ -125,13 +175,10 @@ def _diagnosis(judged: Judged, notes: Sequence[Note]) -> list[Diagnosis]:
 
 def _given_at(step: int, given: Mapping[str, Array], before: Record | None) -> dict[str, Array]:
     """What is known of this step's roots: as given for it, else what the step before left behind."""
-    known = {
-        name.removeprefix(f"{step}/"): a for name, a in given.items() if "/" not in name or name.startswith(f"{step}/")
-    }
-    if before is None:
-        return known
-    known = {name: a for name, a in known.items() if f"{step}/{name}" in given}
-    return known | {name.replace(".new_", "."): a for name, a in before.items() if ".new_" in name}
+    of_step = {n.removeprefix(f"{step}/"): a for n, a in given.items() if n.startswith(f"{step}/")}
+    if before is not None:
+        return of_step | left_behind(before)
+    return {name: a for name, a in given.items() if "/" not in name} | of_step
 
 
 def _required(record: Record, step_rules: Sequence[Rule], known: Mapping[str, Array]) -> list[str]:
@@ -140,15 +187,11 @@ def _required(record: Record, step_rules: Sequence[Rule], known: Mapping[str, Ar
     return found + [rule.name for rule in step_rules if not rule.optional or rule.name in record]
 
 
-def _states_before(record: Record) -> set[str]:
-    """The optimiser's state in a record that does not name the optimiser."""
-    return {f"{name}.{part}" for name in record.network.parameters() for part in STATES}
-
-
 def _expect_known_names(record: Record, step_rules: Sequence[Rule]) -> None:
     names = {*roots(record), *(rule.name for rule in step_rules)}
     if record.optimizer is None:
-        names |= set(updated_names(record)) | _states_before(record)
+        states = (name.with_state(part) for name in record.network.parameters() for part in STATES)
+        names |= {*updated_names(record), *states}
     for name in record:
         if name not in names:
             raise ValueError(f"{name}: no such tensor in {record.network}; expected one of {', '.join(sorted(names))}")

@@ -112,9 +112,7 @@ def page(found: dict[str, Any]) -> str:
         ),
         "## What that predicts",
         "How many times as fast as one worker, by PyTorch, if each worker has a core of its own:",
-        _table(
-            f"parameters | batch | exchange over | {' | '.join(f'W = {w}' for w in WORKERS)}", _predictions(model)
-        ),
+        _table(f"parameters | batch | exchange over | {' | '.join(f'W = {w}' for w in WORKERS)}", _predictions(model)),
         _text(
             "If the batch is fixed, the gain ends when only exchange and update are left of the step. A batch that",
             "grows with W keeps every worker busy, but it changes the training. The model leaves out three things.",

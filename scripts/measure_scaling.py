@@ -77,8 +77,10 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
         "load_before": load,
         "memory": {name: cases[1] for name, cases in found.items()},
         "steps": {name: cases[2:] for name, cases in found.items()},
-        "numpy": {name: [_median_seconds(a["cases"][k] for a in each) for k in range(len(TIMED))]
-                  for name, each in numpy.items()},
+        "numpy": {
+            name: [_median_seconds(a["cases"][k] for a in each) for k in range(len(TIMED))]
+            for name, each in numpy.items()
+        },
         "allreduce": [{"bytes": b, "seconds": s} for b, s in zip(sizes, times, strict=True)],
         "order": statistics.median(a["order"] for a in pairs),
         "sums": statistics.median(a["sums"] for a in pairs),

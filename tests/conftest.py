@@ -12,9 +12,10 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# The same examples in every run, so that a red one can be repeated.
-settings.register_profile("ci", derandomize=True, deadline=None)
-settings.load_profile("ci")
+# The same examples in every run, so that a red one can be repeated; `make many` has ten times as many.
+settings.register_profile("few", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile("many", settings.get_profile("few"), max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 
 
 @pytest.fixture(scope="session")

@@ -10,32 +10,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.diagnosis.evidence import Evidence
+from compare.judging.judge import off
 from compare.judging.judged_step import SPREAD, TWINS, JudgedStep, Wrong
+from compare.judging.reasons import Made
 from compare.judging.step import Rule
 from compare.judging.verdict import Row
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.numbers.expected import Expected
 from compare.operations import mistakes_at
 from compare.operations.letters import Absent
 from compare.operations.mistake import Mistake
 
-Array = NDArray[np.float64]
-
 CANNOT_BE_MADE = (Absent, ValueError, IndexError, TypeError, ZeroDivisionError)  # the shapes do not allow the mistake
 
 
 @dataclass(frozen=True)
 class Carried:
-    """What the wrong tensor would be if a mistake had been made in an absent one."""
+    """What the wrong tensor would be if a mistake had been made in an absent one, which is in `layer`."""
 
-    mistake: Mistake
-    absent: str
+    made: Made
     layer: str
     guess: Bounded
-    words: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The same of the same mistake in another step."""
+        return self.made.mistake.cause, self.made.inside, self.made.mistake.words, self.made.parameter
 
 
 def carried(row: Row, steps: Sequence[JudgedStep]) -> Iterator[Carried]:
@@ -45,13 +48,13 @@ def carried(row: Row, steps: Sequence[JudgedStep]) -> Iterator[Carried]:
     if target is None:
         return
     for rule in reversed(_absent_before(target, judged)):
-        e = _evidence(rule, row, judged, steps)
+        e = _evidence(rule, judged, steps)
         for mistake in mistakes_at(e.place, e):
             if mistake.place == e.place and not mistake.parametric and not mistake.overflows:
-                for value, words in _guesses(mistake, e):
+                for value, parameter in _guesses(mistake, e):
                     guess = _carry(value, rule, target, judged)
                     if guess is not None:
-                        yield Carried(mistake, rule.name, rule.layer, guess, words)
+                        yield Carried(Made(mistake, parameter, rule.name), rule.layer, guess)
 
 
 def _absent_before(target: Rule, judged: JudgedStep) -> list[Rule]:
@@ -67,28 +70,21 @@ def _absent_before(target: Rule, judged: JudgedStep) -> list[Rule]:
     return [rule for rule in judged.rules if rule.name in found and not rule.copies and rule.kind == "gradient"]
 
 
-def _evidence(rule: Rule, row: Row, judged: JudgedStep, steps: Sequence[JudgedStep]) -> Evidence:
+def _evidence(rule: Rule, judged: JudgedStep, steps: Sequence[JudgedStep]) -> Evidence:
     """The letters of the absent tensor's own place."""
     known = judged.known[rule.name]
     expected = rule.compute(*(judged.known[source].value for source in rule.sources), p=judged.precision_of(rule))
     nothing = np.full(known.value.shape, np.nan)
-    there = Row(row.step, rule.layer, rule.kind, rule.name, known.value.shape, rule.check, *NO_NUMBERS, "off")
-    return Evidence(there, steps, Wrong(nothing, expected, judged.precision_of(rule), rule))
-
-
-NO_NUMBERS = (float("nan"), (), float("nan"), float("nan"))
+    return Evidence(off(judged.record, rule, ""), steps, Wrong(nothing, expected, judged.precision_of(rule), rule))
 
 
 def _guesses(mistake: Mistake, e: Evidence) -> list[tuple[Bounded, str]]:
     try:
         with np.errstate(all="ignore"):
-            return [(g, words) for g, words in mistake.guesses(e) if g.shape == e.got.shape and _is_another(g, e)]
+            found = [(g, parameter) for g, parameter in mistake.guesses(e) if g.shape == e.got.shape]
+            return [(g, p) for g, p in found if np.any(np.abs(g.value - e.ref.value) > g.error + e.ref.error)]
     except CANNOT_BE_MADE:
         return []
-
-
-def _is_another(guess: Bounded, e: Evidence) -> bool:
-    return bool(np.any(np.abs(guess.value - e.ref.value) > guess.error + e.ref.error))
 
 
 def _carry(guess: Bounded, absent: Rule, target: Rule, judged: JudgedStep) -> Bounded | None:

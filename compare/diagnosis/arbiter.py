@@ -9,55 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.diagnosis.evidence import Evidence
+from compare.judging.reasons import ReferenceWrong
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.operations.letters import Absent
 from compare.operations.operation import Layer, Loss, Optimizer
 
-Array = NDArray[Any]
 STEP = float(np.cbrt(2.0**-53))
 
 
-@dataclass(frozen=True)
-class Ruling:
-    """`right`: "candidate", "reference" or "neither"; the difference quotient and how far it can be trusted."""
+def reference_wrong(e: Evidence) -> ReferenceWrong | None:
+    """Where the worst element of a gradient is what the difference quotient says and the reference's is not; else None.
 
-    right: str
-    quotient: float
-    error: float
-
-    def __str__(self) -> str:
-        words = {
-            "reference": "which is the reference's value: the candidate's is not the derivative",
-            "candidate": "which is the candidate's value: the reference is wrong",
-            "neither": "which is neither the candidate's value nor the reference's",
-        }
-        return f"a difference quotient gives {self.quotient:.9g} +- {self.error:.1g}, {words[self.right]}"
-
-
-def rule(e: Evidence) -> Ruling | None:
-    """The ruling on the worst element of a gradient; None where there is nothing to difference, or it cannot decide."""
+    None, too, where there is nothing to difference, or it cannot decide.
+    """
     found = None
     with suppress(Absent):
         found = _differenced(e)
-    if found is None:
+    if found is None or e.got.shape != found[1].shape:
         return None
     (function, at), index = found, e.row.index
     quotient, error = _quotient(function, at, index)
-    near = {
-        name: abs(float(a[index]) - quotient) <= error + float(e.ref.error[index])
-        for name, a in (("candidate", e.got), ("reference", e.ref.value))
-        if a.shape == at.shape
-    }
-    if not np.isfinite(error) or all(near.values()):
-        return None
-    return Ruling(next((name for name, is_near in near.items() if is_near), "neither"), quotient, error)
+    candidate, reference = (
+        abs(float(a[index]) - quotient) <= error + float(e.ref.error[index]) for a in (e.got, e.ref.value)
+    )
+    return ReferenceWrong(quotient, error) if candidate and not reference and np.isfinite(error) else None
 
 
 def written_out(e: Evidence) -> Bounded | None:
@@ -79,9 +59,8 @@ def _differenced(e: Evidence) -> tuple[Callable[[Array], float], Array] | None:
     operation = e.operation
     if e.place == "loss.gradient" and isinstance(operation, Loss):
         return operation.difference(e, e.row.index)
-    is_own = isinstance(operation, Layer) and e.place.startswith(f"{operation.kind}.")
-    if is_own and e.name.is_gradient and e.name.part != "grad_output":
-        return operation.difference(e.name.part, e, e.row.index)
+    if e.layer and e.name.is_gradient and e.name.part != "grad_output":
+        return e.layer.difference(e.name.part, e, e.row.index)
     return None
 
 

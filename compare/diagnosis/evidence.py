@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.judging.judged_step import JudgedStep, Wrong
 from compare.judging.verdict import Row
 from compare.network.tensor_name import TensorName
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.operations.letters import Absent, Letters
-
-Array = NDArray[Any]
+from compare.operations.operation import Layer
 
 
 class Evidence(Letters):
@@ -33,6 +32,12 @@ class Evidence(Letters):
         self.p, self.got = self.wrong.precision, self.wrong.got
         self.k = int(row.layer) if row.layer.isdigit() else len(self.network.layers) - 1
         self.touched, self.changed_by = self.record.touched, self.record.changed_by
+
+    @classmethod
+    def of(cls, row: Row, steps: Sequence[JudgedStep]) -> Self | None:
+        """Of a row that is off; None where the arrays behind it were not kept."""
+        kept = any(s.record.step == row.step and (row.check, row.tensor) in s.wrong for s in steps)
+        return cls(row, steps) if kept else None
 
     @property
     def ref(self) -> Bounded:
@@ -61,6 +66,13 @@ class Evidence(Letters):
         return self.network.loss if self.row.layer == "loss" else self.network.layers[self.k]
 
     @property
+    def layer(self) -> Layer | None:
+        """The layer by whose formula it is computed; None where it is a loss's, an update's, or a copy."""
+        operation = self.operation
+        is_own = isinstance(operation, Layer) and self.place.startswith(f"{operation.kind}.")
+        return operation if is_own else None
+
+    @property
     def options(self) -> Mapping[str, float | bool]:  # type: ignore[override]
         return self.record.optimizer.options if self.record.optimizer else {}
 
@@ -75,7 +87,7 @@ class Evidence(Letters):
     def now(self, name: str) -> Bounded:
         if name not in self.record.touched:
             raise Absent(name)
-        return Bounded.exact(self.record.touched[name], self.p)
+        return Bounded.of(self.record.touched[name], self.p)
 
     def has(self, name: str) -> bool:
         return name in self.judged.known

@@ -6,24 +6,24 @@ give, the mistake would have gone unseen here. Those that cannot be made in this
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from compare.diagnosis.diagnosis import visible
 from compare.diagnosis.evidence import Evidence
 from compare.judging.judged_step import JudgedStep
+from compare.judging.shapes import ShapeMismatch
 from compare.judging.verdict import Power, Row
 from compare.operations import mistakes_at
 from compare.operations.letters import Absent
 from compare.operations.mistake import Mistake, Unseen
-from compare.operations.operation import Layer
 
 STEPS = 2  # the first, and one that has a step before it
 
 
 def power(rows: Sequence[Row], steps: Sequence[JudgedStep]) -> Power:
     """What the first two steps of a check can show, from its rows and steps."""
-    evidence = [Evidence(row, steps) for row in rows if row.step <= STEPS and row.check != "side_effects"]
+    evidence = list(_evidence([row for row in rows if row.step <= STEPS and row.check != "side_effects"], steps))
     shown: set[str] = set()
     hidden: dict[str, str] = {}
     for e in evidence:
@@ -38,9 +38,16 @@ def power(rows: Sequence[Row], steps: Sequence[JudgedStep]) -> Power:
     return Power(tuple(sorted(shown)), {c: why for c, why in hidden.items() if c not in shown})
 
 
+def _evidence(rows: Sequence[Row], steps: Sequence[JudgedStep]) -> Iterator[Evidence]:
+    """Of the rows whose tensors could be judged."""
+    for row in rows:
+        with suppress(Absent, ShapeMismatch):
+            yield Evidence(row, steps)
+
+
 def reason(mistake: Mistake, e: Evidence) -> str:
     """What about this batch and these weights hides the mistake."""
-    own = [e.operation.unseen] if isinstance(e.operation, Layer) and e.place.startswith(f"{e.operation.kind}.") else []
+    own = [e.layer.unseen] if e.layer else []
     for why in (mistake.unseen, ONE_ROW, *own, ONE_COLUMN, NOTHING):
         with suppress(Absent):
             if why and why.here(e):

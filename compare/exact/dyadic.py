@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-Array = NDArray[Any]
+from compare.numbers.array import Array
 
 CONSTANT_BITS = 8  # significant bits of a rate or momentum: each product with it costs as many
 

@@ -14,37 +14,33 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 from torch import nn
 
 import scratch
-from compare.checking import check_records
+from compare.checking import check_exactly
 from compare.exact import dyadic
 from compare.exact.dyadic import Need, Proven
-from compare.judging.judged_step import JudgedStep, judgement, roots
 from compare.judging.step import Rule, rules
-from compare.judging.verdict import Row
-from compare.network.architecture import Architecture, flatten
+from compare.network.architecture import Architecture, flatten, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
-from compare.operations.linear import Linear
 from compare.operations.squared_error import HalfSquaredError, SquaredError
 from compare.recording.batches import Batch, given_batches
-from compare.recording.record import Record
+from compare.recording.record import Record, left_behind
 from compare.recording.scratch_recorder import record_scratch
 from compare.recording.torch_recorder import record_torch
 from compare.report.report import Report
-
-Array = NDArray[Any]
 
 STEPS = 3
 BATCH = 8
@@ -83,11 +79,14 @@ ALIVE = 0.5  # a draw with this share of gradient elements not zero is good enou
 
 @dataclass(frozen=True)
 class Proof:
-    """That every sum of these training steps is exact: per (step, tensor) what it needs, all of which `dtype` has."""
+    """That every sum of these training steps is exact: per (step, tensor) what it needs, all of which `dtype` has.
+
+    `alive` is the share of gradient elements not zero.
+    """
 
     dtype: np.dtype[Any]
     needs: Mapping[tuple[int, str], Need]
-    alive: float = 0.0
+    alive: float
 
     @property
     def tightest(self) -> tuple[int, str]:
@@ -102,16 +101,12 @@ class Proof:
 
 @dataclass(frozen=True)
 class ExactCase:
-    """Weights by record name, one batch a step, and the proof.
-
-    `dead` names the parameters whose gradients are all zero; `alive` is the share of gradient elements not zero.
-    """
+    """Weights by record name, one batch a step, and the proof; `dead` names parameters whose gradients are all 0."""
 
     weights: dict[str, Array]
     batches: list[Batch]
     proof: Proof
     dead: list[str]
-    alive: float
 
 
 def exact_check(
@@ -137,11 +132,7 @@ def exact_check(
     candidate = _Candidate.of(network, loss, optimizer, architecture, dtype)
     case = draw(architecture, candidate.spec, candidate.dtype, steps=steps, batch=batch, seed=seed)
     records = candidate.run(case)
-    report = _judge(records, case)
-    if report.first:
-        given = given_batches(case.batches) | case.weights
-        report.diagnosis = check_records(records, given).diagnosis
-    return report
+    return check_exactly(records, given_batches(case.batches) | case.weights, exact_rule, case.proof)
 
 
 # --- where exactness cannot hold whatever the numbers -----------------------------------------------------------------
@@ -150,7 +141,7 @@ def exact_check(
 def expect_rational(network: Architecture, optimizer: OptimizerSpec, batch_sizes: Sequence[int]) -> None:
     """NotExact naming the first part of the computation that leaves the dyadic numbers."""
     for k, layer in enumerate(network.layers):
-        if layer.kind not in ("linear", "relu"):
+        if layer.kind not in FORMULAS:
             raise NotExact(f"layer {k} ({layer}) has irrational values; exact mode takes Linear and ReLU layers")
     if not isinstance(network.loss, SquaredError):
         other = str(replace(network, loss=HalfSquaredError(network.reduction)))
@@ -190,12 +181,9 @@ def formula(network: Architecture, optimizer: OptimizerSpec, rule: Rule) -> Call
         return Proven
     if rule.layer == "loss":
         return partial(_loss if rule.name == "loss" else _loss_backward, network)
-    layer, _, what = rule.name.partition(".")
     if rule.kind == "update":
         return partial(_update, optimizer, rule)
-    if network.layers[int(layer)].kind == "relu":
-        return _relu if what == "output" else _relu_backward
-    return LINEAR[what]
+    return FORMULAS[network.layers[int(rule.layer)].kind][rule.name.part]
 
 
 def _relu(x: Array) -> Proven:
@@ -208,11 +196,14 @@ def _relu_backward(x: Array, dy: Array) -> Proven:
     return Proven(np.where(x > 0, dy, 0.0))
 
 
-LINEAR: dict[str, Callable[..., Proven]] = {
-    "output": lambda x, w, b=None: dyadic.product(x, w, b),
-    "grad_weight": lambda x, dy: dyadic.product(dy.T, x.T),
-    "grad_bias": dyadic.column_sums,
-    "grad_input": lambda w, dy: dyadic.product(dy, w.T),
+FORMULAS: dict[str, dict[str, Callable[..., Proven]]] = {
+    "linear": {
+        "output": lambda x, w, b=None: dyadic.product(x, w, b),
+        "grad_weight": lambda x, dy: dyadic.product(dy.T, x.T),
+        "grad_bias": dyadic.column_sums,
+        "grad_input": lambda w, dy: dyadic.product(dy, w.T),
+    },
+    "relu": {"output": _relu, "grad_input": _relu_backward},
 }
 
 
@@ -253,7 +244,7 @@ def _update(optimizer: OptimizerSpec, rule: Rule, before: Array, g: Array, buffe
     direction = dyadic.combination((1, decayed.value), (mu, v.value)) if options.get("nesterov") else v
     after = dyadic.combination((1, before), (-options["lr"], direction.value))
     needs = (*decayed.needs, *v.needs, *direction.needs, *after.needs)
-    return Proven(v.value if rule.name.endswith("momentum_buffer") else after.value, needs)
+    return Proven(v.value if rule.name.state else after.value, needs)
 
 
 # --- drawing numbers for which the proof succeeds ---------------------------------------------------------------------
@@ -293,8 +284,8 @@ def draw(
             if case.dead:
                 refusal = NotExact(f"in what can be proven in {np.dtype(dtype)}, {case.dead[0]} has no gradient but 0")
                 continue
-            best = case if best is None else max(best, case, key=lambda c: c.alive)
-            if best.alive >= ALIVE:
+            best = case if best is None else max(best, case, key=lambda c: c.proof.alive)
+            if best.proof.alive >= ALIVE:
                 return best
     if best is None:
         raise refusal
@@ -322,11 +313,11 @@ class _Draw:
             self._step(step, values)
             batches.append((values["input"].astype(self.dtype), values["target"].astype(self.dtype)))
             gradients |= {(step, n): values[TensorName(n).gradient] for n in weights}
-            known = {name.replace(".new_", "."): a for name, a in values.items() if ".new_" in name}
+            known = left_behind(values)
         dead = [name for name in weights if not any(gradients[step, name].any() for step in range(1, len(sizes) + 1))]
         alive = float(np.mean(np.concatenate([g.ravel() != 0 for g in gradients.values()])))
         typed = {name: a.astype(self.dtype) for name, a in weights.items()}
-        return ExactCase(typed, batches, Proof(self.dtype, self.needs), dead, alive)
+        return ExactCase(typed, batches, Proof(self.dtype, self.needs, alive), dead)
 
     def _step(self, step: int, values: dict[str, Array]) -> None:
         """Every tensor of a training step into `values`, in order of execution; the target once the output is known."""
@@ -349,18 +340,12 @@ class _Draw:
             )
 
     def _weights(self) -> dict[str, Array]:
-        found: dict[str, Array] = {}
-        for k, layer in enumerate(self.network.layers):
-            if isinstance(layer, Linear):
-                found |= {f"{k}.{name}": self._drawn(name, layer) for name in layer.parameters()}
-        return found
+        """A matrix as a sparse weight, anything else as a bias."""
+        shapes = self.network.parameters()
+        return {name: self._weight(*shape) if len(shape) == 2 else self._bias(*shape) for name, shape in shapes.items()}
 
-    def _drawn(self, name: str, layer: Linear) -> Array:
-        return self._weight(layer) if name == "weight" else self._bias(layer.out_features)
-
-    def _weight(self, layer: Linear) -> Array:
+    def _weight(self, rows: int, columns: int) -> Array:
         """A few nonzero integers a row, in columns dealt out like cards, so that every column is used early."""
-        rows, columns = layer.out_features, layer.in_features
         each = min(self.density.weights, columns)
         hands = math.ceil(rows * each / columns)
         deck = np.concatenate([self.rng.permutation(columns) for _ in range(hands)])[: rows * each]
@@ -416,13 +401,19 @@ class _Candidate:
     def of(
         cls, network: Any, loss: Any, optimizer: Any, architecture: Architecture, dtype: DTypeLike | None
     ) -> _Candidate:
-        """TypeError for a network that is neither scratch nor torch, ValueError for an optimiser already used."""
+        """TypeError for a network that is neither scratch nor torch, ValueError for an optimiser already used.
+
+        NotExact for a text with a layer other than Linear and ReLU.
+        """
         if isinstance(network, str | Architecture):
-            network, loss = _build(architecture), architecture.loss.to_scratch()
+            expect_rational(architecture, DEFAULT, ())
+            rng = np.random.default_rng(0)
+            network = scratch.Sequential(*(layer.to_scratch(rng=rng) for layer in architecture.layers))
+            loss = architecture.loss.to_scratch()
         if not isinstance(network, scratch.Sequential | nn.Module):
             raise TypeError(f"got {type(network).__name__}, expected a scratch or torch network, or a text")
         network, loss, optimizer = copy.deepcopy((network, loss, optimizer))
-        own = next((p.dtype for _, p in _parameters(network)), np.dtype(np.float32))
+        own = next((p.dtype for p in _parameters(network).values()), np.dtype(np.float32))
         wanted = Precision.of(own if dtype is None else dtype).dtype
         _cast(network, wanted)
         if optimizer is None or isinstance(optimizer, OptimizerSpec):
@@ -437,30 +428,15 @@ class _Candidate:
 
     def run(self, case: ExactCase) -> list[Record]:
         """The training steps of the case, recorded."""
-        for name, p in _parameters(self.network):
+        for name, p in _parameters(self.network).items():
             p[...] = case.weights[name]
         side = record_torch if isinstance(self.network, nn.Module) else record_scratch
         return side(self.network, self.loss, self.optimizer, case.batches)
 
 
-def _build(network: Architecture) -> scratch.Sequential:
-    """The project's own network of this architecture. NotExact for a layer other than Linear and ReLU."""
-    expect_rational(network, DEFAULT, ())
-    rng = np.random.default_rng(0)
-    return scratch.Sequential(
-        *(
-            layer.to_scratch(rng=rng) for layer in network.layers
-        )
-    )
-
-
-def _parameters(network: Any) -> Iterator[tuple[str, Array]]:
-    """(record name, the live array) of every parameter; torch's as NumPy views of the same memory."""
-    for k, layer in enumerate(flatten(network)):
-        if isinstance(layer, nn.Module):
-            yield from ((f"{k}.{name}", p.detach().numpy()) for name, p in layer.named_parameters())
-        else:
-            yield from ((f"{k}.{name}", p) for name, p in layer.params.items())
+def _parameters(network: Any) -> dict[str, Array]:
+    """Record name -> the live array of every parameter; torch's as NumPy views of the same memory."""
+    return {n: p.detach().numpy() if isinstance(p, nn.Parameter) else p for n, p in named_parameters(network).items()}
 
 
 def _cast(network: Any, dtype: np.dtype[Any]) -> None:
@@ -484,31 +460,7 @@ def _sgd(network: Any, spec: OptimizerSpec) -> Any:
 # --- judging ----------------------------------------------------------------------------------------------------------
 
 
-def _judge(records: Sequence[Record], case: ExactCase) -> Report:
-    """Each tensor from the candidate's own operands, exactly; where a fault before it left operands on which the proof
-    fails, it is not checked, and the fault's own row is off."""
-    rows: list[Row] = []
-    expected: list[tuple[int, str]] = []
-    steps: list[JudgedStep] = []
-    known: dict[str, Array] = dict(case.weights)
-    for record, (x, t) in zip(records, case.batches, strict=False):
-        known |= {"input": x, "target": t}
-        step_rules = [
-            _exact_rule(record, rule) for rule in rules(record.network, record.optimizer, record.step, record)
-        ]
-        steps.append(JudgedStep(record, step_rules, known))
-        rows += map(_explained, steps[-1].rows())
-        names = [name for name in roots(record) if name in known]
-        names += [rule.name for rule in step_rules if not rule.optional or rule.name in record]
-        expected += [(record.step, name) for name in names]
-        known = {name.replace(".new_", "."): a for name, a in record.items() if ".new_" in name}
-    report = Report.of(records, rows, expected)
-    report.proof = replace(case.proof, alive=case.alive)
-    report.judgement_of = lambda row: judgement(row, steps)
-    return report
-
-
-def _exact_rule(record: Record, rule: Rule) -> Rule:
+def exact_rule(record: Record, rule: Rule) -> Rule:
     """The rule with the exact computation; an allowance of 0 where the proof holds on these operands, else none."""
     assert record.optimizer is not None
     compute = formula(record.network, record.optimizer, rule)
@@ -519,9 +471,3 @@ def _exact_rule(record: Record, rule: Rule) -> Rule:
         return Expected(proven.value, Allowance(np.full(proven.value.shape, allowed)))
 
     return replace(rule, compute=exactly)
-
-
-def _explained(row: Row) -> Row:
-    if row.status == "not checked" and math.isinf(row.allowed):
-        return replace(row, note="its operands are not those of the proof: see what is off before it")
-    return row

@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.judging.step import Rule
 from compare.judging.verdict import Oddity, OtherShape, Row
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
 from compare.recording.record import Record
 
-Array = NDArray[Any]
 Index = tuple[int, ...]
 
 BLOCK = 1 << 16  # elements judged at a time: what is computed of them stays in the processor's cache
 LEAST = 2.0**-100  # float32 divides by bounds of this size, and by larger ones, without underflow
+NAN = float("nan")
 NEAR = 1 - 2.0**-20  # of a bound: below it float32's roundings do not matter
 
 
@@ -58,24 +58,23 @@ def judge(
         return off(record, rule, OtherShape(got.shape, expected.value.shape), check)
     with np.errstate(all="ignore"):
         found = _within(got, expected) or _measured(got, expected, p, sound)
-    return Row(
-        record.step,
-        rule.layer,
-        rule.kind,
-        rule.name,
-        got.shape,
-        check,
-        found.difference,
-        found.worst,
-        found.allowed,
-        found.ratio,
-        found.status,
-        found.note,
-        rule.formula,
-        found=float(got[found.worst]) if got.size else float("nan"),
-        expected=float(expected.value[found.worst]) if got.size else float("nan"),
-        wrong=found.wrong,
-    )
+    at_worst = (float(got[found.worst]), float(expected.value[found.worst])) if got.size else (NAN, NAN)
+    return _row(record, rule, check, got.shape, found, *at_worst)
+
+
+def _row(
+    record: Record,
+    rule: Rule,
+    check: str,
+    shape: Index,
+    f: Finding,
+    found: float = NAN,
+    expected: float = NAN,
+    oddity: Oddity | None = None,
+) -> Row:
+    where = record.step, rule.layer, rule.kind, rule.name, shape, check
+    how_far = f.difference, f.worst, f.allowed, f.ratio, f.status, f.note
+    return Row(*where, *how_far, rule.formula, found, expected, f.wrong, oddity)
 
 
 def _within(got: Array, expected: Expected) -> Finding | None:
@@ -83,7 +82,7 @@ def _within(got: Array, expected: Expected) -> Finding | None:
     value, allowance = expected.value, expected.allowance
     if not got.size:
         return None
-    if allowance.is_exact:
+    if allowance.is_none:
         return _equal(got, value)
     highest = -1.0
     worst: Index = ()
@@ -202,24 +201,9 @@ def _note(got: Array, undecided: Array, wrong: Array) -> str:
 
 def off(record: Record, rule: Rule, why: Oddity | str, check: str | None = None) -> Row:
     """A row for a tensor that cannot be right whatever its values."""
-    nan = float("nan")
     shape = record[rule.name].shape if rule.name in record else ()
-    return Row(
-        record.step,
-        rule.layer,
-        rule.kind,
-        rule.name,
-        shape,
-        check or rule.check,
-        nan,
-        (),
-        nan,
-        nan,
-        "off",
-        str(why),
-        rule.formula,
-        oddity=None if isinstance(why, str) else why,
-    )
+    found = Finding(NAN, (), NAN, NAN, "off", str(why))
+    return _row(record, rule, check or rule.check, shape, found, oddity=None if isinstance(why, str) else why)
 
 
 def unjudged(record: Record, rule: Rule, note: str) -> Row:

@@ -22,14 +22,14 @@ from compare.judging.shapes import OtherShape, ShapeMismatch, shapes
 from compare.judging.step import Check, Rule
 from compare.judging.verdict import OtherDtype, Row
 from compare.network.tensor_name import TensorName
-from compare.numbers.allowance import Allowance, Precision, exact
+from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import double
 from compare.operations import STATES
+from compare.operations.letters import Absent
 from compare.operations.operation import ROWS
 from compare.recording.record import Record
-
-Array = NDArray[Any]
 
 TWINS = 8
 SPREAD = 4.0  # x the largest deviation of the twins
@@ -83,16 +83,23 @@ class JudgedStep:
         return found + self._updates_of_unknown_optimizer() + self._side_effects()
 
     def judgement(self, check: str, name: str) -> Wrong:
-        """What a tensor was held against; computed once more if it was right."""
+        """What a tensor was held against; computed once more if it was right.
+
+        Absent or ShapeMismatch where it could not be judged.
+        """
         if (check, name) in self.wrong:
             return self.wrong[(check, name)]
-        got = self.record.unscaled(name)
         rule = next((rule for rule in self.rules if rule.name == name), None)
+        for needed in (*(rule.sources if rule else ()), name):
+            if needed not in self.known or (needed == name and name not in self.record):
+                raise Absent(needed)
+        got = self.record.unscaled(name)
         if rule is None or check == "side_effects":
             wanted = double(np.asarray(self.given.get(name, got)))
-            expected = Expected(wanted, exact(wanted.shape))
+            expected = Expected.itself(wanted)
             rule = _constant(name, "wiring", f"{name} as it was given", expected)
             return Wrong(got, expected, Precision.of(self.dtype), rule)
+        self._expect_shapes(rule)
         precision = self.precision_of(rule)
         expected = rule.compute(*(self.known[source].value for source in rule.sources), p=precision)
         return Wrong(got, expected, precision, rule)
@@ -106,14 +113,14 @@ class JudgedStep:
             return []
         wanted, found = self._shape(name), self.record[name].shape
         if wanted is not None and found != wanted:
-            rule = _constant(name, "wiring", f"{name} as it was given", Expected(self.record[name], exact(found)))
+            rule = _constant(name, "wiring", f"{name} as it was given", Expected.itself(self.record[name]))
             return [off(self.record, rule, OtherShape(found, wanted))]
         if name not in self.given:
             return []
         return [self._unchanged(name, self.record[name], self.given[name], "wiring", f"{name} as it was given")]
 
     def _unchanged(self, name: str, got: Array, wanted: Array, check: Check, formula: str) -> Row:
-        expected = Expected(np.asarray(wanted), exact(np.shape(wanted)))
+        expected = Expected.itself(np.asarray(wanted))
         rule = _constant(name, check, formula, expected)
         return self._judge(rule, np.asarray(got), expected, check, Precision.of(self.dtype))
 
@@ -280,7 +287,7 @@ class JudgedStep:
 
     def _updates_of_unknown_optimizer(self) -> list[Row]:
         names = updated_names(self.record) if self.record.optimizer is None else []
-        rule = [_constant(n, "update", "", Expected(self.record[n], exact(self.record[n].shape))) for n in names]
+        rule = [_constant(n, "update", "", Expected.itself(self.record[n])) for n in names]
         return [unjudged(self.record, r, "the optimiser was not named") for r in rule]
 
     def _side_effects(self) -> list[Row]:

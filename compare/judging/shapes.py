@@ -17,6 +17,11 @@ class OtherShape:
     found: tuple[int, ...]
     expected: tuple[int, ...]
 
+    @property
+    def is_transposed(self) -> bool:
+        """Whether its axes are in the other order."""
+        return self.expected == self.found[::-1]
+
     def __str__(self) -> str:
         return f"shape {self.found}, expected {self.expected}"
 

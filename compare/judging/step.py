@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
-
-from numpy.typing import NDArray
+from typing import Literal
 
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import Kind, TensorName
-from compare.numbers.allowance import Precision, exact
+from compare.numbers.allowance import Precision
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
 
-Array = NDArray[Any]
 Check = Literal["isolated", "wiring", "spanning", "side_effects", "update"]
 
 
@@ -49,7 +47,7 @@ def rules(network: Architecture, optimizer: OptimizerSpec | None, step: int, pre
 
 
 def _same(source: Array, p: Precision) -> Expected:
-    return Expected(source, exact(source.shape))
+    return Expected.itself(source)
 
 
 def _copy(name: TensorName, kind: Kind, source: TensorName, optional: bool) -> Rule:

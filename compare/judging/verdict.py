@@ -1,4 +1,4 @@
-"""Verdict: what is said of one tensor, why it is off, and what a check could have missed; as data."""
+"""Verdict: what is said of one tensor, and what a check could have missed; as data."""
 
 from __future__ import annotations
 
@@ -70,19 +70,8 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """The row as the JSON schema has it."""
-        keys = (
-            "step",
-            "layer",
-            "kind",
-            "tensor",
-            "shape",
-            "check",
-            "max_abs_diff",
-            "index",
-            "allowed",
-            "ratio",
-            "status",
-        )
+        where = ("step", "layer", "kind", "tensor", "shape", "check")
+        keys = (*where, "max_abs_diff", "index", "allowed", "ratio", "status")
         return {key: plain(getattr(self, key)) for key in keys} | ({"note": self.note} if self.note else {})
 
 
@@ -100,25 +89,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return list(value) if isinstance(value, tuple) else value
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """A cause in plain words, where, and how sure."""
-
-    cause: str
-    layer: str
-    confidence: float
-    explanation: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The diagnosis as the JSON schema has it."""
-        return {
-            "cause": self.cause,
-            "layer": self.layer,
-            "confidence": self.confidence,
-            "explanation": self.explanation,
-        }
 
 
 @dataclass(frozen=True)

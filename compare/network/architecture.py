@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 import scratch
 from compare.network import text
 from compare.network.tensor_name import TensorName
+from compare.network.text import sizes
 from compare.operations import LAYERS, LOSSES, layer_type, loss_type
 from compare.operations.operation import ROWS, Layer, Loss, Reduction, Shape
 
@@ -34,8 +35,7 @@ class Architecture:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Columns of the input, then of the output of every layer that has sizes of its own."""
-        sized = [layer for layer in self.layers if layer.entering]
-        return (*(layer.entering[-1] for layer in sized[:1] if layer.entering), *map(_columns, sized))
+        return sizes(self.layers)
 
     @property
     def entering(self) -> Shape:
@@ -89,13 +89,9 @@ class Architecture:
         if kind is None:
             known = dict.fromkeys(t.__name__ for k in LOSSES.values() for t in (k.scratch_type, k.torch_type))
             raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(known)}")
-        _expect_plain(loss)
+        _expect_plain(loss, kind)
         layers = tuple(_layer(k, layer) for k, layer in enumerate(flatten(network)))
         return cls(layers, kind(_reduction(loss)))
-
-
-def _columns(layer: Layer) -> int:
-    return layer.leaving(layer.entering or ())[-1]
 
 
 def _fit(layers: tuple[Layer, ...]) -> bool:
@@ -155,13 +151,16 @@ def _expect_attributes(place: str, layer: scratch.Layer, names: tuple[str, ...])
             raise TypeError(f"{place}: {name} is a {found}, expected a dictionary")
 
 
-def _expect_plain(loss: Any) -> None:
-    """TypeError for an option of a torch loss that makes another loss of it, which is not checked."""
-    for option, plain in (("weight", None), ("pos_weight", None), ("label_smoothing", 0.0)):
-        found = getattr(loss, option, plain)
-        if isinstance(loss, nn.Module) and found is not plain and found != plain:
-            shown = found if isinstance(found, float) else "..."
-            raise TypeError(f"got {type(loss).__name__}({option}={shown}), which is not checked")
+def _expect_plain(loss: Any, kind: type[Loss]) -> None:
+    """ValueError for an option of a torch loss that makes another loss of it, which is not checked."""
+    if not isinstance(loss, nn.Module):
+        return
+    plain = kind.torch_type()
+    for name, usual in (plain._buffers | vars(plain)).items():
+        found = getattr(loss, name, usual)
+        if name[0] != "_" and name not in ("reduction", "training") and found is not usual and found != usual:
+            shown = "..." if isinstance(found, Tensor) else found
+            raise ValueError(f"got {type(loss).__name__}({name}={shown}), which is not checked")
 
 
 def _reduction(loss: Any) -> Reduction:

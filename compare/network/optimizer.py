@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,13 +13,15 @@ import scratch
 from compare.operations import OPTIMIZERS
 from compare.operations.operation import Optimizer, packed, unpacked
 
-UNCHECKED = ("amsgrad", "maximize")
-OPTIONS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "eps", "betas")
+HOW = ("foreach", "fused", "capturable", "differentiable")  # options that change how a step is computed, not what
 
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """An optimiser by torch's name, and its options by torch's names (betas as beta1, beta2)."""
+    """An optimiser by torch's name, and its options by torch's names (betas as beta1, beta2).
+
+    Options that are left out are torch's usual ones. ValueError for one that is not modelled and makes a difference.
+    """
 
     kind: str
     options: Mapping[str, float | bool] = field(default_factory=dict)
@@ -26,6 +29,12 @@ class OptimizerSpec:
     def __post_init__(self) -> None:
         if self.kind not in OPTIMIZERS:
             raise ValueError(f"got optimiser {self.kind!r}, expected one of {', '.join(sorted(OPTIMIZERS, key=len))}")
+        usual = _usual(self.kind)
+        for name, value in self.options.items():
+            if name not in (*self.method.options, *HOW) and (name not in usual or value != usual[name]):
+                raise ValueError(f"got {self.kind}({name}={value}), which is not checked")
+        found = usual | dict(self.options)
+        object.__setattr__(self, "options", {name: found[name] for name in self.method.options})
 
     @property
     def method(self) -> Optimizer:
@@ -44,7 +53,7 @@ class OptimizerSpec:
 
     @classmethod
     def of(cls, optimizer: Any) -> OptimizerSpec:
-        """From a scratch or a torch optimiser. TypeError if it is neither, or uses an option that is not checked."""
+        """From a scratch or a torch optimiser. TypeError if it is neither."""
         if isinstance(optimizer, OptimizerSpec):
             return optimizer
         if isinstance(optimizer, scratch.Optimizer):
@@ -72,8 +81,12 @@ def _scratch_options(optimizer: scratch.Optimizer) -> Mapping[str, float | bool]
 def _torch_options(optimizer: torch.optim.Optimizer) -> dict[str, float | bool]:
     if len(optimizer.param_groups) != 1:
         raise TypeError(f"got an optimiser with {len(optimizer.param_groups)} parameter groups, expected 1")
-    group = optimizer.param_groups[0]
-    for unchecked in UNCHECKED:
-        if group.get(unchecked):
-            raise TypeError(f"got {type(optimizer).__name__}({unchecked}=True), which is not checked")
-    return unpacked({name: group[name] for name in OPTIONS if name in group})
+    kind = _kind(optimizer)
+    group = unpacked(optimizer.param_groups[0])
+    return {name: value for name, value in group.items() if name in _usual(kind)} if kind in OPTIMIZERS else {}
+
+
+@cache
+def _usual(kind: str) -> dict[str, Any]:
+    """All of torch's options of an optimiser, as they are where none is given."""
+    return unpacked(OPTIMIZERS[kind].torch_type([torch.zeros(1)], lr=1e-3).defaults)

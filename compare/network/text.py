@@ -19,10 +19,15 @@ GRAMMAR = (
 )
 
 
+def sizes(layers: Sequence[Layer]) -> tuple[int, ...]:
+    """Columns of the input, then of the output of every layer that has sizes of its own."""
+    fans = [layer.fans for layer in layers if layer.fans]
+    return (*(fan_in for fan_in, _ in fans[:1]), *(fan_out for _, fan_out in fans))
+
+
 def written(layers: Sequence[Layer], loss: Loss) -> str:
     """Layers and loss as a text; one that differs from layer to layer is not fully said."""
-    sizes = [layer for layer in layers if isinstance(layer, Linear)]
-    words = "-".join(str(n) for n in (*(layer.in_features for layer in sizes[:1]), *(s.out_features for s in sizes)))
+    words = "-".join(map(str, sizes(layers)))
     hidden = dict.fromkeys(layer.word for layer in layers[:-1] if isinstance(layer, Activation))
     last = f", {layers[-1].word} output" if isinstance(layers[-1], Activation) else ""
     return f"{' '.join([words, *hidden])}{last}, {loss}"
@@ -40,13 +45,13 @@ def parsed(text: str) -> tuple[tuple[Layer, ...], Loss]:
         )
     if not match or not 2 <= len(parts) <= 3:
         raise ValueError(f"network {text!r}: expected {GRAMMAR}")
-    sizes = [int(n) for n in match[1].split("-")]
-    if min(sizes) < 1:
+    columns = [int(n) for n in match[1].split("-")]
+    if min(columns) < 1:
         raise ValueError(f"network {text!r}: got a size of 0, expected at least 1")
-    if len(sizes) > 2 and hidden is None:
+    if len(columns) > 2 and hidden is None:
         raise ValueError(f"network {text!r}: the activation between its layers is missing; expected {GRAMMAR}")
     layers: list[Layer] = []
-    for fan_in, fan_out in pairwise(sizes):
+    for fan_in, fan_out in pairwise(columns):
         layers += [Linear(fan_in, fan_out), *([hidden] if hidden else [])]
     if hidden:
         layers.pop()

@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from compare.numbers.array import Array
 from compare.numbers.sizes import product_of_sizes
-
-Array = NDArray[np.float64]
 
 FUNCTION = 5.0  # u: the relative error of exp, log, tanh and their like
 SHARP = 3.0  # standard deviations: the errors of a sum are nearly independent, and grow as sqrt(k)
@@ -91,8 +90,13 @@ class Allowance:
     floor: float = 0.0
     rest: Array | float = 0.0
 
+    @classmethod
+    def none(cls, shape: Sequence[int]) -> Allowance:
+        """No difference allowed: copies, comparisons, selections."""
+        return cls(_zeros(tuple(shape)), worst=0.0)
+
     @property
-    def is_exact(self) -> bool:
+    def is_none(self) -> bool:
         """Whether no difference is allowed anywhere."""
         return self.worst == 0 and self.floor == 0 and np.ndim(self.rest) == 0 and self.rest == 0
 
@@ -155,11 +159,6 @@ class Allowance:
     def bound(self) -> Array:
         """The bound that applies, for a difference not yet known."""
         return self.sharp if self.sharp is not None and self.sums_well() else self.wide
-
-
-def exact(shape: Sequence[int]) -> Allowance:
-    """No difference allowed: copies, comparisons, selections."""
-    return Allowance(_zeros(tuple(shape)), worst=0.0)
 
 
 @lru_cache

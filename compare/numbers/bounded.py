@@ -7,16 +7,13 @@ brings its own tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.numbers.allowance import FUNCTION, SHARP, Precision, gamma
-
-Array = NDArray[Any]
+from compare.numbers.array import Array
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Bounded:
     __array_ufunc__ = None
 
     @classmethod
-    def exact(cls, a: Any, p: Precision) -> Bounded:
+    def of(cls, a: Any, p: Precision) -> Bounded:
         """An operand without error of its own."""
         value = np.asarray(a, dtype=np.float64)
         return cls(value, np.zeros_like(value), p)
@@ -39,7 +36,7 @@ class Bounded:
     def _of(self, other: Any) -> Bounded:
         if isinstance(other, float) and not other.is_integer():  # such as 0.1: rounded when it enters
             return Bounded(np.array(other), np.array(self.p.u * abs(other)), self.p)
-        return other if isinstance(other, Bounded) else Bounded.exact(other, self.p)
+        return other if isinstance(other, Bounded) else Bounded.of(other, self.p)
 
     def _rounded(self, value: Array, inherited: Array, roundings: float = 1.0) -> Bounded:
         return Bounded(value, inherited + roundings * self.p.u * np.abs(value) + self.p.subnormal, self.p)
@@ -120,12 +117,6 @@ def _sum_error(k: int, p: Precision) -> float:
     return min(gamma(k + 2, p.u), SHARP * float(np.sqrt(k + 2)) * p.u)
 
 
-def _function(f: Callable[[Array], Array], derivative: Callable[[Array, Array], Array], a: Bounded) -> Bounded:
-    """f(a), f' bounded by `derivative(a, f(a))` over the error's reach, with the error of an elementary function."""
-    value = f(a.value)
-    return a._rounded(value, derivative(a.value, value) * a.error, FUNCTION)
-
-
 def exp(a: Bounded) -> Bounded:
     """e^a."""
     value = np.exp(a.value)
@@ -146,7 +137,8 @@ def sqrt(a: Bounded) -> Bounded:
 
 def tanh(a: Bounded) -> Bounded:
     """Its slope is at most 1."""
-    return _function(np.tanh, lambda x, y: np.minimum(1.0, 1 - y * y + 1e-16) + 0 * x, a)
+    value = np.tanh(a.value)
+    return a._rounded(value, np.minimum(1.0, 1 - value * value + 1e-16) * a.error, FUNCTION)
 
 
 def sigmoid(a: Bounded) -> Bounded:
@@ -163,7 +155,7 @@ def softmax(a: Bounded, axis: int = 1) -> Bounded:
 
 def where(condition: Array, a: Any, b: Any, p: Precision) -> Bounded:
     """Elementwise selection."""
-    a, b = (s if isinstance(s, Bounded) else Bounded.exact(s, p) for s in (a, b))
+    a, b = (s if isinstance(s, Bounded) else Bounded.of(s, p) for s in (a, b))
     return Bounded(np.where(condition, a.value, b.value), np.where(condition, a.error, b.error), p)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
 
 from compare.numbers.allowance import Allowance
+from compare.numbers.array import Array
 
 
 @dataclass(frozen=True)
@@ -17,6 +15,11 @@ class Expected:
     `headroom` is by how much a correct computation may exceed the value on its way, such as a sum before its mean.
     """
 
-    value: NDArray[Any]
+    value: Array
     allowance: Allowance
     headroom: float = 1.0
+
+    @classmethod
+    def itself(cls, value: Array) -> Expected:
+        """A copy of the value: no difference is allowed."""
+        return cls(value, Allowance.none(value.shape))

@@ -7,14 +7,13 @@ turns with all the cores wait for each other's threads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Array = NDArray[Any]
+from compare.numbers.array import Array
+
 Function = Callable[[Tensor], Tensor]
 
 SMALL = 1 << 17  # elements: torch takes its threads for more

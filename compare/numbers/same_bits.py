@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from compare.numbers.array import Array
 
 
 def same_bits(a: Array, b: Array) -> bool:

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-Array = NDArray[Any]
+from compare.numbers.array import Array
 
 ELEMENTS = 1 << 20  # of an operand whose sizes are held at a time
 SMALL = 1 << 19  # multiplications: float32 does not make them cheaper
 MORE = 1e-3  # the most that float32 may add
 NORMAL = 2.0**-126  # the least normal number
-LARGEST = 2.0**20  # of an operand that must be converted: an underflow of the other one then costs little
+LARGEST = 2.0**20  # of what is multiplied by a converted operand: an underflow of the latter then costs little
 LEAST = 2.0**-80  # of a sum: what underflows in a larger one is below its roundings
 
 
@@ -35,14 +35,16 @@ def _in_single(a: Array, b: Array, addend: Array | None) -> Array | None:
     """In float32; None where that may be too small, or more than 1/1000 too large.
 
     u is 2^-24. A sum of k terms and the addend has at most k + 3 roundings, conversions included (Higham, section 3.1).
-    Making it larger has two more. A term that underflows costs less than 2^-104, and so does a factor that underflows
-    when it is converted. Of a sum of at least LEAST this is at most u.
+    Making it larger has two more. What underflows costs at most NORMAL: a product just that, as the addend does, and a
+    factor that underflows when it is converted, NORMAL times the other factor. Where that is at most LARGEST, this is
+    2^-106, and all three are below 2^-104: u LEAST. So k terms and the addend cost k + 1 roundings more of a sum of at
+    least LEAST: 2 k + 6 in all.
     """
     roundings = (2 * a.shape[1] + 8) * 2.0**-24
     if roundings > MORE / 2 or torch.backends.flags_frozen():
         return None
     operands = (a, b) if addend is None else (a, b, addend)
-    if not all(map(_converts, operands)):
+    if not (_stays_small(a, b) and _stays_small(b, a)):
         return None
     with in_full_precision(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
         scale = _product(a, b, addend, np.float32, 1 + roundings / (1 - roundings))
@@ -51,9 +53,9 @@ def _in_single(a: Array, b: Array, addend: Array | None) -> Array | None:
     return scale if scale.min() >= LEAST or _nothing_underflows(*map(_least, operands)) else None
 
 
-def _converts(a: Array) -> bool:
-    """Whether a is float32, or so small that its conversion costs one rounding and what little may underflow."""
-    return a.dtype == np.float32 or bool(np.abs(a).max(initial=0.0) <= LARGEST)
+def _stays_small(a: Array, b: Array) -> bool:
+    """Whether a is float32, or b so small that what underflows when a is converted costs little."""
+    return a.dtype == np.float32 or bool(np.abs(b).max(initial=0.0) <= LARGEST)
 
 
 def _nothing_underflows(a: float, b: float, addend: float = float("inf")) -> bool:

@@ -73,10 +73,10 @@ def _placed(table: Table, place: str) -> tuple[Mistake, ...]:
 def _of(operation: type[Operation]) -> tuple[Mistake, ...]:
     """An operation's own mistakes, then those that several share."""
     if issubclass(operation, Loss):
-        return _placed(operation.mistakes(), "{}") + _placed(any_loss.MISTAKES, "{}")
+        return _placed(operation.mistakes, "{}") + _placed(any_loss.MISTAKES, "{}")
     if issubclass(operation, Optimizer):
-        return _placed(operation.mistakes(), "update.{}") + _placed(any_update.MISTAKES, "update.{}")
-    return _placed(operation.mistakes(), f"{operation.kind}.{{}}")
+        return _placed(operation.mistakes, "update.{}") + _placed(any_update.MISTAKES, "update.{}")
+    return _placed(operation.mistakes, f"{operation.kind}.{{}}")
 
 
 HANDED_ON = _placed(handed_on.MISTAKES, "{}")

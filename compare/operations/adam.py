@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, absolute, sqrt
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, states_of_others, updated
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import EPSILONS, Formula, Guess, Table, fitted
+from compare.operations.mistake import EPSILONS, Formula, Guess, fitted
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Optimizer, Options
 
-Array = NDArray[Any]
-
-
-AVERAGE = 6  # u: of b m + (1 - b) g, with g = dL/dp + wd p carrying 3: two factors, a product and a sum
+AVERAGE = 7  # u: of b m + (1 - b) g, with g = dL/dp + wd p carrying 3: two factors, a product and a sum
 SQUARE = 11  # u: of b v + (1 - b) g^2: the square doubles g's 3, and the rest is two factors, two products and a sum
+# u: of p - lr (m / c) / (sqrt(v / d) + eps), with c = 1 - b1^t and d = 1 - b2^t. One each for lr, c, m / c, the root,
+# the sum with eps, the quotient, its product with lr and the difference, and half of the 2 for d and v / d.
+STEP = 9
+
+
+def _root_and_epsilon(v: Bounded, d: float, eps: float) -> Bounded:
+    return sqrt(v / d) + eps
 
 
 class Adam(Optimizer):
@@ -32,6 +36,7 @@ class Adam(Optimizer):
     scratch_type: ClassVar[type] = scratch.Adam
     torch_type: ClassVar[type] = torch.optim.Adam
     states = ("exp_avg", "exp_avg_sq")
+    options = ("lr", "beta1", "beta2", "eps", "weight_decay")
     parts: ClassVar = {
         "": "p <- p - lr m^ / (sqrt(v^) + eps)",
         "exp_avg": "m <- b1 m + (1 - b1) g",
@@ -50,10 +55,10 @@ class Adam(Optimizer):
     ) -> dict[str, Allowance]:
         """p <- p - a m / (sqrt(v) / r + eps), a = lr / (1 - b1^t), r = sqrt(1 - b2^t).
 
-        m and v carry 6 u and 11 u of the sizes of their terms; the root halves v's; the quotient's roundings, with
-        those of a and r, are 8 u. Where v underflows, its root may be off by the root of a few subnormal numbers. Where
-        g^2, or the corrected v, may overflow, although v = (1 - b2) g^2 + ... itself does not, the root may be infinite
-        and the step 0: nothing can be said of the parameter there, infinite or not.
+        m and v carry 7 u and 11 u of the sizes of their terms; the root halves v's; the step adds 9 u. Where v
+        underflows, its root may be off by the root of a few subnormal numbers. Where g^2, or the corrected v, may
+        overflow, although v = (1 - b2) g^2 + ... itself does not, the root may be infinite and the step 0: nothing can
+        be said of the parameter there, infinite or not.
         """
         lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
         b1, b2 = float(options["beta1"]), float(options["beta2"])
@@ -69,7 +74,7 @@ class Adam(Optimizer):
         rate = lr / (1 - b1**step)
         with np.errstate(divide="ignore", invalid="ignore"):
             quotient = rate * m_terms / least
-            carried = quotient * (14 * p.u + root_error / least)
+            carried = quotient * ((AVERAGE + STEP) * p.u + root_error / least)
         shrink = 0.0 if is_coupled else lr * decay * np.abs(before)
         allowed = 3 * p.u * (np.abs(before) + shrink) + carried + 4 * p.subnormal * (1 + rate / least)
         exp_avg = _moving_average(m_terms, p, np.abs(m_before) + size, AVERAGE)
@@ -85,41 +90,25 @@ class Adam(Optimizer):
         e: Letters,
         g: Bounded | None = None,
         decay: str = "right",
-        corrections: str = "mv",
-        powerless: str = "",
-        offset: int = 0,
-        eps: str = "outside",
-        epsilon: float | None = None,
-        swapped: bool = False,
-        root: bool = True,
         times: int = 1,
+        swapped: bool = False,
+        t: int | None = None,
+        c: float | None = None,
+        d: float | None = None,
+        divisor: Callable[[Bounded, float, float], Bounded] = _root_and_epsilon,
     ) -> Bounded:
-        """`corrections`: which moments are corrected for their bias; `powerless`: for which of them by 1 - beta at
-        every step; `offset` of the step count; `eps`: outside, inside, none, or before (not divided by the correction);
-        `epsilon`: another value; `swapped` betas."""
-        lr, constant = e.option("lr"), e.option("eps") if epsilon is None else epsilon
+        """p - lr (m / c) / divisor(v, d, eps), c = 1 - b1^t and d = 1 - b2^t; with `swapped` betas."""
         b1, b2 = (e.option(name) for name in (("beta2", "beta1") if swapped else ("beta1", "beta2")))
         coupled, decoupled = decays(e, decay, self.decay, times)
-        before, t, g = e.before_update, e.step + offset, e.g if g is None else g
+        lr, before, g = e.option("lr"), e.before_update, e.g if g is None else g
         g = g + coupled * before if coupled else g
         m = b1 * e.state("exp_avg") + (1 - b1) * g
         v = b2 * e.state("exp_avg_sq") + (1 - b2) * (g * g)
         if e.part:
             return m if e.part == "exp_avg" else v
-        m_hat = m / (1 - b1 ** (1 if "m" in powerless else t)) if "m" in corrections else m
-        v_hat = v / (1 - b2 ** (1 if "v" in powerless else t)) if "v" in corrections else v
-        if eps == "inside":
-            divisor = sqrt(v_hat + constant)
-        elif eps == "before":
-            divisor = (sqrt(v) + constant) / np.sqrt(1 - b2**t)
-        else:
-            divisor = sqrt(v_hat) if root else v / float(np.sqrt(1 - b2**t))
-            divisor = divisor + (0.0 if eps == "none" else constant)
-        return before * (1 - lr * decoupled) - lr * float(times) * m_hat / divisor
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
+        t = e.step if t is None else t
+        c, d = 1 - b1**t if c is None else c, 1 - b2**t if d is None else d
+        return before * (1 - lr * decoupled) - lr * float(times) * (m / c) / divisor(v, d, e.option("eps"))
 
 
 class AdamW(Adam):
@@ -152,19 +141,19 @@ def _initial_state(e: Letters) -> Iterator[Guess]:
     """At the first step: new = b start + what it should be."""
     if e.step > 1 or e.part not in ("exp_avg", "exp_avg_sq"):
         raise Absent("the first step")
-    beta = e.option("beta1" if e.part == "exp_avg" else "beta2")
-    start, words = fitted(e, e.got - e.ref.value, np.full(e.got.shape, beta))
-    yield e.ref + beta * start, words
+    start, words = fitted(e, e.got - e.ref.value, np.full(e.got.shape, _beta(e)))
+    yield e.ref + _beta(e) * start, words
 
 
 def _shrunk(e: Letters) -> Bounded:
+    """p (1 - lr wd)."""
     return e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
 
 
 def _other_epsilons(e: Letters) -> Iterator[Guess]:
     for eps in EPSILONS:
         if eps != e.option("eps"):
-            yield updated(e, epsilon=eps), f"{eps:g}"
+            yield updated(e, divisor=lambda v, d, _, eps=eps: sqrt(v / d) + eps), f"{eps:g}"
 
 
 def _other_beta(name: str, power: int) -> Formula:
@@ -179,213 +168,186 @@ def _other_beta(name: str, power: int) -> Formula:
     return guesses
 
 
-def _not_averaged(e: Letters, beta: str, name: str, g: Bounded) -> Bounded:
-    return e.state(name) + (1 - e.option(beta)) * g
+def _beta(e: Letters) -> float:
+    """This moment's own."""
+    return e.option("beta1" if e.part == "exp_avg" else "beta2")
 
 
-def _moment(e: Letters) -> Bounded:
-    return e.tensor(e.name.replace("exp_avg_sq", "exp_avg"))
+def _average(e: Letters, g: Bounded, keep: float | None = None, take: float | None = None) -> Bounded:
+    """b m + (1 - b) g, b of this moment, with another factor of what it held, or of what it takes in."""
+    keep, take = _beta(e) if keep is None else keep, 1 - _beta(e) if take is None else take
+    return keep * e.state(e.part) + take * g
 
 
 def _moments_swapped(e: Letters) -> Bounded:
     """p - lr v^ / (sqrt|m^| + eps), with the corrections where they were."""
-    m, v = (e.tensor(f"{e.new_parameter}.{name}") for name in ("exp_avg", "exp_avg_sq"))
-    step = e.step
-    correct_m, correct_v = 1 - e.option("beta1") ** step, 1 - e.option("beta2") ** step
-    shrunk = e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
+    m, v, correct_m, correct_v = _moments(e)
     root = sqrt(absolute(m)) / float(np.sqrt(correct_v)) + e.option("eps")
-    return shrunk - (e.option("lr") / correct_m) * v / root
+    return _decayed(e) - (e.option("lr") / correct_m) * v / root
 
 
 def _without_root(e: Letters) -> Bounded:
     """p - lr m^ / (v^ + eps)."""
-    m, v = (e.tensor(f"{e.new_parameter}.{name}") for name in ("exp_avg", "exp_avg_sq"))
-    step = e.step
-    shrunk = e.before_update * (1 - e.option("lr") * e.option("weight_decay"))
-    m_hat, v_hat = m / (1 - e.option("beta1") ** step), v / (1 - e.option("beta2") ** step)
-    return shrunk - e.option("lr") * m_hat / (v_hat + e.option("eps"))
+    m, v, correct_m, correct_v = _moments(e)
+    return _decayed(e) - e.option("lr") * (m / correct_m) / (v / correct_v + e.option("eps"))
 
+
+def _moments(e: Letters) -> tuple[Bounded, Bounded, float, float]:
+    """m and v after the step, and what each is divided by for its bias."""
+    m, v = (e.tensor(e.parameter.new.with_state(name)) for name in ("exp_avg", "exp_avg_sq"))
+    return m, v, 1 - e.option("beta1") ** e.step, 1 - e.option("beta2") ** e.step
+
+
+def _decayed(e: Letters) -> Bounded:
+    """The parameter less its decoupled decay; a coupled one is in the moments already."""
+    return _shrunk(e) if e.operation.decay == "decoupled" else e.before_update
+
+
+# What examples have in common: their cases, and the correct expressions.
+ADAM = {"optimizer": {"kind": "Adam", "lr": 0.1}}
+ADAM_LATER = {"optimizer": {"kind": "Adam", "lr": 0.1}, "steps": [2, 3]}
+ADAMW_DECAYED = {"optimizer": {"kind": "AdamW", "lr": 0.1, "weight_decay": 0.1}}
+ADAM_STEP = "p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)"
+FIRST_MOMENT = "b1 * m + (1 - b1) * g"
+SECOND_MOMENT = "b2 * v + (1 - b2) * g ** 2"
 
 # fmt: off
 MISTAKES = {
     "parameter": [
-        M("bias-correction-missing", lambda e: updated(e, corrections=""), "neither moment is corrected for its bias",
-          wrong="p - lr * new_m / (np.sqrt(new_v) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("bias-correction-missing", lambda e: updated(e, corrections="v"),
+        M("bias-correction-missing", lambda e: updated(e, c=1.0, d=1.0), "neither moment is corrected for its bias",
+          wrong="p - lr * new_m / (np.sqrt(new_v) + eps)", right=ADAM_STEP, case=ADAM),
+        M("bias-correction-missing", lambda e: updated(e, c=1.0),
           "the first moment is not corrected for its bias",
-          wrong="p - lr * new_m / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("bias-correction-missing", lambda e: updated(e, corrections="m"),
+          wrong="p - lr * new_m / (np.sqrt(new_v / (1 - b2 ** step)) + eps)", right=ADAM_STEP, case=ADAM),
+        M("bias-correction-missing", lambda e: updated(e, d=1.0),
           "the second moment is not corrected for its bias",
-          wrong="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("bias-correction-off-by-one", lambda e: updated(e, offset=1),
+          wrong="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v) + eps)", right=ADAM_STEP, case=ADAM),
+        M("bias-correction-off-by-one", lambda e: updated(e, t=e.step + 1),
           "the bias correction counts one step too many: t + 1",
           wrong="p - lr * new_m / (1 - b1 ** (step + 1)) / (np.sqrt(new_v / (1 - b2 ** (step + 1))) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("bias-correction-off-by-one", lambda e: updated(e, offset=-1), "the bias correction counts from 0: t - 1",
+          right=ADAM_STEP, case=ADAM),
+        M("bias-correction-off-by-one", lambda e: updated(e, t=e.step - 1),
+          "the bias correction counts from 0: t - 1", overflows=True,  # at the first step it divides by 0
           wrong="p - lr * new_m / (1 - b1 ** (step - 1)) / (np.sqrt(new_v / (1 - b2 ** (step - 1))) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}, "first": 2}),
-        M("bias-correction-without-power", lambda e: updated(e, powerless="mv"),
+          right=ADAM_STEP, case=ADAM),
+        M("bias-correction-without-power", lambda e: updated(e, t=1),
           "the bias correction is 1 - beta at every step: beta is not raised to the power t",
-          wrong="p - lr * new_m / (1 - b1) / (np.sqrt(new_v / (1 - b2)) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}, "steps": [2, 3]}),
-        M("bias-correction-without-power", lambda e: updated(e, powerless="m"),
+          wrong="p - lr * new_m / (1 - b1) / (np.sqrt(new_v / (1 - b2)) + eps)", right=ADAM_STEP, case=ADAM_LATER),
+        M("bias-correction-without-power", lambda e: updated(e, c=1 - e.option("beta1")),
           "the first moment's correction is 1 - beta1 at every step: beta1 is not raised to the power t",
-          wrong="p - lr * new_m / (1 - b1) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}, "steps": [2, 3]}),
-        M("bias-correction-without-power", lambda e: updated(e, powerless="v"),
+          wrong="p - lr * new_m / (1 - b1) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)", right=ADAM_STEP,
+          case=ADAM_LATER),
+        M("bias-correction-without-power", lambda e: updated(e, d=1 - e.option("beta2")),
           "the second moment's correction is 1 - beta2 at every step: beta2 is not raised to the power t",
-          wrong="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v / (1 - b2)) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}, "steps": [2, 3]}),
-        M("epsilon-inside-root", lambda e: updated(e, eps="inside"), "epsilon is added inside the root",
-          wrong="p - lr * new_m / (1 - b1 ** step) / np.sqrt(new_v / (1 - b2 ** step) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("epsilon-before-correction", lambda e: updated(e, eps="before"),
+          wrong="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v / (1 - b2)) + eps)", right=ADAM_STEP,
+          case=ADAM_LATER),
+        M("epsilon-inside-root", lambda e: updated(e, divisor=lambda v, d, eps: sqrt(v / d + eps)),
+          "epsilon is added inside the root",
+          wrong="p - lr * new_m / (1 - b1 ** step) / np.sqrt(new_v / (1 - b2 ** step) + eps)", right=ADAM_STEP,
+          case=ADAM),
+        M("epsilon-before-correction", lambda e: updated(e, divisor=lambda v, d, eps: (sqrt(v) + eps) / np.sqrt(d)),
           "epsilon is added before the correction of the second moment",
           wrong="p - lr * new_m / (1 - b1 ** step) / ((np.sqrt(new_v) + eps) / np.sqrt(1 - b2 ** step))",
           right="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v) / np.sqrt(1 - b2 ** step) + eps)",
           case={"optimizer": {"kind": "Adam", "lr": 0.1, "eps": 0.001}}),
-        M("epsilon-missing", lambda e: updated(e, eps="none"), "epsilon is missing", overflows=True,
-          wrong="p - lr * new_m / (1 - b1 ** step) / np.sqrt(new_v / (1 - b2 ** step))",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
+        M("epsilon-missing", lambda e: updated(e, divisor=lambda v, d, eps: sqrt(v / d)), "epsilon is missing",
+          overflows=True,
+          wrong="p - lr * new_m / (1 - b1 ** step) / np.sqrt(new_v / (1 - b2 ** step))", right=ADAM_STEP,
           case={"optimizer": {"kind": "Adam", "lr": 0.1, "eps": 0.001}}),
         M("betas-swapped", lambda e: updated(e, swapped=True), "beta1 and beta2 are swapped",
           wrong="p - lr * (b2 * m + (1 - b2) * g) / (1 - b2 ** step) / (np.sqrt((b1 * v + (1 - b1) * g ** 2) / (1 "
             "- b1 ** step)) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}, "steps": [2, 3]}),
-        M("root-missing", lambda e: updated(e, root=False), "the root of the second moment is missing",
+          right=ADAM_STEP, case=ADAM_LATER),
+        M("root-missing", lambda e: updated(e, divisor=lambda v, d, eps: v / np.sqrt(d) + eps),
+          "the root of the second moment is missing",
           wrong="p - lr * new_m / (1 - b1 ** step) / (new_v / np.sqrt(1 - b2 ** step) + eps)",
-          right="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v) / np.sqrt(1 - b2 ** step) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          right="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v) / np.sqrt(1 - b2 ** step) + eps)", case=ADAM),
         M("root-missing", _without_root, "the root of the second moment is missing",
-          wrong="p - lr * (new_m / (1 - b1 ** step)) / (new_v / (1 - b2 ** step) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="p - lr * (new_m / (1 - b1 ** step)) / (new_v / (1 - b2 ** step) + eps)", right=ADAM_STEP, case=ADAM),
         M("other-epsilon", _other_epsilons, "epsilon is {}", rank=1,
-          wrong="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v / (1 - b2 ** step)) + 1e-3)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="p - lr * new_m / (1 - b1 ** step) / (np.sqrt(new_v / (1 - b2 ** step)) + 1e-3)", right=ADAM_STEP,
+          case=ADAM),
         M("moments-swapped", _moments_swapped, "m and v are exchanged in the step",
           wrong="p - lr * new_v / (1 - b1 ** step) / (np.sqrt(np.abs(new_m) / (1 - b2 ** step)) + eps)",
-          right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          right=ADAM_STEP, case=ADAM),
     ],
     "exp_avg": [
         M("wrong-gradient", gradients_of_others, "the gradient is {}", rank=1,
-          wrong="b1 * m + (1 - b1) * tensor(\"0.grad_weight\")", right="b1 * m + (1 - b1) * g",
+          wrong='b1 * m + (1 - b1) * tensor("0.grad_weight")', right=FIRST_MOMENT,
           case={"optimizer": {"kind": "Adam", "lr": 0.1}, "network": "5-5-5 relu, softmax cross-entropy"}),
         M("state-shared", states_of_others, "its average before the step is {}", rank=1,
-          wrong="b1 * tensor(\"0.new_weight.exp_avg\") + (1 - b1) * g", right="b1 * m + (1 - b1) * g",
+          wrong='b1 * tensor("0.new_weight.exp_avg") + (1 - b1) * g', right=FIRST_MOMENT,
           case={"optimizer": {"kind": "Adam", "lr": 0.1}, "network": "5-5-5 relu, softmax cross-entropy"}),
-        M("betas-swapped", lambda e: e.option("beta2") * e.state("exp_avg") + (1 - e.option("beta1")) * e.g,
+        M("betas-swapped", lambda e: _average(e, e.g, keep=e.option("beta2")),
           "m <- b2 m + (1 - b1) g: beta2 in the place of beta1",
-          wrong="b2 * m + (1 - b1) * g", right="b1 * m + (1 - b1) * g",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="b2 * m + (1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
         M("weight-decay-coupled", lambda e: updated(e, g=e.g + e.option("weight_decay") * _shrunk(e), decay="none"),
           "the weight decay is in the gradient as well (Adam's), after it was taken from the weight (AdamW's)",
-          wrong="b1 * m + (1 - b1) * (g + wd * (p - lr * wd * p))", right="b1 * m + (1 - b1) * g",
-          case={"optimizer": {"kind": "AdamW", "lr": 0.1, "weight_decay": 0.1}}),
-        M("moving-average-not-decayed", lambda e: _not_averaged(e, "beta1", "exp_avg", e.g),
+          wrong="b1 * m + (1 - b1) * (g + wd * (p - lr * wd * p))", right=FIRST_MOMENT, case=ADAMW_DECAYED),
+        M("moving-average-not-decayed", lambda e: _average(e, e.g, keep=1),
           "m <- m + (1 - b1) g: what it held is not multiplied by b1",
-          wrong="m + (1 - b1) * g", right="b1 * m + (1 - b1) * g", case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="m + (1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
         M("other-beta", _other_beta("exp_avg", 1), "beta1 is {}", rank=1,
-          wrong="0.8 * m + (1 - 0.8) * g", right="b1 * m + (1 - b1) * g",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="0.8 * m + (1 - 0.8) * g", right=FIRST_MOMENT, case=ADAM),
         M("betas-swapped", lambda e: updated(e, swapped=True), "beta2 is used for the first moment",
-          wrong="b2 * m + (1 - b2) * g", right="b1 * m + (1 - b1) * g",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="b2 * m + (1 - b2) * g", right=FIRST_MOMENT, case=ADAM),
         M("weight-decay-coupled", lambda e: updated(e, decay="coupled"),
           "the weight decay is added to the gradient (Adam, not AdamW)",
-          wrong="b1 * m + (1 - b1) * (g + wd * p)", right="b1 * m + (1 - b1) * g",
-          case={"optimizer": {"kind": "AdamW", "lr": 0.1, "weight_decay": 0.1}}),
+          wrong="b1 * m + (1 - b1) * (g + wd * p)", right=FIRST_MOMENT, case=ADAMW_DECAYED),
         M("weight-decay-missing", lambda e: updated(e, decay="none"), "the weight decay is missing from the gradient",
-          wrong="b1 * m + (1 - b1) * g", right="b1 * m + (1 - b1) * (g + wd * p)",
+          wrong=FIRST_MOMENT, right="b1 * m + (1 - b1) * (g + wd * p)",
           case={"optimizer": {"kind": "Adam", "lr": 0.1, "weight_decay": 0.1}}),
-        M("correction-kept", lambda e: e.ref / (1 - e.option("beta1") ** e.step),
+        M("correction-kept", lambda e: e.ref / (1 - _beta(e) ** e.step),
           "the moment is kept corrected for its bias: the correction belongs to the step alone",
-          wrong="(b1 * m + (1 - b1) * g) / (1 - b1 ** step)", right="b1 * m + (1 - b1) * g",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="(b1 * m + (1 - b1) * g) / (1 - b1 ** step)", right=FIRST_MOMENT, case=ADAM),
         M("state-not-zero", _initial_state, "it does not start at 0 but at {}", rank=1,
-          wrong="b1 * (m if step > 1 else np.ones_like(p)) + (1 - b1) * g", right="b1 * m + (1 - b1) * g",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("moving-average-weight", lambda e: e.option("beta1") * e.state("exp_avg") + e.g,
-          "m <- b1 m + g: the factor 1 - b1 is missing",
-          wrong="b1 * m + g", right="b1 * m + (1 - b1) * g", case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="b1 * (m if step > 1 else np.ones_like(p)) + (1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
+        M("moving-average-weight", lambda e: _average(e, e.g, take=1), "m <- b1 m + g: the factor 1 - b1 is missing",
+          wrong="b1 * m + g", right=FIRST_MOMENT, case=ADAM),
         M("momentum-missing", lambda e: e.g * 1.0, "m <- g: nothing is averaged",
-          wrong="g", right="b1 * m + (1 - b1) * g", case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("moving-average-reset", lambda e: (1 - e.option("beta1")) * e.g,
+          wrong="g", right=FIRST_MOMENT, case=ADAM),
+        M("moving-average-reset", lambda e: (1 - _beta(e)) * e.g,
           "m <- (1 - b1) g: the average is lost from step to step",
-          wrong="(1 - b1) * g", right="b1 * m + (1 - b1) * g", case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("moments-swapped", lambda e: e.option("beta1") * e.state("exp_avg") + (1 - e.option("beta1")) * (e.g * e.g),
-          "it averages g^2, which is the second moment's",
-          wrong="b1 * m + (1 - b1) * g ** 2", right="b1 * m + (1 - b1) * g",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="(1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
+        M("moments-swapped", lambda e: _average(e, e.g * e.g), "it averages g^2, which is the second moment's",
+          wrong="b1 * m + (1 - b1) * g ** 2", right=FIRST_MOMENT, case=ADAM),
         M("wrong-gradient", other_gradients, "the gradient is {}",
-          wrong="b1 * m - (1 - b1) * g", right="b1 * m + (1 - b1) * g",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="b1 * m - (1 - b1) * g", right=FIRST_MOMENT, case=ADAM),
     ],
     "exp_avg_sq": [
-        M("square-of-product",
-          lambda e: e.option("beta2") * e.state("exp_avg_sq") + ((1 - e.option("beta2")) * e.g) * ((1
-          - e.option("beta2")) * e.g), "the factor 1 - b2 is squared as well",
+        M("square-of-product", lambda e: _average(e, e.g * e.g, take=(1 - _beta(e)) ** 2),
+          "the factor 1 - b2 is squared as well",
           wrong="b2 * v + ((1 - b2) * g) ** 2", right="b2 * v + (1 - b2) * g ** 2",
           case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("betas-swapped",
-          lambda e: e.option("beta1") * e.state("exp_avg_sq") + (1 - e.option("beta2")) * (e.g * e.g),
+        M("betas-swapped", lambda e: _average(e, e.g * e.g, keep=e.option("beta1")),
           "v <- b1 v + (1 - b2) g^2: beta1 in the place of beta2",
-          wrong="b1 * v + (1 - b2) * g ** 2", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("moving-average-not-decayed", lambda e: _not_averaged(e, "beta2", "exp_avg_sq", e.g * e.g),
+          wrong="b1 * v + (1 - b2) * g ** 2", right=SECOND_MOMENT, case=ADAM),
+        M("moving-average-not-decayed", lambda e: _average(e, e.g * e.g, keep=1),
           "v <- v + (1 - b2) g^2: what it held is not multiplied by b2",
-          wrong="v + (1 - b2) * g ** 2", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="v + (1 - b2) * g ** 2", right=SECOND_MOMENT, case=ADAM),
         M("other-beta", _other_beta("exp_avg_sq", 2), "beta2 is {}", rank=1,
-          wrong="0.99 * v + (1 - 0.99) * g ** 2", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("correction-kept", lambda e: e.ref / (1 - e.option("beta2") ** e.step),
+          wrong="0.99 * v + (1 - 0.99) * g ** 2", right=SECOND_MOMENT, case=ADAM),
+        M("correction-kept", lambda e: e.ref / (1 - _beta(e) ** e.step),
           "the moment is kept corrected for its bias: the correction belongs to the step alone",
-          wrong="(b2 * v + (1 - b2) * g ** 2) / (1 - b2 ** step)", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="(b2 * v + (1 - b2) * g ** 2) / (1 - b2 ** step)", right=SECOND_MOMENT, case=ADAM),
         M("state-not-zero", _initial_state, "it does not start at 0 but at {}", rank=1,
-          wrong="b2 * (v if step > 1 else np.ones_like(p)) + (1 - b2) * g ** 2", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="b2 * (v if step > 1 else np.ones_like(p)) + (1 - b2) * g ** 2", right=SECOND_MOMENT, case=ADAM),
         M("betas-swapped", lambda e: updated(e, swapped=True), "beta1 is used for the second moment",
-          wrong="b1 * v + (1 - b1) * g ** 2", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("moving-average-weight", lambda e: e.option("beta2") * e.state("exp_avg_sq") + e.g * e.g,
+          wrong="b1 * v + (1 - b1) * g ** 2", right=SECOND_MOMENT, case=ADAM),
+        M("moving-average-weight", lambda e: _average(e, e.g * e.g, take=1),
           "v <- b2 v + g^2: the factor 1 - b2 is missing",
-          wrong="b2 * v + g ** 2", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("square-missing", lambda e: e.option("beta2") * e.state("exp_avg_sq") + (1 - e.option("beta2")) * e.g,
-          "it averages g, not g^2",
-          wrong="b2 * v + (1 - b2) * g", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("square-missing",
-          lambda e: e.option("beta2") * e.state("exp_avg_sq") + (1 - e.option("beta2")) * absolute(e.g),
-          "it averages |g|, not g^2",
-          wrong="b2 * v + (1 - b2) * np.abs(g)", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("moving-average-reset", lambda e: (1 - e.option("beta2")) * (e.g * e.g),
+          wrong="b2 * v + g ** 2", right=SECOND_MOMENT, case=ADAM),
+        M("square-missing", lambda e: _average(e, e.g), "it averages g, not g^2",
+          wrong="b2 * v + (1 - b2) * g", right=SECOND_MOMENT, case=ADAM),
+        M("square-missing", lambda e: _average(e, absolute(e.g)), "it averages |g|, not g^2",
+          wrong="b2 * v + (1 - b2) * np.abs(g)", right=SECOND_MOMENT, case=ADAM),
+        M("moving-average-reset", lambda e: (1 - _beta(e)) * (e.g * e.g),
           "v <- (1 - b2) g^2: the average is lost from step to step",
-          wrong="(1 - b2) * g ** 2", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
-        M("momentum-squared",
-          lambda e: e.option("beta2") * e.state("exp_avg_sq") + (1 - e.option("beta2")) * _moment(e) * _moment(e),
-          "it averages m^2, not g^2",
-          wrong="b2 * v + (1 - b2) * new_m ** 2", right="b2 * v + (1 - b2) * g ** 2",
-          case={"optimizer": {"kind": "Adam", "lr": 0.1}}),
+          wrong="(1 - b2) * g ** 2", right=SECOND_MOMENT, case=ADAM),
+        M("momentum-squared", lambda e: _average(e, _moments(e)[0] * _moments(e)[0]), "it averages m^2, not g^2",
+          wrong="b2 * v + (1 - b2) * new_m ** 2", right=SECOND_MOMENT, case=ADAM),
     ],
 }
 # fmt: on
+
+Adam.mistakes = MISTAKES

@@ -9,14 +9,16 @@ import numpy as np
 
 from compare.numbers.bounded import Bounded, clip, where
 from compare.operations.letters import Letters
-from compare.operations.mistake import LIMITS, Formula, Guess
+from compare.operations.mistake import LIMITS, Build, Formula, Guess, fitted
 
 
-def clipped_input(f: Callable[[Bounded], Bounded]) -> Formula:
+def clipped_input(build: Build) -> Formula:
+    """Of x within limits."""
+
     def guesses(e: Letters) -> Iterator[Guess]:
         for limit in LIMITS:
             if np.abs(e.x.value).max() > limit:
-                yield f(clip(e.x, -limit, limit)), f"[-{limit:g}, {limit:g}]"
+                yield build(e, clip(e.x, -limit, limit)), f"[-{limit:g}, {limit:g}]"
 
     return guesses
 
@@ -31,6 +33,17 @@ def in_candidates_arithmetic(f: Callable[[Any], Any]) -> Formula:
         return Bounded(value, relative * np.abs(value) + e.p.normal, e.p)
 
     return guess
+
+
+def other_slope(a: Callable[[Letters], Bounded]) -> Formula:
+    """a where x > 0, else a multiple of it that is not usual, found where x < 0."""
+
+    def guesses(e: Letters) -> Iterator[Guess]:
+        slope, words = fitted(e, e.got, np.where(e.x.value < 0, a(e).value, 0))
+        if abs(float(slope.value)) not in (0.0, 1.0):
+            yield where(e.x.value > 0, a(e), a(e) * slope, e.p), words
+
+    return guesses
 
 
 def dropout_scaling(e: Letters) -> Iterator[Guess]:
@@ -49,12 +62,3 @@ def clip_masked(e: Letters) -> Iterator[Guess]:
         inside = np.abs(e.x.value) <= limit
         if not inside.all():
             yield where(inside, e.ref, 0.0, e.p), f"[-{limit:g}, {limit:g}]"
-
-
-def unclipped_gradient(derivative: Callable[[Bounded], Bounded], f: Callable[[Bounded], Bounded]) -> Formula:
-    def guesses(e: Letters) -> Iterator[Guess]:
-        for limit in LIMITS:
-            if np.abs(e.x.value).max() > limit:
-                yield e.dy * derivative(f(clip(e.x, -limit, limit))), f"[-{limit:g}, {limit:g}]"
-
-    return guesses

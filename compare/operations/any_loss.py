@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip, exp, log, relu, sigmoid, softmax, sqrt, tanh, where
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import EPSILONS, Formula, Guess, fitted
 from compare.operations.mistake import Mistake as M
-
-Array = NDArray[Any]
 
 
 def terms(e: Letters, y: Bounded | None = None, t: Bounded | None = None, eps: float = 0.0) -> Bounded:
@@ -25,6 +23,11 @@ def terms(e: Letters, y: Bounded | None = None, t: Bounded | None = None, eps: f
 def mean(e: Letters, summands: Bounded) -> Bounded:
     """Their sum over what the loss divides by."""
     return summands.sum() / e.count
+
+
+def loss(e: Letters, **changes: Any) -> Bounded:
+    """Its value, with the changes of `terms`."""
+    return mean(e, terms(e, **changes))
 
 
 def gradient(e: Letters, y: Bounded | None = None, t: Bounded | None = None, eps: float = 0.0) -> Bounded:
@@ -59,20 +62,23 @@ def probabilities(e: Letters) -> Bounded:
     return found
 
 
-def rolled(e: Letters, by: int) -> Bounded:
-    """The target with every label moved by one class."""
-    return Bounded.exact(np.roll(e.t.value, by, axis=1), e.p)
+def rolled(rows: Bounded, by: int) -> Bounded:
+    """A target of one-hot rows with every label moved by one class. Absent for any other target."""
+    t = rows.value
+    if t.ndim != 2 or t.shape[1] < 2 or not (np.isin(t, (0, 1)).all() and (t.sum(axis=1) == 1).all()):
+        raise Absent("one-hot rows")
+    return Bounded.of(np.roll(t, by, axis=1), rows.p)
 
 
-def _moved_targets(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+def _moved_targets(of: Callable[..., Bounded]) -> Formula:
     def guesses(e: Letters) -> Iterator[Guess]:
         for by, words in ((1, "k + 1"), (-1, "k - 1")):
-            yield finish(e, of(e, t=rolled(e, by))), words
+            yield of(e, t=rolled(e.t, by)), words
 
     return guesses
 
 
-def _shuffled_targets(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+def _shuffled_targets(of: Callable[..., Bounded]) -> Formula:
     def guesses(e: Letters) -> Iterator[Guess]:
         t = e.t.value
         for order, words in (
@@ -80,7 +86,7 @@ def _shuffled_targets(of: Callable[..., Bounded], finish: Callable[[Letters, Bou
             (np.roll(t, 1, axis=0), "moved by one row"),
             (np.roll(t, -1, axis=0), "moved by one row"),
         ):
-            yield finish(e, of(e, t=Bounded.exact(order, e.p))), words
+            yield of(e, t=Bounded.of(order, e.p)), words
 
     return guesses
 
@@ -94,7 +100,7 @@ def _permuted_gradient(e: Letters) -> Iterator[Guess]:
     implied = np.rint((e.got - none) / unit) if _is_binary(e.t.value) else (e.got - none) / unit
     same_rows = np.array_equal(np.sort(row_keys(implied)), np.sort(row_keys(e.t.value)))
     if same_rows and not np.array_equal(implied, e.t.value):
-        yield gradient(e, t=Bounded.exact(implied, e.p)), "in another order"
+        yield gradient(e, t=Bounded.of(implied, e.p)), "in another order"
 
 
 def _is_binary(t: Any) -> bool:
@@ -105,10 +111,10 @@ def row_keys(rows: Any) -> Any:
     return rows @ np.sqrt(np.arange(2, rows.shape[1] + 2))
 
 
-def _epsilons(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+def _epsilons(of: Callable[..., Bounded]) -> Formula:
     def guesses(e: Letters) -> Iterator[Guess]:
         for eps in EPSILONS:
-            yield finish(e, of(e, eps=eps)), f"{eps:g}"
+            yield of(e, eps=eps), f"{eps:g}"
 
     return guesses
 
@@ -131,12 +137,12 @@ def _clipped_gradient(e: Letters) -> Iterator[Guess]:
         yield e.operation.slope_from(p, e.t) / e.count, f"[{eps:g}, 1 - {eps:g}]"
 
 
-def _activated(of: Callable[..., Bounded], finish: Callable[[Letters, Bounded], Bounded]) -> Formula:
+def _activated(of: Callable[..., Bounded]) -> Formula:
     """The loss of f(y): with the output y taken through an activation that is not in the network."""
 
     def guesses(e: Letters) -> Iterator[Guess]:
-        yield finish(e, of(e, y=relu(e.y))), "ReLU"
-        yield finish(e, of(e, y=tanh(e.y))), "tanh"
+        yield of(e, y=relu(e.y)), "ReLU"
+        yield of(e, y=tanh(e.y)), "tanh"
 
     return guesses
 
@@ -146,10 +152,6 @@ def _derived_activated(e: Letters) -> Iterator[Guess]:
     yield where(e.y.value > 0, gradient(e, y=relu(e.y)), 0.0, e.p), "ReLU"
     a = tanh(e.y)
     yield gradient(e, y=a) * (1.0 - a * a), "tanh"
-
-
-def _as_is(e: Letters, value: Bounded) -> Bounded:
-    return value
 
 
 def _penalised(e: Letters) -> Iterator[Guess]:
@@ -175,56 +177,48 @@ def _hardened(e: Letters) -> Bounded:
     hardened = np.eye(e.n)[e.t.value.argmax(axis=1)]
     if np.array_equal(hardened, e.t.value):
         raise Absent("a soft target")
-    return Bounded.exact(hardened, e.p)
+    return Bounded.of(hardened, e.p)
 
 
-def _uniform(e: Letters) -> Bounded:
-    return Bounded.exact(np.full(e.t.shape, 1 / e.n), e.p)
+def _smoothed(of: Callable[..., Bounded]) -> Formula:
+    """Loss and gradient are linear in the target, and so in the share of 1/n in it."""
+
+    def guesses(e: Letters) -> Iterator[Guess]:
+        uniform = Bounded.of(np.full(e.t.shape, 1 / e.n), e.p)
+        more = of(e, t=uniform) - of(e)
+        share, words = fitted(e, e.got - e.ref.value, more.value)
+        if 0 < share.value < 1:
+            yield e.ref + more * share, words
+
+    return guesses
 
 
-def _smoothed_loss(e: Letters) -> Iterator[Guess]:
-    """The loss is linear in the target, and so in the share of 1/n in it."""
-    right, mixed = mean(e, terms(e)), mean(e, terms(e, t=_uniform(e)))
-    share, words = fitted(e, e.got - e.ref.value, (mixed - right).value)
-    if 0 < share.value < 1:
-        yield e.ref + (mixed - right) * share, words
-
-
-def _smoothed_gradient(e: Letters) -> Iterator[Guess]:
-    right, mixed = gradient(e), gradient(e, t=_uniform(e))
-    share, words = fitted(e, e.got - e.ref.value, (mixed - right).value)
-    if 0 < share.value < 1:
-        yield e.ref + (mixed - right) * share, words
-
-
-def _sample_weights(e: Letters, got: Array) -> tuple[Array, str]:
-    """The factor of each row of the loss's gradient. Absent if there is none, or the same for all."""
+def _sample_weights(e: Letters, got: Array) -> tuple[Bounded, str]:
+    """The factor of each row of the loss's gradient (m, 1). Absent if there is none, or the same for all."""
     right = gradient(e).value
     at = np.argmax(np.abs(right), axis=1)
     rows = np.arange(len(right))
     factors = got[rows, at] / right[rows, at]
     if not np.isfinite(factors).all() or np.ptp(factors) <= 1e-5:
         raise Absent("weights of the samples")
-    labels = e.t.value.argmax(axis=1)
+    column = factors[:, np.newaxis]
+    weights, labels = Bounded(column, 1e-5 * np.abs(column), e.p), e.t.value.argmax(axis=1)
     by_class = all(np.ptp(factors[labels == k]) <= 1e-5 for k in np.unique(labels))
     left_out = np.abs(factors) <= 1e-6
     if left_out.any() and np.ptp(factors[~left_out]) <= 1e-5:
         which = f"class {labels[left_out][0]}" if by_class else f"samples {np.flatnonzero(left_out).tolist()}"
-        return factors, f"{which} left out"
-    return factors, "each class has its own weight" if by_class else "each sample has its own weight"
+        return weights, f"{which} left out"
+    return weights, "each class has its own weight" if by_class else "each sample has its own weight"
 
 
 def _weighted_gradient(e: Letters) -> Iterator[Guess]:
-    factors, words = _sample_weights(e, e.got)
-    weights = Bounded(factors[:, np.newaxis], 1e-5 * np.abs(factors[:, np.newaxis]), e.p)
+    weights, words = _sample_weights(e, e.got)
     yield gradient(e) * weights, words
 
 
 def _weighted_loss(e: Letters) -> Iterator[Guess]:
     """The weights are read off the gradient, if that was handed in and is weighted."""
-    last = f"{len(e.network.layers) - 1}.grad_output"
-    factors, words = _sample_weights(e, e.tensor(last).value)
-    weights = Bounded(factors[:, np.newaxis], 1e-5 * np.abs(factors[:, np.newaxis]), e.p)
+    weights, words = _sample_weights(e, e.tensor(f"{len(e.network.layers) - 1}.grad_output").value)
     yield mean(e, terms(e) * weights), words
 
 
@@ -232,11 +226,7 @@ def _exchanged(e: Letters) -> Bounded:
     """Rows and labels exchanged: t[label, row] = 1."""
     t, labels = np.zeros(e.t.shape), e.t.value.argmax(axis=1)
     t[labels, np.arange(len(labels))] = 1
-    return Bounded.exact(t, e.p)
-
-
-def _same_loss_before(e: Letters) -> Bounded:
-    return e.before("loss")
+    return Bounded.of(t, e.p)
 
 
 def _only_row(a: Bounded, row: int) -> Bounded:
@@ -252,190 +242,147 @@ def _through_softmax(e: Letters) -> Bounded:
     return q * (dq - (dq * q).sum(axis=1, keepdims=True))
 
 
+# What examples have in common: their cases, and the correct expressions.
+MSE = {"network": "5-7-4 relu, mse"}
+PROBABILITIES = {"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}
+LOSS = "-(t * log_softmax(y)).sum() / m"
+GRADIENT = "(softmax(y) - t) / m"
+OF_SQUARES = "2 * (y - t) / (m * n)"
+
 # fmt: off
 MISTAKES = {
     "loss": [
         M("mean-missing", lambda e: terms(e).sum(), "it is the sum, not the mean",
-          wrong="-(t * log_softmax(y)).sum()", right="-(t * log_softmax(y)).sum() / m"),
+          wrong="-(t * log_softmax(y)).sum()", right=LOSS),
         M("wrong-mean", lambda e: terms(e).sum() / e.m, "it is divided by the samples alone",
-          wrong="((y - t) ** 2).sum() / m", right="((y - t) ** 2).mean()", case={"network": "5-7-4 relu, mse"}),
+          wrong="((y - t) ** 2).sum() / m", right="((y - t) ** 2).mean()", case=MSE),
         M("wrong-mean", lambda e: terms(e).sum() / e.n, "it is divided by the number of columns, not of samples",
-          wrong="-(t * log_softmax(y)).sum() / n", right="-(t * log_softmax(y)).sum() / m"),
+          wrong="-(t * log_softmax(y)).sum() / n", right=LOSS),
         M("wrong-mean", lambda e: terms(e).sum() / (e.m * e.n), "it is divided by samples x columns",
-          wrong="-(t * log_softmax(y)).mean()", right="-(t * log_softmax(y)).sum() / m"),
-        M("factor-half", lambda e: mean(e, terms(e)) * 0.5, "it is half of what it should be",
-          wrong="0.5 * ((y - t) ** 2).mean()", right="((y - t) ** 2).mean()", case={"network": "5-7-4 relu, mse"}),
-        M("factor-two", lambda e: mean(e, terms(e)) * 2.0, "it is twice what it should be",
+          wrong="-(t * log_softmax(y)).mean()", right=LOSS),
+        M("factor-half", lambda e: loss(e) * 0.5, "it is half of what it should be",
+          wrong="0.5 * ((y - t) ** 2).mean()", right="((y - t) ** 2).mean()", case=MSE),
+        M("factor-two", lambda e: loss(e) * 2.0, "it is twice what it should be",
           wrong="((y - t) ** 2).sum() / m", right="0.5 * ((y - t) ** 2).sum() / m",
           case={"network": "5-7-4 relu, half squared error"}),
-        M("sign", lambda e: -mean(e, terms(e)), "its sign is wrong",
-          wrong="(t * log_softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
+        M("sign", lambda e: -loss(e), "its sign is wrong",
+          wrong="(t * log_softmax(y)).sum() / m", right=LOSS),
         M("last-sample-only", lambda e: terms(e)[-1].sum(), "it is the last sample's loss only",
-          wrong="-(t[-1] * log_softmax(y)[-1]).sum()", right="-(t * log_softmax(y)).sum() / m"),
+          wrong="-(t[-1] * log_softmax(y)[-1]).sum()", right=LOSS),
         M("last-sample-only", lambda e: terms(e)[-1].sum() / e.count, "only the last sample of the batch enters",
-          wrong="-(t[-1] * log_softmax(y)[-1]).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
+          wrong="-(t[-1] * log_softmax(y)[-1]).sum() / m", right=LOSS),
         M("first-sample-only", lambda e: terms(e)[0].sum(), "it is the first sample's loss only",
-          wrong="-(t[0] * log_softmax(y)[0]).sum()", right="-(t * log_softmax(y)).sum() / m"),
-        M("epsilon-in-log", _epsilons(terms, mean), "{} is added inside the logarithm", listed=True,
+          wrong="-(t[0] * log_softmax(y)[0]).sum()", right=LOSS),
+        M("epsilon-in-log", _epsilons(loss), "{} is added inside the logarithm", listed=True,
           wrong="-(t * np.log(softmax(y) + 1e-5)).sum() / m", right="-(t * np.log(softmax(y))).sum() / m"),
         M("probabilities-clipped", _clipped_loss, "the probabilities are clipped to {}", listed=True,
-          wrong="-(t * np.log(np.clip(softmax(y), 1e-3, 1 - 1e-3))).sum() / m",
-          right="-(t * log_softmax(y)).sum() / m", case={"scale": 20}),
-        M("output-activated", _activated(terms, mean), "a {} is applied to the output before the loss",
-          wrong="-(t * log_softmax(relu(y))).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
-        M("wrong-logarithm", lambda e: mean(e, terms(e)) / np.log(2.0), "the logarithm is to base 2",
+          wrong="-(t * np.log(np.clip(softmax(y), 1e-3, 1 - 1e-3))).sum() / m", right=LOSS, case={"scale": 20}),
+        M("output-activated", _activated(loss), "a {} is applied to the output before the loss",
+          wrong="-(t * log_softmax(relu(y))).sum() / m", right=LOSS),
+        M("wrong-logarithm", lambda e: loss(e) / np.log(2.0), "the logarithm is to base 2",
           wrong="-(t * np.log2(softmax(y))).sum() / m", right="-(t * np.log(softmax(y))).sum() / m"),
-        M("wrong-logarithm", lambda e: mean(e, terms(e)) / np.log(10.0), "the logarithm is to base 10",
+        M("wrong-logarithm", lambda e: loss(e) / np.log(10.0), "the logarithm is to base 10",
           wrong="-(t * np.log10(softmax(y))).sum() / m", right="-(t * np.log(softmax(y))).sum() / m"),
-        M("label-off-by-one", _moved_targets(terms, mean), "class k is taken for class {}",
+        M("label-off-by-one", _moved_targets(loss), "class k is taken for class {}",
           wrong="-log_softmax(y)[np.arange(m), t.argmax(axis=1) - 1].sum() / m",
           right="-log_softmax(y)[np.arange(m), t.argmax(axis=1)].sum() / m"),
-        M("targets-shuffled", _shuffled_targets(terms, mean), "the targets belong to other samples: they are {}",
-          wrong="-(t[::-1] * log_softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
-        M("softmax-twice", lambda e: mean(e, terms(e, y=softmax(e.y))),
-          "a softmax is applied to the output once more",
-          wrong="-(t * log_softmax(softmax(y))).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
-        M("activation-twice", lambda e: mean(e, terms(e, y=sigmoid(e.y))),
+        M("targets-shuffled", _shuffled_targets(loss), "the targets belong to other samples: they are {}",
+          wrong="-(t[::-1] * log_softmax(y)).sum() / m", right=LOSS),
+        M("softmax-twice", lambda e: loss(e, y=softmax(e.y)), "a softmax is applied to the output once more",
+          wrong="-(t * log_softmax(softmax(y))).sum() / m", right=LOSS),
+        M("activation-twice", lambda e: loss(e, y=sigmoid(e.y)),
           "a sigmoid is applied to the output once more",
           wrong="-(t * np.log(sigmoid(y)) + (1 - t) * np.log(1 - sigmoid(y))).mean()",
           right="-(t * np.log(y) + (1 - t) * np.log(1 - y)).mean()",
           case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
-        M("logarithm-missing", lambda e: -mean(e, e.t * e.y), "-sum t y: the logarithm is missing",
-          wrong="-(t * y).sum() / m", right="-(t * np.log(y)).sum() / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
-        M("logarithm-missing", lambda e: -mean(e, e.t * softmax(e.y)), "-sum t p: the logarithm is missing",
-          wrong="-(t * softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
-        M("labels-smoothed", _smoothed_loss, "the target is mixed with 1/n: label smoothing of {}", rank=1,
-          wrong="-((0.9 * t + 0.1 / n) * log_softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
+        M("labels-smoothed", _smoothed(loss), "the target is mixed with 1/n: label smoothing of {}", rank=1,
+          wrong="-((0.9 * t + 0.1 / n) * log_softmax(y)).sum() / m", right=LOSS),
         M("samples-weighted", _weighted_loss, "the samples are weighted: {}", rank=1,
-          wrong="-(t * np.array([1, 2, 3, 4]) * log_softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m",
+          wrong="-(t * np.array([1, 2, 3, 4]) * log_softmax(y)).sum() / m", right=LOSS,
           case={"also": {"2.grad_output": "(softmax(y) - t) * (t @ np.array([1.0, 2, 3, 4]))[:, None] / m"}}),
-        M("root-taken", lambda e: sqrt(mean(e, terms(e))), "it is the root of the loss",
-          wrong="np.sqrt(((y - t) ** 2).mean())", right="((y - t) ** 2).mean()", case={"network": "5-7-4 relu, mse"}),
+        M("root-taken", lambda e: sqrt(loss(e)), "it is the root of the loss",
+          wrong="np.sqrt(((y - t) ** 2).mean())", right="((y - t) ** 2).mean()", case=MSE),
         M("last-sample-only", _part_of_batch, "it is the mean over the {} samples of the batch only", rank=1,
-          wrong="-(t[m // 2 :] * log_softmax(y)[m // 2 :]).sum() / (m - m // 2)",
-          right="-(t * log_softmax(y)).sum() / m"),
+          wrong="-(t[m // 2 :] * log_softmax(y)[m // 2 :]).sum() / (m - m // 2)", right=LOSS),
         M("mean-over-other-batch", lambda e: terms(e).sum() / len(e.before("input")),
           "it is divided by the size of the batch before",
-          wrong="-(t * log_softmax(y)).sum() / before.m", right="-(t * log_softmax(y)).sum() / m",
-          case={"rows": (6, 3, 5)}),
-        M("target-hardened", lambda e: mean(e, terms(e, t=_hardened(e))),
+          wrong="-(t * log_softmax(y)).sum() / before.m", right=LOSS, case={"rows": (6, 3, 5)}),
+        M("target-hardened", lambda e: loss(e, t=_hardened(e)),
           "the target's most probable class is taken for the target",
-          wrong="-log_softmax(y)[np.arange(m), t.argmax(axis=1)].sum() / m", right="-(t * log_softmax(y)).sum() / m",
-          case={"target": "soft"}),
-        M("target-transposed", lambda e: mean(e, terms(e, t=_exchanged(e))), "rows and labels are exchanged",
-          wrong="-(t.T * log_softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m",
-          case={"rows": (4, 4, 4)}),
+          wrong="-log_softmax(y)[np.arange(m), t.argmax(axis=1)].sum() / m", right=LOSS, case={"target": "soft"}),
+        M("target-transposed", lambda e: loss(e, t=_exchanged(e)), "rows and labels are exchanged",
+          wrong="-(t.T * log_softmax(y)).sum() / m", right=LOSS, case={"rows": (4, 4, 4)}),
         M("weight-penalty", _penalised, "{} x the sum of squared weights is added", rank=1,
           wrong="-(t * log_softmax(y)).sum() / m + 0.01 * ((tensor(\"0.weight\") ** 2).sum() + (tensor(\"2.weight\") "
             "** 2).sum())", right="-(t * log_softmax(y)).sum() / m"),
-        M("previous-batch", _same_loss_before, "it is the loss of the step before",
-          wrong="-(before.t * log_softmax(before.y)).sum() / before.m", right="-(t * log_softmax(y)).sum() / m"),
+        M("previous-batch", lambda e: e.before("loss"), "it is the loss of the step before",
+          wrong="-(before.t * log_softmax(before.y)).sum() / before.m", right=LOSS),
     ],
     "loss.gradient": [
         M("mean-missing", lambda e: gradient(e) * e.count, "the division by the count of the mean is missing",
-          wrong="softmax(y) - t", right="(softmax(y) - t) / m"),
+          wrong="softmax(y) - t", right=GRADIENT),
         M("mean-doubled", lambda e: gradient(e) / e.count, "the mean is taken twice",
-          wrong="(softmax(y) - t) / m / m", right="(softmax(y) - t) / m"),
+          wrong="(softmax(y) - t) / m / m", right=GRADIENT),
         M("mean-doubled", lambda e: gradient(e) / e.m, "it is divided by the samples once too often",
-          wrong="2 * (y - t) / (m * n) / m", right="2 * (y - t) / (m * n)", case={"network": "5-7-4 relu, mse"}),
-        M("wrong-mean", lambda e: gradient(e) * e.count / e.n,
-          "it is divided by the number of columns, not of samples",
-          wrong="(softmax(y) - t) / n", right="(softmax(y) - t) / m"),
+          wrong="2 * (y - t) / (m * n) / m", right=OF_SQUARES, case=MSE),
+        M("wrong-mean", lambda e: gradient(e) * e.count / e.n, "it is divided by the number of columns, not of samples",
+          wrong="(softmax(y) - t) / n", right=GRADIENT),
         M("wrong-mean", lambda e: gradient(e) * e.count / e.m,
           "it is divided by the samples alone, not by all elements",
-          wrong="2 * (y - t) / m", right="2 * (y - t) / (m * n)", case={"network": "5-7-4 relu, mse"}),
+          wrong="2 * (y - t) / m", right=OF_SQUARES, case=MSE),
         M("wrong-mean", lambda e: gradient(e) * e.count / (e.m * e.n), "it is divided by samples x columns",
-          wrong="(softmax(y) - t) / y.size", right="(softmax(y) - t) / m"),
+          wrong="(softmax(y) - t) / y.size", right=GRADIENT),
         M("factor-half", lambda e: gradient(e) * 0.5, "it is half of the derivative",
-          wrong="(y - t) / (m * n)", right="2 * (y - t) / (m * n)", case={"network": "5-7-4 relu, mse"}),
+          wrong="(y - t) / (m * n)", right=OF_SQUARES, case=MSE),
         M("factor-two", lambda e: gradient(e) * 2.0, "it is twice the derivative",
           wrong="2 * (y - t) / m", right="(y - t) / m", case={"network": "5-7-4 relu, half squared error"}),
         M("mean-over-other-batch", lambda e: gradient(e) * e.count / len(e.before("input")),
           "it is divided by the size of the batch before",
-          wrong="(softmax(y) - t) / before.m", right="(softmax(y) - t) / m", case={"rows": (6, 3, 5)}),
+          wrong="(softmax(y) - t) / before.m", right=GRADIENT, case={"rows": (6, 3, 5)}),
         M("target-hardened", lambda e: gradient(e, t=_hardened(e)),
           "the target's most probable class is taken for the target",
-          wrong="(softmax(y) - np.eye(n)[t.argmax(axis=1)]) / m", right="(softmax(y) - t) / m",
-          case={"target": "soft"}),
+          wrong="(softmax(y) - np.eye(n)[t.argmax(axis=1)]) / m", right=GRADIENT, case={"target": "soft"}),
         M("target-transposed", lambda e: gradient(e, t=_exchanged(e)), "rows and labels are exchanged",
-          wrong="(softmax(y) - t.T) / m", right="(softmax(y) - t) / m", case={"rows": (4, 4, 4)}),
-        M("labels-smoothed", _smoothed_gradient, "the target is mixed with 1/n: label smoothing of {}", rank=1,
-          wrong="(softmax(y) - (0.9 * t + 0.1 / n)) / m", right="(softmax(y) - t) / m"),
+          wrong="(softmax(y) - t.T) / m", right=GRADIENT, case={"rows": (4, 4, 4)}),
+        M("labels-smoothed", _smoothed(gradient), "the target is mixed with 1/n: label smoothing of {}", rank=1,
+          wrong="(softmax(y) - (0.9 * t + 0.1 / n)) / m", right=GRADIENT),
         M("samples-weighted", _weighted_gradient, "the samples are weighted: {}", rank=1,
-          wrong="(softmax(y) - t) * (t @ np.array([1.0, 2, 3, 4]))[:, None] / m", right="(softmax(y) - t) / m"),
+          wrong="(softmax(y) - t) * (t @ np.array([1.0, 2, 3, 4]))[:, None] / m", right=GRADIENT),
         M("sign", lambda e: -gradient(e), "its sign is wrong: t - y, not y - t",
-          wrong="(t - softmax(y)) / m", right="(softmax(y) - t) / m"),
-        M("label-off-by-one", _moved_targets(gradient, _as_is), "class k is taken for class {}",
-          wrong="(softmax(y) - np.eye(n)[t.argmax(axis=1) - 1]) / m", right="(softmax(y) - t) / m"),
-        M("targets-shuffled", _shuffled_targets(gradient, _as_is), "the targets belong to other samples: they are {}",
-          wrong="(softmax(y) - t[::-1]) / m", right="(softmax(y) - t) / m"),
+          wrong="(t - softmax(y)) / m", right=GRADIENT),
+        M("label-off-by-one", _moved_targets(gradient), "class k is taken for class {}",
+          wrong="(softmax(y) - np.eye(n)[t.argmax(axis=1) - 1]) / m", right=GRADIENT),
+        M("targets-shuffled", _shuffled_targets(gradient), "the targets belong to other samples: they are {}",
+          wrong="(softmax(y) - t[::-1]) / m", right=GRADIENT),
         M("targets-shuffled", _permuted_gradient, "the targets belong to other samples: their rows are {}", rank=1,
-          wrong="(softmax(y) - t[np.argsort(t.argmax(axis=1))]) / m", right="(softmax(y) - t) / m"),
-        M("epsilon-in-log", _epsilons(gradient, _as_is), "{} is added to the probability", listed=True,
-          wrong="-t / (y + 1e-5) / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="(softmax(y) - t[np.argsort(t.argmax(axis=1))]) / m", right=GRADIENT),
+        M("epsilon-in-log", _epsilons(gradient), "{} is added to the probability", listed=True,
+          wrong="-t / (y + 1e-5) / m", right="-t / y / m", case=PROBABILITIES),
         M("probabilities-clipped", _clipped_gradient, "the probabilities are clipped to {}", listed=True,
           wrong="-t / np.clip(y, 1e-3, 1 - 1e-3) / m", right="-t / y / m",
           case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities", "scale": 20}),
-        M("output-activated", _activated(gradient, _as_is),
+        M("output-activated", _activated(gradient),
           "a {} is applied to the output before the loss, and its derivative is left out",
-          wrong="(softmax(relu(y)) - t) / m", right="(softmax(y) - t) / m"),
+          wrong="(softmax(relu(y)) - t) / m", right=GRADIENT),
         M("output-activated", _derived_activated, "a {} is applied to the output before the loss",
-          wrong="2 * (tanh(y) - t) * (1 - tanh(y) ** 2) / (m * n)", right="2 * (y - t) / (m * n)",
-          case={"network": "5-7-4 relu, mse"}),
+          wrong="2 * (tanh(y) - t) * (1 - tanh(y) ** 2) / (m * n)", right=OF_SQUARES, case=MSE),
         M("target-missing", lambda e: gradient(e, t=e.t * 0.0), "the target is not subtracted",
-          wrong="2 * y / (m * n)", right="2 * (y - t) / (m * n)", case={"network": "5-7-4 relu, mse"}),
-        M("target-missing", lambda e: softmax(e.y) / e.count, "the target is not subtracted: p / m, not (p - t) / m",
-          wrong="softmax(y) / m", right="(softmax(y) - t) / m"),
-        M("softmax-twice", lambda e: (softmax(softmax(e.y)) - e.t) / e.count,
-          "a softmax is applied to the output once more",
-          wrong="(softmax(softmax(y)) - t) / m", right="(softmax(y) - t) / m"),
+          wrong="2 * y / (m * n)", right=OF_SQUARES, case=MSE),
         M("softmax-twice", _through_softmax, "a softmax is applied to the output once more",
           wrong="softmax(y) * (softmax(softmax(y)) - t - (softmax(y) * (softmax(softmax(y)) - t)).sum(axis=1, "
             "keepdims=True)) / m", right="(softmax(y) - t) / m"),
-        M("softmax-diagonal", lambda e: -(e.t * (1.0 - softmax(e.y))) / e.count,
-          "the softmax's Jacobian is reduced to its diagonal: -t (1 - p)",
-          wrong="-t * (1 - softmax(y)) / m", right="(softmax(y) - t) / m"),
-        M("derivative-twice", lambda e: gradient(e) * softmax(e.y) * (1.0 - softmax(e.y)),
-          "(p - t) is multiplied by p (1 - p): that derivative is in p - t already",
-          wrong="(softmax(y) - t) * softmax(y) * (1 - softmax(y)) / m", right="(softmax(y) - t) / m"),
-        M("derivative-twice", lambda e: gradient(e) * sigmoid(e.y) * (1.0 - sigmoid(e.y)),
-          "(p - t) is multiplied by p (1 - p): that derivative is in p - t already",
-          wrong="(sigmoid(y) - t) * sigmoid(y) * (1 - sigmoid(y)) / m", right="(sigmoid(y) - t) / m",
-          case={"network": "5-7-1 relu, sigmoid binary cross-entropy"}),
         M("wrong-loss-gradient", lambda e: (e.y - e.t) / (e.y * (1.0 - e.y)) / e.count,
           "it is the gradient of binary cross-entropy, (p - t) / (p (1 - p))", overflows=True,
-          wrong="(y - t) / (y * (1 - y)) / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
-        M("wrong-derivative", lambda e: -(e.t * e.y) / e.count, "-t p in the place of -t / p",
-          wrong="-t * y / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
-        M("wrong-derivative", lambda e: -times_log(e.t, e.y) / e.count,
-          "it is the loss of each element, not its derivative",
-          wrong="-t * np.log(y) / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
-        M("target-missing", lambda e: -(1.0 / e.y) / e.count, "-1 / p for every class: the factor t is missing",
-          wrong="-1 / y / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="(y - t) / (y * (1 - y)) / m", right="-t / y / m", case=PROBABILITIES),
         M("wrong-logarithm", lambda e: gradient(e) / np.log(2.0), "it is the derivative of a logarithm to base 2",
-          wrong="-t / (y * np.log(2)) / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="-t / (y * np.log(2)) / m", right="-t / y / m", case=PROBABILITIES),
         M("wrong-logarithm", lambda e: gradient(e) / np.log(10.0), "it is the derivative of a logarithm to base 10",
-          wrong="-t / (y * np.log(10)) / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
-        M("square-missing", lambda e: where(e.y.value > e.t.value, 0.0 * e.y + 1.0, 0.0 * e.y - 1.0, e.p) / e.count,
-          "it is the sign of y - t: the derivative of |y - t|",
-          wrong="np.sign(y - t) / (m * n)", right="2 * (y - t) / (m * n)", case={"network": "5-7-4 relu, mse"}),
+          wrong="-t / (y * np.log(10)) / m", right="-t / y / m", case=PROBABILITIES),
         M("last-sample-only", lambda e: _only_row(gradient(e), -1), "only the last sample has a gradient",
-          wrong="(softmax(y) - t) * (np.arange(m) == m - 1)[:, None] / m", right="(softmax(y) - t) / m"),
+          wrong="(softmax(y) - t) * (np.arange(m) == m - 1)[:, None] / m", right=GRADIENT),
         M("last-sample-only", lambda e: _only_row(gradient(e) * e.count, -1),
           "only the last sample has a gradient, undivided",
-          wrong="(softmax(y) - t) * (np.arange(m) == m - 1)[:, None]", right="(softmax(y) - t) / m"),
-        M("softmax-wrong-axis", lambda e: (softmax(e.y, axis=0) - e.t) / e.count,
-          "the softmax is normalised down the columns",
-          wrong="(np.exp(y) / np.exp(y).sum(axis=0) - t) / m",
-          right="(np.exp(y) / np.exp(y).sum(axis=1, keepdims=True) - t) / m"),
+          wrong="(softmax(y) - t) * (np.arange(m) == m - 1)[:, None]", right=GRADIENT),
     ],
 }
 # fmt: on

@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.numbers.bounded import Bounded
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Guess, fitted
+from compare.operations.mistake import Guess, fitted, wrong_factor
 from compare.operations.mistake import Mistake as M
 
 
@@ -46,9 +46,7 @@ def other_gradients(e: Letters) -> Iterator[Guess]:
         yield updated(e, g=-e.g), "its negative: the step goes uphill"
 
 
-def gradients_of_others(e: Letters) -> Iterator[Guess]:
-    for name, other in e.others(e.g, ("grad_weight", "grad_bias")):
-        yield updated(e, g=other), name
+gradients_of_others = wrong_factor(("grad_weight", "grad_bias"), lambda e: e.g, lambda e, g: updated(e, g=g))
 
 
 def states_of_others(e: Letters) -> Iterator[Guess]:
@@ -59,16 +57,15 @@ def states_of_others(e: Letters) -> Iterator[Guess]:
         yield rate * other + share * e.g, name
 
 
-def _sign(a: Bounded) -> Bounded:
-    return Bounded.exact(np.sign(a.value), a.p)
-
+# What examples have in common: their cases, and the correct expressions.
+PLAIN = {"optimizer": {"kind": "SGD", "lr": 0.1}}
+DECAYED = {"optimizer": {"kind": "SGD", "lr": 0.1, "weight_decay": 0.1}}
 
 # fmt: off
 MISTAKES = {
     "parameter": [
         M("weight-decay-missing", lambda e: updated(e, decay="none"), "the weight decay is missing",
-          wrong="p - lr * g", right="p - lr * (g + wd * p)",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "weight_decay": 0.1}}),
+          wrong="p - lr * g", right="p - lr * (g + wd * p)", case=DECAYED),
         M("weight-decay-coupled", lambda e: updated(e, decay="coupled"),
           "the weight decay is added to the gradient, not taken from the weight (Adam, not AdamW)",
           wrong="p - lr * (b1 * m + (1 - b1) * (g + wd * p)) / (1 - b1 ** step) / (np.sqrt((b2 * v + (1 - b2) * (g "
@@ -82,52 +79,46 @@ MISTAKES = {
           right="p - lr * (new_m / (1 - b1 ** step)) / (np.sqrt(new_v / (1 - b2 ** step)) + eps)",
           case={"optimizer": {"kind": "Adam", "lr": 0.1, "weight_decay": 0.1}}),
         M("weight-decay-doubled", lambda e: updated(e, decay="doubled"), "the weight decay is taken twice",
-          wrong="p * (1 - lr * wd) - lr * (g + wd * p)", right="p * (1 - lr * wd) - lr * g",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "weight_decay": 0.1}}),
+          wrong="p * (1 - lr * wd) - lr * (g + wd * p)", right="p * (1 - lr * wd) - lr * g", case=DECAYED),
         M("update-doubled", lambda e: updated(e, times=2), "the step is taken twice",
-          wrong="p - lr * g - lr * g", right="p - lr * g", case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p - lr * g - lr * g", right="p - lr * g", case=PLAIN),
         M("update-sign", lambda e: updated(e, times=-1), "the step is added, not subtracted",
-          wrong="p + lr * g", right="p - lr * g", case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p + lr * g", right="p - lr * g", case=PLAIN),
         M("update-missing", lambda e: updated(e, times=0, decay="none"), "the parameter is not updated",
-          wrong="p", right="p - lr * g", case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p", right="p - lr * g", case=PLAIN),
         M("weight-decay-unasked", lambda e: updated(e) - e.before_update * e.option("lr") * 0.01,
           "a weight decay of 0.01 is applied",
-          wrong="p - lr * (g + 0.01 * p)", right="p - lr * g", case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p - lr * (g + 0.01 * p)", right="p - lr * g", case=PLAIN),
         M("wrong-gradient", other_gradients, "the gradient is {}",
-          wrong="p - lr * before.g if step > 1 else p", right="p - lr * g",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p - lr * before.g if step > 1 else p", right="p - lr * g", case=PLAIN),
         M("learning-rate-missing", lambda e: e.before_update - (e.before_update - e.ref) / e.option("lr"),
           "the learning rate is missing",
-          wrong="p - g", right="p - lr * g", case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p - g", right="p - lr * g", case=PLAIN),
         M("learning-rate-twice", lambda e: e.before_update - (e.before_update - e.ref) * e.option("lr"),
           "the learning rate is applied twice",
-          wrong="p - lr * (lr * g)", right="p - lr * g", case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p - lr * (lr * g)", right="p - lr * g", case=PLAIN),
         M("learning-rate-decays", lambda e: e.before_update + (e.ref - e.before_update) / e.step,
           "the learning rate falls as 1 / t",
-          wrong="p - lr / step * g", right="p - lr * g", case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p - lr / step * g", right="p - lr * g", case=PLAIN),
         M("wrong-gradient", gradients_of_others, "the gradient is {}", rank=1,
-          wrong="p - lr * tensor(\"0.grad_weight\")", right="p - lr * g",
+          wrong='p - lr * tensor("0.grad_weight")', right="p - lr * g",
           case={"optimizer": {"kind": "SGD", "lr": 0.1}, "network": "5-5-5 relu, softmax cross-entropy"}),
-        M("sign-of-gradient", lambda e: updated(e, g=_sign(e.g)),
+        M("sign-of-gradient", lambda e: updated(e, g=Bounded.of(np.sign(e.g.value), e.p)),
           "the step follows the gradient's sign, not the gradient",
-          wrong="p - lr * np.sign(g)", right="p - lr * g", case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
-        M("weight-decay-without-rate",
-          lambda e: updated(e, decay="none") - e.before_update * e.option("weight_decay"),
+          wrong="p - lr * np.sign(g)", right="p - lr * g", case=PLAIN),
+        M("weight-decay-without-rate", lambda e: updated(e, decay="none") - e.before_update * e.option("weight_decay"),
           "the parameter shrinks by 1 - wd, without the learning rate",
-          wrong="(1 - wd) * p - lr * g", right="(1 - lr * wd) * p - lr * g",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "weight_decay": 0.1}}),
+          wrong="(1 - wd) * p - lr * g", right="(1 - lr * wd) * p - lr * g", case=DECAYED),
         M("weight-decay-sign",
           lambda e: updated(e, decay="none") + e.before_update * (e.option("lr") * e.option("weight_decay")),
           "the weight decay has the wrong sign: the parameter grows",
-          wrong="p - lr * (g - wd * p)", right="p - lr * (g + wd * p)",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "weight_decay": 0.1}}),
+          wrong="p - lr * (g - wd * p)", right="p - lr * (g + wd * p)", case=DECAYED),
         M("weight-decay-after-step",
           lambda e: updated(e, decay="none") * (1 - e.option("lr") * e.option("weight_decay")),
           "the weight decay is applied after the step, not before it",
-          wrong="(p - lr * g) * (1 - lr * wd)", right="p * (1 - lr * wd) - lr * g",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "weight_decay": 0.1}}),
+          wrong="(p - lr * g) * (1 - lr * wd)", right="p * (1 - lr * wd) - lr * g", case=DECAYED),
         M("wrong-learning-rate", rates, "the step is {} x what it should be", rank=1,
-          wrong="p - 0.3 * lr * g", right="p - lr * g", case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p - 0.3 * lr * g", right="p - lr * g", case=PLAIN),
     ],
 }
 # fmt: on

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip, where
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Formula, Guess, fitted, shortest
+from compare.operations.mistake import Formula, Guess, as_found, fitted, shortest
 from compare.operations.mistake import Mistake as M
 
 SEVERAL = 4  # elements, below which a pattern says nothing
@@ -22,27 +23,20 @@ def _factor(e: Letters) -> Iterator[Guess]:
     yield e.ref * factor, words
 
 
-def _named_factors(e: Letters) -> Iterator[tuple[str, str, float]]:
-    """(cause, what goes into its words, factor) for the numbers of the problem."""
-    m, n = e.m, e.n
-    yield "sign", "", -1.0
-    yield "factor-two", "", 2.0
-    yield "factor-half", "", 0.5
-    if m > 1:
-        yield "mean-missing", f"{m}", float(m)
-        yield "mean-doubled", f"{m}", 1.0 / m
-    if n > 1:
-        yield "wrong-mean", f"{n} x what it should be: the number of output columns", float(n)
-        yield "wrong-mean", f"1/{n} of what it should be: divided by the number of output columns", 1.0 / n
+def _samples(factor: Callable[[int], float]) -> Formula:
+    """Off by a factor of the number of samples, which is not 1."""
 
-
-def _by_name(cause: str) -> Formula:
     def guesses(e: Letters) -> Iterator[Guess]:
-        for name, words, factor in _named_factors(e):
-            if name == cause:
-                yield e.ref * factor, words
+        if e.m > 1:
+            yield e.ref * factor(e.m), f"{e.m}"
 
     return guesses
+
+
+def _wrong_mean(e: Letters) -> Iterator[Guess]:
+    if e.n > 1:
+        yield e.ref * float(e.n), f"{e.n} x what it should be: the number of output columns"
+        yield e.ref * (1.0 / e.n), f"1/{e.n} of what it should be: divided by the number of output columns"
 
 
 def _learning_rate(e: Letters) -> Iterator[Guess]:
@@ -77,7 +71,7 @@ def _few_elements(e: Letters) -> Iterator[Guess]:
     if e.got.shape != e.ref.shape or e.got.size < PAIR:
         return
     wrong = ~(np.abs(e.got - e.ref.value) <= e.ref.error)
-    rest = where(wrong, Bounded.exact(e.got, e.p), e.ref, e.p)
+    rest = where(wrong, Bounded.of(e.got, e.p), e.ref, e.p)
     index, count = [int(i) for i in np.argwhere(wrong)[0]], int(wrong.sum())
     if count <= max(1, e.got.size // 100):
         yield rest, f"element {index}" if count == 1 else f"{count} elements, the first at {index}"
@@ -92,29 +86,34 @@ def _few_elements(e: Letters) -> Iterator[Guess]:
 def _through(dtype: Any) -> Formula:
     """Every element representable in the coarser type, and as near as its rounding allows."""
 
-    def guess(e: Letters) -> Bounded:
+    def holds(e: Letters) -> bool:
         with np.errstate(all="ignore"):
             there_and_back = e.got.astype(dtype).astype(np.float64)
             spacing = np.abs(np.spacing(np.abs(e.ref.value).astype(dtype)).astype(np.float64))
             near = np.abs(e.got - e.ref.value) <= 2 * (spacing + e.ref.error)
             too_large = np.abs(e.ref.value) + 2 * e.ref.error >= float(np.finfo(dtype).max)
             near |= too_large & np.isinf(e.got) & (np.sign(e.got) == np.sign(e.ref.value))
-        if e.got.size < 2 or not near.all() or not np.array_equal(e.got, there_and_back):
-            raise Absent("not representable in it")
-        return Bounded.exact(e.got, e.p)
+        return e.got.size >= PAIR and bool(near.all()) and np.array_equal(e.got, there_and_back)
 
-    return guess
+    return as_found(holds)
 
 
-def _in_float32(e: Letters) -> Bounded:
-    if e.p.dtype != np.float64:
-        raise Absent("float64")
-    size = np.abs(e.ref.value) + e.ref.error / e.p.u
-    if e.got.size < 2 or not np.array_equal(e.got, e.got.astype(np.float32)):
-        raise Absent("not representable in float32")
-    if not (np.abs(e.got - e.ref.value) <= 2.0**-20 * size).all():
+def _off_as_float32(e: Letters) -> Array:
+    """How far it is off, relative to its size, where it is in float64 and as near as float32. Absent if it is not."""
+    size, off = np.abs(e.ref.value) + e.ref.error / e.p.u, np.abs(e.got - e.ref.value)
+    if e.p.dtype != np.float64 or not (off <= 2.0**-20 * size).all():
         raise Absent("too far off")
-    return Bounded.exact(e.got, e.p)
+    return off[size > 0] / size[size > 0]
+
+
+def _in_float32(e: Letters) -> bool:
+    _off_as_float32(e)
+    return e.got.size >= PAIR and np.array_equal(e.got, e.got.astype(np.float32))
+
+
+def _partly_in_float32(e: Letters) -> bool:
+    """As far off as float32's rounding on the way would put it."""
+    return e.got.size >= SEVERAL and bool(np.median(_off_as_float32(e)) >= 2.0**-33)
 
 
 def _part_missing(e: Letters) -> Iterator[Guess]:
@@ -135,19 +134,8 @@ def _to_decimals(e: Letters) -> Iterator[Guess]:
         is_round = np.abs(e.got - np.round(e.got, digits)) <= 4 * e.p.u * np.abs(e.got)
         fine = 64 * e.p.u * np.abs(e.got).max(initial=0) < 10.0**-digits  # else every number of the precision is round
         if e.got.size >= SEVERAL and e.got.any() and fine and near.all() and is_round.all():
-            yield Bounded.exact(e.got, e.p), str(digits)
+            yield Bounded.of(e.got, e.p), str(digits)
             return
-
-
-def _partly_in_float32(e: Letters) -> Bounded:
-    """As far off as float32's rounding on the way would put it."""
-    size = np.abs(e.ref.value) + e.ref.error / e.p.u
-    off = np.abs(e.got - e.ref.value)
-    if e.p.dtype != np.float64 or e.got.size < SEVERAL or not (off <= 2.0**-20 * size).all():
-        raise Absent("too far off")
-    if np.median(off[size > 0] / size[size > 0]) < 2.0**-33:
-        raise Absent("too near")
-    return Bounded.exact(e.got, e.p)
 
 
 def _clipped_values(e: Letters) -> Iterator[Guess]:
@@ -166,10 +154,8 @@ def _clipped_norm(e: Letters) -> Iterator[Guess]:
         yield e.ref * scale, f"{near:g}"
 
 
-def _constant(e: Letters) -> Bounded:
-    if e.got.size < PAIR or not (e.got == e.got.flat[0]).all():
-        raise Absent("not constant")
-    return Bounded.exact(e.got, e.p)
+def _constant(e: Letters) -> bool:
+    return e.got.size >= PAIR and bool((e.got == e.got.flat[0]).all())
 
 
 def _handed_to(name: str) -> tuple[str, ...]:
@@ -184,31 +170,30 @@ def _another(e: Letters) -> Iterator[Guess]:
     """The bits of another tensor of the step."""
     for name, other in e.others(e.ref, ("input", "output", "grad_output", "grad_input", "weight", "grad_weight")):
         if name not in _handed_to(e.name) and other.value.any() and np.array_equal(other.value, e.got):
-            yield Bounded.exact(other.value, e.p), name
+            yield Bounded.of(other.value, e.p), name
 
 
 # fmt: off
 MISTAKES = {
     "*": [
-        M("sign", _by_name("sign"), "its sign is wrong",
+        M("sign", lambda e: e.ref * -1.0, "its sign is wrong",
           wrong="-dy.T @ x", right="dy.T @ x"),
-        M("factor-two", _by_name("factor-two"), "it is twice what it should be: computed or added up twice",
+        M("factor-two", lambda e: e.ref * 2.0, "it is twice what it should be: computed or added up twice",
           wrong="2 * dy.T @ x", right="dy.T @ x"),
-        M("factor-half", _by_name("factor-half"), "it is half of what it should be",
+        M("factor-half", lambda e: e.ref * 0.5, "it is half of what it should be",
           wrong="dy.T @ x / 2", right="dy.T @ x"),
-        M("mean-missing", _by_name("mean-missing"),
-          "it is {0} x what it should be: not divided by the {0} samples",
+        M("mean-missing", _samples(float), "it is {0} x what it should be: not divided by the {0} samples",
           wrong="rows * dy.T @ x", right="dy.T @ x"),
-        M("mean-doubled", _by_name("mean-doubled"),
+        M("mean-doubled", _samples(lambda m: 1.0 / m),
           "it is 1/{0} of what it should be: divided by the {0} samples once too often",
           wrong="dy.T @ x / rows", right="dy.T @ x"),
-        M("wrong-mean", _by_name("wrong-mean"), "it is {}", rank=1,
+        M("wrong-mean", _wrong_mean, "it is {}", rank=1,
           wrong="columns * dy.T @ x", right="dy.T @ x"),
         M("learning-rate-in-gradient", _learning_rate, "the learning rate is inside{}", rank=1,
           wrong="0.1 * dy.T @ x", right="dy.T @ x"),
         M("transposed", lambda e: e.ref.T, "it is transposed",
           wrong="x.T @ dy", right="dy.T @ x"),
-        M("zero", lambda e: Bounded.exact(0 * e.ref.value, e.p), "it is zero everywhere: not computed, or not kept",
+        M("zero", lambda e: Bounded.of(0 * e.ref.value, e.p), "it is zero everywhere: not computed, or not kept",
           rank=-1,
           wrong="np.zeros_like(W)", right="dy.T @ x"),
         M("previous-step", lambda e: e.before(e.name) * 1.0, "it is that of the step before: not computed anew",
@@ -218,12 +203,12 @@ MISTAKES = {
           wrong="before.value + dy.T @ x", right="dy.T @ x"),
         M("float16-round-trip", _through(np.float16), "it went through float16", rank=1, overflows=True,
           wrong="(dy.T @ x).astype(np.float16)", right="dy.T @ x"),
-        M("computed-in-float32", _in_float32, "it was computed in float32", rank=1,
+        M("computed-in-float32", as_found(_in_float32), "it was computed in float32", rank=1,
           wrong="dy.astype(np.float32).T @ x.astype(np.float32)", right="dy.T @ x", case={"dtype": "float64"}),
         M("rounded-to-decimals", _to_decimals, "it is rounded to {} decimals", rank=1,
           wrong="np.round(dy.T @ x, 4)", right="dy.T @ x"),
-        M("computed-in-float32", _partly_in_float32, "it is as far off as float32 arithmetic on the way puts it",
-          rank=2,
+        M("computed-in-float32", as_found(_partly_in_float32),
+          "it is as far off as float32 arithmetic on the way puts it", rank=2,
           wrong="dy.T @ x.astype(np.float32)", right="dy.T @ x", case={"dtype": "float64"}),
         M("rows-in-another-order", _permutation(0), "its rows {}",
           wrong="(dy.T @ x)[::-1]", right="dy.T @ x"),
@@ -241,7 +226,7 @@ MISTAKES = {
           wrong="np.vstack([dy[:, :-1].T @ x, np.zeros((1, 7))])", right="dy.T @ x"),
         M("few-elements", _few_elements, "only {} is wrong", rank=2,
           wrong="np.where(np.arange(28).reshape(4, 7) == 3, 1, dy.T @ x)", right="dy.T @ x"),
-        M("constant", _constant, "all its elements are equal", rank=2,
+        M("constant", as_found(_constant), "all its elements are equal", rank=2,
           wrong="np.full_like(W, 0.1)", right="dy.T @ x"),
     ],
 }

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 import torch_ref.losses
 from compare.numbers.allowance import FUNCTION, Allowance, Precision, total
-from compare.numbers.bounded import Bounded, exp, log, relu, sigmoid
-from compare.operations.any_loss import mean, over, times_log
-from compare.operations.letters import Letters
+from compare.numbers.array import Array
+from compare.numbers.bounded import Bounded, absolute, exp, log, relu, sigmoid
+from compare.operations.any_loss import gradient, mean, over, times_log
 from compare.operations.mistake import Mistake as M
-from compare.operations.mistake import Table
-from compare.operations.operation import Loss, Part
+from compare.operations.operation import Loss
 from compare.operations.sigmoid import Sigmoid
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -32,9 +28,10 @@ class BinaryCrossEntropy(Loss):
     torch_type: ClassVar[type] = torch_ref.losses.BCELoss
     words: ClassVar[tuple[str, ...]] = ("binary cross-entropy", "binary cross-entropy on probabilities")
     parts: ClassVar = {
-        "loss": Part.of("L = -sum (t log p + (1 - t) log(1 - p)), over all elements", "y t"),
-        "loss.gradient": Part.of("dp = ((1 - t) / (1 - p) - t / p) / (m n)", "y t"),
+        "loss": "L = -sum (t log p + (1 - t) log(1 - p)), over all elements",
+        "loss.gradient": "dp = ((1 - t) / (1 - p) - t / p) / (m n)",
     }
+    summed_gradient: ClassVar[str] = "dp = (1 - t) / (1 - p) - t / p"
     logarithmic = binary = True
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
@@ -67,10 +64,6 @@ class BinaryCrossEntropy(Loss):
             scale = np.where(t == 1, 0, np.abs(1 - t) / np.abs(1 - y)) + np.where(t == 0, 0, np.abs(t / y))
         return Allowance(6 * p.u * scale / count + 2 * p.subnormal)
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 @dataclass(frozen=True)
 class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
@@ -80,9 +73,14 @@ class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
     scratch_type, torch_type = scratch.BCEWithLogitsLoss, nn.BCEWithLogitsLoss
     words = ("sigmoid binary cross-entropy", "binary cross-entropy on logits")
     parts: ClassVar = {
-        "loss": Part.of("L = sum (max(z, 0) - z t + log(1 + e^-|z|)), over all elements", "y t"),
-        "loss.gradient": Part.of("dz = (sigmoid(z) - t) / (m n)", "y t"),
+        "loss": "L = sum (max(z, 0) - z t + log(1 + e^-|z|)), over all elements",
+        "loss.gradient": "dz = (sigmoid(z) - t) / (m n)",
     }
+    summed_gradient = "dz = sigmoid(z) - t"
+
+    def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
+        """In that form, where no logarithm is of a number that rounds to 0; an epsilon needs the probabilities."""
+        return super().terms(y, t, eps) if eps else relu(y) - y * t + log(1.0 + exp(-absolute(y)))
 
     def slope(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
         return self.slope_from(sigmoid(y), t)
@@ -111,25 +109,13 @@ class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
         q = Sigmoid().apply(y)
         return Allowance(p.u * ((FUNCTION + 5) * q + 3 * np.abs(t)) / count + (p.normal + p.subnormal))
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return ON_LOGITS
-
 
 # --- what people get wrong ---
 
 
-def _without_absolute_value(e: Letters) -> Bounded:
-    """max(z, 0) - z t + log(1 + e^-z)."""
-    z = e.y
-    return mean(e, relu(z) - z * e.t + log(1.0 + exp(-z)))
-
-
-def _swapped_denominators(e: Letters) -> Bounded:
-    """((1 - t) / p - t / (1 - p)) / c."""
-    y = e.y
-    return (over(1.0 - e.t, y) - over(e.t, 1.0 - y)) / e.count
-
+# What examples have in common: their cases, and the correct expressions.
+PROBABILITIES = {"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}
+LOGITS = {"network": "5-7-1 relu, sigmoid binary cross-entropy"}
 
 # fmt: off
 MISTAKES = {
@@ -137,26 +123,20 @@ MISTAKES = {
         M("last-term-missing", lambda e: -mean(e, times_log(e.t, e.y)),
           "only t log p enters: (1 - t) log(1 - p) is missing",
           wrong="-(t * np.log(y)).mean()", right="-(t * np.log(y) + (1 - t) * np.log(1 - y)).mean()",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
+          case=PROBABILITIES),
     ],
     "loss.gradient": [
-        M("inner-derivative-missing",
-          lambda e: -(over(1.0 - e.t, 1.0 - e.y) + over(e.t, e.y)) / e.count,
+        M("inner-derivative-missing", lambda e: -(over(1.0 - e.t, 1.0 - e.y) + over(e.t, e.y)) / e.count,
           "the second term has the wrong sign: d log(1 - p) = -dp / (1 - p)",
-          wrong="-(t / y + (1 - t) / (1 - y)) / m", right="((1 - t) / (1 - y) - t / y) / m",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
-        M("denominators-swapped", _swapped_denominators, "p and 1 - p are exchanged in the denominators",
-          wrong="((1 - t) / y - t / (1 - y)) / m", right="((1 - t) / (1 - y) - t / y) / m",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
-        M("derivative-twice",
-          lambda e: (e.y - e.t) / e.count,
+          wrong="-(t / y + (1 - t) / (1 - y)) / m", right="((1 - t) / (1 - y) - t / y) / m", case=PROBABILITIES),
+        M("denominators-swapped", lambda e: (over(1.0 - e.t, e.y) - over(e.t, 1.0 - e.y)) / e.count,
+          "p and 1 - p are exchanged in the denominators",
+          wrong="((1 - t) / y - t / (1 - y)) / m", right="((1 - t) / (1 - y) - t / y) / m", case=PROBABILITIES),
+        M("derivative-twice", lambda e: (e.y - e.t) / e.count,
           "it is (p - t) / m, the gradient of the logits: the activation's derivative will be applied once more",
-          wrong="(y - t) / m", right="((1 - t) / (1 - y) - t / y) / m",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
-        M("last-term-missing", lambda e: -over(e.t, e.y) / e.count,
-          "only -t / p enters: (1 - t) / (1 - p) is missing",
-          wrong="-t / y / m", right="((1 - t) / (1 - y) - t / y) / m",
-          case={"network": "5-7-1 relu, sigmoid output, binary cross-entropy"}),
+          wrong="(y - t) / m", right="((1 - t) / (1 - y) - t / y) / m", case=PROBABILITIES),
+        M("last-term-missing", lambda e: -over(e.t, e.y) / e.count, "only -t / p enters: (1 - t) / (1 - p) is missing",
+          wrong="-t / y / m", right="((1 - t) / (1 - y) - t / y) / m", case=PROBABILITIES),
     ],
 }
 # fmt: on
@@ -165,16 +145,21 @@ MISTAKES = {
 # fmt: off
 ON_LOGITS = {
     "loss": [
-        M("absolute-value-missing", _without_absolute_value, "e^-z in the place of e^-|z|",
+        M("absolute-value-missing", lambda e: mean(e, relu(e.y) - e.y * e.t + log(1.0 + exp(-e.y))),
+          "e^-z in the place of e^-|z|",
           wrong="(np.maximum(y, 0) - y * t + np.log(1 + np.exp(-y))).mean()",
-          right="(np.maximum(y, 0) - y * t + np.log1p(np.exp(-np.abs(y)))).mean()",
-          case={"network": "5-7-1 relu, sigmoid binary cross-entropy"}),
+          right="(np.maximum(y, 0) - y * t + np.log1p(np.exp(-np.abs(y)))).mean()", case=LOGITS),
     ],
     "loss.gradient": [
         M("softmax-missing", lambda e: (e.y - e.t) / e.count,
           "(y - t) / m: y stands where its derivative's function is meant",
-          wrong="(y - t) / m", right="(sigmoid(y) - t) / m",
-          case={"network": "5-7-1 relu, sigmoid binary cross-entropy"}),
+          wrong="(y - t) / m", right="(sigmoid(y) - t) / m", case=LOGITS),
+        M("derivative-twice", lambda e: gradient(e) * sigmoid(e.y) * (1.0 - sigmoid(e.y)),
+          "(p - t) is multiplied by p (1 - p): that derivative is in p - t already",
+          wrong="(sigmoid(y) - t) * sigmoid(y) * (1 - sigmoid(y)) / m", right="(sigmoid(y) - t) / m", case=LOGITS),
     ],
 }
 # fmt: on
+
+BinaryCrossEntropy.mistakes = MISTAKES
+LogitsBinaryCrossEntropy.mistakes = ON_LOGITS

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 import torch_ref.losses
 from compare.numbers.allowance import FUNCTION, Allowance, Precision, total
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, softmax, where
-from compare.operations.any_loss import log_softmax, over, times_log
+from compare.operations.any_loss import gradient, log_softmax, mean, over, times_log
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Mistake as M
-from compare.operations.mistake import Table
-from compare.operations.operation import Loss, Part
+from compare.operations.operation import Loss
 from compare.operations.softmax import TAME, Softmax, log_softmax_error, softmax_relative
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """On logits s: L = -(1/m) sum_i sum_k t_ik log softmax(s_i)_k."""
+    """On logits s (m, n): L = -(1/m) sum_i sum_k t_ik log softmax(s_i)_k.
+
+    Samples are rows, classes columns. torch's further dimensions, (m, n, d), are refused.
+    """
 
     kind = "cross_entropy"
     scratch_type, torch_type = scratch.CrossEntropyLoss, nn.CrossEntropyLoss
     words = ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits")
     parts: ClassVar = {
-        "loss": Part.of("L = -sum t log softmax(s), over the samples", "y t"),
-        "loss.gradient": Part.of("ds = (softmax(s) - t) / m", "y t"),
+        "loss": "L = -sum t log softmax(s), over the samples",
+        "loss.gradient": "ds = (softmax(s) - t) / m",
     }
+    summed_gradient = "ds = softmax(s) - t"
     per_sample = takes_labels = logarithmic = True
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
@@ -74,10 +75,6 @@ class CrossEntropy(Loss):
         rounding = (softmax_relative(y, q, p) + 8 * p.u) * q * weight + 8 * p.u * np.abs(t)
         return Allowance(rounding / count + 4 * p.subnormal)
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 @dataclass(frozen=True)
 class ProbabilityCrossEntropy(Loss):
@@ -88,9 +85,10 @@ class ProbabilityCrossEntropy(Loss):
     torch_type = torch_ref.losses.ProbabilityCrossEntropyLoss
     words = ("cross-entropy on probabilities",)
     parts: ClassVar = {
-        "loss": Part.of("L = -sum t log p, over the samples", "y t"),
-        "loss.gradient": Part.of("dp = -t / (m p)", "y t"),
+        "loss": "L = -sum t log p, over the samples",
+        "loss.gradient": "dp = -t / (m p)",
     }
+    summed_gradient = "dp = -t / p"
     per_sample = takes_labels = logarithmic = True
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
@@ -115,10 +113,6 @@ class ProbabilityCrossEntropy(Loss):
     def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
         """dq = -t / (c q): two quotients, or a reciprocal, a product and a quotient, in any order: 4 u |dq|."""
         return Allowance(4 * p.u * np.abs(dy) + 2 * p.subnormal)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return ON_PROBABILITIES
 
 
 # --- what people get wrong ---
@@ -153,6 +147,11 @@ def _underflowing_loss(e: Letters) -> Bounded:
     return Bounded(np.asarray(value, np.float64), np.asarray(1e-3 * abs(float(value))), e.p)
 
 
+# What examples have in common: their cases, and the correct expressions.
+PROBABILITIES = {"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}
+GRADIENT = "(softmax(y) - t) / m"
+OF_PROBABILITIES = "-t / y / m"
+
 # fmt: off
 MISTAKES = {
     "loss": [
@@ -166,6 +165,8 @@ MISTAKES = {
           wrong="-(t * (y - y.max() - np.log(np.exp(y - y.max()).sum(axis=1, keepdims=True)))).sum() / m",
           right="-(t * log_softmax(y)).sum() / m",
           case={"network": "5-7-2 relu, softmax cross-entropy", "scale": 1200, "dtype": "float64"}),
+        M("logarithm-missing", lambda e: -mean(e, e.t * softmax(e.y)), "-sum t p: the logarithm is missing",
+          wrong="-(t * softmax(y)).sum() / m", right="-(t * log_softmax(y)).sum() / m"),
     ],
     "loss.gradient": [
         M("exponential-missing", lambda e: (log_softmax(e.y) - e.t) / e.count,
@@ -173,14 +174,29 @@ MISTAKES = {
           wrong="(log_softmax(y) - t) / m", right="(np.exp(log_softmax(y)) - t) / m"),
         M("target-not-normalised", lambda e: (softmax(e.y) - _unnormalised(e)) / e.count,
           "p - t is right only for a target that sums to 1: p sum(t) - t",
-          wrong="(softmax(y) - t) / m", right="(softmax(y) * t.sum(axis=1, keepdims=True) - t) / m",
+          wrong=GRADIENT, right="(softmax(y) * t.sum(axis=1, keepdims=True) - t) / m",
           case={"target": "unnormalised"}),
         M("labels-of-all-rows", _labels_of_all_rows,
           "1 is subtracted at every label of the batch, not at the row's own",
-          wrong="(softmax(y) - t.max(axis=0)) / m", right="(softmax(y) - t) / m"),
+          wrong="(softmax(y) - t.max(axis=0)) / m", right=GRADIENT),
         M("softmax-missing", lambda e: (e.y - e.t) / e.count,
           "(y - t) / m: y stands where its derivative's function is meant",
-          wrong="(y - t) / m", right="(softmax(y) - t) / m"),
+          wrong="(y - t) / m", right=GRADIENT),
+        M("softmax-twice", lambda e: (softmax(softmax(e.y)) - e.t) / e.count,
+          "a softmax is applied to the output once more",
+          wrong="(softmax(softmax(y)) - t) / m", right=GRADIENT),
+        M("softmax-diagonal", lambda e: -(e.t * (1.0 - softmax(e.y))) / e.count,
+          "the softmax's Jacobian is reduced to its diagonal: -t (1 - p)",
+          wrong="-t * (1 - softmax(y)) / m", right=GRADIENT),
+        M("target-missing", lambda e: softmax(e.y) / e.count, "the target is not subtracted: p / m, not (p - t) / m",
+          wrong="softmax(y) / m", right=GRADIENT),
+        M("derivative-twice", lambda e: gradient(e) * softmax(e.y) * (1.0 - softmax(e.y)),
+          "(p - t) is multiplied by p (1 - p): that derivative is in p - t already",
+          wrong="(softmax(y) - t) * softmax(y) * (1 - softmax(y)) / m", right=GRADIENT),
+        M("softmax-wrong-axis", lambda e: (softmax(e.y, axis=0) - e.t) / e.count,
+          "the softmax is normalised down the columns",
+          wrong="(np.exp(y) / np.exp(y).sum(axis=0) - t) / m",
+          right="(np.exp(y) / np.exp(y).sum(axis=1, keepdims=True) - t) / m"),
     ],
 }
 # fmt: on
@@ -189,17 +205,25 @@ MISTAKES = {
 # fmt: off
 ON_PROBABILITIES = {
     "loss": [
+        M("logarithm-missing", lambda e: -mean(e, e.t * e.y), "-sum t y: the logarithm is missing",
+          wrong="-(t * y).sum() / m", right="-(t * np.log(y)).sum() / m", case=PROBABILITIES),
     ],
     "loss.gradient": [
-        M("wrong-derivative", lambda e: -(e.t) / e.count,
-          "-t in the place of -t / p: the division by p is missing",
-          wrong="-t / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
-        M("derivative-twice",
-          lambda e: (e.y - e.t) / e.count,
+        M("wrong-derivative", lambda e: -(e.t) / e.count, "-t in the place of -t / p: the division by p is missing",
+          wrong="-t / m", right=OF_PROBABILITIES, case=PROBABILITIES),
+        M("derivative-twice", lambda e: (e.y - e.t) / e.count,
           "it is (p - t) / m, the gradient of the logits: the activation's derivative will be applied once more",
-          wrong="(y - t) / m", right="-t / y / m",
-          case={"network": "5-7-4 relu, softmax output, cross-entropy on probabilities"}),
+          wrong="(y - t) / m", right=OF_PROBABILITIES, case=PROBABILITIES),
+        M("wrong-derivative", lambda e: -(e.t * e.y) / e.count, "-t p in the place of -t / p",
+          wrong="-t * y / m", right=OF_PROBABILITIES, case=PROBABILITIES),
+        M("wrong-derivative", lambda e: -times_log(e.t, e.y) / e.count,
+          "it is the loss of each element, not its derivative",
+          wrong="-t * np.log(y) / m", right=OF_PROBABILITIES, case=PROBABILITIES),
+        M("target-missing", lambda e: -(1.0 / e.y) / e.count, "-1 / p for every class: the factor t is missing",
+          wrong="-1 / y / m", right=OF_PROBABILITIES, case=PROBABILITIES),
     ],
 }
 # fmt: on
+
+CrossEntropy.mistakes = MISTAKES
+ProbabilityCrossEntropy.mistakes = ON_PROBABILITIES

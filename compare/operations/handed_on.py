@@ -10,7 +10,7 @@ import numpy as np
 from compare.numbers.bounded import Bounded
 from compare.operations.any_loss import rolled, row_keys
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Guess, dropped, wrong_factor
+from compare.operations.mistake import Guess, as_found, dropped, wrong_factor
 from compare.operations.mistake import Mistake as M
 
 
@@ -32,12 +32,11 @@ def _past_derivatives(e: Letters) -> Iterator[Guess]:
     """The gradient that entered a later layer, times the weights between; what activations would do to it left out."""
     layers = e.network.layers
     for last in range(e.k + 2, len(layers)) if e.name.endswith("grad_output") else ():
-        kinds = [layer.kind for layer in layers[e.k + 1 : last + 1]]
-        if all(kind == "linear" for kind in kinds):
+        if all(layer.is_affine for layer in layers[e.k + 1 : last + 1]):
             continue
         passed = e.tensor(f"{last}.grad_output")
         for i in range(last, e.k, -1):
-            passed = passed @ e.tensor(f"{i}.weight") if layers[i].kind == "linear" else passed
+            passed = passed @ e.tensor(f"{i}.weight") if layers[i].is_affine else passed
         yield passed, f"{last}.grad_output"
 
 
@@ -46,7 +45,7 @@ def _ones(e: Letters) -> Iterator[Guess]:
     for j in np.flatnonzero((e.got == 1).all(axis=0) & (e.ref.value != 1).any(axis=0)):
         value = e.ref.value.copy()
         value[:, j] = 1
-        yield Bounded.exact(value, e.p), str(j)
+        yield Bounded.of(value, e.p), str(j)
 
 
 def _initial_scales(e: Letters) -> Iterator[Guess]:
@@ -62,32 +61,24 @@ def _same_multiset(a: Any, b: Any) -> bool:
     return bool(a.shape == b.shape and np.array_equal(np.sort(keys[0]), np.sort(keys[1])))
 
 
-def _nothing(e: Letters) -> Bounded:
-    raise Absent(e.name)
-
-
 def _overwritten(e: Letters) -> Iterator[Guess]:
+    """With another tensor; a parameter that holds its own new value was updated early."""
     for name, value in e.values():
-        if value.shape == e.got.shape and name != e.name:
+        if value.shape == e.got.shape and name.replace(".new_", ".") != e.name:
             yield e.tensor(name) * 1.0, name
 
 
-def _by_the_step(e: Letters) -> Bounded:
-    if e.changed_by.get(e.name) != "the step":
-        raise Absent(e.name)
-    return Bounded.exact(e.got, e.p)
+def _labels(e: Letters) -> Bounded:
+    """The target, where it is one whole number for each sample. Absent for any other target."""
+    t = e.ref.value
+    if t.shape not in ((e.m,), (e.m, 1)) or (t != np.rint(t)).any():
+        raise Absent("labels")
+    return e.ref
 
 
-def _target(e: Letters) -> Bounded:
-    if e.name != "target":
-        raise Absent(e.name)
-    return Bounded.exact(e.got, e.p)
-
-
-def _updated_early(e: Letters) -> Bounded:
-    if e.kind != "parameter":
-        raise Absent(e.name)
-    return Bounded.exact(e.got, e.p)
+def _other_class(e: Letters, by: int) -> Bounded:
+    """Every label, as a number or as a one-hot row, moved by one class, the last to the first."""
+    return Bounded.of((_labels(e).value + by) % e.n, e.p) if e.ref.value.ndim == 1 else rolled(e.ref, by)
 
 
 # fmt: off
@@ -105,24 +96,19 @@ MISTAKES = {
           wrong="before.right", right="x", case={"rows": (6, 6, 6)}),
     ],
     "target": [
-        M("label-off-by-one", lambda e: e.ref + 1.0, "every label is one too large",
+        M("label-off-by-one", lambda e: _labels(e) + 1.0, "every label is one too large",
           wrong="right + 1", case={"rows": (3, 2, 3)}),
-        M("label-off-by-one", lambda e: e.ref - 1.0, "every label is one too small",
-          wrong="right - 1", case={"network": "5-7-1 relu, mse"}),
-        M("label-off-by-one",
-          lambda e: e.ref + 1.0 - e.n * ((e.ref.value + 1) // e.n) if e.ref.value.ndim == 1 else rolled(e, 1),
-          "class k is taken for class k + 1",
+        M("label-off-by-one", lambda e: _labels(e) - 1.0, "every label is one too small",
+          wrong="right - 1", case={"network": "5-7-1 relu, mse", "target": "bits"}),
+        M("label-off-by-one", lambda e: _other_class(e, 1), "class k is taken for class k + 1",
           wrong="(right + 1) % 4"),
-        M("label-off-by-one",
-          lambda e: e.ref - 1.0 - e.n * ((e.ref.value - 1) // e.n) if e.ref.value.ndim == 1 else rolled(e, -1),
-          "class k is taken for class k - 1",
+        M("label-off-by-one", lambda e: _other_class(e, -1), "class k is taken for class k - 1",
           wrong="(right - 1) % 4"),
         M("previous-batch", lambda e: e.before("target") * 1.0, "it is the target of the step before",
           wrong="before.value", case={"rows": (6, 6, 6)}),
         M("targets-shuffled", lambda e: e.ref[::-1], "the targets are in reverse order",
           wrong="right[::-1]"),
-        M("targets-shuffled",
-          lambda e: Bounded.exact(e.got, e.p) if _same_multiset(e.got, e.ref.value) else _nothing(e),
+        M("targets-shuffled", as_found(lambda e: _same_multiset(e.got, e.ref.value)),
           "the targets belong to other samples: their rows are in another order",
           wrong="np.random.default_rng(step).permutation(right)"),
     ],
@@ -156,15 +142,16 @@ MISTAKES = {
     "side_effects": [
         M("overwritten-in-place", _overwritten, "it is overwritten with {}: something works in place",
           wrong="tensor('1.output')", case={"tensor": "0.output"}),
-        M("updated-in-backward", _updated_early,
+        M("updated-in-backward", as_found(lambda e: e.kind == "parameter"),
           "it is updated inside backward: the update belongs into the optimiser's step",
           wrong="right - 0.01 * tensor('2.grad_weight')", case={"tensor": "2.weight"}),
-        M("gradient-changed-by-step", _by_the_step, "the optimiser's step writes into it: compute on a copy", rank=-1,
+        M("gradient-changed-by-step", as_found(lambda e: e.changed_by.get(e.name) == "the step"),
+          "the optimiser's step writes into it: compute on a copy", rank=-1,
           wrong="right + 0.01 * W", case={"tensor": "2.grad_weight", "changed_by": {"2.grad_weight": "the step"}}),
-        M("target-changed", _target, "the target is written into, and belongs to the caller: compute on a copy",
-          rank=-1,
+        M("target-changed", as_found(lambda e: e.name == "target"),
+          "the target is written into, and belongs to the caller: compute on a copy", rank=-1,
           wrong="t - y", case={"tensor": "target", "target": "one-hot"}),
-        M("activation-changed-by-backward", lambda e: Bounded.exact(e.got, e.p),
+        M("activation-changed-by-backward", as_found(lambda e: True),
           "something writes into it: compute on a copy", rank=1,
           wrong="y - 0.1", case={"tensor": "1.output"}),
     ],

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, relu, where
+from compare.operations.any_activation import other_slope
 from compare.operations.letters import Letters
-from compare.operations.mistake import Guess, Table, fitted
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,6 @@ class LeakyReLU(Activation):
     def _selected(self, a: Array, p: Precision) -> Allowance:
         return Allowance(5 * p.u * max(1.0, abs(self.negative_slope)) * np.abs(a) + 3 * p.subnormal)
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 # --- what people get wrong ---
 
@@ -73,13 +66,6 @@ def _leaky(e: Letters, slope: Any, a: Bounded, positive: Any = None) -> Bounded:
 def _own(e: Letters) -> float:
     slope: float = e.operation.negative_slope
     return slope
-
-
-def _other_slope(a: Array, e: Letters) -> Iterator[Guess]:
-    """Where x < 0, what was found over a."""
-    slope, words = fitted(e, e.got, np.where(e.x.value < 0, a, 0))
-    if abs(float(slope.value)) not in (0.0, 1.0):
-        yield _leaky(e, slope, Bounded.exact(a, e.p)), words
 
 
 # fmt: off
@@ -96,8 +82,9 @@ MISTAKES = {
           wrong="np.where(x > 0, x, -0.01 * x)"),
         M("slope-added", lambda e: relu(e.x) + e.x * _own(e), "s x is added on both sides: y = max(x, 0) + s x",
           wrong="np.maximum(x, 0) + 0.01 * x", right="np.maximum(x, 0) + 0.01 * np.minimum(x, 0)"),
-        M("activation-missing", lambda e: e.x * 1.0, "the activation is missing: y = x", wrong="x"),
-        M("other-slope", lambda e: _other_slope(e.x.value, e), "the slope where x < 0 is {}", rank=1,
+        M("activation-missing", lambda e: e.x * 1.0, "the activation is missing: y = x",
+          wrong="x"),
+        M("other-slope", other_slope(lambda e: e.x), "the slope where x < 0 is {}", rank=1,
           wrong="np.where(x > 0, x, 0.2 * x)"),
     ],
     "grad_input": [
@@ -118,13 +105,17 @@ MISTAKES = {
           "the mask is x >= 0, and the derivative at x = 0 is 1, not s",
           wrong="np.where(x >= 0, dy, 0.01 * dy)", right="np.where(x > 0, dy, 0.01 * dy)",
           case={"zero_row": True, "bias": 0.0}),
-        M("derivative-missing", lambda e: e.dy * 1.0, "the derivative is missing: dx = dy everywhere", wrong="dy"),
+        M("derivative-missing", lambda e: e.dy * 1.0, "the derivative is missing: dx = dy everywhere",
+          wrong="dy"),
         M("value-for-derivative", lambda e: e.dy * e.y, "dx = dy y: the output is taken for the derivative",
           wrong="dy * y"),
         M("upstream-gradient-missing", lambda e: _leaky(e, _own(e), e.dy * 0.0 + 1.0),
-          "dx is the derivative alone: dy is left out", wrong="np.where(x > 0, 1, 0.01)"),
-        M("other-slope", lambda e: _other_slope(e.dy.value, e), "the derivative where x < 0 is {}, not s", rank=1,
+          "dx is the derivative alone: dy is left out",
+          wrong="np.where(x > 0, 1, 0.01)"),
+        M("other-slope", other_slope(lambda e: e.dy), "the derivative where x < 0 is {}, not s", rank=1,
           wrong="np.where(x > 0, dy, 0.2 * dy)"),
     ],
 }
 # fmt: on
+
+LeakyReLU.mistakes = MISTAKES

@@ -12,12 +12,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.numbers.allowance import Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
-
-Array = NDArray[Any]
 
 
 class Absent(LookupError):
@@ -25,13 +23,13 @@ class Absent(LookupError):
 
 
 class Letters(ABC):
-    """The letters of one tensor `name` of one `step`, which layer `k` computes in precision `p`.
+    """The letters of one tensor `name` (a TensorName) of one `step`, which layer `k` computes in precision `p`.
 
     `got` is the candidate's tensor. `operation` is what computes it, `network` what it belongs to; `options` are those
     of the optimiser. `touched` names the tensors that were written into; `changed_by` says in which phase of the step.
     """
 
-    name: str
+    name: Any
     kind: str
     step: int
     k: int
@@ -102,7 +100,7 @@ class Letters(ABC):
         """The target as rows, in the shape of the network's output."""
         target, output = self.tensor("target").value, self._output
         rows = np.eye(output.shape[1])[target.astype(int)] if target.ndim == 1 else target
-        return Bounded.exact(rows, self.p)
+        return Bounded.of(rows, self.p)
 
     @property
     def m(self) -> int:
@@ -129,18 +127,13 @@ class Letters(ABC):
     @property
     def part(self) -> str:
         """The optimiser's state concerned, "" for the parameter."""
-        return self.name.partition(".new_")[2].partition(".")[2]
+        state: str = self.name.state
+        return state
 
     @property
-    def parameter(self) -> str:
-        """The parameter's record name, "0.weight"."""
-        head, _, tail = self.name.partition(".new_")
-        return f"{head}.{tail.partition('.')[0]}"
-
-    @property
-    def new_parameter(self) -> str:
-        """The record name of the parameter after the step, "0.new_weight"."""
-        return self.parameter.replace(".", ".new_")
+    def parameter(self) -> Any:
+        """The parameter's name, "0.weight"."""
+        return self.name.parameter
 
     @property
     def before_update(self) -> Bounded:
@@ -150,17 +143,17 @@ class Letters(ABC):
     @property
     def g(self) -> Bounded:
         """Its gradient."""
-        return self.tensor(self.parameter.replace(".", ".grad_"))
+        return self.tensor(self.parameter.gradient)
 
     @property
     def g_before(self) -> Bounded:
         """The gradient of the step before; zero before the first."""
-        return self.g * 0.0 if self.is_first else self.before(self.parameter.replace(".", ".grad_"))
+        return self.g * 0.0 if self.is_first else self.before(self.parameter.gradient)
 
     def state(self, name: str) -> Bounded:
         """The optimiser's state before the step; zeros if there is none."""
         try:
-            return self.tensor(f"{self.parameter}.{name}")
+            return self.tensor(self.parameter.with_state(name))
         except Absent:
             return self.before_update * 0.0
 

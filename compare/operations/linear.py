@@ -8,20 +8,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import Precision, product, total
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, absolute, relu, sigmoid, softmax, tanh, where
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import double, tensor, value
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Formula, Guess, Table, Unseen, fitted, wrong_factor
+from compare.operations.mistake import Build, Formula, Guess, Unseen, fitted, wrong_factor
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import ROWS, Layer, Part, Scalar, Shape
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Linear(Layer):
     """A fully connected layer, with torch's names and orientation."""
 
     kind = "linear"
+    is_affine = True
     scratch_type, torch_type = scratch.Linear, nn.Linear
     attributes = ("in_features", "out_features")
     letters: ClassVar = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}
@@ -136,10 +135,6 @@ class Linear(Layer):
     def __str__(self) -> str:
         return f"Linear {self.in_features} -> {self.out_features}"
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 def linear(e: Letters, x: Any = None, W: Any = None) -> Bounded:
     """x W^T + b with something else in the place of x or W."""
@@ -174,44 +169,32 @@ def oblong(W: Bounded) -> Bounded:
 
 def _halved(a: Bounded) -> Bounded:
     with np.errstate(over="ignore"):
-        return Bounded.exact(a.value.astype(np.float16), a.p)
+        return Bounded.of(a.value.astype(np.float16), a.p)
 
 
-def _other_inputs(e: Letters) -> Iterator[Guess]:
-    for name, other in e.others(e.x, ("input", "output")):
-        yield linear(e, x=other), name
+def _neighbour(by: int, part: str, letter: Callable[[Letters], Bounded], build: Build) -> Formula:
+    """The tensor of another layer, so many further on, in the place of a letter whose shape it has."""
+
+    def guesses(e: Letters) -> Iterator[Guess]:
+        name = e.network.tensor_name(e.k + by, part)
+        if (other := e.tensor(name)).shape == letter(e).shape:
+            yield build(e, other), name
+
+    return guesses
 
 
-def _before_activation(e: Letters) -> Iterator[Guess]:
-    """The layer before this one left out: its input instead of its output."""
-    if e.k > 0:
-        name = "input" if e.k == 1 else f"{e.k - 1}.input"
-        skipped = e.tensor(name)
-        if skipped.shape == e.x.shape:
-            yield linear(e, x=skipped), name
+def _before_activation(build: Build) -> Formula:
+    """The layer before this one left out: its input in the place of x."""
+    return _neighbour(-1, "input", lambda e: e.x, build)
+
+
+def _before_derivative(build: Build) -> Formula:
+    """The gradient as it was before the activation behind this layer took its derivative."""
+    return _neighbour(1, "grad_output", lambda e: e.dy, build)
 
 
 def _column(a: Bounded) -> Bounded:
     return Bounded(a.value[:, np.newaxis], a.error[:, np.newaxis], a.p)
-
-
-def _pre_activation(e: Letters) -> Iterator[Guess]:
-    if e.k > 0:
-        name = "input" if e.k == 1 else f"{e.k - 1}.input"
-        if e.tensor(name).shape == e.x.shape:
-            yield e.dy.T @ e.tensor(name), name
-
-
-def _before_derivative(build: Callable[[Letters, Bounded], Bounded]) -> Formula:
-    """The gradient as it was before the activation behind this layer took its derivative."""
-
-    def guesses(e: Letters) -> Iterator[Guess]:
-        name = f"{e.k + 1}.grad_output"
-        other = e.tensor(name)
-        if other.shape == e.dy.shape:
-            yield build(e, other), name
-
-    return guesses
 
 
 def _but_one_sample(e: Letters) -> Iterator[Guess]:
@@ -234,34 +217,30 @@ def _decayed(e: Letters) -> Iterator[Guess]:
 ASLEEP = Unseen("all biases are zero", lambda e: not e.b.value.any())
 
 
+# What examples have in common: their cases, and the correct expressions.
+SQUARE = "5-6-6-6 relu, softmax cross-entropy"
+
 # fmt: off
 MISTAKES = {
     "output": [
-        M("bias-missing", lambda e: e.x @ e.W.T, "the bias is not added: y = x W^T",
-          unseen=ASLEEP,
+        M("bias-missing", lambda e: e.x @ e.W.T, "the bias is not added: y = x W^T", unseen=ASLEEP,
           wrong="x @ W.T", right="x @ W.T + b"),
-        M("bias-doubled", lambda e: e.x @ e.W.T + e.b + e.b, "the bias is added twice",
-          unseen=ASLEEP,
+        M("bias-doubled", lambda e: e.x @ e.W.T + e.b + e.b, "the bias is added twice", unseen=ASLEEP,
           wrong="x @ W.T + b + b", right="x @ W.T + b"),
-        M("bias-subtracted", lambda e: e.x @ e.W.T - e.b, "the bias is subtracted: y = x W^T - b",
-          unseen=ASLEEP,
+        M("bias-subtracted", lambda e: e.x @ e.W.T - e.b, "the bias is subtracted: y = x W^T - b", unseen=ASLEEP,
           wrong="x @ W.T - b", right="x @ W.T + b"),
         M("weight-transposed", lambda e: e.x @ e.W + e.b, "the weight is transposed: x W, not x W^T",
-          wrong="x @ W + b", right="x @ W.T + b", case={"network": "5-6-6-6 relu, softmax cross-entropy"}),
-        M("bias-along-rows", lambda e: e.x @ e.W.T + _column(e.b), "the bias is added along the batch",
-          unseen=ASLEEP,
+          wrong="x @ W + b", right="x @ W.T + b", case={"network": SQUARE}),
+        M("bias-along-rows", lambda e: e.x @ e.W.T + _column(e.b), "the bias is added along the batch", unseen=ASLEEP,
           wrong="x @ W.T + b[:, None]", right="x @ W.T + b", case={"rows": (4, 4, 4)}),
         M("feature-left-out", _but_one_feature, "input feature {} is left out of the product",
           wrong="x[:, 1:] @ W[:, 1:].T + b", right="x @ W.T + b"),
         M("bias-along-rows", lambda e: e.x @ e.W.T + _column(e.b[: e.m]),
-          "the bias is taken by the sample's number, not by the unit's",
-          unseen=ASLEEP,
+          "the bias is taken by the sample's number, not by the unit's", unseen=ASLEEP,
           wrong="x @ W.T + b[:len(x), None]", right="x @ W.T + b", case={"rows": (3, 2, 3)}),
-        M("bias-on-one-row", lambda e: _on_one_row(e, 0), "the bias is added to the first sample only",
-          unseen=ASLEEP,
+        M("bias-on-one-row", lambda e: _on_one_row(e, 0), "the bias is added to the first sample only", unseen=ASLEEP,
           wrong="np.vstack([x[:1] @ W.T + b, x[1:] @ W.T])", right="x @ W.T + b"),
-        M("bias-on-one-row", lambda e: _on_one_row(e, -1), "the bias is added to the last sample only",
-          unseen=ASLEEP,
+        M("bias-on-one-row", lambda e: _on_one_row(e, -1), "the bias is added to the last sample only", unseen=ASLEEP,
           wrong="np.vstack([x[:-1] @ W.T, x[-1:] @ W.T + b])", right="x @ W.T + b"),
         M("reshaped-for-transposed", lambda e: e.x @ oblong(e.W).reshape(*e.W.shape[::-1]) + e.b,
           "the weight is reshaped where it should be transposed",
@@ -286,24 +265,25 @@ MISTAKES = {
         M("stale-weights", lambda e: linear(e, W=e.before(f"{e.k}.weight")),
           "the weight is that of the step before: the update did not reach this layer",
           wrong="x @ before.W.T + b", right="x @ W.T + b"),
-        M("activation-missing", _before_activation, "the activation before it is left out: {} enters instead",
+        M("activation-missing", _before_activation(lambda e, x: linear(e, x=x)),
+          "the activation before it is left out: {} enters instead",
           wrong="tensor('1.input') @ W.T + b", right="relu(tensor('1.input')) @ W.T + b"),
-        M("wrong-input", _other_inputs, "{} enters instead of what left the layer before", rank=1,
+        M("wrong-input", wrong_factor(("input", "output"), lambda e: e.x, lambda e, o: linear(e, x=o)),
+          "{} enters instead of what left the layer before", rank=1,
           wrong="tensor('1.output') @ W.T + b", right="tensor('3.output') @ W.T + b",
-          case={"network": "5-6-6-6 relu, softmax cross-entropy", "layer": 4}),
+          case={"network": SQUARE, "layer": 4}),
     ],
     "grad_weight": [
-        M("pre-activation-input", _pre_activation, "dW = dy^T x takes {}, before the activation, as x",
+        M("pre-activation-input", _before_activation(lambda e, x: e.dy.T @ x),
+          "dW = dy^T x takes {}, before the activation, as x",
           wrong="dy.T @ tensor('1.input')", right="dy.T @ tensor('1.output')"),
         M("activation-derivative-lost", _before_derivative(lambda e, d: d.T @ e.x),
           "dW = dy^T x takes {} as dy: the activation's derivative is left out",
           wrong="tensor('1.grad_output').T @ x", right="tensor('1.grad_input').T @ x", case={"layer": 0}),
         M("operands-swapped", lambda e: e.x @ e.dy.T, "the operands are swapped: x dy^T, not dy^T x",
-          wrong="x @ dy.T", right="dy.T @ x",
-          case={"network": "5-6-6-6 relu, softmax cross-entropy", "rows": (6, 6, 6)}),
+          wrong="x @ dy.T", right="dy.T @ x", case={"network": SQUARE, "rows": (6, 6, 6)}),
         M("operands-swapped", lambda e: e.dy @ e.x.T, "the operands are swapped: dy x^T, not dy^T x",
-          wrong="dy @ x.T", right="dy.T @ x",
-          case={"network": "5-6-6-6 relu, softmax cross-entropy", "rows": (6, 6, 6)}),
+          wrong="dy @ x.T", right="dy.T @ x", case={"network": SQUARE, "rows": (6, 6, 6)}),
         M("operands-swapped", lambda e: e.dy @ e.x, "a transpose is missing: dy x, not dy^T x",
           wrong="dy @ x", right="dy.T @ x", case={"rows": (4, 4, 4)}),
         M("input-changed", lambda e: e.dy.T @ absolute(e.x), "it takes |x| for x", rank=1,
@@ -344,12 +324,10 @@ MISTAKES = {
           wrong="dy.T @ x + 0.01 * W", right="dy.T @ x"),
         M("wrong-input", wrong_factor(("input", "output"), lambda e: e.x, lambda e, o: e.dy.T @ o),
           "dW = dy^T x takes {} as x", rank=1,
-          wrong="dy.T @ tensor('1.output')", right="dy.T @ tensor('3.output')",
-          case={"network": "5-6-6-6 relu, softmax cross-entropy", "layer": 4}),
+          wrong="dy.T @ tensor('1.output')", right="dy.T @ tensor('3.output')", case={"network": SQUARE, "layer": 4}),
         M("wrong-gradient", wrong_factor(("grad_output", "grad_input"), lambda e: e.dy, lambda e, o: o.T @ e.x),
           "dW = dy^T x takes {} as dy", rank=1,
-          wrong="tensor('4.grad_output').T @ x", right="tensor('3.grad_input').T @ x",
-          case={"network": "5-6-6-6 relu, softmax cross-entropy"}),
+          wrong="tensor('4.grad_output').T @ x", right="tensor('3.grad_input').T @ x", case={"network": SQUARE}),
     ],
     "grad_bias": [
         M("sample-left-out", _but_one_sample, "sample {} of the batch is left out",
@@ -359,10 +337,8 @@ MISTAKES = {
         M("mean-doubled", lambda e: e.dy.mean(axis=0),
           "db is the mean over the batch of a gradient that has its 1/m already",
           wrong="dy.mean(axis=0)", right="dy.sum(axis=0)"),
-        M("bias-over-features", lambda e: e.dy.sum(axis=1),
-          "db is summed over the features (axis 1), not the samples",
-          wrong="dy.sum(axis=1)", right="dy.sum(axis=0)",
-          case={"network": "5-6-6-6 relu, softmax cross-entropy", "rows": (6, 6, 6)}),
+        M("bias-over-features", lambda e: e.dy.sum(axis=1), "db is summed over the features (axis 1), not the samples",
+          wrong="dy.sum(axis=1)", right="dy.sum(axis=0)", case={"network": SQUARE, "rows": (6, 6, 6)}),
         M("bias-over-features", lambda e: e.dy.sum() + e.b * 0.0, "db is one sum over everything, in every entry",
           wrong="np.full_like(b, dy.sum())", right="dy.sum(axis=0)", case={"layer": 0}),
         M("bias-over-features", lambda e: e.dy.sum(), "db is one number, the sum over everything",
@@ -381,26 +357,23 @@ MISTAKES = {
         M("wrong-gradient", wrong_factor(("grad_output", "grad_input"), lambda e: e.dy, lambda e, o: o.sum(axis=0)),
           "db sums {}", rank=1,
           wrong="tensor('4.grad_output').sum(axis=0)", right="tensor('3.grad_input').sum(axis=0)",
-          case={"network": "5-6-6-6 relu, softmax cross-entropy"}),
+          case={"network": SQUARE}),
     ],
     "grad_input": [
         M("weight-transposed", lambda e: e.dy @ e.W.T, "the weight is transposed: dy W^T, not dy W",
-          wrong="dy @ W.T", right="dy @ W", case={"network": "5-6-6-6 relu, softmax cross-entropy"}),
+          wrong="dy @ W.T", right="dy @ W", case={"network": SQUARE}),
         M("operands-swapped", lambda e: e.W @ e.dy, "the operands are swapped: W dy, not dy W",
-          wrong="W @ dy", right="dy @ W", case={"network": "5-6-6-6 relu, softmax cross-entropy", "rows": (6, 6, 6)}),
+          wrong="W @ dy", right="dy @ W", case={"network": SQUARE, "rows": (6, 6, 6)}),
         M("operands-swapped", lambda e: e.W.T @ e.dy, "the operands are swapped: W^T dy, not dy W",
-          wrong="W.T @ dy", right="dy @ W",
-          case={"network": "5-6-6-6 relu, softmax cross-entropy", "rows": (6, 6, 6)}),
-        M("bias-on-the-way-back", lambda e: e.ref + e.b, "the bias is added to dx",
-          unseen=ASLEEP,
-          wrong="dy @ W + b", right="dy @ W", case={"network": "5-6-6-6 relu, softmax cross-entropy"}),
-        M("bias-on-the-way-back", lambda e: (e.dy + e.b) @ e.W, "the bias is added to dy",
-          unseen=ASLEEP,
+          wrong="W.T @ dy", right="dy @ W", case={"network": SQUARE, "rows": (6, 6, 6)}),
+        M("bias-on-the-way-back", lambda e: e.ref + e.b, "the bias is added to dx", unseen=ASLEEP,
+          wrong="dy @ W + b", right="dy @ W", case={"network": SQUARE}),
+        M("bias-on-the-way-back", lambda e: (e.dy + e.b) @ e.W, "the bias is added to dy", unseen=ASLEEP,
           wrong="(dy + b) @ W", right="dy @ W"),
         M("input-as-factor", lambda e: e.ref * e.x, "dx is multiplied by x",
           wrong="dy @ W * x", right="dy @ W"),
         M("gradient-not-multiplied-by-weight", lambda e: e.dy * 1.0, "dx = dy: the weight is left out",
-          wrong="dy", right="dy @ W", case={"network": "5-6-6-6 relu, softmax cross-entropy"}),
+          wrong="dy", right="dy @ W", case={"network": SQUARE}),
         M("updated-weights", lambda e: e.dy @ e.now(f"{e.k}.weight"),
           "dx = dy W takes the weight after its update: the gradient must pass first",
           wrong="dy @ after('2.weight')", right="dy @ W",
@@ -408,8 +381,7 @@ MISTAKES = {
         M("updated-weights", lambda e: e.dy @ e.tensor(f"{e.k}.new_weight"),
           "dx = dy W takes the weight after its update: the gradient must pass first",
           wrong="dy @ tensor('2.new_weight')", right="dy @ W"),
-        M("stale-weights", lambda e: e.dy @ e.before(f"{e.k}.weight"),
-          "dx = dy W takes the weight of the step before",
+        M("stale-weights", lambda e: e.dy @ e.before(f"{e.k}.weight"), "dx = dy W takes the weight of the step before",
           wrong="dy @ before.W", right="dy @ W"),
         M("derivative-twice", lambda e: where(e.x.value > 0, e.ref, 0.0, e.p),
           "the ReLU's mask before it is applied here already",
@@ -428,8 +400,9 @@ MISTAKES = {
           wrong="dy @ tensor('2.grad_weight')", right="dy @ tensor('2.weight')"),
         M("wrong-gradient", wrong_factor(("grad_output", "grad_input"), lambda e: e.dy, lambda e, o: o @ e.W),
           "dx = dy W takes {} as dy", rank=1,
-          wrong="tensor('4.grad_output') @ W", right="tensor('3.grad_input') @ W",
-          case={"network": "5-6-6-6 relu, softmax cross-entropy"}),
+          wrong="tensor('4.grad_output') @ W", right="tensor('3.grad_input') @ W", case={"network": SQUARE}),
     ],
 }
 # fmt: on
+
+Linear.mistakes = MISTAKES

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, where
 from compare.operations.letters import Absent, Letters
 
-Array = NDArray[Any]
-Guess = tuple[Bounded, str]
+Guess = tuple[Bounded, str]  # a value, and the parameter that goes into the words; "" for none
 Formula = Callable[[Letters], "Bounded | Iterable[Guess]"]
 Build = Callable[[Letters, Bounded], Bounded]
 
@@ -33,9 +32,9 @@ class Mistake:
     """A known mistake in the place where its table has it.
 
     `formula` gives what the candidate would have computed, with its own error bound; several guesses if it has a free
-    parameter, each with the words for it. `rank`: 0 for a formula of its own, 1 with a fitted parameter, 2 for a mere
-    description. `overflows`: the mistake is an overflow, and NaN and infinity are what it predicts; no other may
-    explain those. `listed`: its guesses differ by a parameter from a list, which every step must share.
+    parameter, each with what goes into `words` for it. `rank`: 0 for a formula of its own, 1 with a fitted parameter,
+    2 for a mere description. `overflows`: the mistake is an overflow, and NaN and infinity are what it predicts; no
+    other may explain those. `listed`: its guesses differ by a parameter from a list, which every step must share.
 
     `wrong` is an expression in plain NumPy, in the letters of its place, that must be named so; `right` one that must
     not, where it is another than the tensor as it is; `case` is what shows it: network, layer, optimiser, rows, scale.
@@ -56,17 +55,13 @@ class Mistake:
 
     @property
     def parametric(self) -> bool:
-        """Whether its guesses have a parameter, fitted or from a list: the words must then be the same in each step."""
+        """Whether its guesses have a parameter, fitted or from a list, which must then be the same in each step."""
         return self.listed or self.rank > 0
 
     def guesses(self, e: Letters) -> Iterator[Guess]:
-        """What the candidate would have computed, each with the words for it."""
+        """What the candidate would have computed, each with its parameter."""
         found = self.formula(e)
-        if isinstance(found, Bounded):
-            yield found, self.words
-        else:
-            for value, words in found:
-                yield value, self.words.format(words)
+        yield from [(found, "")] if isinstance(found, Bounded) else found
 
 
 Table = Mapping[str, Iterable[Mistake]]
@@ -108,6 +103,17 @@ def wrong_factor(parts: tuple[str, ...], letter: Callable[[Letters], Bounded], b
             yield build(e, other), name
 
     return guesses
+
+
+def as_found(holds: Callable[[Letters], bool]) -> Formula:
+    """Whatever the candidate has, where this holds."""
+
+    def guess(e: Letters) -> Bounded:
+        if not holds(e):
+            raise Absent(e.name)
+        return Bounded.of(e.got, e.p)
+
+    return guess
 
 
 def dropped(e: Letters) -> Iterator[Guess]:

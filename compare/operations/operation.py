@@ -14,18 +14,17 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import Function, copied, derivative, double, tensor, value
 from compare.operations.letters import Letters
 from compare.operations.mistake import Table, Unseen
 
-Array = NDArray[Any]
 Shape = tuple[int, ...]
 Scalar = Callable[[Array], float]
 
@@ -48,16 +47,12 @@ class Part:
 class Operation(ABC):
     """What layers, losses and optimisers have in common."""
 
-    REQUIRED: ClassVar[tuple[str, ...]] = ("kind", "scratch_type", "torch_type")
+    REQUIRED: ClassVar[tuple[str, ...]] = ("kind", "scratch_type", "torch_type", "mistakes")
 
     kind: ClassVar[str]
     scratch_type: ClassVar[type]
     torch_type: ClassVar[type]
-
-    @classmethod
-    @abstractmethod
-    def mistakes(cls) -> Table:
-        """Those that are known of it, by the part in which they are made."""
+    mistakes: ClassVar[Table]  # those that are known of it, by the part in which they are made
 
     @classmethod
     def expect_complete(cls) -> None:
@@ -67,7 +62,7 @@ class Operation(ABC):
         base = next(of.__name__ for of in cls.__mro__ if of.__module__ == __name__)
         if lacking := lacking or cls.lacking_parts():
             raise TypeError(f"{cls.__name__} lacks {', '.join(lacking)}: see {base} in operation.py")
-        if unknown := set(cls.mistakes()) - set(cls.places()):
+        if unknown := set(cls.mistakes) - set(cls.places()):
             raise TypeError(f"{cls.__name__} has mistakes at {', '.join(sorted(unknown))}, expected {cls.places()}")
 
     @classmethod
@@ -99,6 +94,7 @@ class Layer(Operation):
     letters: ClassVar[Mapping[str, str]] = {"x": "input", "y": "output", "dy": "grad_output"}
     parts: ClassVar[Mapping[str, Part]]
     attributes: ClassVar[tuple[str, ...]] = ()  # of a scratch layer of its type, beside params and grads
+    is_affine: ClassVar[bool] = False  # y = x W^T + b, or without b
     kinked: ClassVar[bool] = False  # its derivative jumps at x = 0
     unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
     entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
@@ -109,7 +105,7 @@ class Layer(Operation):
 
     @classmethod
     def lacking_parts(cls) -> list[str]:
-        unknown = [part for part in cls.parts if not cls.mistakes().get(part)]
+        unknown = [part for part in cls.parts if not cls.mistakes.get(part)]
         methods = [f"method {part}" for part in cls.parts if not hasattr(cls, part)]
         return methods + [f"known mistakes of {part}" for part in unknown]
 
@@ -156,6 +152,11 @@ class Layer(Operation):
     def leaving(self, entering: Shape) -> Shape:
         """The shape of y from that of x."""
         return entering
+
+    @property
+    def fans(self) -> tuple[int, int] | None:
+        """Columns of x and of y, where the layer says them."""
+        return (self.entering[-1], self.leaving(self.entering)[-1]) if self.entering else None
 
     @abstractmethod
     def difference(self, part: str, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
@@ -231,7 +232,7 @@ class Activation(Layer):
     def difference(self, part: str, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
         """Of the element's own row: little is then lost to cancellation."""
         row, dy = index[0], e.dy.value
-        return lambda x: float((dy[row] * self.bounded(Bounded.exact(x[row : row + 1], e.p)).value).sum()), e.x.value
+        return lambda x: float((dy[row] * self.bounded(Bounded.of(x[row : row + 1], e.p)).value).sum()), e.x.value
 
     def to_scratch(self, **options: Any) -> scratch.Layer:
         layer: scratch.Layer = self.scratch_type(**asdict(self))
@@ -256,11 +257,12 @@ class Loss(Operation):
     probabilities; `binary`: of each and of its complement.
     """
 
-    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "words", "parts")
+    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "words", "parts", "summed_gradient")
 
     letters: ClassVar[Mapping[str, str]] = {"y": "output"}
     words: ClassVar[tuple[str, ...]]
-    parts: ClassVar[Mapping[str, Part]]  # "loss", "loss.gradient"
+    parts: ClassVar[Mapping[str, str]]  # formulas of "loss" and "loss.gradient"
+    summed_gradient: ClassVar[str]  # the latter's, where the loss is summed
     per_sample: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False  # class numbers as a target
     logarithmic: ClassVar[bool] = False
@@ -310,23 +312,38 @@ class Loss(Operation):
     def loss(self, y: Array, t: Array, p: Precision) -> Expected:
         """L, a scalar, from the network's output y (m, n) and the target."""
         y, t = double(y), double(t)
-        found, count = value(self._function(t), y), self.count(len(y), y.size)
-        return Expected(found, self.allowed(y, as_rows(t, y), count, p, found), headroom=2 * count)
+        rows, count = self.as_rows(t, y), self.count(len(y), y.size)
+        found = value(self._function(t), y)
+        return Expected(found, self.allowed(y, rows, count, p, found), headroom=2 * count)
 
     def gradient(self, y: Array, t: Array, p: Precision) -> Expected:
         """dL/dy (m, n)."""
         y, t = double(y), double(t)
-        dy, count = derivative(self._function(t), y, np.ones(())), self.count(len(y), y.size)
-        return Expected(dy, self.allowed_grad(y, as_rows(t, y), count, p, dy), headroom=2 * count)
+        rows, count = self.as_rows(t, y), self.count(len(y), y.size)
+        dy = derivative(self._function(t), y, np.ones(()))
+        return Expected(dy, self.allowed_grad(y, rows, count, p, dy), headroom=2 * count)
+
+    def as_rows(self, t: Array, y: Array) -> Array:
+        """The target in the shape of y: class numbers as one-hot rows. ValueError for a target that does not fit y."""
+        if t.shape == y.shape:
+            return t
+        if not self.takes_labels or t.shape != y.shape[:1] or t.dtype.kind not in "iu":
+            labels = f", or {len(y)} class numbers" if self.takes_labels else ""
+            raise ValueError(f"target: got {t.dtype} {t.shape}, expected {y.dtype} {y.shape}{labels}")
+        if (wrong := np.flatnonzero((t < 0) | (t >= y.shape[1]))).size:
+            at = int(wrong[0])
+            raise ValueError(f"target: got label {t[at]} at row {at}, expected 0 to {y.shape[1] - 1}")
+        return np.eye(y.shape[1])[t]
 
     def _function(self, t: Array) -> Function:
-        module, target = self.to_torch(), tensor(t)
+        module, target = self.to_torch(), tensor(t.astype(np.int64) if t.dtype.kind in "iu" else t)
         return lambda y: module(y, target)
 
     def formula(self, part: str) -> str:
         """As the report prints it."""
-        summed = {"sum": " (summed)", "mean": " (mean)"}[self.reduction] if part == "loss" else ""
-        return self.parts[part].formula + summed
+        if part == "loss":
+            return self.parts[part] + {"sum": " (summed)", "mean": " (mean)"}[self.reduction]
+        return self.parts[part] if self.reduction == "mean" else self.summed_gradient
 
     def to_scratch(self) -> scratch.Loss:
         """A loss of the project."""
@@ -343,7 +360,7 @@ class Loss(Operation):
 
         def of(y: Array) -> float:
             with np.errstate(all="ignore"):
-                return float(self.terms(Bounded.exact(y, e.p), t).value[rows].sum()) / e.count
+                return float(self.terms(Bounded.of(y, e.p), t).value[rows].sum()) / e.count
 
         return of, e.y.value
 
@@ -357,11 +374,6 @@ def _module(loss: Loss) -> nn.Module:
     return module
 
 
-def as_rows(t: Array, y: Array) -> Array:
-    """The target in the shape of y: class numbers as one-hot rows."""
-    return np.eye(y.shape[1])[t] if t.ndim == 1 else t
-
-
 # --- optimisers ---
 
 Options = Mapping[str, float | bool]
@@ -373,11 +385,12 @@ class Optimizer(Operation):
     `parts` are the tensors that a step makes, by the state's names, "" for the parameter.
     """
 
-    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "parts", "states")
+    REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "parts", "states", "options")
 
     letters: ClassVar[Mapping[str, str]] = {}
     parts: ClassVar[Mapping[str, str]]  # formulas
     states: ClassVar[tuple[str, ...]]
+    options: ClassVar[tuple[str, ...]]  # those that are modelled
 
     @classmethod
     def places(cls) -> tuple[str, ...]:
@@ -444,4 +457,3 @@ def unpacked(options: Mapping[str, Any]) -> dict[str, float | bool]:
     if "betas" in found:
         found["beta1"], found["beta2"] = found.pop("betas")
     return found
-

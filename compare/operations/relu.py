@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
-from compare.numbers.allowance import Allowance, Precision, exact
+from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip, relu, sigmoid, tanh, where
-from compare.operations.any_activation import dropout_scaling
+from compare.operations.any_activation import dropout_scaling, other_slope
 from compare.operations.letters import Letters
-from compare.operations.mistake import LIMITS, Guess, Table, Unseen, dropped, fitted
+from compare.operations.mistake import LIMITS, Guess, Unseen, dropped
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class ReLU(Activation):
-    """It selects, so both of its tensors must be exact; torch's derivative at 0 is 0."""
+    """It selects, so no difference is allowed in either of its tensors; torch's derivative at 0 is 0."""
 
     kind = "relu"
     scratch_type, torch_type = scratch.ReLU, nn.ReLU
@@ -39,31 +37,19 @@ class ReLU(Activation):
     unseen = Unseen("no pre-activation is negative", lambda e: bool((e.x.value > 0).all()))
 
     def allowed(self, x: Array, y: Array, p: Precision) -> Allowance:
-        return exact(y.shape)
+        return Allowance.none(y.shape)
 
     def allowed_grad(self, x: Array, dy: Array, p: Precision) -> Allowance:
-        return exact(dy.shape)
+        return Allowance.none(dy.shape)
 
     def needs(self, part: str, has: Callable[[str], bool]) -> tuple[str, ...]:
-        """The mask is as exact in y as in x; y serves where only that was handed in."""
+        """The mask of y is that of x; y serves where only that was handed in."""
         if part == "grad_input" and has("y") and not has("x"):
             return "y", "dy"
         return super().needs(part, has)
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 # --- what people get wrong ---
-
-
-def _slope(e: Letters) -> Iterator[Guess]:
-    """Where x < 0, y / x is the slope of a leaky ReLU."""
-    negative = e.x.value < 0
-    slope, words = fitted(e, e.got, np.where(negative, e.x.value, 0))
-    if abs(float(slope.value)) not in (0.0, 1.0):
-        yield where(negative, e.x * slope, e.x, e.p), words
 
 
 def _masks(e: Letters) -> Iterator[Guess]:
@@ -73,12 +59,6 @@ def _masks(e: Letters) -> Iterator[Guess]:
 
 def _mask_of_row(e: Letters, row: int) -> Bounded:
     return where(np.broadcast_to(e.x.value[row] > 0, e.x.shape), e.dy, 0.0, e.p)
-
-
-def _leaky_backward(e: Letters) -> Iterator[Guess]:
-    slope, words = fitted(e, e.got, np.where(e.x.value < 0, e.dy.value, 0))
-    if abs(float(slope.value)) not in (0.0, 1.0):
-        yield where(e.x.value > 0, e.dy, e.dy * slope, e.p), words
 
 
 def _overwritten_mask(e: Letters) -> Iterator[Guess]:
@@ -92,7 +72,7 @@ MISTAKES = {
     "output": [
         M("activation-missing", lambda e: e.x * 1.0, "the activation is missing: y = x",
           wrong="x", right="relu(x)"),
-        M("leaky-relu", _slope, "a leaky ReLU of slope {} where x < 0, not max(x, 0)",
+        M("leaky-relu", other_slope(lambda e: e.x), "a leaky ReLU of slope {} where x < 0, not max(x, 0)",
           wrong="np.where(x > 0, x, 0.01 * x)", right="np.where(x > 0, x, 0)"),
         M("relu-wrong-side", lambda e: where(e.x.value < 0, e.x, 0.0, e.p), "y = min(x, 0): the wrong side",
           wrong="np.minimum(x, 0)", right="np.maximum(x, 0)"),
@@ -131,7 +111,7 @@ MISTAKES = {
         M("relu-mask-from-gradient", lambda e: where((e.dy.value > 0) & (e.x.value > 0), e.dy, 0.0, e.p),
           "the mask is x > 0 and dy > 0: only x counts",
           wrong="dy * ((x > 0) & (dy > 0))", right="dy * (x > 0)"),
-        M("leaky-relu", _leaky_backward, "the derivative where x < 0 is {}, not 0",
+        M("leaky-relu", other_slope(lambda e: e.dy), "the derivative where x < 0 is {}, not 0",
           wrong="np.where(x > 0, dy, 0.01 * dy)", right="np.where(x > 0, dy, 0)"),
         M("upstream-gradient-missing", lambda e: where(e.x.value > 0, e.dy * 0.0 + 1.0, 0.0, e.p),
           "dx is the mask alone: dy is left out",
@@ -140,8 +120,7 @@ MISTAKES = {
           wrong="dy * np.maximum(x, 0)", right="dy * (x > 0)"),
         M("value-for-derivative", lambda e: e.dy * e.x, "dx = dy x: the input is taken for the derivative",
           wrong="dy * x", right="dy * (x > 0)"),
-        M("relu-sign-for-mask", lambda e: e.dy * np.sign(e.x.value),
-          "the derivative is sign(x): -1 where x < 0, not 0",
+        M("relu-sign-for-mask", lambda e: e.dy * np.sign(e.x.value), "the derivative is sign(x): -1 where x < 0, not 0",
           wrong="dy * np.sign(x)", right="dy * np.heaviside(x, 0)"),
         M("relu-mask-of-integers", lambda e: where(np.trunc(e.x.value) > 0, e.dy, 0.0, e.p),
           "the mask is x >= 1: x is cut to whole numbers first",
@@ -161,3 +140,5 @@ MISTAKES = {
     ],
 }
 # fmt: on
+
+ReLU.mistakes = MISTAKES

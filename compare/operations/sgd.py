@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, states_of_others, updated
 from compare.operations.letters import Absent, Letters
-from compare.operations.mistake import Guess, Table, shortest
+from compare.operations.mistake import Guess, shortest
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Optimizer, Options
 
-Array = NDArray[Any]
+Velocity = Callable[[Bounded, Bounded, float], Bounded]  # what it becomes, of what it was, the gradient and mu
 
 
 class SGD(Optimizer):
@@ -27,6 +27,7 @@ class SGD(Optimizer):
     kind = "SGD"
     scratch_type, torch_type = scratch.SGD, torch.optim.SGD
     states = ("momentum_buffer",)
+    options = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
     parts: ClassVar = {"": "p <- p - lr v", "momentum_buffer": "v <- mu v + g (v = g at the first step)"}
 
     def kept(self, options: Options) -> tuple[str, ...]:
@@ -35,10 +36,12 @@ class SGD(Optimizer):
     def allowed(
         self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision
     ) -> dict[str, Allowance]:
-        """p - lr v, v a sum of at most three products: 6 u times the sum of the sizes of all terms of the update.
+        """p - lr v: so many roundings on each term of the update, of the sum of the sizes of all.
 
-        A term is the product of at most three factors (lr wd p) and enters three sums: at most 6 roundings on it. What
-        may overflow on the way is the sum of the sizes before lr, or a dampening, makes them smaller.
+        g + wd p has 3 on wd p (factor, product, sum), and lr and the difference add 3: 6. The velocity adds 3 (the
+        factor 1 - dampening, its product, the sum): 9, of which it carries 6 itself. Nesterov's g + mu v is never
+        dampened, and adds 4 to the 6 (the velocity's sum, mu, its product, the sum): 10. What may overflow on the way
+        is the sum of the sizes before lr, or a dampening, makes them smaller.
         """
         lr, mu = float(options["lr"]), float(options.get("momentum", 0))
         terms = np.abs(g) + float(options.get("weight_decay", 0)) * np.abs(before)
@@ -48,56 +51,43 @@ class SGD(Optimizer):
         direction = terms + mu * buffer if options.get("nesterov") else (buffer if mu else terms)
         on_the_way = np.maximum(terms, buffer)
         reach = np.abs(before) + np.maximum(on_the_way, direction)
-        allowances = {"": _allowed(np.abs(before) + lr * direction, p, reach)}
-        return allowances | ({"momentum_buffer": _allowed(buffer, p, on_the_way)} if mu else {})
+        roundings = 10 if options.get("nesterov") else 9 if mu else 6
+        allowances = {"": _allowed(roundings, np.abs(before) + lr * direction, p, reach)}
+        return allowances | ({"momentum_buffer": _allowed(6, buffer, p, on_the_way)} if mu else {})
 
     def written(
         self,
         e: Letters,
         g: Bounded | None = None,
         decay: str = "right",
-        momentum: str = "right",
-        nesterov: bool | None = None,
         times: int = 1,
+        nesterov: bool | None = None,
+        velocity: Velocity | None = None,
         first: bool = True,
     ) -> Bounded:
-        """`momentum`: right, none, lr-inside, averaged, dampened or reset. `first`: the velocity begins as g."""
+        """`velocity`: another than mu v + (1 - dampening) g. `first`: it begins as g."""
         lr, mu = e.option("lr"), e.option("momentum")
         coupled, decoupled = decays(e, decay, "coupled", times)
         before, g = e.before_update, e.g if g is None else g
         g = g + coupled * before if coupled else g
-        if not mu and (momentum != "right" or nesterov is not None):
+        if not mu and (velocity or nesterov is not None):
             raise Absent("momentum")
-        v = _velocity(e, g, momentum, first)
+        held, v = e.state("momentum_buffer"), g
+        if not first or e.has(e.parameter.with_state("momentum_buffer")):
+            v = velocity(held, g, mu) if velocity else mu * held + (1 - e.option("dampening")) * g
         if e.part:
             return v
         nesterov = bool(e.option("nesterov")) if nesterov is None else nesterov
         direction = (g + mu * v if nesterov else v) if mu else g
-        step = direction if momentum == "lr-inside" else lr * direction
-        return before * (1 - lr * decoupled) - step * float(times)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
+        return before * (1 - lr * decoupled) - lr * direction * float(times)
 
 
-def _velocity(e: Letters, g: Bounded, momentum: str, first: bool) -> Bounded:
-    held, mu = e.state("momentum_buffer"), e.option("momentum")
-    if momentum in ("none", "reset"):
-        return g
-    if first and not e.has(f"{e.parameter}.momentum_buffer"):
-        return e.option("lr") * g if momentum == "lr-inside" else g
-    if momentum == "averaged":
-        return mu * held + (1 - mu) * g
-    if momentum == "lr-inside":
-        return mu * held + e.option("lr") * g
-    if momentum == "dampened":
-        return mu * (held + g)
-    return mu * held + (1 - e.option("dampening")) * g
+def _averaged(v: Bounded, g: Bounded, mu: float) -> Bounded:
+    return mu * v + (1 - mu) * g
 
 
-def _allowed(terms: Array, p: Precision, reach: Array) -> Allowance:
-    return Allowance(6 * p.u * terms + 4 * p.subnormal, reach=(1 + 6 * p.u) * reach)
+def _allowed(roundings: int, terms: Array, p: Precision, reach: Array) -> Allowance:
+    return Allowance(roundings * p.u * terms + 4 * p.subnormal, reach=(1 + roundings * p.u) * reach)
 
 
 # --- what people get wrong ---
@@ -140,44 +130,40 @@ def _undampened(e: Letters) -> Bounded:
     return e.option("momentum") * e.state("momentum_buffer") + e.g
 
 
+# What examples have in common: their cases, and the correct expressions.
+MOMENTUM = {"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}
+PLAIN = {"optimizer": {"kind": "SGD", "lr": 0.1}}
+
 # fmt: off
 MISTAKES = {
     "parameter": [
-        M("momentum-missing", lambda e: updated(e, momentum="none"), "the momentum is left out",
-          wrong="p - lr * g", right="p - lr * new_mom",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
+        M("momentum-missing", lambda e: updated(e, velocity=lambda v, g, mu: g), "the momentum is left out",
+          wrong="p - lr * g", right="p - lr * new_mom", case=MOMENTUM),
         M("nesterov-missing", lambda e: updated(e, nesterov=False), "it is the plain momentum step, not Nesterov's",
           wrong="p - lr * new_mom", right="p - lr * (g + mu * new_mom)",
           case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}}),
         M("nesterov-unasked", lambda e: updated(e, nesterov=True), "it is Nesterov's step, not the plain one",
-          wrong="p - lr * (g + mu * new_mom)", right="p - lr * new_mom",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
-        M("momentum-order", lambda e: updated(e, momentum="lr-inside"),
+          wrong="p - lr * (g + mu * new_mom)", right="p - lr * new_mom", case=MOMENTUM),
+        M("momentum-order", lambda e: updated(e, velocity=lambda v, g, mu: mu * v / e.option("lr") + g),
           "the step uses the velocity with the learning rate inside",
-          wrong="p - (mu * mom + lr * g)", right="p - lr * (mu * mom + g)",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
+          wrong="p - (mu * mom + lr * g)", right="p - lr * (mu * mom + g)", case=MOMENTUM),
         M("momentum-order",
           lambda e: e.before_update - (_with(e, "momentum") and e.option("lr")) * e.state("momentum_buffer"),
           "the step is taken before the velocity takes in the gradient",
-          wrong="p - lr * mom", right="p - lr * new_mom",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
+          wrong="p - lr * mom", right="p - lr * new_mom", case=MOMENTUM),
         M("momentum-and-gradient",
-          lambda e: e.before_update - e.option("lr") * (e.g + e.tensor(f"{e.new_parameter}.momentum_buffer")),
+          lambda e: e.before_update - e.option("lr") * (e.g + e.tensor(f"{e.parameter.new}.momentum_buffer")),
           "both the velocity and the gradient itself move the parameter",
-          wrong="p - lr * (g + new_mom)", right="p - lr * new_mom",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
+          wrong="p - lr * (g + new_mom)", right="p - lr * new_mom", case=MOMENTUM),
         M("momentum-order",
-          lambda e: e.before_update - e.option("lr") * (e.tensor(f"{e.new_parameter}.momentum_buffer") + _with(e,
+          lambda e: e.before_update - e.option("lr") * (e.tensor(f"{e.parameter.new}.momentum_buffer") + _with(e,
           "momentum") * e.g), "v + mu g in the place of g + mu v",
           wrong="p - lr * (new_mom + mu * g)", right="p - lr * (g + mu * new_mom)",
           case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}}),
         M("gradient-clipped", _clipped_gradient, "the gradient is clipped to {} before the step", rank=1,
-          wrong="p - lr * np.clip(g, -0.01, 0.01)", right="p - lr * g",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
-        M("gradient-clipped", _clipped_gradient_norm, "the gradient is scaled to a norm of {} before the step",
-          rank=1,
-          wrong="p - lr * g * (0.1 / np.linalg.norm(g))", right="p - lr * g",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1}}),
+          wrong="p - lr * np.clip(g, -0.01, 0.01)", right="p - lr * g", case=PLAIN),
+        M("gradient-clipped", _clipped_gradient_norm, "the gradient is scaled to a norm of {} before the step", rank=1,
+          wrong="p - lr * g * (0.1 / np.linalg.norm(g))", right="p - lr * g", case=PLAIN),
     ],
     "momentum_buffer": [
         M("wrong-gradient", gradients_of_others, "the gradient is {}", rank=1,
@@ -190,31 +176,31 @@ MISTAKES = {
           "network": "5-5-5 relu, softmax cross-entropy"}),
         M("moving-average-not-decayed", lambda e: e.state("momentum_buffer") + e.g,
           "v <- v + g: what it held is not multiplied by mu",
-          wrong="mom + g", right="mu * mom + g", case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
+          wrong="mom + g", right="mu * mom + g", case=MOMENTUM),
         M("dampening-missing", _undampened, "the gradient lacks its factor 1 - dampening",
           wrong="mu * mom + g", right="mu * mom + (1 - damp) * g if step > 1 else g",
           case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9, "dampening": 0.5}}),
-        M("momentum-averaged", lambda e: updated(e, momentum="averaged"), "v <- mu v + (1 - mu) g",
-          wrong="mu * mom + (1 - mu) * g if step > 1 else g", right="mu * mom + g",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
-        M("momentum-averaged", lambda e: updated(e, momentum="averaged", first=False), "v <- mu v + (1 - mu) g",
+        M("momentum-averaged", lambda e: updated(e, velocity=_averaged), "v <- mu v + (1 - mu) g",
+          wrong="mu * mom + (1 - mu) * g if step > 1 else g", right="mu * mom + g", case=MOMENTUM),
+        M("momentum-averaged", lambda e: updated(e, velocity=_averaged, first=False), "v <- mu v + (1 - mu) g",
           wrong="mu * mom + (1 - mu) * g", right="mu * mom + g",
           case={"optimizer": {"kind": "SGD", "lr": 0.05, "momentum": 0.9}}),
-        M("momentum-order", lambda e: updated(e, momentum="lr-inside"),
+        M("momentum-order", lambda e: updated(e, velocity=lambda v, g, mu: mu * v + e.option("lr") * g, first=False),
           "v <- mu v + lr g: the learning rate is inside",
           wrong="mu * mom + lr * g", right="mu * mom + g",
           case={"optimizer": {"kind": "SGD", "lr": 0.05, "momentum": 0.9}}),
-        M("momentum-missing", lambda e: updated(e, momentum="reset"), "v <- g: the momentum is left out",
-          wrong="g", right="mu * mom + g", case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
-        M("momentum-order", lambda e: updated(e, momentum="dampened"),
+        M("momentum-missing", lambda e: updated(e, velocity=lambda v, g, mu: g), "v <- g: the momentum is left out",
+          wrong="g", right="mu * mom + g", case=MOMENTUM),
+        M("momentum-order", lambda e: updated(e, velocity=lambda v, g, mu: mu * (v + g)),
           "v <- mu (v + g): the gradient is added before the decay",
-          wrong="mu * (mom + g) if step > 1 else g", right="mu * mom + g",
-          case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
+          wrong="mu * (mom + g) if step > 1 else g", right="mu * mom + g", case=MOMENTUM),
         M("weight-decay-missing", lambda e: updated(e, decay="none"), "the weight decay is missing",
           wrong="mu * mom + g", right="mu * mom + g + wd * p",
           case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}}),
         M("wrong-gradient", other_gradients, "the gradient is {}",
-          wrong="mu * mom - g", right="mu * mom + g", case={"optimizer": {"kind": "SGD", "lr": 0.1, "momentum": 0.9}}),
+          wrong="mu * mom - g", right="mu * mom + g", case=MOMENTUM),
     ],
 }
 # fmt: on
+
+SGD.mistakes = MISTAKES

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import FUNCTION, Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import absolute, clip, relu, sigmoid, tanh, where
 from compare.operations.any_activation import (
     clip_masked,
@@ -19,13 +19,10 @@ from compare.operations.any_activation import (
     dropout_scaling,
     in_candidates_arithmetic,
     of_overwritten,
-    unclipped_gradient,
 )
-from compare.operations.mistake import EPSILONS, Table
+from compare.operations.mistake import EPSILONS
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -49,22 +46,23 @@ class Sigmoid(Activation):
         return Allowance((FUNCTION + 2) * p.u * y + p.normal)
 
     def allowed_grad(self, x: Array, dy: Array, p: Precision) -> Allowance:
-        """dx = dy y (1 - y), from a rounded y or from x: 8 u y |dy|.
+        """dx = dy y (1 - y), from a rounded y or from x: 12 u y |dy|.
 
         From y: y carries 7 u y where it is small, and 2 u y near 1, where e^-x is a small part of 1 + e^-x and where
-        1 - y makes its error an absolute one; the two products and the difference add 3 u y (1 - y). From x, as
-        e^-x / (1 + e^-x)^2: 5 u, twice what the square carries, and 3 roundings, times y (1 - y), which is below it.
+        1 - y makes its error an absolute one; the two products and the difference add 3 u: 10 u. As y(x) y(-x): the
+        exponentials carry 5 u (1 - y) and 5 u y, the quotients and products 6 u: 11 u. As e^-x / (1 + e^-x)^2: the
+        same 5 u above and below leave |2 y - 1| of it, and there are 5 roundings: 10 u. As 1 / (4 cosh^2(x / 2)): the
+        square doubles 5 u, and there are 2 roundings: 12 u. All of it is relative to y (1 - y), which is below y.
         """
         y = self.apply(x)
-        return Allowance(8 * p.u * y * np.abs(dy) + (p.normal + p.u * p.normal) * np.abs(dy) + 3 * p.subnormal)
-
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
+        return Allowance(12 * p.u * y * np.abs(dy) + (p.normal + p.u * p.normal) * np.abs(dy) + 3 * p.subnormal)
 
 
 # --- what people get wrong ---
 
+
+# What examples have in common: their cases, and the correct expressions.
+BACKWARD = "dy * y * (1 - y)"
 
 # fmt: off
 MISTAKES = {
@@ -76,7 +74,7 @@ MISTAKES = {
           wrong="x", right="sigmoid(x)"),
         M("activation-twice", lambda e: sigmoid(sigmoid(e.x)), "the sigmoid is applied twice",
           wrong="sigmoid(sigmoid(x))", right="sigmoid(x)"),
-        M("input-clipped", clipped_input(sigmoid), "its input is clipped to {}", listed=True,
+        M("input-clipped", clipped_input(lambda e, x: sigmoid(x)), "its input is clipped to {}", listed=True,
           wrong="sigmoid(np.clip(x, -5, 5))", right="sigmoid(x)", case={"scale": 20}),
         M("wrong-activation", lambda e: tanh(e.x), "the activation is a tanh, not a sigmoid",
           wrong="np.tanh(x)", right="sigmoid(x)"),
@@ -89,11 +87,9 @@ MISTAKES = {
         M("approximation", lambda e: (1.0 + e.x / (1.0 + absolute(e.x))) * 0.5,
           "an approximation, (1 + x / (1 + |x|)) / 2",
           wrong="0.5 * (x / (1 + np.abs(x)) + 1)", right="sigmoid(x)"),
-        M("approximation", lambda e: clip(0.2 * e.x + 0.5, 0.0, 1.0),
-          "an approximation, 0.2 x + 0.5 clipped to [0, 1]",
+        M("approximation", lambda e: clip(0.2 * e.x + 0.5, 0.0, 1.0), "an approximation, 0.2 x + 0.5 clipped to [0, 1]",
           wrong="np.clip(0.2 * x + 0.5, 0, 1)", right="sigmoid(x)"),
-        M("approximation", lambda e: clip(e.x / 6.0 + 0.5, 0.0, 1.0),
-          "an approximation, x / 6 + 0.5 clipped to [0, 1]",
+        M("approximation", lambda e: clip(e.x / 6.0 + 0.5, 0.0, 1.0), "an approximation, x / 6 + 0.5 clipped to [0, 1]",
           wrong="np.clip(x / 6 + 0.5, 0, 1)", right="sigmoid(x)"),
         M("exponential-overflows", in_candidates_arithmetic(lambda x: np.exp(x) / (1 + np.exp(x))),
           "written with e^x, which overflows for large x", overflows=True,
@@ -102,38 +98,39 @@ MISTAKES = {
     "grad_input": [
         M("overwritten-before-use", lambda e: of_overwritten(e, lambda y: y * (1.0 - y)),
           "the derivative is taken of y after it was overwritten",
-          wrong="dy * after('1.output') * (1 - after('1.output'))", right="dy * y * (1 - y)",
+          wrong="dy * after('1.output') * (1 - after('1.output'))", right=BACKWARD,
           case={"touched": {"1.output": "0.9 * it"}}),
         M("parentheses-missing", lambda e: e.dy * e.y - e.y, "dy y 1 - y: parentheses are missing",
-          wrong="dy * y * 1 - y", right="dy * y * (1 - y)"),
+          wrong="dy * y * 1 - y", right=BACKWARD),
         M("derivative-of-activated", lambda e: e.dy * sigmoid(e.y) * (1.0 - sigmoid(e.y)),
           "the derivative is taken at y: sigmoid is applied once more to the output",
           wrong="dy * sigmoid(y) * (1 - sigmoid(y))", right="dy * sigmoid(x) * (1 - sigmoid(x))"),
         M("derivative-of-pre-activation", lambda e: e.dy * e.x * (1.0 - e.x), "x (1 - x) in the place of y (1 - y)",
-          wrong="dy * x * (1 - x)", right="dy * y * (1 - y)"),
+          wrong="dy * x * (1 - x)", right=BACKWARD),
         M("derivative-missing", lambda e: e.dy * 1.0, "the derivative is missing: dx = dy",
-          wrong="dy", right="dy * y * (1 - y)"),
+          wrong="dy", right=BACKWARD),
         M("derivative-incomplete", lambda e: e.dy * e.y, "dx = dy y: the factor 1 - y is missing",
-          wrong="dy * y", right="dy * y * (1 - y)"),
+          wrong="dy * y", right=BACKWARD),
         M("derivative-incomplete", lambda e: e.dy * (1.0 - e.y), "dx = dy (1 - y): the factor y is missing",
-          wrong="dy * (1 - y)", right="dy * y * (1 - y)"),
+          wrong="dy * (1 - y)", right=BACKWARD),
         M("upstream-gradient-missing", lambda e: e.y * (1.0 - e.y), "dx = y (1 - y): dy is left out",
-          wrong="y * (1 - y)", right="dy * y * (1 - y)"),
+          wrong="y * (1 - y)", right=BACKWARD),
         M("wrong-derivative", lambda e: e.dy * (1.0 - e.y * e.y), "the derivative is tanh's, 1 - y^2",
-          wrong="dy * (1 - y**2)", right="dy * y * (1 - y)"),
+          wrong="dy * (1 - y**2)", right=BACKWARD),
         M("wrong-derivative", lambda e: e.dy * e.y * (1.0 + e.y), "y (1 + y) in the place of y (1 - y)",
-          wrong="dy * y * (1 + y)", right="dy * y * (1 - y)"),
+          wrong="dy * y * (1 + y)", right=BACKWARD),
         M("derivative-missing", lambda e: where(e.x.value > 0, e.dy, 0.0, e.p), "the derivative is ReLU's mask",
-          wrong="dy * (x > 0)", right="dy * y * (1 - y)"),
-        M("gradient-clipped-with-input", clip_masked, "it is 0 outside {}, as if the input were clipped",
-          listed=True,
-          wrong="dy * y * (1 - y) * (np.abs(x) <= 2)", right="dy * y * (1 - y)", case={"scale": 3}),
-        M("input-clipped", unclipped_gradient(lambda y: y * (1.0 - y), sigmoid),
+          wrong="dy * (x > 0)", right=BACKWARD),
+        M("gradient-clipped-with-input", clip_masked, "it is 0 outside {}, as if the input were clipped", listed=True,
+          wrong="dy * y * (1 - y) * (np.abs(x) <= 2)", right=BACKWARD, case={"scale": 3}),
+        M("input-clipped", clipped_input(lambda e, x: e.dy * (sigmoid(x) * (1.0 - sigmoid(x)))),
           "the derivative is that of the input clipped to {}", listed=True,
           wrong="dy * sigmoid(np.clip(x, -2, 2)) * (1 - sigmoid(np.clip(x, -2, 2)))",
           right="dy * sigmoid(x) * (1 - sigmoid(x))", case={"scale": 3}),
         M("derivative-twice", lambda e: e.ref * e.y * (1.0 - e.y), "the derivative is applied twice",
-          wrong="dy * (y * (1 - y))**2", right="dy * y * (1 - y)"),
+          wrong="dy * (y * (1 - y))**2", right=BACKWARD),
     ],
 }
 # fmt: on
+
+Sigmoid.mistakes = MISTAKES

@@ -7,24 +7,26 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, clip, exp, log, sigmoid, softmax
 from compare.operations.any_activation import in_candidates_arithmetic
 from compare.operations.letters import Letters
-from compare.operations.mistake import EPSILONS, Table, Unseen
+from compare.operations.mistake import EPSILONS, Unseen
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Activation, Part
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Softmax(Activation):
-    """Over each row, shifted by its maximum or not."""
+    """Over each row of x (m, n), shifted by its maximum or not.
+
+    Samples are rows, so torch's dim is 1, or -1, which is the same. Any other dim is another function, and refused; so
+    is an x that is no matrix.
+    """
 
     kind = "softmax"
     scratch_type, torch_type = scratch.Softmax, nn.Softmax
@@ -67,10 +69,6 @@ class Softmax(Activation):
         subnormal = (n + 3) * p.subnormal * (1 + np.abs(dy) + np.abs(dy).max(axis=1, keepdims=True))
         return Allowance(rounding + subnormal, reach=np.abs(dy) + c)
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 def softmax_relative(s: Array, y: Array, p: Precision) -> Array:
     """Relative error of softmax of s (m, n): e^E - 1, E = `log_softmax_error`."""
@@ -109,12 +107,19 @@ def _softmax_of(a: Any, shift: Any, axis: int | None = 1) -> Any:
 
 
 def _softmax_epsilon(e: Letters, eps: float) -> Bounded:
-    z = exp(e.x - e.x.value.max(axis=1, keepdims=True))
+    z = _row_shifted(e)
     return z / (z.sum(axis=1, keepdims=True) + eps)
 
 
 TAME = Unseen("no logit is large enough")  # for e^x to overflow, or underflow
 
+
+# What examples have in common: their cases, and the correct expressions.
+UNSHIFTED = "np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)"
+Z = "np.exp(x - x.max(axis=1, keepdims=True))"
+SHIFTED = f"{Z} / {Z}.sum(axis=1, keepdims=True)"
+BACKWARD = "y * (dy - (dy * y).sum(axis=1, keepdims=True))"
+TWO_PARTS = "dy * y - y * (dy * y).sum(axis=1, keepdims=True)"
 
 # fmt: off
 MISTAKES = {
@@ -125,41 +130,36 @@ MISTAKES = {
         M("softmax-twice", lambda e: softmax(softmax(e.x)), "the softmax is applied twice",
           wrong="softmax(softmax(x))", right="softmax(x)"),
         M("softmax-wrong-axis", lambda e: softmax(e.x, axis=0), "it is normalised down the columns (axis 0)",
-          wrong="np.exp(x) / np.exp(x).sum(axis=0)", right="np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)"),
+          wrong="np.exp(x) / np.exp(x).sum(axis=0)", right=UNSHIFTED),
         M("softmax-over-batch", lambda e: exp(e.x - e.x.value.max()) / exp(e.x - e.x.value.max()).sum(),
           "it is normalised over the whole batch",
-          wrong="np.exp(x) / np.exp(x).sum()", right="np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)"),
+          wrong="np.exp(x) / np.exp(x).sum()", right=UNSHIFTED),
         M("softmax-wrong-axis", lambda e: _row_shifted(e) / _row_shifted(e).sum(axis=0, keepdims=True),
           "it is normalised down the columns (axis 0)", overflows=True,
           wrong="np.exp(x - x.max(axis=1, keepdims=True)) / np.exp(x - x.max(axis=1, keepdims=True)).sum(axis=0)",
-          right="np.exp(x - x.max(axis=1, keepdims=True)) / np.exp(x - x.max(axis=1, keepdims=True)).sum(axis=1, "
-            "keepdims=True)"),
+          right=SHIFTED),
         M("softmax-over-batch", lambda e: _row_shifted(e) / _row_shifted(e).sum(),
           "it is normalised over the whole batch",
           wrong="np.exp(x - x.max(axis=1, keepdims=True)) / np.exp(x - x.max(axis=1, keepdims=True)).sum()",
-          right="np.exp(x - x.max(axis=1, keepdims=True)) / np.exp(x - x.max(axis=1, keepdims=True)).sum(axis=1, "
-            "keepdims=True)"),
+          right=SHIFTED),
         M("wrong-base", lambda e: softmax(e.x * float(np.log(2))), "powers of 2, not of e",
           wrong="2**x / (2**x).sum(axis=1, keepdims=True)", right="np.e**x / (np.e**x).sum(axis=1, keepdims=True)"),
         M("wrong-base", lambda e: softmax(e.x * float(np.log(10))), "powers of 10, not of e",
           wrong="10**x / (10**x).sum(axis=1, keepdims=True)", right="np.e**x / (np.e**x).sum(axis=1, keepdims=True)"),
         M("softmax-shift-on-one-side", lambda e: _row_shifted(e) / exp(e.x).sum(axis=1, keepdims=True),
           "the maximum is subtracted in the numerator only",
-          wrong="np.exp(x - x.max(axis=1, keepdims=True)) / np.exp(x).sum(axis=1, keepdims=True)",
-          right="np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)"),
+          wrong="np.exp(x - x.max(axis=1, keepdims=True)) / np.exp(x).sum(axis=1, keepdims=True)", right=UNSHIFTED),
         M("softmax-shift-on-one-side", lambda e: exp(e.x) / _row_shifted(e).sum(axis=1, keepdims=True),
           "the maximum is subtracted in the denominator only",
-          wrong="np.exp(x) / np.exp(x - x.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)",
-          right="np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)"),
+          wrong="np.exp(x) / np.exp(x - x.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)", right=UNSHIFTED),
         M("softmax-shifted-by-column", lambda e: _normalised(exp(e.x - e.x.value.max(axis=0, keepdims=True))),
           "the column's maximum is subtracted, not the row's: a different number from each class",
           wrong="np.exp(x - x.max(axis=0)) / np.exp(x - x.max(axis=0)).sum(axis=1, keepdims=True)",
           right="np.exp(x - x.max()) / np.exp(x - x.max()).sum(axis=1, keepdims=True)"),
         M("softmax-not-normalised", lambda e: exp(e.x), "e^x is not divided by its sum",
-          wrong="np.exp(x)", right="np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)"),
-        M("softmax-not-normalised", lambda e: exp(e.x - e.x.value.max(axis=1, keepdims=True)),
-          "e^(x - max) is not divided by its sum",
-          wrong="np.exp(x - x.max(axis=1, keepdims=True))", right="np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)"),
+          wrong="np.exp(x)", right=UNSHIFTED),
+        M("softmax-not-normalised", _row_shifted, "e^(x - max) is not divided by its sum",
+          wrong="np.exp(x - x.max(axis=1, keepdims=True))", right=UNSHIFTED),
         M("activation-missing", lambda e: e.x * 1.0, "the activation is missing: y = x",
           wrong="x", right="softmax(x)"),
         M("wrong-activation", lambda e: sigmoid(e.x), "the activation is a sigmoid, not a softmax",
@@ -168,8 +168,7 @@ MISTAKES = {
           wrong="np.log(softmax(x))", right="softmax(x)"),
         M("softmax-not-shifted", in_candidates_arithmetic(lambda s: _softmax_of(s, 0)),
           "the row's maximum is not subtracted, and e^x overflows", overflows=True, unseen=TAME,
-          wrong="np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)", right="softmax(x)",
-          case={"network": "5-7-4 relu, softmax output, mse", "scale": 3000}),
+          wrong=UNSHIFTED, right="softmax(x)", case={"network": "5-7-4 relu, softmax output, mse", "scale": 3000}),
         M("softmax-shifted-by-batch-maximum", in_candidates_arithmetic(lambda s: _softmax_of(s, s.max())),
           "the maximum of the whole batch is subtracted, not the row's, and e^(x - max) underflows", overflows=True,
           unseen=TAME,
@@ -183,34 +182,34 @@ MISTAKES = {
     "grad_input": [
         M("softmax-diagonal", lambda e: e.dy * e.y * (1.0 - e.y),
           "the Jacobian is reduced to its diagonal: dx_k = dy_k y_k (1 - y_k)",
-          wrong="dy * y * (1 - y)", right="y * (dy - (dy * y).sum(axis=1, keepdims=True))"),
+          wrong="dy * y * (1 - y)", right=BACKWARD),
         M("softmax-diagonal-missing", lambda e: -(e.y * (e.dy * e.y).sum(axis=1, keepdims=True)),
           "the Jacobian lacks its diagonal part: dx_k = -y_k sum_j dy_j y_j",
-          wrong="-y * (dy * y).sum(axis=1, keepdims=True)", right="dy * y - y * (dy * y).sum(axis=1, keepdims=True)"),
+          wrong="-y * (dy * y).sum(axis=1, keepdims=True)", right=TWO_PARTS),
         M("softmax-diagonal", lambda e: e.dy * e.y, "dx = dy y: the sum over the row is missing",
-          wrong="dy * y", right="dy * y - y * (dy * y).sum(axis=1, keepdims=True)"),
+          wrong="dy * y", right=TWO_PARTS),
         M("derivative-missing", lambda e: e.dy * 1.0, "the derivative is missing: dx = dy",
-          wrong="dy", right="y * (dy - (dy * y).sum(axis=1, keepdims=True))"),
+          wrong="dy", right=BACKWARD),
         M("derivative-missing", lambda e: (e.y - e.t) / e.count, "dx is y - t, the fused gradient: dy is not used",
-          wrong="(y - t) / y.size", right="y * (dy - (dy * y).sum(axis=1, keepdims=True))",
+          wrong="(y - t) / y.size", right=BACKWARD,
           case={"network": "5-7-4 relu, softmax output, mse", "target": "one-hot"}),
         M("wrong-derivative", lambda e: e.dy * e.y - (e.dy * e.y).sum(axis=1, keepdims=True),
           "the sum over the row lacks its factor y_k",
-          wrong="dy * y - (dy * y).sum(axis=1, keepdims=True)",
-          right="dy * y - y * (dy * y).sum(axis=1, keepdims=True)"),
+          wrong="dy * y - (dy * y).sum(axis=1, keepdims=True)", right=TWO_PARTS),
         M("softmax-wrong-axis", lambda e: e.y * (e.dy - (e.dy * e.y).sum(axis=0, keepdims=True)),
           "the sum runs down the columns, not along the row",
-          wrong="y * (dy - (dy * y).sum(axis=0))", right="y * (dy - (dy * y).sum(axis=1, keepdims=True))"),
+          wrong="y * (dy - (dy * y).sum(axis=0))", right=BACKWARD),
         M("softmax-over-batch", lambda e: e.y * (e.dy - (e.dy * e.y).sum()),
           "the sum runs over the whole batch, not along the row",
-          wrong="y * (dy - (dy * y).sum())", right="y * (dy - (dy * y).sum(axis=1, keepdims=True))"),
+          wrong="y * (dy - (dy * y).sum())", right=BACKWARD),
         M("wrong-derivative", lambda e: e.y * (e.dy - e.dy.sum(axis=1, keepdims=True)),
           "the sum over the row is not weighted by y",
-          wrong="y * (dy - dy.sum(axis=1, keepdims=True))", right="y * (dy - (dy * y).sum(axis=1, keepdims=True))"),
+          wrong="y * (dy - dy.sum(axis=1, keepdims=True))", right=BACKWARD),
         M("wrong-derivative", lambda e: e.y * (e.dy + (e.dy * e.y).sum(axis=1, keepdims=True)),
           "the sum over the row is added, not subtracted",
-          wrong="y * (dy + (dy * y).sum(axis=1, keepdims=True))",
-          right="y * (dy - (dy * y).sum(axis=1, keepdims=True))"),
+          wrong="y * (dy + (dy * y).sum(axis=1, keepdims=True))", right=BACKWARD),
     ],
 }
 # fmt: on
+
+Softmax.mistakes = MISTAKES

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 import torch_ref.losses
 from compare.numbers.allowance import Allowance, Precision, total
-from compare.numbers.bounded import Bounded, absolute
+from compare.numbers.array import Array
+from compare.numbers.bounded import Bounded, absolute, where
 from compare.operations.any_loss import gradient, mean
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Mistake as M
-from compare.operations.mistake import Table
-from compare.operations.operation import Loss, Part
-
-Array = NDArray[Any]
+from compare.operations.operation import Loss
 
 
 @dataclass(frozen=True)
@@ -31,9 +28,10 @@ class SquaredError(Loss):
     torch_type: ClassVar[type] = nn.MSELoss
     words: ClassVar[tuple[str, ...]] = ("mse", "mean squared error")
     parts: ClassVar = {
-        "loss": Part.of("L = sum (y - t)^2, over all elements", "y t"),
-        "loss.gradient": Part.of("dy = 2 (y - t) / (m n)", "y t"),
+        "loss": "L = sum (y - t)^2, over all elements",
+        "loss.gradient": "dy = 2 (y - t) / (m n)",
     }
+    summed_gradient: ClassVar[str] = "dy = 2 (y - t)"
     half: ClassVar[float] = 1.0
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
@@ -53,10 +51,6 @@ class SquaredError(Loss):
         """dy = factor (y - t): the difference, and the factor in at most three roundings (2 / m / n): 4 u |dy|."""
         return Allowance(4 * p.u * np.abs(dy) + 2 * p.subnormal)
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 @dataclass(frozen=True)
 class HalfSquaredError(SquaredError):
@@ -67,9 +61,10 @@ class HalfSquaredError(SquaredError):
     torch_type = torch_ref.losses.HalfSquaredErrorLoss
     words = ("half squared error",)
     parts: ClassVar = {
-        "loss": Part.of("L = 1/2 sum (y - t)^2, over the samples", "y t"),
-        "loss.gradient": Part.of("dy = (y - t) / m", "y t"),
+        "loss": "L = 1/2 sum (y - t)^2, over the samples",
+        "loss.gradient": "dy = (y - t) / m",
     }
+    summed_gradient = "dy = y - t"
     per_sample = True
     half = 0.5
 
@@ -90,28 +85,36 @@ def _every_pair(e: Letters) -> Bounded:
     return (d * d * e.operation.half).sum() / (e.count * (e.m if e.operation.reduction == "mean" else 1))
 
 
+# What examples have in common: their cases, and the correct expressions.
+MSE = {"network": "5-7-4 relu, mse"}
+LOSS = "((y - t) ** 2).mean()"
+GRADIENT = "2 * (y - t) / (m * n)"
+
 # fmt: off
 MISTAKES = {
     "loss": [
         M("square-of-mean", _square_of_mean, "it is the square of the mean error",
-          wrong="(y - t).mean() ** 2", right="((y - t) ** 2).mean()", case={"network": "5-7-4 relu, mse"}),
+          wrong="(y - t).mean() ** 2", right=LOSS, case=MSE),
         M("square-missing", lambda e: mean(e, absolute(e.y - e.t)), "|y - t| is not squared",
-          wrong="np.abs(y - t).mean()", right="((y - t) ** 2).mean()", case={"network": "5-7-4 relu, mse"}),
+          wrong="np.abs(y - t).mean()", right=LOSS, case=MSE),
         M("target-broadcast", lambda e: _every_pair(e) * float(e.m),
           "every output is compared with every target: (m, 1) against (m,)",
           wrong="((y - t.ravel()) ** 2).sum() / m", right="((y - t) ** 2).sum() / m",
           case={"network": "5-7-1 relu, mse"}),
         M("target-broadcast", _every_pair, "every output is compared with every target: (m, 1) against (m,)",
-          wrong="((y - t.ravel()) ** 2).mean()", right="((y - t) ** 2).mean()", case={"network": "5-7-1 relu, mse"}),
+          wrong="((y - t.ravel()) ** 2).mean()", right=LOSS, case={"network": "5-7-1 relu, mse"}),
     ],
     "loss.gradient": [
-        M("absolute-value", lambda e: absolute(gradient(e)),
-          "|y - t| in the place of y - t",
-          wrong="2 * np.abs(y - t) / (m * n)", right="2 * (y - t) / (m * n)", case={"network": "5-7-4 relu, mse"}),
+        M("absolute-value", lambda e: absolute(gradient(e)), "|y - t| in the place of y - t",
+          wrong="2 * np.abs(y - t) / (m * n)", right=GRADIENT, case=MSE),
         M("derivative-twice", lambda e: gradient(e) * e.y * (1.0 - e.y),
           "the output's derivative y (1 - y) is applied here, and once more in its layer",
-          wrong="2 * (y - t) * y * (1 - y) / (m * n)", right="2 * (y - t) / (m * n)",
-          case={"network": "5-7-4 sigmoid, mse"}),
+          wrong="2 * (y - t) * y * (1 - y) / (m * n)", right=GRADIENT, case={"network": "5-7-4 sigmoid, mse"}),
+        M("square-missing", lambda e: where(e.y.value > e.t.value, 0.0 * e.y + 1.0, 0.0 * e.y - 1.0, e.p) / e.count,
+          "it is the sign of y - t: the derivative of |y - t|",
+          wrong="np.sign(y - t) / (m * n)", right=GRADIENT, case=MSE),
     ],
 }
 # fmt: on
+
+SquaredError.mistakes = MISTAKES

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.numbers.allowance import FUNCTION, Allowance, Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import absolute, clip, relu, sigmoid, tanh
 from compare.operations.any_activation import (
     clip_masked,
@@ -21,10 +21,7 @@ from compare.operations.any_activation import (
     of_overwritten,
 )
 from compare.operations.mistake import Mistake as M
-from compare.operations.mistake import Table
 from compare.operations.operation import Activation, Part
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -55,13 +52,12 @@ class Tanh(Activation):
         slope = 1 - y * y
         return Allowance(p.u * np.maximum(3 + 8 * y * y, (2 * FUNCTION + 2) * slope) * np.abs(dy) + 3 * p.subnormal)
 
-    @classmethod
-    def mistakes(cls) -> Table:
-        return MISTAKES
-
 
 # --- what people get wrong ---
 
+
+# What examples have in common: their cases, and the correct expressions.
+BACKWARD = "dy * (1 - y**2)"
 
 # fmt: off
 MISTAKES = {
@@ -72,7 +68,7 @@ MISTAKES = {
           wrong="x", right="np.tanh(x)"),
         M("activation-twice", lambda e: tanh(tanh(e.x)), "the tanh is applied twice",
           wrong="np.tanh(np.tanh(x))", right="np.tanh(x)"),
-        M("input-clipped", clipped_input(tanh), "its input is clipped to {}", listed=True,
+        M("input-clipped", clipped_input(lambda e, x: tanh(x)), "its input is clipped to {}", listed=True,
           wrong="np.tanh(np.clip(x, -2, 2))", right="np.tanh(x)", case={"scale": 20}),
         M("exponent-halved", lambda e: 2.0 * sigmoid(e.x) - 1.0,
           "2 sigmoid(x) - 1, which is tanh(x / 2): 2 sigmoid(2 x) - 1 is meant",
@@ -95,35 +91,34 @@ MISTAKES = {
     "grad_input": [
         M("overwritten-before-use", lambda e: of_overwritten(e, lambda y: 1.0 - y * y),
           "the derivative is taken of y after it was overwritten",
-          wrong="dy * (1 - after('1.output')**2)", right="dy * (1 - y**2)",
-          case={"touched": {"1.output": "0.9 * it"}}),
+          wrong="dy * (1 - after('1.output')**2)", right=BACKWARD, case={"touched": {"1.output": "0.9 * it"}}),
         M("parentheses-missing", lambda e: e.dy - e.y * e.y, "dy 1 - y^2: the parentheses are missing",
-          wrong="dy * 1 - y**2", right="dy * (1 - y**2)"),
+          wrong="dy * 1 - y**2", right=BACKWARD),
         M("derivative-of-activated", lambda e: e.dy * (1.0 - tanh(e.y) * tanh(e.y)),
           "the derivative is taken at y: tanh is applied once more to the output",
           wrong="dy * (1 - np.tanh(y)**2)", right="dy * (1 - np.tanh(x)**2)"),
         M("derivative-of-pre-activation", lambda e: e.dy * (1.0 - e.x * e.x), "1 - x^2 in the place of 1 - y^2",
-          wrong="dy * (1 - x**2)", right="dy * (1 - y**2)"),
+          wrong="dy * (1 - x**2)", right=BACKWARD),
         M("derivative-missing", lambda e: e.dy * 1.0, "the derivative is missing: dx = dy",
-          wrong="dy", right="dy * (1 - y**2)"),
-        M("derivative-incomplete", lambda e: e.dy * (1.0 - e.y),
-          "1 - y in the place of 1 - y^2: the square is missing",
+          wrong="dy", right=BACKWARD),
+        M("derivative-incomplete", lambda e: e.dy * (1.0 - e.y), "1 - y in the place of 1 - y^2: the square is missing",
           wrong="dy * (1 - y)", right="dy * (1 - y) * (1 + y)"),
         M("wrong-derivative", lambda e: e.dy * (1.0 - e.y) * (1.0 - e.y), "(1 - y)^2 in the place of 1 - y^2",
-          wrong="dy * (1 - y)**2", right="dy * (1 - y**2)"),
+          wrong="dy * (1 - y)**2", right=BACKWARD),
         M("derivative-twice", lambda e: e.ref * (1.0 - e.y * e.y), "the derivative is applied twice",
-          wrong="dy * (1 - y**2) * (1 - y**2)", right="dy * (1 - y**2)"),
+          wrong="dy * (1 - y**2) * (1 - y**2)", right=BACKWARD),
         M("derivative-incomplete", lambda e: -(e.dy * e.y * e.y), "-y^2 in the place of 1 - y^2: the 1 is missing",
           wrong="-dy * y**2", right="dy - dy * y**2"),
         M("upstream-gradient-missing", lambda e: 1.0 - e.y * e.y, "dx = 1 - y^2: dy is left out",
-          wrong="1 - y**2", right="dy * (1 - y**2)"),
+          wrong="1 - y**2", right=BACKWARD),
         M("wrong-derivative", lambda e: e.dy * e.y * (1.0 - e.y), "the derivative is sigmoid's, y (1 - y)",
-          wrong="dy * y * (1 - y)", right="dy * (1 - y**2)"),
+          wrong="dy * y * (1 - y)", right=BACKWARD),
         M("wrong-derivative", lambda e: e.dy * (1.0 + e.y * e.y), "1 + y^2 in the place of 1 - y^2",
-          wrong="dy * (1 + y**2)", right="dy * (1 - y**2)"),
-        M("gradient-clipped-with-input", clip_masked, "it is 0 outside {}, as if the input were clipped",
-          listed=True,
-          wrong="dy * (1 - y**2) * (np.abs(x) < 2)", right="dy * (1 - y**2)", case={"scale": 3}),
+          wrong="dy * (1 + y**2)", right=BACKWARD),
+        M("gradient-clipped-with-input", clip_masked, "it is 0 outside {}, as if the input were clipped", listed=True,
+          wrong="dy * (1 - y**2) * (np.abs(x) < 2)", right=BACKWARD, case={"scale": 3}),
     ],
 }
 # fmt: on
+
+Tanh.mistakes = MISTAKES

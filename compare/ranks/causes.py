@@ -11,26 +11,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any, Self
+from typing import Self
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.diagnosis.confidence import FORMULA
 from compare.diagnosis.diagnosis import fits
 from compare.judging.judged_step import JudgedStep
+from compare.judging.reasons import Diagnosis, Exchange, Exchanged, OtherWeights
 from compare.judging.step import rules
-from compare.judging.verdict import Diagnosis, Row
+from compare.judging.verdict import Row
+from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Precision
+from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.recording.record import Record
 
-Array = NDArray[Any]
 RankTensors = Mapping[str, Array]
 Gradients = dict[str, Bounded]
-Formula = tuple[str, str, list[Gradients]]  # cause, words, the gradients that each rank ends with
-
+Formula = tuple[Exchange, list[Gradients]]  # and the gradients that each rank ends with
 
 
 def rank_causes(
@@ -38,32 +38,27 @@ def rank_causes(
 ) -> list[Diagnosis]:
     """The cause of the first divergence, if it is one of several processes; else none."""
     record, ranks = records[first.step - 1], steps[first.step - 1]
-    found = _different_weights(record, ranks, first.step) or _gradients(record, ranks, given)
-    return [Diagnosis(cause, first.layer, FORMULA, words) for cause, words in ([found] if found else [])]
+    if other := _other_weights(record, ranks, first.step):
+        return [Diagnosis("ranks-with-different-weights", first.layer, FORMULA, first.tensor, other)]
+    step = _Step.of(record, ranks, given)
+    how = next((how for how, guess in step.formulas() if step.explained_by(guess)), None)
+    if how is None:
+        return []
+    return [Diagnosis(how.value[0], first.layer, FORMULA, first.tensor, Exchanged(how, tuple(step.rows)))]
 
 
-def _different_weights(record: Record, ranks: Sequence[RankTensors], step: int) -> tuple[str, str] | None:
+def _other_weights(record: Record, ranks: Sequence[RankTensors], step: int) -> OtherWeights | None:
     sums = [_checksum(rank, record.network.parameters()) for rank in ranks]
-    if len(set(sums)) == 1:
-        return None
-    other = next(r for r, each in enumerate(sums) if each != sums[0])
-    since = "from the start" if step == 1 else f"since the update of step {step - 1}"
-    words = f"{since} rank {other} has other weights than rank 0 (checksums {sums[other]:08x} and {sums[0]:08x})"
-    return "ranks-with-different-weights", f"{words}: each trains a network of its own"
+    other = next((r for r, each in enumerate(sums) if each != sums[0]), None)
+    return None if other is None else OtherWeights(other, step, (sums[other], sums[0]))
 
 
 def _checksum(rank: RankTensors, names: Iterable[str]) -> int:
     return reduce(lambda found, name: crc32(np.ascontiguousarray(rank[name]).tobytes(), found), names, 0)
 
 
-def _gradients(record: Record, ranks: Sequence[RankTensors], given: Mapping[str, Array]) -> tuple[str, str] | None:
-    """The first formula that explains the gradients that every rank ended with."""
-    step = _Exchange.of(record, ranks, given)
-    return next(((cause, words) for cause, words, guess in step.formulas() if step.explained_by(guess)), None)
-
-
 @dataclass(frozen=True)
-class _Exchange:
+class _Step:
     """The gradients of several ranks in one step, before they were exchanged and after.
 
     - `whole`: the gradients of all `m` rows together.
@@ -119,37 +114,28 @@ class _Exchange:
         first, rows = self.own[0], self.rows[0]
         if first is None or not _same_rows(self.ranks):
             return
-        words = f"the gradient is that of rank 0's {rows} rows alone: every rank was given the same data"
         for factor in {1.0, self._share(rows)}:
-            yield "same-data-on-every-rank", words, self._everywhere(first, factor)
+            yield Exchange.SAME_DATA, self._everywhere(first, factor)
 
     def _wrong_factor(self) -> Iterator[Formula]:
         """The gradients of all rows, times or over the number of ranks."""
-        size, of = self.size, f"the {self.size} ranks"
-        words = f"all gradients are {size} x what they should be: summed over {of}, not averaged"
-        yield "gradients-summed-over-ranks", words, self._everywhere(self.whole, float(size))
-        why = f"divided by {of} once too often" if self.is_mean else f"averaged over {of}, of a loss that is a sum"
-        words = f"all gradients are 1/{size} of what they should be: {why}"
-        yield "gradients-averaged-over-ranks", words, self._everywhere(self.whole, 1.0 / size)
+        yield Exchange.SUMMED, self._everywhere(self.whole, float(self.size))
+        divided = Exchange.DIVIDED if self.is_mean else Exchange.AVERAGED
+        yield divided, self._everywhere(self.whole, 1.0 / self.size)
 
     def _wrong_weights(self) -> Iterator[Formula]:
         """Means over shards, with the same weight for each, however many rows it has."""
         if not self.is_mean:
             return
-        shards, of = f"the shards of {' and '.join(map(str, self.rows))} rows", f"the {self.size} ranks"
         summed = {n: reduce(add, (g[n] for g in self.shards)) for n in self.names}
-        words = f"{shards} are averaged with equal weights: each row of a small one counts more"
-        yield "shards-averaged-with-equal-weights", words, self._everywhere(summed, 1.0 / self.size)
-        words = f"the mean gradients of {shards} are summed over {of}, whatever their rows"
-        yield "gradients-summed-over-ranks", words, [summed] * self.size
+        yield Exchange.EQUAL_WEIGHTS, self._everywhere(summed, 1.0 / self.size)
+        yield Exchange.MEANS_SUMMED, [summed] * self.size
 
     def _not_exchanged(self) -> Iterator[Formula]:
         if len(self.shards) < self.size:
             return
-        words = "each rank kept the gradient of its own rows: nothing is exchanged between them"
         for weights in ([1.0] * self.size, [self._share(rows) for rows in self.rows]):
-            mine = [self._scaled(g, weight) for g, weight in zip(self.shards, weights, strict=True)]
-            yield "gradients-not-exchanged", words, mine
+            yield Exchange.NONE, [self._scaled(g, weight) for g, weight in zip(self.shards, weights, strict=True)]
 
     def _share(self, rows: int) -> float:
         """What a shard's gradient is multiplied by, so that the average over the ranks is that of all rows."""
@@ -182,5 +168,5 @@ def _reference(record: Record, x: Array, t: Array) -> Gradients:
     return {
         name: Bounded(known.value, known.allowance.wide if known.allowance else np.zeros_like(known.value), p)
         for name, known in judged.known.items()
-        if ".grad_" in name and name.replace(".grad_", ".") in weights
+        if TensorName(name).is_gradient and TensorName(name).parameter in weights
     }

@@ -18,34 +18,36 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch
 from compare.check import end_to_end
-from compare.checking import check_records
+from compare.checking import check_beside, check_records
 from compare.judging.judge import judge
 from compare.judging.judged_step import Wrong
-from compare.judging.step import Kind, Rule
-from compare.judging.verdict import Diagnosis, Row
+from compare.judging.step import Rule
+from compare.judging.verdict import Row
 from compare.network.architecture import Architecture, flatten, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
-from compare.numbers.allowance import Precision, exact
+from compare.numbers.allowance import Precision
+from compare.numbers.array import Array
 from compare.numbers.expected import Expected
 from compare.ranks.causes import rank_causes
 from compare.recording.batches import Batch, given_batches
+from compare.recording.notes import Note, OwnRun, SeveralRanks
 from compare.recording.record import Record
+from compare.recording.recorded import Recorded
 from compare.recording.scratch_recorder import record_scratch
+from compare.recording.torch_recorder import after_update, as_numpy, state_of
 from compare.report.report import Report
 from torch_ref.distributed import ShardedLearner
 from torch_ref.team import Team
 
-Array = NDArray[Any]
 RankTensors = dict[str, Array]  # one rank's tensors of one step, by record name
 
-ROW_BY_ROW = ("output", "grad_output", "grad_input")
+ROW_BY_ROW = ("input", "target", "output", "grad_output", "grad_input")
 
 
 def check_ranks(
@@ -63,10 +65,12 @@ def check_ranks(
         return None
     given = given_batches(batches) | {name: p.copy() for name, p in named_parameters(network).items()}
     architecture, spec = Architecture.of(network, loss), OptimizerSpec.of(optimizer)
-    report = judge_ranks(architecture, spec, steps, given)
-    ours = record_scratch(*copy.deepcopy((network, loss, optimizer)), batches)
-    report.end_to_end = end_to_end(ours[0], _unscaled(joined(architecture, spec, steps[0], 1)))
-    return report, check_records(ours, given)
+    records = record_scratch(*copy.deepcopy((network, loss, optimizer)), batches)
+    ours = check_records(records, given)
+    theirs = _unscaled(joined(architecture, spec, steps[0], 1))
+    own = OwnRun(ours.verdict, *((ours.worst.ratio, ours.worst.tensor) if ours.worst else (0.0, "")))
+    apart = end_to_end(records[0], theirs)
+    return judge_ranks(architecture, spec, steps, given, notes=[own], end_to_end=apart), ours
 
 
 def judge_ranks(
@@ -74,20 +78,19 @@ def judge_ranks(
     optimizer: OptimizerSpec | None,
     steps: Sequence[Sequence[RankTensors]],
     given: dict[str, Array],
+    *,
+    notes: Sequence[Note] = (),
+    **more: Any,
 ) -> Report:
-    """The Report on what the ranks computed in consecutive steps: steps[k][r] is what rank r did in step k + 1."""
+    """The Report on what the ranks computed in consecutive steps: steps[k][r] is what rank r did in step k + 1.
+
+    `notes` are told in it, too, and `more` are other fields of it.
+    """
     records = [joined(network, optimizer, ranks, k) for k, ranks in enumerate(steps, 1)]
-    report = check_records(records, given)
-    judged, first = report.judgement_of, report.first
     apart = {row: wrong for record, ranks in zip(records, steps, strict=True) for row, wrong in _apart(record, ranks)}
-    report.rows = [row for k in range(1, len(steps) + 1) for row in _in_order(report.rows, apart, k)]
-    report.judgement_of = lambda row: apart[row] if row in apart else judged(row) if judged else None  # type: ignore[assignment,return-value]
-    report.findings.append(_in_words(steps, bool(apart)))
-    if report.first is not None:
-        known = report.diagnosis if report.first is first else []
-        known = [*rank_causes(report.first, records, steps, given), *known]
-        report.diagnosis = known[:2] or [Diagnosis("unknown", report.first.layer, 0.0, "none of the known causes fits")]
-    return report
+    shards = tuple(tuple(len(rank["input"]) for rank in ranks) for ranks in steps)
+    recorded = Recorded(records, given, [SeveralRanks(shards, alike=not apart), *notes])
+    return check_beside(recorded, apart, lambda first: rank_causes(first, records, steps, given), **more)
 
 
 # --- recording --------------------------------------------------------------------------------------------------------
@@ -99,7 +102,7 @@ def record_rank(learner: ShardedLearner, batch: Batch) -> RankTensors:
     ValueError, on all ranks, if the step ends in a value that is not finite.
     """
     names = named_parameters(learner.model)
-    tensors = {name: _copy(p) for name, p in names.items()} | _state(learner, names, "")
+    tensors = {name: as_numpy(p) for name, p in names.items()} | state_of(names, learner.optimizer)
     passed: list[torch.Tensor] = []
     entered: list[torch.Tensor] = []
     targets: list[torch.Tensor] = []
@@ -113,7 +116,7 @@ def record_rank(learner: ShardedLearner, batch: Batch) -> RankTensors:
         passed.append(output)
 
     def take(*step: Any) -> None:
-        tensors.update({TensorName(name).gradient: _copy(p.grad) for name, p in names.items() if p.grad is not None})
+        tensors.update({TensorName(name).gradient: as_numpy(p.grad) for name, p in names.items() if p.grad is not None})
 
     layers = list(dict.fromkeys(flatten(learner.model)))
     with ExitStack() as hooks:
@@ -126,33 +129,18 @@ def record_rank(learner: ShardedLearner, batch: Batch) -> RankTensors:
             loss, _ = learner.train_step(learner.place(x, t), np.arange(len(x)))
         except FloatingPointError as error:
             raise ValueError(f"a step that cannot be checked: {error}") from None
-    tensors |= {"loss": np.array(loss), "input": _copy(entered[0])}
-    tensors["target"] = _copy(targets[0]) if targets else np.asarray(t)[:0]  # a rank without rows has no loss
+    tensors |= {"loss": np.array(loss), "input": as_numpy(entered[0])}
+    tensors["target"] = as_numpy(targets[0]) if targets else np.asarray(t)[:0]  # a rank without rows has no loss
     for k, output in enumerate(passed):
         before = passed[k - 1] if k else entered[0]
-        tensors[f"{k}.output"] = _copy(output)
+        tensors[f"{k}.output"] = as_numpy(output)
         tensors[f"{k}.grad_output"] = _gradient(output)
         tensors[f"{k}.grad_input"] = _gradient(before)
-    tensors |= {name.replace(".", ".new_"): _copy(p) for name, p in names.items()}
-    return tensors | _state(learner, names, "new_")
-
-
-def _copy(a: torch.Tensor) -> Array:
-    return a.detach().cpu().numpy().copy()
+    return tensors | after_update(names, learner.optimizer)
 
 
 def _gradient(a: torch.Tensor) -> Array:
-    return _copy(a if a.grad is None else a.grad) if a.grad is not None or not len(a) else np.zeros(0)
-
-
-def _state(learner: ShardedLearner, names: dict[str, nn.Parameter], prefix: str) -> RankTensors:
-    """The optimiser's: "0.weight.exp_avg", or "0.new_weight.exp_avg" after the step."""
-    return {
-        f"{name.replace('.', f'.{prefix}')}.{key}": _copy(value)
-        for name, p in names.items()
-        for key, value in learner.optimizer.state.get(p, {}).items()
-        if key != "step" and value is not None
-    }
+    return as_numpy(a if a.grad is None else a.grad) if a.grad is not None or not len(a) else np.zeros(0)
 
 
 # --- putting together -------------------------------------------------------------------------------------------------
@@ -160,9 +148,9 @@ def _state(learner: ShardedLearner, names: dict[str, nn.Parameter], prefix: str)
 
 def joined(network: Architecture, optimizer: OptimizerSpec | None, ranks: Sequence[RankTensors], step: int) -> Record:
     """The step that all ranks computed: their rows one after another, and rank 0's of what all must have alike."""
-    rows = [name for name in ranks[0] if name in ("input", "target") or name.rpartition(".")[2] in ROW_BY_ROW]
+    rows = [name for name in ranks[0] if TensorName(name).part in ROW_BY_ROW]
     tensors = ranks[0] | {name: np.concatenate([rank[name] for rank in ranks]) for name in rows}
-    scales = {name: float(len(ranks)) for name in rows if ".grad_" in name}
+    scales = {name: float(len(ranks)) for name in rows if TensorName(name).is_gradient}
     return Record(network, tensors, optimizer, step, plain_loss=True, scales=scales)
 
 
@@ -172,36 +160,14 @@ def _unscaled(record: Record) -> Record:
 
 def _apart(record: Record, ranks: Sequence[RankTensors]) -> Iterator[tuple[Row, Wrong]]:
     """What is not the same on every rank although it must be: weights before, gradients, weights after."""
-    for name in ranks[0]:
-        kind = _kind(name)
-        if kind is None or all(np.array_equal(rank[name], ranks[0][name], equal_nan=True) for rank in ranks):
+    for name in map(TensorName, ranks[0]):
+        of_own_rows = name == "loss" or name.part in ROW_BY_ROW
+        if of_own_rows or all(np.array_equal(rank[name], ranks[0][name], equal_nan=True) for rank in ranks):
             continue
+        kind = "parameter" if name.state and not name.is_new else name.kind
         got = np.stack([rank[name] for rank in ranks])
-        expected = Expected(np.broadcast_to(ranks[0][name], got.shape), exact(got.shape))
+        expected = Expected.itself(np.broadcast_to(ranks[0][name], got.shape))
         formula = f"{name} is rank 0's on every rank (the first index is the rank)"
-        rule = Rule(TensorName(name), name.partition(".")[0], kind, "wiring", (), lambda p, e=expected: e, formula)
+        rule = Rule(name, name.layer, kind, "wiring", (), lambda p, e=expected: e, formula)
         precision = Precision.of(record.dtype)
         yield judge(record, rule, got, expected, "wiring", precision), Wrong(got, expected, precision, rule)
-
-
-def _kind(name: str) -> Kind | None:
-    """Of what all ranks must have alike; None for what each has for its own rows."""
-    last = name.partition(".")[2]
-    if not last or last in ROW_BY_ROW:
-        return None
-    return "gradient" if last.startswith("grad_") else "update" if last.startswith("new_") else "parameter"
-
-
-def _in_order(rows: Sequence[Row], apart: dict[Row, Wrong], step: int) -> list[Row]:
-    """Of one step: weights that differ, what the ranks computed with them, gradients and updates that differ."""
-    before = [row for row in apart if row.step == step and row.kind == "parameter"]
-    after = [row for row in apart if row.step == step and row.kind != "parameter"]
-    own = [row for row in rows if row.step == step]
-    updates = [row for row in own if row.kind == "update"]
-    return [*before, *(row for row in own if row.kind != "update"), *after, *updates]
-
-
-def _in_words(steps: Sequence[Sequence[RankTensors]], are_apart: bool) -> str:
-    shards = "; ".join("+".join(str(len(rank["input"])) for rank in ranks) for ranks in steps)
-    alike = "" if are_apart else "; weights, gradients and updates have the same bits on all of them"
-    return f"{len(steps[0])} ranks with shards of {shards} rows{alike}"

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import scratch
+from compare.numbers.array import Array
 
-Array = NDArray[Any]
 Batch = tuple[Array, Array]  # input and target
 
 STEPS = 3  # one step cannot show momentum, a stale or an accumulated gradient

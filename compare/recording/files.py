@@ -6,14 +6,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from numpy.typing import NDArray
 
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
+from compare.numbers.array import Array
 from compare.recording.record import Record
 from scratch.datasets import DatasetError
 from scratch.datasets.idx import MAX_BYTES
@@ -21,7 +20,6 @@ from scratch.datasets.npz import read_whole_npz
 from scratch.tensor_file import TensorFileError, read_tensors
 
 MAX_NAME = 10_000  # characters of a tensor's name or of a network in a file
-Array = NDArray[Any]
 
 
 def save_records(records: Sequence[Record], path: str | Path) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
-from numpy.typing import NDArray
-
+from compare.numbers.array import Array
 from compare.recording.place import Place
 
-Array = NDArray[Any]
+
+class Note:
+    """What one of the classes below says."""
 
 
 # --- conventions ------------------------------------------------------------------------------------------------------
@@ -32,7 +32,7 @@ class Summed(Enum):
 
 
 @dataclass(frozen=True)
-class LayoutFound:
+class LayoutFound(Note):
     """How these variables keep what torch keeps in one way. part: "weights", "bias" or "samples"."""
 
     part: str
@@ -41,12 +41,12 @@ class LayoutFound:
 
 
 @dataclass(frozen=True)
-class UphillFound:
+class UphillFound(Note):
     """The gradient is the negative loss's, and the step adds it."""
 
 
 @dataclass(frozen=True)
-class FactorFound:
+class FactorFound(Note):
     """The loss, and its gradient with it, is `scale` times the network's: `times` a sum; None where no sum is known.
 
     loss: where the loss is reported; None where none was seen, so that only the gradients tell.
@@ -59,7 +59,7 @@ class FactorFound:
 
 
 @dataclass(frozen=True)
-class GuardFound:
+class GuardFound(Note):
     """The reported loss has a tiny number inside its logarithms, so that they stay finite."""
 
     guard: float
@@ -67,7 +67,7 @@ class GuardFound:
 
 
 @dataclass(frozen=True)
-class BetweenFound:
+class BetweenFound(Note):
     """The gradients between the layers are `ratio` times those of the weights, which are `divided` or multiplied
     later."""
 
@@ -77,24 +77,24 @@ class BetweenFound:
 
 
 @dataclass(frozen=True)
-class RecoveredFound:
+class RecoveredFound(Note):
     """Gradients that no variable holds, read off the change of the parameters in these variables."""
 
     held: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class RateFound:
+class RateFound(Note):
     """The weights move by `rate` times the gradient."""
 
     rate: float
 
 
 @dataclass(frozen=True)
-class PenaltyFound:
+class PenaltyFound(Note):
     """A penalty of this `amount` (lambda, of lambda / 2 sum W^2 or lambda sum |W|) on these variables.
 
-    where: "both" loss and gradient, the "gradient" alone, as weight decay has it, or the "loss" alone.
+    where: in "both" loss and gradient, or in the "gradient" alone, as weight decay is.
     """
 
     kind: str
@@ -104,8 +104,8 @@ class PenaltyFound:
 
 
 @dataclass(frozen=True)
-class PenaltyDiffers:
-    """The loss has a penalty of another amount than its gradient."""
+class PenaltyDiffers(Note):
+    """The loss has a penalty of another amount than the gradient of this tensor has; 0 for none."""
 
     tensor: str
     kind: str
@@ -114,33 +114,33 @@ class PenaltyDiffers:
 
 
 @dataclass(frozen=True)
-class MomentumFound:
+class MomentumFound(Note):
     """Each change has so much of the change before in it."""
 
     momentum: float
 
 
 @dataclass(frozen=True)
-class UpdateNotJudged:
-    """New values of parameters that moved by no law that is known; their gradients are judged."""
+class UpdateNotJudged(Note):
+    """New values of parameters that moved by no rule that is known; their gradients are judged."""
 
     tensors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class OneSample:
+class OneSample(Note):
     """There is one sample: a sum over the samples cannot be told from a mean."""
 
 
 @dataclass(frozen=True)
-class WithoutBias:
+class WithoutBias(Note):
     """Layers, by position, that are computed without the bias that the network's text gives them."""
 
     layers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class SquareWeights:
+class SquareWeights(Note):
     """Weights whose layout cannot be told from their shape."""
 
     held: tuple[str, ...]
@@ -150,28 +150,28 @@ class SquareWeights:
 
 
 @dataclass(frozen=True)
-class AlsoWrong:
+class AlsoWrong(Note):
     """Tensors, beside the first divergence, that are wrong on their own inputs, and where they are bound."""
 
     tensors: tuple[tuple[str, Place], ...]
 
 
 @dataclass(frozen=True)
-class StepNotFound:
+class StepNotFound(Note):
     """No training step was found; `why`, in words."""
 
     why: str
 
 
 @dataclass(frozen=True)
-class DidNotEnd:
+class DidNotEnd(Note):
     """The code did not run to its end; `how` it ended."""
 
     how: str
 
 
 @dataclass(frozen=True)
-class RateDependence:
+class RateDependence(Note):
     """The gradient of a tensor depends on the learning rate, so the weights of `layer` are updated too early.
 
     At these two rates, (before - after) / rate differs by `difference`, and may by `allowed`.
@@ -185,7 +185,7 @@ class RateDependence:
 
 
 @dataclass(frozen=True)
-class NotUpdated:
+class NotUpdated(Note):
     """A parameter that begins both steps alike, and of which no gradient was seen."""
 
     tensor: str
@@ -193,27 +193,44 @@ class NotUpdated:
 
 
 @dataclass(frozen=True)
-class NeverUpdated:
+class NeverUpdated(Note):
     """New values of parameters that have a gradient and begin the second step as they began the first."""
 
     tensors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class SecondStep:
+class SecondStep(Note):
     """What is reported is the second step; nothing is wrong in the first."""
 
 
 @dataclass(frozen=True)
-class SecondStepRight:
+class SecondStepRight(Note):
     """What is reported is the first step; the second is right too."""
+
+
+@dataclass(frozen=True)
+class SeveralRanks(Note):
+    """The step is one of several ranks: of each step the rows of their shards, and whether all have the same bits."""
+
+    shards: tuple[tuple[int, ...], ...]
+    alike: bool
+
+
+@dataclass(frozen=True)
+class OwnRun(Note):
+    """NumPy's own run on the whole batches: its verdict, and its worst ratio and where; "" where it has none."""
+
+    verdict: str
+    ratio: float
+    tensor: str
 
 
 # --- side effects -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
+class Written(Note):
     """A tensor whose array was written into: what it became, in torch's layout, and where; None if no line shows it."""
 
     tensor: str
@@ -222,36 +239,8 @@ class Written:
 
 
 @dataclass(frozen=True)
-class SharedArray:
+class SharedArray(Note):
     """Two names of a dictionary that stand for one array."""
 
     one: str
     other: str
-
-
-Note = (
-    LayoutFound
-    | UphillFound
-    | FactorFound
-    | GuardFound
-    | BetweenFound
-    | RecoveredFound
-    | RateFound
-    | PenaltyFound
-    | PenaltyDiffers
-    | MomentumFound
-    | UpdateNotJudged
-    | OneSample
-    | WithoutBias
-    | SquareWeights
-    | AlsoWrong
-    | DidNotEnd
-    | StepNotFound
-    | RateDependence
-    | NotUpdated
-    | NeverUpdated
-    | SecondStep
-    | SecondStepRight
-    | Written
-    | SharedArray
-)

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from compare.numbers.array import Array
 
 
 def numbers(name: Any, a: Any) -> Array:

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scratch.layers import LayerError
-
-Array = NDArray[Any]
 
 
 class OddCandidate(ValueError):

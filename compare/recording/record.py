@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
+from compare.network.tensor_name import TensorName
+from compare.numbers.array import Array
 
-Array = NDArray[Any]
+
+def left_behind(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """What the next step begins with: parameters and the optimiser's state after this one, by their names there."""
+    return {name.old: a for name, a in ((TensorName(n), a) for n, a in tensors.items()) if name.is_new}
 
 
 @dataclass

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from numpy.typing import NDArray
-
+from compare.numbers.array import Array
 from compare.recording.notes import Note
 from compare.recording.place import Place
 from compare.recording.record import Record
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -8,31 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import scratch
 from compare.network.architecture import Architecture, flatten, named_gradients, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
+from compare.numbers.array import Array
+from compare.recording import scratch_hooks as hooks
 from compare.recording.batches import Batch
 from compare.recording.odd_candidate import OddCandidate, StepEnds
 from compare.recording.record import Record
-from compare.recording.scratch_hooks import (
-    backward_hook,
-    forward_hook,
-    hook,
-    loss_backward_hook,
-    loss_hook,
-    network_hook,
-    step_hook,
-)
+from compare.recording.scratch_hooks import hook
 from compare.recording.sightings import Sightings
 from scratch.learner import ScratchLearner
-
-Array = NDArray[Any]
 
 
 def record_scratch(
@@ -56,11 +46,11 @@ def record_scratch(
     _expect_own_layers(network)
     records: list[Record] = []
     for step, batch in enumerate(batches, start=1):
-        seen = Sightings(originals if optimizer is None else None)
-        finished = _run_step(seen, architecture, network, loss, optimizer, batch)
+        seen = Sightings(Record(architecture, {}, spec, step), originals if optimizer is None else None)
+        finished = _run_step(seen, network, loss, optimizer, batch)
         if finished and optimizer:
             seen.copy_all(_after_update(network, optimizer))
-        records.append(seen.record(architecture, spec, step))
+        records.append(seen.end())
         if not finished:
             break
     return records
@@ -68,7 +58,6 @@ def record_scratch(
 
 def _run_step(
     seen: Sightings,
-    architecture: Architecture,
     network: scratch.Sequential,
     loss: scratch.Loss,
     optimizer: scratch.Optimizer | None,
@@ -81,38 +70,36 @@ def _run_step(
     stepper = optimizer or _NoStep(network)
     learner = ScratchLearner(network, loss, stepper)
     data = learner.place(*batch)
-    with ExitStack() as hooks:
-        for k, layer in enumerate(flatten(network)):
-            hooks.enter_context(hook(layer, "forward", forward_hook(seen, k, architecture.layers[k], layer)))
-            hooks.enter_context(hook(layer, "backward", backward_hook(seen, k, layer)))
-        hooks.enter_context(hook(network, "backward", network_hook(seen)))
-        hooks.enter_context(hook(loss, "forward", loss_hook(seen, loss)))
-        hooks.enter_context(hook(loss, "backward", loss_backward_hook(seen, len(architecture.layers) - 1, loss)))
-        hooks.enter_context(hook(stepper, "step", step_hook(seen, network, optimizer)))
+    with ExitStack() as hooked:
+        for k, (spec, layer) in enumerate(zip(seen.record.network.layers, flatten(network), strict=True)):
+            hooked.enter_context(hook(layer, "forward", hooks.forward, seen, k, spec, layer))
+            hooked.enter_context(hook(layer, "backward", hooks.backward, seen, k, layer))
+        hooked.enter_context(hook(network, "backward", hooks.network_backward, seen))
+        hooked.enter_context(hook(loss, "forward", hooks.loss_forward, seen, loss))
+        hooked.enter_context(hook(loss, "backward", hooks.loss_backward, seen, k, loss))
+        hooked.enter_context(hook(stepper, "step", hooks.step, seen, network, optimizer))
         try:
             learner.train_step(data, np.arange(len(batch[0])))
         except (FloatingPointError, StepEnds):
             found = named_gradients(network).items()
-            seen.gradients({n: g for n, g in found if int(n.partition(".")[0]) in seen.reached})
+            seen.gradients({n: g for n, g in found if int(TensorName(n).layer) in seen.reached})
             return False
     return True
 
 
 def _expect_own_layers(network: scratch.Sequential) -> None:
     """OddCandidate if one layer stands in two places: it keeps only what its last forward saw."""
-    places: dict[int, int] = {}
-    for k, layer in enumerate(flatten(network)):
-        if id(layer) in places:
+    layers = flatten(network)
+    for k, layer in enumerate(layers):
+        first = next(i for i, other in enumerate(layers) if other is layer)
+        if first < k:
             raise OddCandidate(
-                f"layers {places[id(layer)]} and {k} are the same {type(layer).__name__} object, expected one for each "
-                "place: a layer keeps what its last forward saw"
+                f"layers {first} and {k} are the same {type(layer).__name__} object, expected one for each place: a "
+                "layer keeps what its last forward saw"
             )
-        places[id(layer)] = k
 
 
-def _state(
-    network: scratch.Sequential, optimizer: scratch.Optimizer
-) -> dict[str, Array]:
+def _state(network: scratch.Sequential, optimizer: scratch.Optimizer) -> dict[str, Array]:
     """The optimiser's state, "0.weight.exp_avg", by record names; its own names count nested layers apart."""
     names = dict(zip(network.params, map(TensorName, named_parameters(network)), strict=True))
     return {names[own].with_state(s): a for own, state in optimizer.state.items() for s, a in state.items()}

@@ -6,33 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compare.network.architecture import Architecture
-from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
+from compare.numbers.array import Array
 from compare.numbers.same_bits import same_bits
 from compare.recording.record import Record
 
-Array = NDArray[Any]
-
 
 class Sightings:
-    """Copies of the tensors of one step, made when they were seen, and the live arrays to look at once more later.
+    """Puts copies of the tensors of one step into its record as they are seen, and looks at the live arrays later.
 
-    Given `originals`, arrays with their bits stand in for copies until the record is made, and gradients for their own.
+    Given `originals`, arrays with their bits stand in for copies until the step ends, and gradients for their own.
     """
 
-    def __init__(self, originals: Mapping[str, Array] | None = None) -> None:
+    def __init__(self, record: Record, originals: Mapping[str, Array] | None = None) -> None:
+        self.record, self.tensors = record, record.tensors
         self.originals, self.keeps = originals or {}, originals is not None
-        self.tensors: dict[str, Array] = {}
         self.live: dict[str, Array] = {}
-        self.touched: dict[str, Array] = {}
-        self.changed_by: dict[str, str] = {}
-        self.nothing: dict[str, str] = {}
         self.watched: set[str] = set()
         self.reached: set[int] = set()  # the layers whose backward has run
-        self.plain_loss = False
 
     def copy(self, name: str, a: Any, watch: bool = False) -> None:
         original = self.originals.get(name)
@@ -57,24 +49,16 @@ class Sightings:
         """Which arrays are not what they were any more, after this phase of the step."""
         for name, a in self.live.items():
             if not same_bits(a, self.tensors[name]):
-                self.touched[name] = a.copy()
-                self.changed_by.setdefault(name, phase)
+                self.record.touched[name] = a.copy()
+                self.record.changed_by.setdefault(name, phase)
 
-    def record(self, architecture: Architecture, spec: OptimizerSpec | None, step: int) -> Record:
+    def end(self) -> Record:
+        """The record, in which the copy's own arrays take the originals' place."""
         for name, original in self.originals.items():
             if self.tensors.get(name) is original:
                 self.tensors[name] = of_copy(self.live[name], original)
-        return Record(
-            architecture,
-            self.tensors,
-            spec,
-            step,
-            self.touched,
-            len(self.watched),
-            self.changed_by,
-            self.nothing,
-            self.plain_loss,
-        )
+        self.record.watched = len(self.watched)
+        return self.record
 
 
 def of_copy(a: Array, original: Array) -> Array:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from compare.network.architecture import Architecture, flatten, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
+from compare.numbers.array import Array
 from compare.recording.batches import Batch
 from compare.recording.odd_candidate import OddCandidate, called
 from compare.recording.record import Record
 from compare.recording.sightings import of_copy
 from torch_ref.tf32 import tf32_is_on
-
-Array = NDArray[Any]
 
 
 def record_torch(
@@ -51,8 +48,8 @@ def _torch_step(
     spec = OptimizerSpec.of(optimizer) if optimizer else None
     names = named_parameters(model)
     _expect_unshared(model)
-    tensors = {name: _numpy(p) if originals is None else _shared(p) for name, p in names.items()}
-    tensors |= _torch_state(names, optimizer)
+    tensors = {name: as_numpy(p) if originals is None else _shared(p) for name, p in names.items()}
+    tensors |= state_of(names, optimizer)
     passed: list[torch.Tensor] = []
 
     def keep(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -63,16 +60,16 @@ def _torch_step(
     x = torch.from_numpy(np.array(batch[0])).to(device).requires_grad_()
     with ExitStack() as hooks:
         for layer in dict.fromkeys(flatten(model)):  # one without parameters may stand in several places
-            hooks.enter_context(_registered(layer.register_forward_hook(keep)))
+            hooks.callback(layer.register_forward_hook(keep).remove)
             if getattr(layer, "inplace", False):  # the same function; in place, it would overwrite what is recorded
                 layer.inplace = False
                 hooks.callback(setattr, layer, "inplace", True)
         model.zero_grad()
         value = called("the model", lambda: loss(model(x), torch.from_numpy(np.array(batch[1])).to(device)))
         called("the model: backward", value.backward)
-    tensors |= {"input": _numpy(x), "target": np.array(batch[1]), "loss": _numpy(value)}
+    tensors |= {"input": as_numpy(x), "target": np.array(batch[1]), "loss": as_numpy(value)}
     for k, output in enumerate(passed):
-        tensors[f"{k}.output"] = _numpy(output)
+        tensors[f"{k}.output"] = as_numpy(output)
         tensors |= _gradient(f"{k}.grad_output", output) | _gradient(f"{k}.grad_input", passed[k - 1] if k else x)
     for name, p in ((TensorName(name), p) for name, p in names.items()):
         if originals is None or p.grad is None:
@@ -82,8 +79,7 @@ def _torch_step(
             tensors |= {name.gradient: _shared(p.grad), name: own}
     if optimizer:
         optimizer.step()
-        tensors |= {TensorName(name).new: _numpy(p) for name, p in names.items()}
-        tensors |= {TensorName(name).new: a for name, a in _torch_state(names, optimizer).items()}
+        tensors |= after_update(names, optimizer)
     return Record(architecture, tensors, spec, step, tf32=device.type == "cuda" and tf32_is_on())
 
 
@@ -97,34 +93,32 @@ def _expect_unshared(model: nn.Module) -> None:
 
 def _gradient(name: str, a: torch.Tensor) -> dict[str, Array]:
     """Under its name, the gradient of a; nothing where it has none, because it does not take part in the loss."""
-    return {} if a.grad is None else {name: _numpy(a.grad)}
+    return {} if a.grad is None else {name: as_numpy(a.grad)}
 
 
-def _torch_state(
-    names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None
-) -> dict[str, Array]:
+def after_update(names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Array]:
+    """The parameters and the optimiser's state after its step: "0.new_weight", "0.new_weight.exp_avg"."""
+    found = {name: as_numpy(p) for name, p in names.items()} | state_of(names, optimizer)
+    return {TensorName(name).new: a for name, a in found.items()}
+
+
+def state_of(names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None) -> dict[str, Array]:
+    """The optimiser's state by record names: "0.weight.exp_avg"."""
     if optimizer is None:
         return {}
     return {
-        TensorName(name).with_state(key): _numpy(value)
+        TensorName(name).with_state(key): as_numpy(value)
         for name, p in names.items()
         for key, value in optimizer.state[p].items()
         if key != "step" and value is not None
     }
 
 
-def _numpy(a: torch.Tensor) -> Array:
+def as_numpy(a: torch.Tensor) -> Array:
+    """A copy on the CPU."""
     return _shared(a).copy()
 
 
 def _shared(a: torch.Tensor) -> Array:
     """On the CPU, in the tensor's own memory."""
     return a.detach().cpu().numpy()
-
-
-@contextmanager
-def _registered(handle: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        handle.remove()

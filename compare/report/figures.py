@@ -7,7 +7,6 @@ grow darker with the value, so that nothing is told by hue alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.judging.judged_step import Wrong
-
-Array = NDArray[np.float64]
+from compare.numbers.array import Array
 
 CELLS = 48  # along either side of a heat map; larger matrices are drawn by block maximum
 LONGEST = 288  # pixels of a heat map's longer side
@@ -59,16 +57,6 @@ class HeatMap:
     shape: tuple[int, int]
     levels: tuple[Level, ...]
     worst: tuple[int, int]
-
-    @property
-    def width(self) -> float:
-        """Pixels."""
-        return self.columns * self.cell
-
-    @property
-    def height(self) -> float:
-        """Pixels."""
-        return self.rows * self.cell
 
 
 @dataclass(frozen=True)
@@ -121,7 +109,8 @@ def _heat_map(title: str, a: Array, worst: tuple[int, ...], levels: Any) -> Heat
     side = min(LARGEST_CELL, LONGEST / max(cells.shape))
     at = (worst[0] // block[0], worst[1] // block[1])
     rows, columns = cells.shape
-    return HeatMap(title, rows, columns, block, side, (a.shape[0], a.shape[1]), tuple(levels(cells)), at)
+    shown = tuple(level for level in levels(cells) if level.path)
+    return HeatMap(title, rows, columns, block, side, (a.shape[0], a.shape[1]), shown, at)
 
 
 def block_maximum(a: Array, block: tuple[int, int]) -> Array:
@@ -136,7 +125,7 @@ def _ratio_levels(cells: Array) -> list[Level]:
     for k, (most, label) in enumerate(RATIOS):
         found.append(_level(f"ratio-{k}", label, (cells > below) & (cells <= most)))
         below = most
-    return _present([*found, _level("nan", "not finite", np.isnan(cells))])
+    return [*found, _level("nan", "not finite", np.isnan(cells))]
 
 
 def _difference_levels(cells: Array) -> list[Level]:
@@ -145,14 +134,14 @@ def _difference_levels(cells: Array) -> list[Level]:
     zero = _level("difference-0", "0: equal", cells == 0)
     nan = _level("nan", "not finite", np.isnan(cells))
     if not present.size:
-        return _present([zero, nan])
+        return [zero, nan]
     high = float(present.max())
     low = max(float(present.min()), high / 10**DECADES)
     edges = np.geomspace(low, high, SHADES + 1)
     shades = np.clip(np.searchsorted(edges[1:-1], cells, side="left"), 0, SHADES - 1)
     within = np.isfinite(cells) & (cells > 0)
     found = [_level(f"difference-{k + 1}", _range(edges, k), within & (shades == k)) for k in range(SHADES)]
-    return _present([zero, *found, nan])
+    return [zero, *found, nan]
 
 
 def _range(edges: Array, k: int) -> str:
@@ -170,10 +159,6 @@ def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int, str]]:
         edges = np.flatnonzero(np.diff(np.concatenate(([False], line, [False]))))
         found += [(y, int(a), f"h{b - a}v1h-{b - a}z") for a, b in zip(edges[::2], edges[1::2], strict=True)]
     return found
-
-
-def _present(levels: Sequence[Level]) -> list[Level]:
-    return [level for level in levels if level.path]
 
 
 def histogram(judged: Wrong) -> Histogram | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from compare.judging.verdict import Diagnosis, Row
+from compare.judging.reasons import Diagnosis
 from compare.recording import notes
 from compare.recording.notes import Note, Summed
-from compare.recording.place import Place
-from compare.recording.recorded import Recorded
+
+Words = str | Callable[[Any], str]
 
 OTHERS = 3  # tensors that are wrong, too, and are named in one line
-AROUND = 2  # lines of source shown before and after the one that is wrong
 CALLERS = {"input": "x", "target": "t"}
 
 TIMES = {0.5: "half", 2.0: "doubled", -1.0: "negative", -0.5: "half, negative"}
@@ -26,20 +25,6 @@ SUMS = {
 }
 
 
-def in_words(
-    recorded: Recorded, found: Sequence[Note], first: Row | None, diagnosis: Sequence[Diagnosis]
-) -> dict[str, Any]:
-    """The fields of a report that are words: on these notes, and on where tensors, and the first divergence, are."""
-    wrong = recorded.place(first.step, first.tensor) if first else None
-    return {
-        "findings": findings(found),
-        "origins": {name: str(place) for places in recorded.places[:1] for name, place in places.items()},
-        "side_effects": side_effects(found, diagnosis, first is not None),
-        "code": code(wrong, recorded.sources).strip(),
-        "excerpt": excerpt(wrong, recorded.sources),
-    }
-
-
 def findings(found: Iterable[Note]) -> list[str]:
     """One sentence a note, in the order of SENTENCES; none of side effects."""
     order = list(SENTENCES)
@@ -49,7 +34,12 @@ def findings(found: Iterable[Note]) -> list[str]:
 
 def sentence(note: Note) -> str:
     """The note in words."""
-    return SENTENCES[type(note)](note)
+    return said(SENTENCES[type(note)], note)
+
+
+def said(words: Words, about: object) -> str:
+    """A text with the fields of what it is about."""
+    return words.format_map(vars(about)) if isinstance(words, str) else words(about)
 
 
 def side_effects(found: Iterable[Note], diagnosis: Sequence[Diagnosis], is_wrong: bool) -> list[str]:
@@ -76,30 +66,10 @@ def _harm(diagnosis: Sequence[Diagnosis], is_wrong: bool) -> str:
     return "" if is_wrong else "; the gradients are right all the same"
 
 
-def code(place: Place | None, sources: Mapping[str, Sequence[str]]) -> str:
-    """The line of a place; "" where it has none."""
-    lines = sources.get(place.file, ()) if place else ()
-    return lines[place.line - 1] if place and 0 < place.line <= len(lines) else ""
-
-
-def excerpt(place: Place | None, sources: Mapping[str, Sequence[str]]) -> str:
-    """The source around the line of a place, marked; "" where it has none."""
-    if place is None or not place.line or not (lines := sources.get(place.file)):
-        return ""
-    first = max(place.line - AROUND, 1)
-    shown = enumerate(lines[first - 1 : place.line + AROUND], first)
-    return "\n".join(f"{'>' if k == place.line else ' '} {k:4} {line.rstrip()}" for k, line in shown)
-
-
 def listed(words: Iterable[object]) -> str:
     """a; a and b; a, b and c. Equal ones once."""
     *first, last = dict.fromkeys(map(str, words))
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def never_updated(tensor: str) -> str:
-    """Why the new value of a parameter is wrong."""
-    return f"{tensor}: it is never updated: the second step begins with the same values"
 
 
 # --- the sentences ----------------------------------------------------------------------------------------------------
@@ -109,10 +79,6 @@ def _layout(note: notes.LayoutFound) -> str:
     if note.part == "bias":
         return f"the bias is the {note.layout} of the weight ({listed(note.held)})"
     return f"{note.part} are {note.layout} ({listed(note.held)})"
-
-
-def _uphill(note: notes.UphillFound) -> str:
-    return "your gradient is that of the negative loss, and the step adds it: this is descent on the loss itself"
 
 
 def _factor(note: notes.FactorFound) -> str:
@@ -134,13 +100,6 @@ def multiple(times: float, summed: Summed | None) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _guard(note: notes.GuardFound) -> str:
-    return (
-        f"your loss ({note.loss}) keeps its logarithms finite by {note.guard:g}: "
-        "it is not judged, and the gradient is held against the loss without it"
-    )
-
-
 def _between(note: notes.BetweenFound) -> str:
     return (
         f"the gradients between layers ({note.place}) are {note.ratio:g} times those of the weights: "
@@ -148,27 +107,11 @@ def _between(note: notes.BetweenFound) -> str:
     )
 
 
-def _recovered(note: notes.RecoveredFound) -> str:
-    return f"some gradients were not bound to a name; they are {listed(note.held)}, divided by the learning rate"
-
-
-def _rate(note: notes.RateFound) -> str:
-    return f"the weights move by {note.rate:g} times the gradient"
-
-
-def _one_sample(note: notes.OneSample) -> str:
-    return "warning: there is one sample, so a sum and a mean over the samples are the same"
-
-
 def _without_bias(note: notes.WithoutBias) -> str:
-    if len(note.layers) == 1:
-        return (
-            f"warning: layer {note.layers[0]} is computed without a bias and is checked that way; "
-            "in the network as it was given, it has one"
-        )
+    layers, are, they_have = ("layers", "are", "they have") if len(note.layers) > 1 else ("layer", "is", "it has")
     return (
-        f"warning: layers {listed(note.layers)} are computed without a bias and are checked that way; "
-        "in the network as it was given, they have one"
+        f"warning: {layers} {listed(note.layers)} {are} computed without a bias and {are} checked that way; "
+        f"in the network as it was given, {they_have} one"
     )
 
 
@@ -183,32 +126,21 @@ def _also_wrong(note: notes.AlsoWrong) -> str:
     return f"also wrong, on its own inputs: {', '.join(shown)}{more}"
 
 
-def _did_not_end(note: notes.DidNotEnd) -> str:
-    return f"the code did not run to its end: {note.how}"
+def _recovered(note: notes.RecoveredFound) -> str:
+    return f"some gradients were not bound to a name; they are {listed(note.held)}, divided by the learning rate"
 
 
-def _rate_dependence(note: notes.RateDependence) -> str:
-    one, other = note.rates
-    return (
-        f"update before delta: the weights of layer {note.layer} are updated before the gradient goes back through "
-        f"them; at the rates {one:g} and {other:g} the change of {note.tensor} over the rate "
-        f"differs by {note.difference:.2g}, and may by {note.allowed:.2g}"
-    )
+def _several_ranks(note: notes.SeveralRanks) -> str:
+    shards = "; ".join("+".join(map(str, rows)) for rows in note.shards)
+    alike = "; weights, gradients and updates have the same bits on all of them" if note.alike else ""
+    return f"{len(note.shards[0])} ranks with shards of {shards} rows{alike}"
 
 
-def _not_updated(note: notes.NotUpdated) -> str:
-    return f"{note.tensor} ({note.held}) is not updated in the first step, and no gradient of it was seen"
+def _own_run(note: notes.OwnRun) -> str:
+    worst = f", worst ratio {note.ratio:.2g} ({note.tensor})" if note.tensor else ""
+    return f"NumPy's own run on the whole batches by the same bounds: {note.verdict}{worst}"
 
 
-def _second_step(note: notes.SecondStep) -> str:
-    return "this is the second step: in the first one, from the initial weights, nothing is wrong"
-
-
-def _second_step_right(note: notes.SecondStepRight) -> str:
-    return "a second step, from the updated weights, is right too"
-
-
-# In the order in which they are told.
 def _penalty(note: notes.PenaltyFound) -> str:
     on = f"{note.amount:g} {note.kind} on {listed(note.held)}"
     if note.where == "both":
@@ -216,37 +148,37 @@ def _penalty(note: notes.PenaltyFound) -> str:
     return f"the gradient has {on}, which the loss beside it has not (weight decay)"
 
 
-def _momentum(note: notes.MomentumFound) -> str:
-    return f"the step has momentum {note.momentum:g}"
-
-
 def _not_judged(note: notes.UpdateNotJudged) -> str:
     return f"the update was not judged: {listed(note.tensors)} moved by no rule that is known"
 
 
-def _step_not_found(note: notes.StepNotFound) -> str:
-    return f"no training step was found: {note.why}"
-
-
-SENTENCES: Mapping[type, Callable[[Any], str]] = {
+# In the order in which they are told; a text has the note's fields in braces.
+SENTENCES: Mapping[type[Note], Words] = {
     notes.LayoutFound: _layout,
-    notes.UphillFound: _uphill,
+    notes.UphillFound: "your gradient is that of the negative loss, and the step adds it: this is descent on the loss "
+    "itself",
     notes.FactorFound: _factor,
-    notes.GuardFound: _guard,
+    notes.GuardFound: "your loss ({loss}) keeps its logarithms finite by {guard:g}: it is not judged, and the gradient "
+    "is held against the loss without it",
     notes.BetweenFound: _between,
     notes.RecoveredFound: _recovered,
-    notes.RateFound: _rate,
+    notes.RateFound: "the weights move by {rate:g} times the gradient",
     notes.PenaltyFound: _penalty,
-    notes.MomentumFound: _momentum,
+    notes.PenaltyDiffers: "the penalty of the loss is {loss:g} {kind}, that in {tensor} is {gradient:g}",
+    notes.MomentumFound: "the step has momentum {momentum:g}",
     notes.UpdateNotJudged: _not_judged,
-    notes.OneSample: _one_sample,
+    notes.OneSample: "warning: there is one sample, so a sum and a mean over the samples are the same",
     notes.WithoutBias: _without_bias,
     notes.SquareWeights: _square,
     notes.AlsoWrong: _also_wrong,
-    notes.StepNotFound: _step_not_found,
-    notes.DidNotEnd: _did_not_end,
-    notes.RateDependence: _rate_dependence,
-    notes.NotUpdated: _not_updated,
-    notes.SecondStep: _second_step,
-    notes.SecondStepRight: _second_step_right,
+    notes.StepNotFound: "no training step was found: {why}",
+    notes.DidNotEnd: "the code did not run to its end: {how}",
+    notes.RateDependence: "update before delta: the weights of layer {layer} are updated before the gradient goes back "
+    "through them; at the rates {rates[0]:g} and {rates[1]:g} the change of {tensor} over the rate differs by "
+    "{difference:.2g}, and may by {allowed:.2g}",
+    notes.NotUpdated: "{tensor} ({held}) is not updated in the first step, and no gradient of it was seen",
+    notes.SecondStep: "this is the second step: in the first one, from the initial weights, nothing is wrong",
+    notes.SecondStepRight: "a second step, from the updated weights, is right too",
+    notes.SeveralRanks: _several_ranks,
+    notes.OwnRun: _own_run,
 }

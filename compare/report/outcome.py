@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from compare.judging.judged_step import Wrong
-from compare.judging.verdict import Diagnosis, Power, Row, plain, verdict
+from compare.judging.reasons import Diagnosis
+from compare.judging.verdict import Power, Row, plain, verdict
 from compare.recording.notes import Note
 from compare.recording.record import Record
 from torch_ref.tf32 import tf32_is_on
@@ -56,11 +57,8 @@ class Outcome:
     proof: Proof | None = None  # in exact mode: why no difference is allowed
 
     @classmethod
-    def of(cls, records: Sequence[Record], rows: list[Row], expected: Sequence[tuple[int, str]], **more: Any) -> Self:
-        """From the records, their rows, and the (step, name) of every tensor that a complete record holds.
-
-        `more` has other fields by name.
-        """
+    def of(cls, records: Sequence[Record], *, expected: Sequence[tuple[int, str]], **more: Any) -> Self:
+        """From the records, and the (step, name) of every tensor that a complete record holds; `more` has the rest."""
         first = records[0]
         held = {(r.step, name) for r in records for name in (*r, *r.nothing)}
         absent = [(step, name) for step, name in expected if (step, name) not in held]
@@ -71,7 +69,6 @@ class Outcome:
         return cls(
             network=str(first.network),
             dtype=first.dtype.name,
-            rows=rows,
             missing=[name for name, _ in named],
             needed=[name for name, is_needed in named if is_needed],
             layers=[str(layer) for layer in first.network.layers],
@@ -94,6 +91,11 @@ class Outcome:
         return len({(r.step, r.tensor) for r in self.rows if r.status != "not checked" and r.check != "side_effects"})
 
     @property
+    def unjudged(self) -> list[Row]:
+        """What was handed in and could not be judged."""
+        return [row for row in self.rows if row.status == "not checked"]
+
+    @property
     def verdict(self) -> str:
         """parity, mismatch or incomplete (judging/verdict.py)."""
         return verdict(self.rows, self.needed)
@@ -110,8 +112,7 @@ class Outcome:
         if self.missing:
             shown = ", ".join(self.missing[:6])
             line += f"; not handed in: {shown}{f' and {len(self.missing) - 6} more' if len(self.missing) > 6 else ''}"
-        unjudged = [row for row in self.rows if row.status == "not checked"]
-        if unjudged:
+        if unjudged := self.unjudged:
             line += f"; not checked: {', '.join(f'{r.tensor} ({r.note})' for r in unjudged[:3])}"
             line += f" and {len(unjudged) - 3} more" if len(unjudged) > 3 else ""
         return line
@@ -145,14 +146,9 @@ class Outcome:
             "coverage": {"compared": self.compared, "total": self.total},
             "environment": environment(),
         }
-        if self.findings:
-            found["findings"] = self.findings
-        if self.side_effects:
-            found["side_effects"] = self.side_effects
-        if self.origins:
-            found["origins"] = self.origins
-        if self.end_to_end:
-            found["end_to_end"] = {name: plain(value) for name, value in self.end_to_end.items()}
+        ends = {name: plain(value) for name, value in self.end_to_end.items()}
+        said = {"findings": self.findings, "side_effects": self.side_effects, "origins": self.origins}
+        found |= {name: value for name, value in (said | {"end_to_end": ends}).items() if value}
         if self.reference:
             found["reference"] = {"verdict": self.reference.verdict, "rows": [r.to_dict() for r in self.reference.rows]}
             if self.reference.diagnosis:

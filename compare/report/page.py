@@ -7,17 +7,17 @@ tensors, files and networks on it may come from strangers. They are escaped by t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import jinja2
 
-from compare.judging.verdict import VERDICTS, Power, Row
+from compare.judging.verdict import VERDICTS, Row
 from compare.report.figures import HeatMap, Histogram, heat_maps, histogram
 from compare.report.outcome import Outcome, environment
-from compare.report.text import closing, headline
+from compare.report.text import at, closing, difference, headline, short
 
 MAPS = 3  # matrices drawn for a report
 LOWEST, HIGHEST = -3, 6  # decades of a ratio's bar; 0 is the bound
@@ -64,11 +64,6 @@ class Block:
         return max(self.rows, key=_badness)
 
     @property
-    def off(self) -> int:
-        """How many rows are off."""
-        return sum(row.status == "off" for row in self.rows)
-
-    @property
     def verdict(self) -> str:
         """parity, incomplete or mismatch, of these rows alone."""
         statuses = {row.status for row in self.rows}
@@ -104,78 +99,23 @@ class Picture:
             return f"of what is right the nearest to its bound, at {short(self.row.ratio)} of what is allowed"
         return f"{self.row.status}: {self.row.note}"
 
-    @property
-    def is_coarse(self) -> bool:
-        """Whether a cell holds several elements."""
-        return self.maps[0].block != (1, 1)
-
 
 class View:
-    """What the templates ask of one report."""
+    """What the templates ask of one report, beside what it says itself."""
 
     def __init__(self, report: Outcome, number: int = 1) -> None:
         self.report, self.number, self.id = report, number, f"report-{number}"
-
-    @property
-    def words(self) -> str:
-        """The verdict in a sentence."""
-        return WORDS[self.report.verdict]
 
     @property
     def headline(self) -> str:
         """What was checked."""
         return headline(self.report).replace(f"{self.report.verdict.upper()} in", "Checked in", 1)
 
-    @property
-    def title(self) -> str:
-        """The verdict, and what was checked."""
-        return headline(self.report)
-
     def place(self, row: Row) -> str:
         """ "step 1, layer 1 Sigmoid"."""
         layer = self.layer(row.layer)
         where = "the loss" if layer == "loss" else f"layer {layer}"
         return f"step {row.step}, {where}" if self.report.steps > 1 else where
-
-    @property
-    def unjudged(self) -> list[Row]:
-        """What was handed in and could not be judged."""
-        return [row for row in self.report.rows if row.status == "not checked"]
-
-    @property
-    def first(self) -> Row | None:
-        """The first divergence."""
-        return self.report.first
-
-    @property
-    def check(self) -> str:
-        """What the check of the first divergence does."""
-        return CHECKS.get(self.first.check, "") if self.first else ""
-
-    @property
-    def confidence(self) -> str:
-        """What the confidence of a cause means."""
-        return CONFIDENCE
-
-    @property
-    def findings(self) -> list[str]:
-        """What was found out about the candidate's conventions, in words."""
-        return self.report.findings
-
-    @property
-    def origins(self) -> Mapping[str, str]:
-        """Tensor -> where the candidate's source computes it."""
-        return self.report.origins
-
-    @property
-    def excerpt(self) -> str:
-        """The source around the first divergence."""
-        return self.report.excerpt
-
-    @cached_property
-    def power(self) -> Power | None:
-        """Asked only where nothing was found: what this check could have missed."""
-        return self.report.power if self.report.verdict == "parity" else None
 
     @property
     def closing(self) -> list[str]:
@@ -212,12 +152,13 @@ class View:
     @cached_property
     def pictures(self) -> list[Picture]:
         """The first divergence if it is a matrix, then the weight matrices that are off; in parity, the worst one."""
-        rows = [row for row in self.report.rows if _is_weight(row) and _is_drawn(row)]
+        rows = [row for row in self.report.rows if _is_drawn(row)]
         off = sorted((row for row in rows if row.status == "off"), key=_badness, reverse=True)
-        chosen = [self.first, *off] if self.first else sorted(rows, key=_badness, reverse=True)[:1]
+        first = self.report.first
+        chosen = [first, *off] if first else sorted(rows, key=_badness, reverse=True)[:1]
         found: dict[str, Picture] = {}
         for row in chosen:
-            if len(found) < MAPS and row is not None and row.tensor not in found and (picture := self._picture(row)):
+            if len(found) < MAPS and row.tensor not in found and (picture := self._picture(row)):
                 found[row.tensor] = picture
         return list(found.values())
 
@@ -229,7 +170,8 @@ class View:
     @cached_property
     def histogram(self) -> Histogram | None:
         """Of the first divergence."""
-        judged = self.report.judgement(self.first) if self.first else None
+        first = self.report.first
+        judged = self.report.judgement(first) if first else None
         return histogram(judged) if judged else None
 
 
@@ -240,13 +182,10 @@ def _badness(row: Row) -> float:
     return row.ratio
 
 
-def _is_weight(row: Row) -> bool:
-    return len(row.shape) == 2 and "weight" in row.tensor
-
-
 def _is_drawn(row: Row) -> bool:
-    """What was right across a gap had an allowance that is not kept."""
-    return row.status == "off" or (row.status == "ok" and row.check != "spanning")
+    """A matrix of weights; not what was right across a gap, whose allowance is not kept."""
+    kept = row.status == "off" or (row.status == "ok" and row.check != "spanning")
+    return kept and len(row.shape) == 2 and "weight" in row.tensor
 
 
 def to_page(reports: Sequence[Outcome], made: Reproduction | None = None) -> str:
@@ -281,13 +220,9 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"short": short, "bar": bar, "at": at, "dimensions": dimensions, "difference": difference}
-    found.globals |= {"status_verdict": STATUS, "bound": bar(1.0)}
+    found.globals |= {"status_verdict": STATUS, "bound": bar(1.0), "words": WORDS, "checks": CHECKS}
+    found.globals |= {"confidence": CONFIDENCE, "headline": headline}
     return found
-
-
-def short(x: float, digits: int = 2) -> str:
-    """Two digits, as in the terminal; "-" for what is not known."""
-    return "-" if math.isnan(x) else f"{x:.{digits}g}"
 
 
 def bar(ratio: float) -> float:
@@ -298,16 +233,6 @@ def bar(ratio: float) -> float:
     return round(100 * (decade - LOWEST) / (HIGHEST - LOWEST), 1)
 
 
-def at(index: Sequence[int]) -> str:
-    """ "[0, 5]"; nothing for a scalar."""
-    return f"[{', '.join(map(str, index))}]" if index else ""
-
-
 def dimensions(shape: Sequence[int]) -> str:
     """ "6 x 7"."""
     return " x ".join(map(str, shape)) or "scalar"
-
-
-def difference(row: Row) -> str:
-    """At the element that is worst by ratio."""
-    return short(abs(row.found - row.expected))

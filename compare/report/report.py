@@ -31,11 +31,3 @@ class Report(Outcome):
     def text(self, *, verbose: bool = False, width: int = 110) -> str:
         """What the terminal shows: a line a layer, or the first broken block in full; all rows with `verbose`."""
         return text.text(self, verbose=verbose, width=width)
-
-    def headline(self) -> str:
-        """The verdict, and what was checked, in one line."""
-        return text.headline(self)
-
-    def closing(self) -> list[str]:
-        """The lines that end every report."""
-        return text.closing(self)

@@ -43,9 +43,8 @@ def _first_divergence(report: Outcome, row: Row) -> str:
     lines = [f"first divergence: {step}{_layer(report, row.layer)}, {row.tensor} ({row.check} check)"]
     lines.append(f"  should be: {row.formula}")
     if math.isfinite(row.found) or math.isfinite(row.expected):
-        at = f"[{', '.join(map(str, row.index))}]" if row.index else ""
         lines.append(
-            f"  {row.tensor}{at}: found {row.found:.{row.digits}g}, "
+            f"  {row.tensor}{at(row.index)}: found {row.found:.{row.digits}g}, "
             f"expected {row.expected:.{row.digits}g} +- {row.allowed:.2g}; {row.note}"
         )
     else:
@@ -98,9 +97,7 @@ def closing(report: Outcome) -> list[str]:
         )
     if report.end_to_end and not report.first:
         name, value = max(report.end_to_end.items(), key=lambda item: item[1])
-        lines.append(
-            f"end to end, for information: NumPy and PyTorch differ by at most {value:.1e} relative ({name})"
-        )
+        lines.append(f"end to end, for information: NumPy and PyTorch differ by at most {value:.1e} relative ({name})")
     lines += [f"side effect: {words}" for words in report.side_effects]
     if report.watched and not report.side_effects and not any(row.check == "side_effects" for row in report.rows):
         lines.append(f"side effects: none; {report.watched} arrays have the same bits afterwards as before")
@@ -124,5 +121,19 @@ def _table(rows: Sequence[Row], steps: bool) -> Table:
 
 def _numbers(row: Row) -> tuple[str, str, str]:
     """Difference, bound and ratio at the element that is worst by ratio."""
-    at_worst = abs(row.found - row.expected)
-    return tuple("-" if math.isnan(x) else f"{x:.2g}" for x in (at_worst, row.allowed, row.ratio))  # type: ignore[return-value]
+    return difference(row), short(row.allowed), short(row.ratio)
+
+
+def difference(row: Row) -> str:
+    """At the element that is worst by ratio."""
+    return short(abs(row.found - row.expected))
+
+
+def short(x: float, digits: int = 2) -> str:
+    """Two digits; "-" for what is not known."""
+    return "-" if math.isnan(x) else f"{x:.{digits}g}"
+
+
+def at(index: Sequence[int]) -> str:
+    """ "[0, 5]"; nothing for a scalar."""
+    return f"[{', '.join(map(str, index))}]" if index else ""

@@ -6,6 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,7 +31,7 @@ def counted(found: Sequence[Examined]) -> str:
 def write(folder: Path, found: Sequence[Examined], title: str) -> None:
     """index.html, submissions.csv and submissions.json in `folder`, which exists. OSError if unwritable."""
     (folder / "index.html").write_bytes(to_page(found, title).encode("utf-8", "backslashreplace"))
-    rows = [each.to_dict() for each in found]
+    rows = [asdict(each) for each in found]
     text = json.dumps({"submissions": rows}, indent=1, allow_nan=False)
     (folder / "submissions.json").write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     with (folder / "submissions.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:

@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ VERDICTS = ("mismatch", "incomplete", "parity", UNEXAMINED)  # in the order of a
 CHECKING = 300.0  # seconds for naming, judging and drawing, after the script has ended
 GRACE = 5.0  # seconds to end what was started, before the process is killed
 DATA = 200 << 20  # bytes of data files that are copied with each submission
+
+FOLDER = partial(tempfile.TemporaryDirectory, ignore_cleanup_errors=True)
 
 START = """
 import sys
@@ -78,10 +81,6 @@ class Examined:
     ended: str = ""  # how it ended, if not at its end
     seconds: float = 0.0
     page: str = ""  # the name of its page beside the index
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self) | {"findings": list(self.findings)}
 
 
 @dataclass
@@ -132,26 +131,16 @@ def _examined(submission: Submission, limits: RunLimits, out: Path | None, proce
     except OSError as error:
         return _unexamined(submission, f"it cannot be read: {error.strerror}")
     began = time.monotonic()
-    with _folder("submission-") as work, _folder("examined-") as results:
-        script = _copy(submission.path, work)
-        settings = {
-            "script": str(script),
-            "network": submission.network,
-            "results": str(results),
-            "draw": out is not None,
-        }
-        code = _run(settings | asdict(limits), results, limits.seconds + CHECKING, processes)
+    with FOLDER(prefix="submission-") as work, FOLDER(prefix="examined-") as folder:
+        script, results = _copy(submission.path, Path(work)), Path(folder)
+        where = {"script": str(script), "results": folder, "draw": out is not None}
+        settings = where | {"network": submission.network} | asdict(limits)
+        code = _run(settings, results, limits.seconds + CHECKING, processes)
         if code is None:
             found = _unexamined(submission, f"the check took longer than {CHECKING:g} s")
         else:
             found = _left_behind(submission, results, code, out)
         return replace(found, seconds=round(time.monotonic() - began, 1))
-
-
-@contextlib.contextmanager
-def _folder(prefix: str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 def _unexamined(submission: Submission, why: str) -> Examined:

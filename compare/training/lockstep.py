@@ -20,23 +20,19 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch.plots
-from compare.network.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
+from compare.numbers.array import Array
 from compare.training.divergence import Distance, Divergence, MaskFlip, over
 from compare.training.lockstep_figure import lockstep_figure
-from compare.training.runs import one_torch_thread
-from scratch import AdamW, CrossEntropyLoss, Layer, Loss, Optimizer, ReLU, Sequential
-from scratch.engine import Engine
+from compare.training.runs import both_sides, one_torch_thread
+from scratch import Layer, Loss, Optimizer, ReLU, Sequential
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, Rows, ScratchLearner
 from scratch.training import BatchProgress, Data, Training
 from scratch.training_options import EpochOptions, expect_count, takes
 from torch_ref.learner import TorchLearner
-
-Array = NDArray[Any]
 
 # The envelope is MULTIPLE times the largest distance of a twin. Where training is unstable, an error grows along a few
 # directions only, and how much of it points there is chance: about a normal number N, for PyTorch as for each twin. The
@@ -89,13 +85,8 @@ def train_in_lockstep(
     if steps is not None:
         expect_count("steps", steps)
     chosen = EpochOptions(**options)
-    verify_same_bits(net, model)
-    loss = loss if loss is not None else CrossEntropyLoss()
-    optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
+    ours, theirs = both_sides(net, model, loss, optimizer, learner, device=device, threshold=threshold)
     rng = np.random.default_rng(rng) if isinstance(rng, int) else rng
-    ours = learner or Engine(net, loss, optimizer, threshold=threshold)
-    torch_optimizer = to_torch_optimizer(optimizer, model)
-    theirs = TorchLearner(model, to_torch_loss(loss), torch_optimizer, device=device, threshold=threshold)
     result = Lockstep(every, title, ours.dtype)
     result.learners = {"scratch": ours, "torch": theirs}
     copies = [_Twin(copy.deepcopy(ours), seed) for seed in range(twins)]

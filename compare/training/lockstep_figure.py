@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from compare.training.divergence import Divergence
+from compare.training.side_by_side import zero_and_powers
 from scratch.plots import COLORS, TEXT, TICKS, TITLE
 
 PANELS = 6  # more would not be readable at half size
@@ -46,7 +47,9 @@ def lockstep_figure(run: Divergence) -> Figure:
     for k in range(max(0, len(names) - columns), len(names)):
         panels[k].set_xlabel("step", fontsize=TEXT)
         panels[k].tick_params(labelbottom=True)
-    _logarithmic(panels[0], low, high)
+    zero = 10.0 ** (low - 1)
+    zero_and_powers(panels[0], zero, range(low, high + 1))
+    panels[0].set_ylim(zero / 10**0.4, 10.0 ** (high + 0.3))
     figure.supylabel("relative difference of the weights", fontsize=TEXT)
     figure.legend(handles=_legend(run), loc="outside lower center", ncols=2, fontsize=TICKS, handlelength=2.5)
     return figure
@@ -80,17 +83,9 @@ def _draw(axes: Axes, run: Divergence, name: str, zero: float) -> None:
         axes.axvline(run.first_flip.step, color=PURPLE, linestyle="--", linewidth=2.5)
     if run.first_outside:
         axes.axvline(run.first_outside.step, color=RED, linestyle=":", linewidth=3)
-    for row in run.outside:
-        if row.parameter == name:
-            axes.plot(
-                row.step,
-                _drawable([row.aligned], zero),
-                "X",
-                color=RED,
-                markersize=14,
-                markeredgecolor="white",
-                zorder=5,
-            )
+    outside = [row for row in run.outside if row.parameter == name]
+    crosses = _drawable([row.aligned for row in outside], zero)
+    axes.plot([row.step for row in outside], crosses, "X", color=RED, markersize=14, markeredgecolor="white", zorder=5)
     axes.axhline(zero * 10**0.5, color="gray", linewidth=1, linestyle=":")  # below it, the logarithm is left
     axes.set_title(name, fontsize=TEXT)
     axes.tick_params(labelsize=TICKS)
@@ -120,14 +115,3 @@ def _legend(run: Divergence) -> list[Line2D | Patch]:
         label = f"first outside: step {first.step}, {first.parameter}"
         found.append(Line2D([], [], color=RED, linestyle=":", marker="X", markersize=11, linewidth=3, label=label))
     return found
-
-
-def _logarithmic(axes: Axes, low: int, high: int) -> None:
-    """At most six powers of ten, and below them "0"."""
-    powers = range(low, high + 1)[:: max(1, math.ceil((high - low + 1) / 6))]
-    zero = 10.0 ** (low - 1)
-    axes.set_yscale("log")
-    axes.set_ylim(zero / 10**0.4, 10.0 ** (high + 0.3))
-    axes.yaxis.set_major_locator(FixedLocator([zero, *(10.0**k for k in powers)]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_yticklabels(["0", *(f"$10^{{{k}}}$" for k in powers)], fontsize=TICKS)

@@ -9,17 +9,19 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 import scratch.plots
 from compare.network.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
+from compare.numbers.array import Array
 from compare.training import side_by_side as plots
+from compare.training.divergence import over
 from scratch import AdamW, CrossEntropyLoss, Loss, Optimizer, Sequential
 from scratch.atomic_file import write_atomically
 from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointWarning
@@ -109,18 +111,12 @@ def train_both(
     scratch.training.train.
     """
     chosen = TrainingOptions(epochs=epochs, **options)
-    verify_same_bits(net, model)
-    loss = loss if loss is not None else CrossEntropyLoss()
-    optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
+    ours, theirs = both_sides(net, model, loss, optimizer, learner, device=device, threshold=threshold)
+    learners: dict[str, Learner] = {"scratch": ours, "torch": theirs}
     rng = np.random.default_rng(rng) if isinstance(rng, int) else rng
-    torch_optimizer = to_torch_optimizer(optimizer, model)
-    learners: dict[str, Learner] = {
-        "scratch": learner or Engine(net, loss, optimizer, threshold=threshold),
-        "torch": TorchLearner(model, to_torch_loss(loss), torch_optimizer, device=device, threshold=threshold),
-    }
     streams = {"scratch": rng, "torch": copy.deepcopy(rng)}
     trainings = {
-        name: Training(learner, data, chosen, rng=streams[name], on_batch=_named(name, on_batch))
+        name: Training(learner, data, chosen, rng=streams[name], on_batch=partial(on_batch, name) if on_batch else None)
         for name, learner in learners.items()
     }
     runs = Runs(trainings["scratch"].history, trainings["torch"].history, _title(title, data))
@@ -133,6 +129,25 @@ def train_both(
             turns.start()
         turns.run(on_epoch)
     return runs
+
+
+def both_sides(
+    net: Sequential,
+    model: nn.Module,
+    loss: Loss | None,
+    optimizer: Optimizer | None,
+    learner: ScratchLearner | None,
+    *,
+    device: str,
+    threshold: float,
+) -> tuple[ScratchLearner, TorchLearner]:
+    """The learners of train_both. ValueError naming the first weight whose bits differ between net and model."""
+    verify_same_bits(net, model)
+    loss = loss if loss is not None else CrossEntropyLoss()
+    optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
+    made = to_torch_optimizer(optimizer, model)
+    ours = learner or Engine(net, loss, optimizer, threshold=threshold)
+    return ours, TorchLearner(model, to_torch_loss(loss), made, device=device, threshold=threshold)
 
 
 class _Turns:
@@ -211,17 +226,15 @@ def _differences(checkpoint: Checkpoint) -> list[WeightDifference]:
     return found
 
 
-def weight_difference(
-    epoch: int, ours: Mapping[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
-) -> WeightDifference:
+def weight_difference(epoch: int, ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> WeightDifference:
     """Norms in float64; a difference from weights that are all 0 is infinite. KeyError if the names differ."""
     squares = {}
     for name, a in ours.items():
         a64, b64 = a.astype(np.float64), theirs[name].astype(np.float64)
         squares[name] = (float(np.square(a64 - b64).sum()), float(np.square(b64).sum()))
-    ratios = {name: _ratio(*each) for name, each in squares.items()}
+    ratios = {name: math.sqrt(over(*each)) for name, each in squares.items()}
     worst = max(ratios, key=lambda name: ratios[name])
-    overall = _ratio(*(sum(each) for each in zip(*squares.values(), strict=True)))
+    overall = math.sqrt(over(*(sum(each) for each in zip(*squares.values(), strict=True))))
     return WeightDifference(epoch, overall, ratios[worst], worst)
 
 
@@ -234,18 +247,6 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _ratio(difference: float, norm: float) -> float:
-    if difference == 0:
-        return 0.0
-    return math.sqrt(difference / norm) if norm else math.inf
-
-
-def _named(
-    name: str, on_batch: Callable[[str, BatchProgress], object] | None
-) -> Callable[[BatchProgress], object] | None:
-    return None if on_batch is None else lambda batch: on_batch(name, batch)
 
 
 def _title(title: str | None, data: Data) -> str:

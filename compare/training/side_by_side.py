@@ -75,14 +75,18 @@ def _drawable(y: float) -> float:
 
 
 def _logarithmic(axes: Axes, zero: float, low: int, high: int, any_present: bool) -> None:
-    """At most six powers of ten on the axis, "0" at the line of the zeros, and room for the legend above."""
-    powers = range(low, high + 1) if any_present else range(0)
-    powers = powers[:: max(1, math.ceil(len(powers) / 6))]
+    """Powers of ten, "0" at the line of the zeros, and room for the legend above."""
     decades = high - math.log10(zero)
-    axes.set_yscale("log")
+    zero_and_powers(axes, zero, range(low, high + 1) if any_present else range(0))
     axes.set_ylim(zero / 10 ** (0.08 * decades), 10.0 ** (high + 0.28 * decades))
+    if any_present:
+        axes.axhline(10 ** ((math.log10(zero) + low) / 2), color="gray", linewidth=1, linestyle=":")
+
+
+def zero_and_powers(axes: Axes, zero: float, powers: Sequence[int]) -> None:
+    """A logarithmic axis with at most six powers of ten, and "0" at the line of the zeros."""
+    powers = powers[:: max(1, math.ceil(len(powers) / 6))]
+    axes.set_yscale("log")
     axes.yaxis.set_major_locator(FixedLocator([zero, *(10.0**k for k in powers)]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_yticklabels(["0", *(f"$10^{{{k}}}$" for k in powers)], fontsize=TICKS)
-    if any_present:
-        axes.axhline(10 ** ((math.log10(zero) + low) / 2), color="gray", linewidth=1, linestyle=":")

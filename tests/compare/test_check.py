@@ -414,10 +414,11 @@ def spanning_alarms(seeds: range, dtype: type, small: bool) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("seeds", [range(25), pytest.param(range(25, 460), marks=pytest.mark.many)], ids=str)
 @pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_partial_records_of_correct_runs_raise_no_alarm(dtype: type, small: bool) -> None:
-    found = spanning_alarms(range(25), dtype, small)
+def test_partial_records_of_correct_runs_raise_no_alarm(dtype: type, small: bool, seeds: range) -> None:
+    found = spanning_alarms(seeds, dtype, small)
     assert not found, "\n".join(found)
 
 

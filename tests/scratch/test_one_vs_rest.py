@@ -327,7 +327,7 @@ def test_published_settings_learn_nothing(mnist: Dataset, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.many)])
 def test_default_settings(mnist: Dataset, seed: int) -> None:
     trained, found = trained_on(mnist, LAB, seed)
     assert len(trained.errors) == 470
@@ -335,12 +335,12 @@ def test_default_settings(mnist: Dataset, seed: int) -> None:
     assert found.warning is None
 
 
-@pytest.mark.slow
+@pytest.mark.many
 def test_one_pass_of_algorithm_7_1(mnist: Dataset) -> None:
     assert round(trained_on(mnist, LAB.variants["algorithm_7_1"])[1].accuracy, 3) == 0.980
 
 
-@pytest.mark.slow
+@pytest.mark.many
 def test_5000_iterations_at_rate_one_half(mnist: Dataset) -> None:
     """The sheet's 0.984 lies within the range of five seeds, the last partial batch of an epoch left out."""
     found = []

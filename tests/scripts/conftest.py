@@ -1,6 +1,7 @@
 """How the scripts are run in these tests: in this process where their words matter, in their own where they must."""
 
 import importlib
+import shutil
 import signal
 import sys
 import warnings
@@ -41,6 +42,23 @@ def script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return Outcome(int(code), *capsys.readouterr())
 
     return run
+
+
+TRAINED: dict[tuple[object, ...], Path] = {}
+
+
+@pytest.fixture
+def trained(script: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """trained(folder, "digits", "--epochs", 2): the folder of this run, which is trained once and copied then."""
+
+    def copy(folder: Path, *arguments: object) -> None:
+        if arguments not in TRAINED:
+            kept = tmp_path_factory.mktemp("trained") / "run"
+            assert script("train", *arguments, "--out", kept).code == 0
+            TRAINED[arguments] = kept
+        shutil.copytree(TRAINED[arguments], folder, dirs_exist_ok=True)
+
+    return copy
 
 
 @pytest.fixture

@@ -181,15 +181,22 @@ def test_damaged_data_is_one_line(script: Script, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_writes_table_figure_and_numbers_and_says_that_pixels_are_random(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPTS / "benchmark.py"), "--rounds", "1", "--images", "300", "--threads", "1"]
-    command += ["--only", "scratch,torch_fused,jax_step", "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
-    assert "going on with random pixels" in done.stdout
+def test_a_run_writes_table_figure_and_numbers_and_says_that_pixels_are_random(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few contenders, imports and checks, each in a process of its own."""
+    monkeypatch.setattr("benchmark.MODULES", ("scratch",))
+    monkeypatch.setattr("benchmark.CHECKED", [((20, 16, 10), 8)])
+    options = ("--rounds", 1, "--images", 300, "--threads", 1, "--only", "scratch,torch_fused,jax_step")
+    done = script("benchmark", *options, "--data-dir", tmp_path, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "going on with random pixels" in done.out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
     found = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     assert found["data"] == "random pixels, 300 images"
     assert found["memory"] == {}
+    assert found["imports"]["scratch"] > 0
+    assert found["checks"][0]["ratio"] > 0
     assert all(len(each) == 1 for each in found["epochs"].values())
     known = {"scratch", "scratch, fast BLAS", "PyTorch, fused AdamW", "JAX, a jitted step"}
     assert {*found["epochs"], *found["left_out"]} == known

@@ -18,27 +18,20 @@ RIGHT = (ROOT / "examples" / "script_right.py").read_text()
 WRONG = (ROOT / "examples" / "script_wrong.py").read_text()
 SUBMISSIONS = ROOT / "tests" / "compare" / "submissions" / "scripts"
 
-# file -> what it does, its verdict, what its cause says, and how it ended
+# file -> what it does, its verdict, what its cause says, and how it ended; test_watch.py has more ways to end
 HOSTILE: dict[str, tuple[str, str, str, str]] = {
-    "=cmd() <b>.py": (RIGHT, "parity", "", ""),
+    "=cmd() <b>.py": (f'import numpy as np\nnp.loadtxt("data.txt")\n{RIGHT}', "parity", "", ""),
     "crashes.py": ("import ctypes\nctypes.string_at(0)\n", "not examined", "SIGSEGV", ""),
-    "deletes.py": (
-        f"import os, shutil\nos.remove(__file__)\nshutil.rmtree(os.getcwd())\n{RIGHT}", "parity", "", "",
+    "deletes_and_prints.py": (
+        f'import os, shutil\nos.remove(__file__)\nshutil.rmtree(os.getcwd())\n{RIGHT}print("x" * (1 << 20))\n',
+        "parity", "", "",
     ),
-    "exits.py": ("import sys; sys.exit(3)\n", "not examined", "SystemExit(3)", ""),
-    "leaves.py": ("import os; os._exit(7)\n", "not examined", "exit code 7", ""),
     "loops.py": ("while True: pass\n", "not examined", "time limit of 4 s", ""),
     "no_network.py": ("print(1 + 1)\n", "not examined", "no array was bound", ""),
     "other_arrays.py": (
-        "import numpy as np\na = np.ones((4, 4))\n",
-        "not examined",
-        "no weight of the first layer",
-        "",
+        "import numpy as np\na = np.ones((4, 4))\n", "not examined", "no weight of the first layer", "",
     ),
-    "prints.py": (f'{RIGHT}print("x" * (1 << 20))\n', "parity", "", ""),
     "raises.py": (f'{RIGHT}raise RuntimeError("[red]x[/red] \\x1b[31m <i>")\n', "parity", "", "RuntimeError"),
-    "reads_data.py": (f'import numpy as np\nnp.loadtxt("data.txt")\n{RIGHT}', "parity", "", ""),
-    "syntax.py": ("def f(:\n", "not examined", "SyntaxError", ""),
     "wrong.py": (WRONG, "mismatch", "1 - x^2 in the place of 1 - y^2", ""),
 }  # fmt: skip
 
@@ -73,7 +66,7 @@ def test_every_submission_has_its_row(hostile: dict[str, Any]) -> None:
         assert bool(rows[name]["page"]) == (verdict != "not examined")
     assert rows["wrong.py"]["line"] == "wrong.py line 21, dZ1"
     assert rows["wrong.py"]["code"] == "dZ1 = W2.T @ dZ2 * (1 - Z1**2)"
-    assert f"{len(HOSTILE)} submissions: 1 mismatch, 5 parity, 7 not examined" in done.stdout
+    assert f"{len(HOSTILE)} submissions: 1 mismatch, 3 parity, 4 not examined" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
 
 
@@ -102,21 +95,19 @@ def test_the_index_and_the_table_escape_what_they_show(hostile: dict[str, Any]) 
 
 @pytest.mark.slow
 def test_a_table_of_networks(tmp_path: Path) -> None:
-    """Some of the course's scripts, and one that nobody handed in."""
+    """One of the course's scripts, and one that nobody handed in."""
     table = json.loads((SUBMISSIONS / "table.json").read_text())
-    chosen = {row["file"]: row for row in table if row["file"][:3] in ("s02", "s12")}
-    for name in chosen:
-        (tmp_path / name).write_text((SUBMISSIONS / name).read_text())
-    named = [f'{name},"{row["network"]}"' for name, row in chosen.items()]
-    (tmp_path / "networks.csv").write_text("\n".join(["file,network", *named, 'absent.py,"2-1, mse"']))
+    (wrong,) = (row for row in table if row["file"].startswith("s12"))
+    name = wrong["file"]
+    (tmp_path / name).write_text((SUBMISSIONS / name).read_text())
+    named = f'file,network\n{name},"{wrong["network"]}"\nabsent.py,"2-1, mse"\n'
+    (tmp_path / "networks.csv").write_text(named)
     done = run(tmp_path, "--table", tmp_path / "networks.csv", "--out", tmp_path / "out", "--workers", 2)
     assert done.returncode == 0, done.stderr
-    rows = {row["file"]: row for row in json.loads((tmp_path / "out" / "submissions.json").read_text())["submissions"]}
-    assert len(rows) == 3
-    assert rows.pop("absent.py")["cause"] == "no such file in the folder"
-    for name, row in rows.items():
-        assert row["verdict"] == ("parity" if chosen[name]["right"] else "mismatch")
-        assert chosen[name]["right"] or row["line"].startswith(f"{name} line {chosen[name]['line']},")
+    absent, row = json.loads((tmp_path / "out" / "submissions.json").read_text())["submissions"]
+    assert (absent["file"], absent["cause"]) == ("absent.py", "no such file in the folder")
+    assert (row["file"], row["verdict"]) == (name, "mismatch")
+    assert row["line"].startswith(f"{name} line {wrong['line']},")
 
 
 WRONG_USAGE = [

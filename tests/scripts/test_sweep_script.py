@@ -66,24 +66,19 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("xor_line", "--resume", "{old}", "--seeds", 3), "a study with --seeds 2, expected 3"),
-        (("linear", "--resume", "{old}"), "a study with LAB xor_line, expected linear"),
-        (("xor_line", "--resume", "{old}", "--published"), "a study with --published False, expected True"),
-        (("xor_line", "--resume", "{old}", "--out", "{new}"), "expected one of them"),
-        (("xor_line", "--resume", "{new}"), "cannot be read"),
-    ],
-)
-def test_what_cannot_be_resumed_is_one_line(
-    script: Script, tmp_path: Path, arguments: tuple[Any, ...], message: str
-) -> None:
-    old = tmp_path / "old"
+def test_what_cannot_be_resumed_is_one_line(script: Script, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
     assert script("sweep", "xor_line", "--seeds", 2, "--out", old).code == 0
-    done = script("sweep", *(str(each).format(old=old, new=tmp_path / "new") for each in arguments))
-    assert (done.code, len(done.err.splitlines())) == (2, 1)
-    assert message in done.err
+    for message, arguments in {
+        "a study with --seeds 2, expected 3": ("xor_line", "--resume", old, "--seeds", 3),
+        "a study with LAB xor_line, expected linear": ("linear", "--resume", old),
+        "a study with --published False, expected True": ("xor_line", "--resume", old, "--published"),
+        "expected one of them": ("xor_line", "--resume", old, "--out", new),
+        "cannot be read": ("xor_line", "--resume", new),
+    }.items():
+        done = script("sweep", *arguments)
+        assert (done.code, len(done.err.splitlines())) == (2, 1)
+        assert message in done.err
     (old / "runs.jsonl").write_text("damaged\n")
     done = script("sweep", "xor_line", "--resume", old)
     assert (done.code, len(done.err.splitlines())) == (2, 1)

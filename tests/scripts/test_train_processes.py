@@ -141,8 +141,10 @@ linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /
 
 @linux
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("to", ["the leader", "all of them"])
+@pytest.mark.parametrize(
+    ("number", "to"),
+    [(signal.SIGINT, "all of them"), (signal.SIGTERM, "all of them"), (signal.SIGTERM, "the leader")],
+)
 def test_an_interrupted_run_is_saved_and_ends_the_same(
     script: Script, tmp_path: Path, number: signal.Signals, to: str
 ) -> None:

@@ -20,6 +20,7 @@ from scratch.checkpoint import Checkpoint
 from scratch.history import read_histories
 
 Script = Callable[..., Any]
+Trained = Callable[..., None]
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 SMALL = ("--hidden", "8", "--epochs", "2")
 FIGURES = {"samples.png", "loss.png", "accuracy.png"}
@@ -271,10 +272,10 @@ def test_a_longer_run_resumed_is_the_same_as_one_in_one_go(script: Script, tmp_p
     ],
 )
 def test_another_runs_folder_is_refused_and_untouched(
-    script: Script, tmp_path: Path, arguments: tuple[str, ...], message: str
+    script: Script, trained: Trained, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     out = tmp_path / "run"
-    assert script("train", "digits", "--backend", "scratch", *SMALL, "--out", out).code == 0
+    trained(out, "digits", "--backend", "scratch", *SMALL)
     before = content(out)
     done = script("train", *arguments, "--resume", out)
     assert done.code == 2
@@ -462,10 +463,12 @@ def started(*options: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["scratch", "torch", "both"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("backend", "number", "code"),
+    [("scratch", signal.SIGTERM, 143), ("torch", signal.SIGINT, 130), ("both", signal.SIGTERM, 143)],
+)
 def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
-    script: Script, tmp_path: Path, number: int, code: int, backend: str
+    script: Script, tmp_path: Path, backend: str, number: int, code: int
 ) -> None:
     options = ("digits", "--backend", backend, "--hidden", "8", "--no-check", "--batch-size", "4")
     process = started(*options, "--epochs", 1000, "--out", tmp_path / "part")
@@ -488,10 +491,10 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
 
 @pytest.mark.parametrize("prepare", ["absent", "empty", "killed at once", "killed before its first checkpoint"])
 def test_where_there_is_nothing_to_resume_the_run_starts_anew_and_says_so(
-    script: Script, tmp_path: Path, prepare: str
+    script: Script, trained: Trained, tmp_path: Path, prepare: str
 ) -> None:
     options = ("train", "digits", "--backend", "scratch", *SMALL)
-    assert script(*options, "--out", tmp_path / "whole").code == 0
+    trained(tmp_path / "whole", *options[1:])
     run = tmp_path / "run"
     if prepare != "absent":
         run.mkdir()
@@ -507,16 +510,18 @@ def test_where_there_is_nothing_to_resume_the_run_starts_anew_and_says_so(
     assert figures(run) == figures(tmp_path / "whole")
 
 
-def test_a_finished_run_resumed_is_left_alone(script: Script, tmp_path: Path) -> None:
-    assert script("train", "digits", "--backend", "scratch", *SMALL, "--out", tmp_path).code == 0
+def test_a_finished_run_resumed_is_left_alone(script: Script, trained: Trained, tmp_path: Path) -> None:
+    trained(tmp_path, "digits", "--backend", "scratch", *SMALL)
     before = content(tmp_path)
     done = script("train", "digits", "--resume", tmp_path)
     assert (done.code, done.out) == (0, f"{tmp_path}: finished already, 2 epochs\n")
     assert content(tmp_path) == before
 
 
-def test_what_was_killed_while_it_wrote_its_results_writes_them(script: Script, tmp_path: Path) -> None:
-    assert script("train", "digits", "--backend", "both", *SMALL, "--out", tmp_path).code == 0
+def test_what_was_killed_while_it_wrote_its_results_writes_them(
+    script: Script, trained: Trained, tmp_path: Path
+) -> None:
+    trained(tmp_path, "digits", "--backend", "both", *SMALL)
     names = ("fingerprints.csv", "weights.safetensors", "weights.pth")
     before = {name: (tmp_path / name).read_bytes() for name in names}
     for name in ("metrics.json", *before, "history.csv"):
@@ -549,9 +554,9 @@ def test_foreign_files_are_no_run_to_resume(script: Script, tmp_path: Path) -> N
     ],
 )
 def test_a_made_up_config_is_refused_in_one_line(
-    script: Script, tmp_path: Path, change: dict[str, Any], message: str
+    script: Script, trained: Trained, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    assert script("train", "digits", "--backend", "scratch", *SMALL, "--out", tmp_path).code == 0
+    trained(tmp_path, "digits", "--backend", "scratch", *SMALL)
     config = json.loads((tmp_path / "config.json").read_text())
     config["options"] |= change
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -586,28 +591,21 @@ def test_two_runs_do_not_share_a_folder(script: Script, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["scratch", "torch"])
-def test_the_same_bits_in_separate_processes_one_of_them_beside_others(tmp_path: Path, backend: str) -> None:
-    """Three processes of one run; while the third trains, two others compete with it for the processor."""
+def test_the_same_bits_in_separate_processes_one_of_them_beside_others(
+    script: Script, tmp_path: Path, backend: str
+) -> None:
+    """This process and one of its own; while that one trains, two others compete with it for the processor."""
     options = ("digits", "--backend", backend, "--hidden", "32", "--epochs", "3", "--no-check")
     options = (*options, "--fingerprint-steps", "1")
-
-    def train(name: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, SCRIPTS / "train.py", *options, "--out", tmp_path / name]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
-
-    assert all(train(name).wait() == 0 for name in ("a", "b"))
+    assert script("train", *options, "--out", tmp_path / "a").code == 0
+    command = [sys.executable, SCRIPTS / "train.py", *options, "--out", tmp_path / "b"]
     busy = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(1000))"]) for _ in range(2)]
     try:
-        assert train("c").wait() == 0
+        assert subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
     finally:
         for each in busy:
             each.kill()
             each.wait()
-    for other in ("b", "c"):
-        done = subprocess.run(
-            [sys.executable, SCRIPTS / "compare_runs.py", tmp_path / "a", tmp_path / other],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout
-        assert f"{backend}: the same bits in all 3 epochs" in done.stdout
+    done = script("compare_runs", tmp_path / "a", tmp_path / "b")
+    assert done.code == 0, done.out
+    assert f"{backend}: the same bits in all 3 epochs" in done.out

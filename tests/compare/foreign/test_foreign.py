@@ -51,7 +51,6 @@ def is_told_apart(student: Student) -> bool:
 TOLD_APART = STUDENTS.filter(is_told_apart)
 SEARCH = settings(
     deadline=None,
-    max_examples=40,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking takes minutes
 )

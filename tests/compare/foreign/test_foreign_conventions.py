@@ -19,7 +19,6 @@ from tests.compare.foreign.test_foreign import FAULTS, STUDENTS
 # Without shrinking, which takes minutes; each example is two watched calls, some 0.2 s.
 SEARCH = settings(
     deadline=None,
-    max_examples=60,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     phases=[Phase.explicit, Phase.generate],

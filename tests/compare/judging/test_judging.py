@@ -13,7 +13,6 @@ from compare.judging import judge as judging
 from compare.judging.step import Rule
 from compare.judging.verdict import Row
 from compare.network.architecture import Architecture
-from compare.numbers import allowance as tolerance
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.expected import Expected
 from compare.numbers.same_bits import same_bits
@@ -98,7 +97,7 @@ def test_the_bound_is_met_to_the_last_digits(more: float) -> None:
 def test_what_is_not_finite_on_both_sides_is_not_checked_though_it_is_the_same(value: float) -> None:
     got = np.ones((4, 5), np.float32)
     got[2, 3] = value
-    assert row(got, Expected(got.astype(np.float64), tolerance.exact(got.shape))).status == "not checked"
+    assert row(got, Expected.itself(got.astype(np.float64))).status == "not checked"
 
 
 def test_an_unbounded_element_is_not_checked_and_no_element_is_nothing() -> None:
@@ -106,7 +105,7 @@ def test_an_unbounded_element_is_not_checked_and_no_element_is_nothing() -> None
     where = np.zeros(got.shape, bool)
     where[299, 400] = True
     assert row(got, replace(expected, allowance=expected.allowance.unbounded_at(where))).status == "not checked"
-    assert row(np.zeros((0, 3)), Expected(np.zeros((0, 3)), tolerance.exact((0, 3)))).status == "not checked"
+    assert row(np.zeros((0, 3)), Expected.itself(np.zeros((0, 3)))).status == "not checked"
 
 
 def test_the_bounds_of_rows_are_rows_of_the_bounds() -> None:

@@ -72,6 +72,22 @@ def test_what_float32_cannot_hold_counts_where_it_meets_something_large() -> Non
     expect_a_bound(product_of_sizes(a, b, None, F32), a, b, None)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_what_float32_cannot_hold_counts_where_it_meets_something_large_in_float32(swapped: bool) -> None:
+    """Of one operand in float64 and one in float32: the sum is of ordinary size, and so is what underflows in it."""
+    tiny, huge = np.full((90, 120), 2.0**-60), np.full((160, 120), 1.0, F32)
+    tiny[:, 0], huge[:, 0] = 2.0**-155, 2.0**120
+    a, b = (huge, tiny) if swapped else (tiny, huge)
+    expect_a_bound(product_of_sizes(a, b, None, F32), a, b, None)
+
+
+@pytest.mark.parametrize("size", [2.0**21, 2.0**100])
+def test_an_operand_that_is_large_in_float64_may_be_converted_beside_a_small_one(size: float) -> None:
+    a, b = np.full((90, 120), size), np.full((160, 120), 1 / 3, F32)
+    assert product_of_sizes(a, b, None, F32).dtype == F32
+    expect_a_bound(product_of_sizes(a, b, None, F32), a, b, None)
+
+
 def test_a_sum_that_is_only_an_addend_below_float32_is_not_nothing() -> None:
     a, b, addend = np.zeros((90, 120), F32), np.ones((160, 120), F32), np.full(160, 2.0**-200)
     a[1:] = 1
@@ -79,7 +95,7 @@ def test_a_sum_that_is_only_an_addend_below_float32_is_not_nothing() -> None:
 
 
 @given(
-    lows=st.tuples(st.floats(-149, 100), st.floats(-149, 100)),
+    lows=st.tuples(st.floats(-170, 100), st.floats(-170, 100)),
     spans=st.tuples(st.floats(0, 60), st.floats(0, 60)),
     zeros=st.sampled_from([0.0, 0.1, 0.9, 1.0]),
     held=st.tuples(*2 * [st.sampled_from([F32, F64])]),

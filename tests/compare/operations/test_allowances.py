@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compare.numbers import allowance as tolerance
@@ -59,7 +59,6 @@ def excesses(name: str, draw: Draw, dtype: type) -> list[str]:
 @example(Draw(837, 35, 28, 19, 0.010961785220794048, "ramp"))
 @example(Draw(215, 30, 32, 1, 1.0, "ties"))
 @given(draw=DRAWS)
-@settings(max_examples=100)
 @pytest.mark.parametrize("name", OPERATIONS)
 @each_dtype
 def test_every_correct_form_is_within_what_is_allowed(name: str, dtype: type, draw: Draw) -> None:

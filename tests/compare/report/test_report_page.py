@@ -15,13 +15,15 @@ import compare
 import scratch
 from compare.exact.exact import exact_check
 from compare.judging.judged_step import Wrong
-from compare.judging.verdict import Diagnosis, Row
+from compare.judging.reasons import Diagnosis, Unknown
+from compare.judging.verdict import Row
 from compare.measuring.faults import find, run
 from compare.recording.scratch_recorder import record_scratch
 from compare.report import page as report_page
 from compare.report.figures import CELLS, RATIOS, block_maximum, difference_and_ratio, heat_maps, histogram
 from compare.report.page import Reproduction, View, bar, to_fragment, to_page
 from compare.report.report import Report
+from compare.report.text import closing
 from tests.compare.report.html_page import HtmlPage
 
 TEXT = "7-6-4 tanh, softmax cross-entropy"
@@ -133,7 +135,7 @@ def test_the_page_says_what_the_report_says(name: str) -> None:
     page = HtmlPage(to_page([report]))
     text = page.text
     assert page.all("h1")[0].text.strip() == f"{verdict.capitalize()}: {report.network}"
-    for each in [*words, report.coverage, *report.closing()]:
+    for each in [*words, report.coverage, *closing(report)]:
         assert each in text
     if report.first:
         assert report.first.tensor in text
@@ -271,7 +273,7 @@ def hostile() -> Report:
         batch=3,
         total=4,
         optimizer=HOSTILE,
-        diagnosis=[Diagnosis(HOSTILE, HOSTILE, 0.5, HOSTILE)],
+        diagnosis=[Diagnosis(HOSTILE, HOSTILE, 0.5, HOSTILE, Unknown(), HOSTILE)],
         end_to_end={HOSTILE: 1.0},
     )
     report.findings, report.origins, report.excerpt = [HOSTILE], {HOSTILE: HOSTILE}, HOSTILE
@@ -365,7 +367,7 @@ def test_a_large_matrix_says_that_its_cells_are_blocks() -> None:
     x = rng.standard_normal((8, 130)).astype(np.float32)
     report = compare.check(net, x, rng.integers(0, 4, 8), loss=scratch.CrossEntropyLoss())
     (picture,) = View(report).pictures
-    assert picture.is_coarse
+    assert picture.maps[0].block != (1, 1)
     words = f"each cell is the largest of a block of {' x '.join(map(str, picture.maps[0].block))} elements"
     assert words in HtmlPage(to_page([report])).text
     assert "each cell is the largest" not in HtmlPage(to_page([made("backward")])).text

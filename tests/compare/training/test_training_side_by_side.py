@@ -341,7 +341,7 @@ def test_xor_line_from_start_to_stop_in_both_backends() -> None:
     assert max(each.largest for each in runs.weight_differences) < 1e-9
 
 
-@pytest.mark.slow
+@pytest.mark.many
 def test_digit_pair_over_30_epochs_in_both_backends(data_dir: Path) -> None:
     lab = digit_pair.pair((7, 9))
     runs = whole(lab, lab.data(data_dir, "float64", 0), hidden=(32,))

@@ -186,7 +186,7 @@ def test_a_run_that_is_not_finite_is_a_row() -> None:
     assert "epoch 1, batch" in row["note"]
 
 
-@pytest.mark.slow
+@pytest.mark.many
 @pytest.mark.parametrize(("digits", "least"), [((1, 5), 0.998), ((7, 9), 0.99)])
 def test_the_defaults_reach_the_accuracy_asked_for(data_dir: Path, digits: tuple[int, int], least: float) -> None:
     """One seed of the five whose median is reported (scripts/sweep.py digit_pair)."""

@@ -117,7 +117,7 @@ def test_test_flowers_leave_training_and_validation_alone() -> None:
     assert other.metrics.test_loss != ours.metrics.test_loss
 
 
-@pytest.mark.slow
+@pytest.mark.many
 def test_one_seed_says_little() -> None:
     """Over 30 seeds a quarter of the runs and more end under 0.90; the published seed is the best or the worst."""
     rows = {row["settings"]: row for row in study(30, False, lambda text: None)}

@@ -174,7 +174,7 @@ def test_the_study_runs_every_setting_over_every_seed(monkeypatch: pytest.Monkey
     figure.draw_without_rendering()
 
 
-@pytest.mark.slow
+@pytest.mark.many
 def test_the_published_figures_of_xor_line_lie_among_our_seeds() -> None:
     """The default run: rate 0.01, two hidden layers, one row of the published table with .39 and one with .61."""
     runs = [

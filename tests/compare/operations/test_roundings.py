@@ -1,0 +1,82 @@
+"""An allowance covers as many roundings as its derivation counts, each of them up by u."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compare.numbers.allowance import FUNCTION, Allowance, Precision
+from compare.operations import LAYERS, LOSSES, OPTIMIZERS
+from compare.operations.adam import AVERAGE, SQUARE, STEP
+from compare.operations.operation import Loss
+from tests.compare.operations.test_registry import each_loss
+
+P = Precision.of("float32")
+ONE = np.ones((1, 1))
+UP = 1 + P.u
+FIRST_ORDER = 1 + 20 * P.u  # what products of roundings may add to a bound of first order
+
+
+def sigmoid_slope(x: float) -> Allowance:
+    return LAYERS["sigmoid"]().allowed_grad(np.full((1, 1), x), ONE, P)
+
+
+@pytest.mark.parametrize("x", [-60.0, -20.0, -5.0, -1.0])
+@pytest.mark.parametrize("form", ["y (1 - y)", "y(x) y(-x)", "e^-x / (1 + e^-x)^2", "1 / (4 cosh^2(x / 2))"])
+def test_the_derivative_of_sigmoid(x: float, form: str) -> None:
+    e = np.exp(-x) / UP**FUNCTION  # an e^-x that is too small makes y too large
+    y, right = 1 / (1 + e) * UP**2, np.exp(-x) / (1 + np.exp(-x)) ** 2
+    off = {
+        "y (1 - y)": y * (1 - y) * UP**3,
+        "y(x) y(-x)": y / (1 + np.exp(x) / UP**FUNCTION) * UP**4,
+        "e^-x / (1 + e^-x)^2": e / (1 + e) ** 2 * UP**5,
+        "1 / (4 cosh^2(x / 2))": 1 / (4 * (np.cosh(x / 2) / UP**FUNCTION) ** 2) * UP**2,
+    }
+    assert abs(off[form] - right) <= sigmoid_slope(x).wide.item() * FIRST_ORDER
+
+
+def test_the_moving_averages_of_adam() -> None:
+    """wd p has 3 roundings, and takes 4 more on its way into m; its square has 6, and takes 5 more."""
+    adam, zeros = OPTIMIZERS["Adam"](), np.zeros((1, 1))
+    options = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 0.0, "weight_decay": 0.5}
+    allowed = adam.allowed(options, 1, ONE, zeros, {}, P)
+    assert allowed["exp_avg"].wide.item() * FIRST_ORDER >= 0.1 * 0.5 * (UP**7 - 1)
+    assert allowed["exp_avg_sq"].wide.item() * FIRST_ORDER >= 0.01 * 0.25 * (UP**11 - 1)
+    assert (AVERAGE, SQUARE, STEP) == (7, 11, 9)
+    step = 0.1 * UP ** (AVERAGE + STEP + SQUARE / 2)
+    assert step - 0.1 <= allowed[""].wide.item() * FIRST_ORDER
+
+
+@pytest.mark.parametrize(
+    ("options", "terms", "roundings"),
+    [
+        ({}, 0.1 * 0.5, 6),
+        ({"momentum": 0.9, "dampening": 0.5}, 0.1 * 0.5 * 0.5, 9),
+        ({"momentum": 0.9, "nesterov": True}, 0.1 * 1.9 * 0.5, 10),
+    ],
+)
+def test_the_step_of_sgd(options: dict[str, float], terms: float, roundings: int) -> None:
+    """Of a gradient that is 0, so that the weight decay alone moves the parameter."""
+    zeros, options = np.zeros((1, 1)), {"lr": 0.1, "weight_decay": 0.5} | options
+    state = {"momentum_buffer": zeros} if "momentum" in options else {}
+    allowed = OPTIMIZERS["SGD"]().allowed(options, 2, ONE, zeros, state, P)
+    assert terms * (UP**roundings - 1) + P.u * 1.0 <= allowed[""].wide.item()
+    assert allowed[""].wide.item() == pytest.approx(roundings * P.u * (1 + terms), rel=1e-6)
+
+
+@each_loss
+def test_the_gradient_of_a_sum_is_not_divided(loss: Loss) -> None:
+    divided = loss.formula("loss.gradient").endswith(("/ m", "/ (m n)", "/ (m p)"))
+    assert divided == (loss.reduction == "mean")
+
+
+def test_the_printed_gradient_of_a_sum() -> None:
+    printed = {kind: loss("sum").formula("loss.gradient") for kind, loss in LOSSES.items()}
+    assert printed == {
+        "mse": "dy = 2 (y - t)",
+        "half_squared_error": "dy = y - t",
+        "cross_entropy": "ds = softmax(s) - t",
+        "probability_cross_entropy": "dp = -t / p",
+        "binary_cross_entropy": "dp = (1 - t) / (1 - p) - t / p",
+        "logits_binary_cross_entropy": "dz = sigmoid(z) - t",
+    }
