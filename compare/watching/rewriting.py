@@ -280,25 +280,24 @@ class Rewriter(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """f(...) as call(f, ...), o.m(...) as method(o, "m", ...)."""
+        """f(...) as call(f, ...); of o.m(...) as well, o.m is looked up before the arguments are evaluated."""
         if isinstance(node.func, ast.Name) and node.func.id in NATIVE:
             if node.func.id not in ("super", "locals", "globals", "vars", "dir"):
                 node.args = [self.visit(each) for each in node.args]
             return node
-        name, keywords = _called(node.func), [self.visit(each) for each in node.keywords]
-        if isinstance(node.func, ast.Attribute):
-            owner, attr = self.visit(node.func.value), ast.Constant(self._mangled(node.func.attr))
-            args = [owner, attr, *(self.visit(each) for each in node.args)]
-            return self._call(node, f"call:{name}", "method", args, keywords)
-        args = [self.visit(node.func), *(self.visit(each) for each in node.args)]
-        return self._call(node, f"call:{name}", "call", args, keywords)
+        function = self._target(node.func) if isinstance(node.func, ast.Attribute) else self.visit(node.func)
+        args = [function, *(self.visit(each) for each in node.args)]
+        keywords = [self.visit(each) for each in node.keywords]
+        made = self._call(node, f"call:{_called(node.func)}", "call", args, keywords)
+        return _at_name(made, node.func)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         owner = self.visit(node.value)
         if not isinstance(node.ctx, ast.Load):
             node.value = owner
             return node
-        return self._call(node, f"attr:{node.attr}", "attr", [owner, ast.Constant(self._mangled(node.attr))])
+        made = self._call(node, f"attr:{node.attr}", "attr", [owner, ast.Constant(self._mangled(node.attr))])
+        return _at_name(made, node)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         if not isinstance(node.ctx, ast.Load):
@@ -365,6 +364,14 @@ def _call_back(name: str, args: Sequence[ast.expr], keywords: Sequence[ast.keywo
 def _located(made: ast.stmt, node: ast.stmt, last: bool = False) -> ast.stmt:
     made.lineno = made.end_lineno = (node.end_lineno if last else node.lineno) or node.lineno
     made.col_offset = made.end_col_offset = node.col_offset
+    return made
+
+
+def _at_name(made: ast.expr, node: ast.expr) -> ast.expr:
+    """As Python does: what goes wrong with o.m on many lines is at the line of m."""
+    if isinstance(node, ast.Attribute) and node.end_lineno != node.lineno:
+        made.lineno = node.end_lineno or node.lineno
+        made.col_offset = max(0, (node.end_col_offset or 0) - len(node.attr))
     return made
 
 

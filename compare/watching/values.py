@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import BuiltinMethodType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ Operand = int | list[float]  # a value's number, or [constant]
 CONTAINED = 16  # values of one container that count as operands
 CHECKED = 1 << 10  # visits of exhausted sites between two looks at the clock
 SEEN, CHANGED = -1, -2  # in the place of a site: was there before; was written into where no line shows it
+METHODS = (BuiltinMethodType, MethodType, MethodWrapperType)
 LIBRARIES = ("torch", "pandas", "tensorflow", "jax")
 
 
@@ -94,18 +95,7 @@ class Values:
     def call(self, site: int, function: Any, /, *args: Any, **keywords: Any) -> Any:
         if not self._wanted(site):
             return function(*args, **keywords)
-        return self._called(site, function, (*args, *keywords.values()), args, keywords)
-
-    def method(self, site: int, owner: Any, name: str, /, *args: Any, **keywords: Any) -> Any:
-        function = getattr(owner, name)
-        if not self._wanted(site):
-            return function(*args, **keywords)
-        of = () if type(owner) is ModuleType else (owner,)
-        return self._called(site, function, (*of, *args, *keywords.values()), args, keywords)
-
-    def _called(
-        self, site: int, function: Any, values: tuple[Any, ...], args: tuple[Any, ...], keywords: dict[str, Any]
-    ) -> Any:
+        values = (*_owner(function), *args, *keywords.values())
         operands = [operand for value in values for operand in self._operands(value)]
         result = function(*args, **keywords)
         if result is None:  # np.add.at(W, ...), x.sort(): what it wrote into
@@ -297,10 +287,16 @@ class Values:
 
     def install(self) -> None:
         """What rewritten code calls, where it finds it: among Python's own names."""
-        for name in ("binary", "unary", "call", "method", "attr", "getitem", "setitem", "whole", "gather", "bind"):
+        for name in ("binary", "unary", "call", "attr", "getitem", "setitem", "whole", "gather", "bind"):
             setattr(builtins, PREFIX + name, getattr(self, name))
         setattr(builtins, PREFIX + "slice", slice)
         setattr(builtins, PREFIX + "Exception", Exception)
+
+
+def _owner(function: Any) -> tuple[Any, ...]:
+    """What a method is of; a function of a module has none."""
+    owner = function.__self__ if type(function) in METHODS else None
+    return () if owner is None or type(owner) is ModuleType else (owner,)
 
 
 def _operator(name: str) -> Callable[..., Any]:
