@@ -1,8 +1,8 @@
 """Rewriting: somebody's source, compiled so that every expression tells what it computed, from what, and where.
 
 What an expression means does not change: operands are evaluated once, in their order; tracebacks have the lines of the
-source; names, scopes and closures are those of the source. Left as they are: what Python itself looks into (super,
-locals, eval), annotations, patterns, and the texts of f-strings.
+source; names, scopes and closures are those of the source. Left as they are: calls that look at their frame
+(super, locals, eval), annotations, patterns, and the texts of f-strings.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from types import CodeType
 
 PREFIX = "_backprop_"
 NATIVE = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec", "input", "breakpoint", "print"})
+# These look at the frame that calls them.
+FRAMED = frozenset({"type", "namedtuple", "NamedTuple", "TypeVar", "NewType", "Enum", "_getframe", "currentframe", "warn"})
 OPERATORS = {
     ast.Add: "add",
     ast.Sub: "sub",
@@ -281,10 +283,8 @@ class Rewriter(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """f(...) as call(f, ...); of o.m(...) as well, o.m is looked up before the arguments are evaluated."""
-        if isinstance(node.func, ast.Name) and node.func.id in NATIVE:
-            if node.func.id not in ("super", "locals", "globals", "vars", "dir"):
-                node.args = [self.visit(each) for each in node.args]
-            return node
+        if _called(node.func) in FRAMED or (isinstance(node.func, ast.Name) and node.func.id in NATIVE):
+            return self.generic_visit(node)
         function = self._target(node.func) if isinstance(node.func, ast.Attribute) else self.visit(node.func)
         args = [function, *(self.visit(each) for each in node.args)]
         keywords = [self.visit(each) for each in node.keywords]
