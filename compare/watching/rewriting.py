@@ -78,7 +78,6 @@ class Rewriter(ast.NodeTransformer):
         self.scope: list[str] = []
         self.classes: list[str] = []
         self.stored: list[dict[str, ast.expr]] = []  # of each enclosing loop: what it stores elements into
-        self.temporaries = 0
 
     # --- what is left as it is ----------------------------------------------------------------------------------------
 
@@ -157,7 +156,7 @@ class Rewriter(ast.NodeTransformer):
         node.value = self._bound(node, self.visit(node.value), (node.target.id,))
         return node
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         """x op= v as x = iop(x, v); the owner and the index of a part are evaluated once, and first."""
         op = IN_PLACE[OPERATORS[type(node.op)]]
         names = _names(node.target)
@@ -165,27 +164,20 @@ class Rewriter(ast.NodeTransformer):
             now: ast.expr = ast.Name(node.target.id, ast.Load())
             made = self._call(node, op, "binary", [now, self.visit(node.value)])
             return ast.copy_location(ast.Assign([node.target], self._bound(node, made, names)), node)
-        owner = self._temporary()
-        first = ast.Assign([ast.Name(owner, ast.Store())], self.visit(node.target.value))
+        bind = self._site(node, "bind", names)
+        sites: list[ast.expr] = [ast.Constant(self._site(node, op)), ast.Constant(bind)]
+        owner = self.visit(node.target.value)
         if isinstance(node.target, ast.Attribute):
-            attr = node.target.attr
-            now = ast.Attribute(ast.Name(owner, ast.Load()), attr, ast.Load())
-            made = self._bound(node, self._call(node, op, "binary", [now, self.visit(node.value)]), names)
-            last: ast.stmt = ast.Assign([ast.Attribute(ast.Name(owner, ast.Load()), attr, ast.Store())], made)
-            return self._after(node, [first, last], [owner])
-        index = self._temporary()
-        second = ast.Assign([ast.Name(index, ast.Store())], self._index(node.target.slice))
-        part: list[ast.expr] = [ast.Name(owner, ast.Load()), ast.Name(index, ast.Load())]
-        now = self._call(node.target, "getitem", "getitem", part)
-        made = self._bound(node, self._call(node, op, "binary", [now, self.visit(node.value)]), names)
+            part = _call_back("part_attr", [owner, ast.Constant(self._mangled(node.target.attr))])
+            return self._augmented(node, "augment_attr", [*sites, ast.Starred(part, ast.Load())])
         self._note_stored(node.target)
-        kept: list[ast.expr] = [made, ast.Name(owner, ast.Load()), ast.Name(index, ast.Load())]
-        last = ast.Expr(self._call(node, "setitem", "setitem", kept))
-        return self._after(node, [first, second, last], [owner, index])
+        at = ast.Constant(self._site(node.target, "getitem"))
+        part = _call_back("part_item", [at, owner, self._index(node.target.slice)])
+        sites.append(ast.Constant(self._site(node, "setitem")))
+        return self._augmented(node, "augment_item", [*sites, ast.Starred(part, ast.Load())])
 
-    def _after(self, node: ast.stmt, statements: list[ast.stmt], temporaries: list[str]) -> list[ast.stmt]:
-        gone = ast.Delete([ast.Name(name, ast.Del()) for name in temporaries])
-        return [ast.copy_location(each, node) for each in (*statements, gone)]
+    def _augmented(self, node: ast.AugAssign, back: str, before: Sequence[ast.expr]) -> ast.stmt:
+        return ast.copy_location(ast.Expr(_call_back(back, [*before, self.visit(node.value)])), node)
 
     def _store(self, node: ast.Assign, target: ast.Subscript) -> ast.stmt:
         """owner[index] = value; the value is evaluated first."""
@@ -345,10 +337,6 @@ class Rewriter(ast.NodeTransformer):
             end = line, column
         self.sites.append(Site(what, self.file, line, column, *end, ".".join(self.scope) or "<module>", names))
         return len(self.sites) - 1
-
-    def _temporary(self) -> str:
-        self.temporaries += 1
-        return f"{PREFIX}t{self.temporaries}"
 
     def _mangled(self, attr: str) -> str:
         """A private name, as it is inside a class."""

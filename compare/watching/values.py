@@ -27,6 +27,10 @@ Operand = int | list[float]  # a value's number, or [constant]
 CONTAINED = 16  # values of one container that count as operands
 CHECKED = 1 << 10  # visits of exhausted sites between two looks at the clock
 SEEN, CHANGED = -1, -2  # in the place of a site: was there before; was written into where no line shows it
+CALLED = (
+    *("binary", "unary", "call", "attr", "getitem", "setitem", "whole", "gather", "bind"),
+    *("part_attr", "augment_attr", "part_item", "augment_item"),
+)
 METHODS = (BuiltinMethodType, MethodType, MethodWrapperType)
 LIBRARIES = ("torch", "pandas", "tensorflow", "jax")
 
@@ -135,6 +139,18 @@ class Values:
         operands = [*self._operands(owner), *self._operands(value), *self._operands(index)]
         owner[index] = value
         self._made(site, owner, operands)
+
+    def part_attr(self, owner: Any, name: str, /) -> tuple[Any, ...]:
+        return owner, name, getattr(owner, name)
+
+    def augment_attr(self, op: int, bind: int, owner: Any, name: str, now: Any, value: Any, /) -> None:
+        setattr(owner, name, self.bind(bind, self.binary(op, now, value)))
+
+    def part_item(self, site: int, owner: Any, index: Any, /) -> tuple[Any, ...]:
+        return owner, index, self.getitem(site, owner, index)
+
+    def augment_item(self, op: int, bind: int, store: int, owner: Any, index: Any, now: Any, value: Any, /) -> None:
+        self.setitem(store, self.bind(bind, self.binary(op, now, value)), owner, index)
 
     def whole(self, site: int, value: Any, /) -> Any:
         if self._wanted(site) and type(value) is list and as_array(value) is not None:
@@ -287,7 +303,7 @@ class Values:
 
     def install(self) -> None:
         """What rewritten code calls, where it finds it: among Python's own names."""
-        for name in ("binary", "unary", "call", "attr", "getitem", "setitem", "whole", "gather", "bind"):
+        for name in CALLED:
             setattr(builtins, PREFIX + name, getattr(self, name))
         setattr(builtins, PREFIX + "slice", slice)
         setattr(builtins, PREFIX + "Exception", Exception)
