@@ -215,10 +215,11 @@ class Rewriter(ast.NodeTransformer):
         return [node, *seen]
 
     def _gathered(self, node: ast.stmt, root: ast.expr) -> ast.stmt:
-        """Where a name is not there (a loop that never ran), nothing is said."""
+        """By attributes that are stored: no property is run. Where a name is not there, nothing is said."""
         site = self._site(node, "gather", (ast.unparse(root),))
-        load = ast.parse(ast.unparse(root), mode="eval").body
-        call = ast.Expr(_call_back("gather", [ast.Constant(site), load]))
+        first, *path = ast.unparse(root).split(".")
+        names: list[ast.expr] = [ast.Constant(self._mangled(name)) for name in path]
+        call = ast.Expr(_call_back("gather", [ast.Constant(site), ast.Name(first, ast.Load()), *names]))
         handler = ast.ExceptHandler(ast.Name(PREFIX + "Exception", ast.Load()), None, [ast.Pass()])
         return _located(ast.Try([call], [handler], [], []), node, last=True)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.watching.held_arrays import as_array, fingerprint
+from compare.watching.held_arrays import as_array, attribute, fingerprint
 from compare.watching.rewriting import PREFIX, Site
 
 Array = NDArray[Any]
@@ -158,8 +158,12 @@ class Values:
             return self._made(site, value, parts)
         return value
 
-    def gather(self, site: int, value: Any, /) -> None:
-        if self._wanted(site) and isinstance(value, np.ndarray | list):
+    def gather(self, site: int, value: Any, /, *path: str) -> None:
+        if not self._wanted(site):
+            return
+        for name in path:
+            value = attribute(value, name)
+        if isinstance(value, np.ndarray | list):
             list(self._operands(value, site))
 
     def bind(self, site: int, value: Any, /) -> Any:
