@@ -15,7 +15,7 @@ from types import CodeType
 PREFIX = "_backprop_"
 NATIVE = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec", "input", "breakpoint", "print"})
 # These look at the frame that calls them.
-FRAMED = frozenset({"type", "namedtuple", "NamedTuple", "TypeVar", "NewType", "Enum", "_getframe", "currentframe", "warn"})
+FRAMED = frozenset({"type", "namedtuple", "NamedTuple", "TypeVar", "Enum", "_getframe", "currentframe", "warn"})
 OPERATORS = {
     ast.Add: "add",
     ast.Sub: "sub",

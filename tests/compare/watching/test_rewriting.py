@@ -375,6 +375,7 @@ a, b, w, o = 3, 2.5, [1, 2, 3], O()
 """
 
 
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")  # on what is compiled plain
 @given(st.lists(STATEMENTS, min_size=1, max_size=5))
 @settings(max_examples=50)
 def test_programs_by_chance(statements: list[str]) -> None:
