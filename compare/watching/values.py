@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import BuiltinMethodType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
 
@@ -183,11 +184,14 @@ class Values:
         if type(value) in (int, bool):
             self.name(site, self._new(site, (), np.asarray(value), None), name)
             return
-        for number in self._operands(value, site):
-            if type(number) is int:
-                self.name(site, number, name)
-            if type(value) in (tuple, list) and as_array(value) is None:
-                break
+        array = _array(value)
+        if array is not None:
+            self.name(site, self._number(value, array, site), name)
+        elif type(value) in (list, tuple, dict):
+            parts = value.items() if type(value) is dict else enumerate(value)
+            for key, part in islice(parts, CONTAINED):
+                if type(part) not in (int, bool) and _array(part) is not None:
+                    self._named(site, f"{name}[{key!r}]" if type(key) in (str, int) else f"{name}[...]", part)
 
     def _made(self, site: int, value: Any, operands: Sequence[Operand]) -> Any:
         """Number a result, unless it is a value that is known already, unchanged."""
