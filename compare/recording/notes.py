@@ -157,6 +157,13 @@ class AlsoWrong:
 
 
 @dataclass(frozen=True)
+class StepNotFound:
+    """No training step was found; `why`, in words."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class DidNotEnd:
     """The code did not run to its end; `how` it ended."""
 
@@ -239,6 +246,7 @@ Note = (
     | SquareWeights
     | AlsoWrong
     | DidNotEnd
+    | StepNotFound
     | RateDependence
     | NotUpdated
     | NeverUpdated

@@ -224,6 +224,10 @@ def _not_judged(note: notes.UpdateNotJudged) -> str:
     return f"the update was not judged: {listed(note.tensors)} moved by no rule that is known"
 
 
+def _step_not_found(note: notes.StepNotFound) -> str:
+    return f"no training step was found: {note.why}"
+
+
 SENTENCES: Mapping[type, Callable[[Any], str]] = {
     notes.LayoutFound: _layout,
     notes.UphillFound: _uphill,
@@ -239,6 +243,7 @@ SENTENCES: Mapping[type, Callable[[Any], str]] = {
     notes.WithoutBias: _without_bias,
     notes.SquareWeights: _square,
     notes.AlsoWrong: _also_wrong,
+    notes.StepNotFound: _step_not_found,
     notes.DidNotEnd: _did_not_end,
     notes.RateDependence: _rate_dependence,
     notes.NotUpdated: _not_updated,

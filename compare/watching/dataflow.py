@@ -52,7 +52,7 @@ class Value:
         site = self.site or (self.names[0][1] if self.names else None)
         if self.is_changed and site is None and len(self.operands) > 1:
             site = self.operands[-1].site
-        return Place(site.file, site.line, self.name) if site else Place("", 0, self.name or "a value")
+        return Place(site.file, site.line, self.name, site.cell) if site else Place("", 0, self.name or "a value")
 
     @property
     def size(self) -> int:

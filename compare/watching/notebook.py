@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 MAGIC = ("%", "!")
@@ -40,9 +40,9 @@ def _lines(number: int, source: str) -> Iterator[str]:
 MARK = "# %% [cell"
 
 
-def place(lines: list[str] | tuple[str, ...], line: int) -> tuple[int, int] | None:
+def place(lines: Sequence[str], line: int) -> tuple[int, int] | None:
     """(cell, line in it) of a line of `cells`; None where the text is no notebook's."""
-    for k in range(line - 1, -1, -1):
+    for k in range(min(line, len(lines)) - 1, -1, -1):
         if lines[k].startswith(MARK):
             return int(lines[k].removeprefix(MARK).rstrip("]")), line - k - 1
     return None

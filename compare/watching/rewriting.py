@@ -56,6 +56,7 @@ class Site:
     end_column: int
     function: str
     names: tuple[str, ...] = ()
+    cell: str = ""  # of a notebook: "cell 4, line 12"
 
 
 def rewritten(source: str | bytes, file: str, sites: list[Site]) -> CodeType:

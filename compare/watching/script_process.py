@@ -192,7 +192,7 @@ class Program:
         code = rewritten(text, file, self.sites)
         shown = text if isinstance(text, str) else self._text(text)
         self.journal.line({"source": file, "text": shown[: 1 << 20]})
-        self.journal.line({"sites": [list(vars(site).values()) for site in self.sites[first:]]})
+        self.journal.line({"sites": [list(vars(site).values())[:-1] for site in self.sites[first:]]})
         return code
 
     def _text(self, data: bytes) -> str:

@@ -120,9 +120,9 @@ class Values:
         if not self._wanted(site):
             return value
         if isinstance(value, np.generic | float):
-            return self._made(site, value, [*self._quick(owner), *self._operands(index)])
+            return self._made(site, value, [*self._quick(owner), *self._indices(index)])
         if isinstance(owner, np.ndarray | list | tuple) or _of_library(owner):
-            return self._made(site, value, [*self._operands(owner), *self._operands(index)])
+            return self._made(site, value, [*self._operands(owner), *self._indices(index)])
         return value
 
     def setitem(self, site: int, value: Any, owner: Any, index: Any, /) -> None:
@@ -137,7 +137,7 @@ class Values:
                 held.pending += self._operands(value)
             owner[index] = value
             return
-        operands = [*self._operands(owner), *self._operands(value), *self._operands(index)]
+        operands = [*self._operands(owner), *self._operands(value), *self._indices(index)]
         owner[index] = value
         self._made(site, owner, operands)
 
@@ -224,6 +224,11 @@ class Values:
             for part in parts:
                 if _array(part) is not None and type(part) not in (int, bool):
                     yield from self._operands(part, site)
+
+    def _indices(self, index: Any) -> list[Operand]:
+        """Of an index, each of its parts."""
+        parts = index if type(index) is tuple else (index,)
+        return [operand for part in parts for operand in self._operands(part)]
 
     def _number(self, value: Any, array: Array, site: int) -> int:
         mark, held = fingerprint(array), self._known(value)

@@ -15,6 +15,7 @@ from compare.watching.dataflow import Array, Value
 NEAR_ONE = (0.5, 1.0)  # in which betas are
 LARGEST_EPS = 1e-3
 USUAL_EPS = 1e-8
+MOST = 6  # numbers that are tried for each of Adam's
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Moments:
 
 def has_root(values: Sequence[Value], move: Move) -> bool:
     """Whether the step is computed through a square root of the parameter's size."""
-    return any(_is_root(v) and v.size == move.value.size for v in values)
+    return any(_is_root(v) and v.size == move.value.size > 1 for v in values)
 
 
 def _is_root(value: Value) -> bool:
@@ -51,10 +52,10 @@ def _is_root(value: Value) -> bool:
 
 def adam(moves: Sequence[Move], written: Sequence[float], moments: Moments) -> OptimizerSpec | None:
     """Adam with the numbers of the code: those that explain most of the moves, else the usual order of the betas."""
-    betas = sorted({w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]} | {1 - w for w in written if 0 < w < 0.5})
-    pairs = [(a, b) for a, b in permutations([b for b in betas if b >= 0.5], 2) if a <= b]
-    eps = [w for w in written if w < LARGEST_EPS] or [USUAL_EPS]
-    rates = [w for w in written if w < NEAR_ONE[1]]
+    betas = sorted({w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]})[-MOST:]
+    pairs = [(a, b) for a, b in permutations(betas, 2) if a < b] + [(b, b) for b in betas]
+    eps = [w for w in written if w < LARGEST_EPS][:MOST] or [USUAL_EPS]
+    rates = [w for w in written if eps[0] < w < NEAR_ONE[1]][: 4 * MOST]
     tried = [(lr, *pair, e) for pair in pairs for e in eps for lr in rates if lr not in (*pair, e)]
     if not tried:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from compare.foreign import layout
 from compare.foreign.convention import Factor, factors
-from compare.foreign.flow.multiples import Multiple, Pool
+from compare.foreign.flow.multiples import Multiple, Pool, scale_of
 from compare.foreign.flow.passes import Pass, Seen
 from compare.foreign.flow.products import IN_PLACE, VIEWS, near, root
 from compare.foreign.flow.training import TrainingStep
@@ -25,6 +25,7 @@ from compare.operations.linear import Linear
 from compare.watching.dataflow import Array, Value, after, before, with_elements
 
 EXACT = Precision.of(np.float64)
+RATES = 8  # numbers that are tried as rates inside a gradient
 ADDED = ("iadd", "add", "gather", "changed", "setitem", "call:add")
 
 
@@ -45,7 +46,7 @@ class Backward:
     network: Architecture
     step: TrainingStep
     tensors: dict[str, Array]
-    rates: Sequence[float] = ()
+    targets: Sequence[Value] = ()
     found: dict[str, Gradient] = field(default_factory=dict)
     expected: dict[str, Array] = field(default_factory=dict)  # from the step's own tensors
 
@@ -77,7 +78,16 @@ class Backward:
 
     @cached_property
     def known(self) -> list[Factor]:
-        return factors(self.step.m, self.network.sizes[-1], tuple(self.rates))
+        return factors(self.step.m, self.network.sizes[-1], tuple(self._rates()))
+
+    def _rates(self) -> list[float]:
+        """Numbers of the code by which a gradient may be multiplied before its line is done."""
+        counts = {float(self.step.m), float(self.network.sizes[-1]), 1.0, 2.0, 0.5}
+        found: dict[float, None] = {}
+        for value in self.step.behind:
+            if value.size == 1 and not value.operands and value.array.dtype.kind == "f":
+                found[abs(float(value.array.reshape(-1)[0]))] = None
+        return [rate for rate in found if 0 < rate < 1 and rate not in counts][:RATES]
 
     @cached_property
     def known_of_few(self) -> list[Factor]:
@@ -86,6 +96,12 @@ class Backward:
     @cached_property
     def behind(self) -> set[int]:
         return {value.time for value in self.step.behind}
+
+    @cached_property
+    def aimed(self) -> set[int]:
+        """What is computed from the target."""
+        until = self.step.end if self.step.new else np.iinfo(np.int64).max
+        return {v.time for each in self.targets for v in after(with_elements(each), int(until))}
 
     @cached_property
     def later(self) -> list[list[Value]]:
@@ -103,6 +119,15 @@ class Backward:
     def pool(self) -> Pool:
         return Pool(sorted({v.time: v for values in self.later for v in values}.values(), key=lambda v: v.time))
 
+    def delta(self, k: int) -> Array | None:
+        """The gradient of linear layer k's output, as it was found, else as it should be."""
+        for name in (f"{k}.grad_output", f"{k + 1}.grad_input"):
+            if (seen := self.found.get(name)) is not None:
+                return np.asarray(seen.view.array, dtype=np.float64) / seen.scale
+            if name in self.expected:
+                return self.expected[name]
+        return None
+
     def usual(self) -> float:
         """The scale that most of the gradients have that are right, of parameters first."""
         for ends in (("weight", "bias"), ("output", "input")):
@@ -114,13 +139,28 @@ class Backward:
     # --- of samples ---------------------------------------------------------------------------------------------------
 
     def _of_samples(self, name: TensorName, wanted: Array) -> Gradient | None:
+        """What the gradient of the layer's weight is a product of, right or wrong; else by value alone."""
+        placed = self._in_place_of_samples(name)
+        if placed is not None:
+            return self._judged(placed, wanted)
+        return self._by_value(wanted)
+
+    def _judged(self, placed: Gradient, wanted: Array) -> Gradient:
+        """By a known factor, it is right."""
+        for view in layout.samples(placed.view.array, *wanted.shape):
+            scale = scale_of(view.array, wanted, self.known)
+            if scale is not None:
+                return replace(placed, view=replace(placed.view, array=view.array), scale=scale, equal=True)
+        return placed
+
+    def _by_value(self, wanted: Array) -> Gradient | None:
         parts = self._parts(wanted)
         first = self._ranked(self.pools[0].multiples(parts[0], _samples(parts[0]), self.known_of_few))
         for found in first:
             others = [self._like(pool, part, found.scale) for pool, part in zip(self.pools[1:], parts[1:], strict=True)]
             if all(other is not None for other in others):
                 return self._stacked([found, *(o for o in others if o is not None)])
-        return self._in_place_of_samples(name)
+        return None
 
     def _parts(self, a: Array) -> list[Array]:
         ends = np.cumsum([p.m for p in self.step.passes])[:-1]
@@ -128,7 +168,12 @@ class Backward:
 
     def _ranked(self, found: Iterator[Multiple]) -> list[Multiple]:
         """What the update is computed from first; then by the plainness of the factor."""
-        rank = lambda m: (m.value.time not in self.behind, plainness(m.scale, self.known_of_few), m.value.time)  # noqa: E731
+        rank = lambda m: (  # noqa: E731
+            m.value.time not in self.behind,
+            m.value.time not in self.aimed,
+            plainness(m.scale, self.known_of_few),
+            m.value.time,
+        )
         return sorted(found, key=rank)
 
     def _like(self, pool: Pool, wanted: Array, scale: float) -> Multiple | None:

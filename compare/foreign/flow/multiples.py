@@ -6,14 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from compare.foreign.convention import Factor, nearest
 from compare.foreign.layout import View
 from compare.foreign.naming.values import distance, multiple, tight
 from compare.watching.dataflow import Array, Value
 
-FEW = 3  # numbers; any array of one number is a multiple of another, and one of two often is
 Reading = Callable[[Array], Iterator[View]]
 
 
@@ -38,25 +35,20 @@ class Pool:
                 self.times.add(value.time)
 
     def multiples(self, wanted: Array, read: Reading, known: list[Factor], more: int = 0) -> Iterator[Multiple]:
-        """In order of time. A factor of few numbers must be a known one. `more`: elements beside those of the tensor."""
+        """In order of time, by a known factor. `more`: elements beside those of the tensor."""
         for value in self.sized.get(wanted.size + more, ()):
             for view in read(value.array):
-                if (scale := _scale(view.array, wanted, known)) is not None:
+                if (scale := scale_of(view.array, wanted, known)) is not None:
                     yield Multiple(value, view, scale)
                     break
 
 
-def _scale(a: Array, wanted: Array, known: list[Factor]) -> float | None:
+def scale_of(a: Array, wanted: Array, known: list[Factor]) -> float | None:
+    """The known factor by which an array is what is wanted; None where it is no multiple, or by another."""
     if a.shape != wanted.shape:
         return None
     scale = multiple(a, wanted)
     if scale is None or distance(a, scale * wanted) > tight(a):
         return None
     factor = nearest(scale, known, max(10 * tight(a), 1e-7))
-    if factor is not None:
-        return factor.value
-    return scale if _independent(wanted) >= FEW else None
-
-
-def _independent(wanted: Array) -> int:
-    return int(np.count_nonzero(wanted))
+    return None if factor is None else factor.value

@@ -53,7 +53,15 @@ class Passes:
     def __init__(self, network: Architecture, values: Sequence[Value]) -> None:
         self.network, self.values = network, values
         self.linear = [k for k, layer in enumerate(network.layers) if isinstance(layer, Linear)]
+        self.trains = {k: self._trains(k) for k in self.linear}
         self.tried: dict[tuple[int, int], Product | None] = {}
+
+    def _trains(self, k: int) -> bool:
+        """Whether a weight of this layer's size is updated anywhere: one that is not is then no weight."""
+        layer = self.network.layers[k]
+        assert isinstance(layer, Linear)
+        sizes = {layer.out_features * layer.in_features, layer.out_features * (layer.in_features + 1)}
+        return any(v.size in sizes and v.array.dtype.kind == "f" and moves(v) == 2 for v in self.values)
 
     def __iter__(self) -> Iterator[Pass]:
         for value in self.values:
@@ -66,7 +74,8 @@ class Passes:
         if key not in self.tried:
             layer = self.network.layers[k]
             assert isinstance(layer, Linear)
-            self.tried[key] = product(value, layer)
+            found = product(value, layer)
+            self.tried[key] = None if found is not None and self.trains[k] and not moves(found.weight) else found
         return self.tried[key]
 
     def _followed(self, first: Product) -> Pass | None:

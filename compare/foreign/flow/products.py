@@ -131,9 +131,9 @@ def _moved(value: Value, user: Value) -> int:
     if user.is_changed or user.what in IN_PLACE:
         return 2
     names = {name for name, _ in value.names}
-    if user.what in ("sub", "add") and len(user.operands) > 1:
-        return 2 if any(name in names for name, _ in user.names) else 1
-    return 0
+    if user.what in ("sub", "add", "mul", "truediv") and any(name in names for name, _ in user.names):
+        return 2
+    return int(user.what in ("sub", "add") and len(user.operands) > 1)
 
 
 def _verified(value: Value, layer: Linear, weight: Value, h: Value, b: Value | None, m: int) -> Product | None:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from compare.foreign import layout
 from compare.foreign.convention import Convention
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
 from compare.foreign.flow.passes import Passes, Seen
-from compare.foreign.flow.products import near
 from compare.foreign.flow.penalties import Penalty, penalty
+from compare.foreign.flow.multiples import scale_of
+from compare.foreign.flow.products import moves, near
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
 from compare.foreign.flow.updates import Move, Update, absorbed, is_written
@@ -57,16 +59,10 @@ class Reader:
             yield self._read(step)
 
     def _read(self, step: TrainingStep) -> Read:
-        network = self._without_absent_biases(step)
-        until = step.end if step.new else ENDLESS
-        aims = [aim(network, each, until) for each in step.passes]
-        tensors = backward.stacked(step.passes)
-        found = [each for each in aims if each is not None]
-        if len(found) == len(aims):
-            tensors["target"] = stacked(found)
-        back = Backward(network, step, backward.plain(tensors))
-        if "target" in tensors:
-            back.search()
+        back, found, tensors = self._searched(step)
+        if self._add_unused_biases(step, back):
+            back, found, tensors = self._searched(step)
+        network = back.network
         update = updates.update(back, self.earlier)
         self.earlier = {move.name: move for move in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
@@ -74,6 +70,48 @@ class Reader:
         settled.settle()
         self.moments.take(update.moves, settled.optimizer)
         return Read(step, names, update, settled.notes, max(self.moments.steps, 1))
+
+    def _add_unused_biases(self, step: TrainingStep, back: Backward) -> bool:
+        """Biases that are updated by the gradient of one, but are in no sum: the forward pass leaves them out."""
+        added = False
+        for k, layer in enumerate(self.network.layers):
+            if isinstance(layer, Linear) and layer.bias and f"{k}.bias" not in step.old:
+                delta = back.delta(k)
+                found = self._updated_by(step, delta.sum(axis=0), back) if delta is not None else None
+                if found is not None:
+                    old, new = found
+                    for each in step.passes:
+                        each.tensors[f"{k}.bias"] = old
+                    step.new[f"{k}.bias"] = new
+                    added = True
+        return added
+
+    def _updated_by(self, step: TrainingStep, wanted: Array, back: Backward) -> tuple[Seen, Value] | None:
+        begun = step.passes[0].begin.time
+        for value in self.flow.values[begun : step.end + 1]:
+            old = value.operands[0] if value.operands else None
+            if old is None or old.size != wanted.size or value.size != wanted.size or moves(old) != 2:
+                continue
+            if old.time < begun and value in old.users:
+                for view in layout.biases(old.array, wanted.size):
+                    change = view.array - value.array.reshape(-1)
+                    if np.any(change) and scale_of(change, wanted, back.known) is not None:
+                        return Seen(old, view), value
+        return None
+
+    def _searched(self, step: TrainingStep) -> tuple[Backward, list[Aim], dict[str, Seen]]:
+        """The step's gradients, what it aims at, and its forward tensors."""
+        network = self._without_absent_biases(step)
+        until = step.end if step.new else ENDLESS
+        aims = [aim(network, each, until) for each in step.passes]
+        tensors = backward.stacked(step.passes)
+        found = [each for each in aims if each is not None]
+        if len(found) == len(aims):
+            tensors["target"] = stacked(found)
+        back = Backward(network, step, backward.plain(tensors), [each.target.value for each in found])
+        if "target" in tensors:
+            back.search()
+        return back, found, tensors
 
     def _adaptive(self, step: TrainingStep, update: Update) -> OptimizerSpec | None:
         """Adam, where the step has its square root."""
@@ -110,8 +148,10 @@ class Settled:
         law, rate = self.update.law if self.optimizer is None else None, None
         if law is not None:
             rate = self._rate(law.rate, scale)
+        taken: set[int] = set()
         for name, found in self.back.found.items():
-            self.names.tensors[name] = _gradient(found)
+            self.names.tensors[name] = _gradient(found, again=found.value.time in taken)
+            taken.add(found.value.time)
         if self.optimizer is None:
             self._scales(scale, rate)
             self._moved(rate)
@@ -223,14 +263,14 @@ class Settled:
         usual = abs(max(finals, key=finals.count)) if finals else 1.0
         if law is None:
             return losses[0] if losses and usual not in losses else usual
-        good = [f for f in losses if is_written(law.rate / f, self.update.written)]
+        good = [f for f in losses if is_written(law.rate / f, self.update.rates)]
         if good:
             return good[0]
         if losses:
             return losses[0]
-        if is_written(law.rate / usual, self.update.written):
+        if is_written(law.rate / usual, self.update.rates):
             return usual
-        known = [abs(f.value) for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.written)]
+        known = [abs(f.value) for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.rates)]
         return known[0] if known else usual
 
     def _reported(self) -> list[float]:
@@ -256,12 +296,11 @@ class Settled:
 
     def _rate(self, rate: float, scale: float) -> float:
         """The rate on torch's gradient by which the step is judged, as it is written where it is."""
-        written = self.update.written
-        nearest = min((*written, 1.0), key=lambda w: abs(w - rate / scale))
+        nearest = min((*self.update.rates, 1.0), key=lambda w: abs(w - rate / scale))
         if is_written(rate / scale, [nearest]):
             return nearest * scale
         self.is_fitted = True
-        meant = absorbed(self.back, rate / scale, written)
+        meant = absorbed(self.back, rate / scale, self.update.rates)
         return abs(rate) if meant is None else meant * scale
 
     def _scales(self, scale: float, rate: float | None) -> None:
@@ -270,12 +309,17 @@ class Settled:
         moved = {n for n, law in of.items() if rate is not None and updates.same(law.rate, rate)}
         finals = [TensorName(n) for n in tensors if n.endswith((".grad_weight", ".grad_bias"))]
         wrong = [n for n in finals if n.parameter not in moved or not tensors[n].equal]
-        ratio = self._ratio(finals)
+        usual, ratio = self._usual(finals, moved, scale), self._ratio(finals)
         for name in wrong:
-            tensors[name] = replace(tensors[name], scale=self._usual(finals, moved, scale))
-        if wrong:
-            for name in [n for n in tensors if n.endswith((".grad_output", ".grad_input"))]:
-                tensors[name] = replace(tensors[name], scale=self._usual(finals, moved, scale) * ratio)
+            if tensors[name].equal:  # its factor is wrong: what it is computed from may have it already
+                for between in self._between(int(name.layer)):
+                    tensors[between] = replace(tensors[between], scale=usual * ratio)
+            tensors[name] = replace(tensors[name], scale=usual)
+
+    def _between(self, k: int) -> list[str]:
+        """The gradients of layer k's output, and of what comes after it, that were seen."""
+        parts = (f"{j}.{part}" for j in range(k, len(self.names.network.layers)) for part in ("grad_output", "grad_input"))
+        return [n for n in parts if n in self.names.tensors and n != f"{k}.grad_input"]
 
     def _usual(self, finals: Sequence[TensorName], moved: set[str], scale: float) -> float:
         scales = [self.names.tensors[n].scale for n in finals if n.parameter in moved and self.names.tensors[n].equal]
@@ -320,15 +364,21 @@ class Settled:
 def observed(value: Value) -> Observation:
     """As the notes and places want it."""
     place = value.place
-    return Observation(value.array, place.name, place.file, place.line, value.site.function if value.site else "", value.time)
+    function = value.site.function if value.site else ""
+    return Observation(value.array, place.name, place.file, place.line, function, value.time, cell=place.cell)
 
 
 def _named(seen: Seen) -> Named:
     return Named(observed(seen.value), seen.view, 1.0, seen.equal)
 
 
-def _gradient(found: Gradient) -> Named:
-    return Named(observed(found.value), found.view, found.scale, found.equal)
+def _gradient(found: Gradient, again: bool) -> Named:
+    """A value that is another tensor already is this one by its last name: delta = dh leaves something out."""
+    o = observed(found.value)
+    if again and len(found.value.names) > 1 and not found.equal:
+        name, site = found.value.names[-1]
+        o = replace(o, name=name, line=site.line, cell=site.cell)
+    return Named(o, found.view, found.scale, found.equal)
 
 
 def _calls(value: Value, function: str) -> bool:

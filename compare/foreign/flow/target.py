@@ -65,11 +65,11 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
         yield from (Seen(value, view) for view in layout.targets(given, found.m, n, labels))
         return
     times, tried = {v.time for v in computed}, set()
-    own = {id(root(s.value).array) for s in found.tensors.values()}
+    own = {root(s.value).time for s in found.tensors.values()}
     start = computed[0]
     for user in computed:
         for other in user.operands if user is not start else ():
-            if other.time in times or other.time in tried or id(root(other).array) in own:
+            if other.time in times or other.time in tried or root(other).time in own:
                 continue
             tried.add(other.time)
             yield from (Seen(other, view) for view in layout.targets(other.array, found.m, n, labels))
@@ -80,9 +80,9 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
 def _numbers(found: Pass, computed: Sequence[Value], n: int) -> Iterator[Seen]:
     """Class numbers of Python's own, by which the output is indexed, as they were bound."""
     whole = {c for user in computed if user.what in ("getitem", "setitem") for c in user.constants if c == round(c)}
-    for number in sorted(whole):
-        if 0 <= number < n:
-            label = np.array([int(number)])
+    for each in sorted(whole):
+        if 0 <= each < n:
+            label = np.array([int(each)])
             yield Seen(Value(found.begin.time, None, label), next(layout.targets(label, 1, n, True)))
 
 
@@ -142,7 +142,8 @@ def _is_final(value: Value, others: set[int]) -> bool:
 
 
 def _is_added_up(value: Value) -> bool:
-    return value.what == "mul" and bool(value.users) and all(u.what in ("add", "iadd") for u in value.users)
+    counts = any(c > 1 and c == round(c) for c in value.constants)
+    return value.what == "mul" and counts and bool(value.users) and all(u.what in ("add", "iadd") for u in value.users)
 
 
 def is_called_loss(value: Value) -> bool:

@@ -125,5 +125,5 @@ def _outputs(found: Pass) -> set[int]:
 def _different(passes: Sequence[Pass]) -> list[Pass]:
     found: dict[int, Pass] = {}
     for each in passes:
-        found[id(root(each.tensors["input"].value).array)] = each
+        found[root(each.tensors["input"].value).time] = each
     return sorted(found.values(), key=lambda each: each.begin.time)

@@ -21,6 +21,7 @@ from compare.watching.dataflow import Array, Value, before
 
 ROUNDINGS = 4  # of a parameter, in its change
 EQUAL = 1e-6  # relative: of two fitted rates
+PARTS = 12  # numbers below 1 of which products are rates, as in alpha (1 - beta)
 LARGEST_RATE = 100.0  # a number above it is a count or a size
 
 
@@ -57,6 +58,16 @@ class Law:
     momentum: float = 0.0
     shrink: float = 0.0
 
+    @property
+    def terms(self) -> int:
+        return sum(map(bool, (self.decay, self.momentum, self.shrink)))
+
+    def variants(self) -> Iterator[Law]:
+        """With its penalty, and without, as biases mostly are."""
+        if self.decay or self.shrink:
+            yield self
+        yield replace(self, decay=0.0, shrink=0.0)
+
     def as_written(self, numbers: Sequence[float]) -> Law:
         """With the code's numbers in the place of what was fitted, where it is one of them."""
 
@@ -90,25 +101,20 @@ TERMS = (("rate",), ("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "
 
 
 def laws(move: Move) -> Iterator[Law]:
-    """Laws that explain a move, the simplest first; one that has as many numbers as the move has elements says little."""
+    """All laws that explain a move, the simplest first; one with as many numbers as the move has says nothing."""
+    columns = {"rate": move.gradient, "decay": move.old, "momentum": move.earlier, "shrink": np.sign(move.old)}
     for terms in TERMS:
-        if "momentum" in terms and (move.earlier is None or not np.any(move.earlier)):
+        if any(columns[t] is None or not np.any(columns[t]) for t in terms):
             continue
-        columns = {"rate": move.gradient, "decay": move.old, "momentum": move.earlier, "shrink": np.sign(move.old)}
         matrix = np.stack([np.asarray(columns[t], dtype=np.float64).ravel() for t in terms], axis=1)
-        if np.count_nonzero(matrix.any(axis=1)) <= len(terms) and len(terms) > 1:
+        if len(terms) > 1 and np.count_nonzero(matrix.any(axis=1)) <= len(terms):
             continue
         fit, _, rank, _ = np.linalg.lstsq(matrix, move.change.ravel().astype(np.float64), rcond=None)
-        if rank < len(terms) or not fit[0]:
-            continue
-        found = dict(zip(terms, map(float, fit), strict=True))
-        for term in ("decay", "shrink"):
-            if term in found:
-                found[term] /= found["rate"]
-        law = Law(**found)
-        if law.explains(move):
-            yield law
-            return
+        if rank == len(terms) and fit[0]:
+            found = dict(zip(terms, map(float, fit), strict=True))
+            law = Law(**{t: v / found["rate"] if t in ("decay", "shrink") else v for t, v in found.items()})
+            if law.explains(move):
+                yield law
 
 
 @dataclass
@@ -120,6 +126,20 @@ class Update:
     of: dict[str, Law] = field(default_factory=dict)  # each parameter's own
     written: list[float] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # parameters that did not move
+
+    @property
+    def rates(self) -> list[float]:
+        """What a rate may be: one of the code's numbers, or the product of two below 1, as alpha (1 - beta)."""
+        parts = [w for w in self.written if w < 1][:PARTS]
+        return [*self.written, *(a * b for k, a in enumerate(parts) for b in parts[k + 1 :])]
+
+    def explained(self, law: Law) -> int:
+        """How many elements moved by it; those of a gradient that is all zeros say nothing."""
+        return sum(
+            move.change.size
+            for move in self.moves
+            if np.any(move.gradient) and any(each.explains(move) for each in law.variants())
+        )
 
 
 def moves(back: Backward, earlier: Mapping[str, Move]) -> list[Move]:
@@ -154,29 +174,20 @@ def reread(back: Backward, name: TensorName, value: Value) -> View | None:
 
 
 def update(back: Backward, earlier: Mapping[str, Move]) -> Update:
-    """The law that explains most of the parameters' moves."""
+    """The law that explains most of the parameters' moves, weighed by their elements."""
     made = Update(moves(back, earlier))
     for move in made.moves:
-        made.of |= {move.name: law for law in laws(move)}
         made.written += [w for w in written(back, move) if w not in made.written]
-    made.of = {name: law.as_written(made.written) for name, law in made.of.items()}
-    _of_few(made)
-    rates = [law.rate for law in made.of.values()]
-    if rates:
-        common = max(rates, key=lambda r: sum(same(r, other) for other in rates))
-        made.law = next(law for law in made.of.values() if same(law.rate, common))
+    own = {move.name: [law.as_written(made.rates) for law in laws(move)] for move in made.moves}
+    candidates = [law for found in own.values() for law in found]
+    if candidates:
+        made.law = max(candidates, key=lambda law: (made.explained(law), -law.terms))
+        for move in made.moves:
+            common = (law for law in made.law.variants() if law.explains(move))
+            if (law := next(common, None) or next(iter(own[move.name]), None)) is not None:
+                made.of[move.name] = law
     made.kept = [n for n in back.step.old if n not in back.step.new and back.step.new]
     return made
-
-
-def _of_few(made: Update) -> None:
-    """A parameter of few numbers, which any law may explain, follows that of another where it can."""
-    for move in made.moves:
-        for law in [law for name, law in made.of.items() if name != move.name]:
-            plain = Law(law.rate, 0.0, law.momentum)
-            for each in (law, plain):
-                if move.name not in made.of and each.explains(move):
-                    made.of[move.name] = each
 
 
 def same(a: float, b: float) -> bool:
@@ -187,12 +198,20 @@ def written(back: Backward, move: Move) -> list[float]:
     """Numbers that stand between the gradient and the new value, those that no count went into."""
     counts = {float(back.step.m), float(back.network.sizes[-1]), float(back.step.m * back.network.sizes[-1])} - {1.0}
     found: dict[float, None] = {}
-    for value in before([move.value], back.step.olds):
+    for value in before([move.value], [*back.step.olds, *_own_gradient(back, move)]):
         for constant in value.constants:
             found[abs(constant)] = None
         if value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants):
             found[abs(number(value.array))] = None
     return [w for w in found if 0 < w < LARGEST_RATE and w not in counts]
+
+
+def _own_gradient(back: Backward, move: Move) -> list[Value]:
+    """The gradient that was found, where no rate is in it."""
+    found = back.found.get(move.name.gradient)
+    if found is None or not found.equal or nearest(found.scale, back.known_of_few) is None:
+        return []
+    return [found.value]
 
 
 def is_written(rate: float, numbers: Iterable[float], within: float = EQUAL) -> bool:
