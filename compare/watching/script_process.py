@@ -167,7 +167,7 @@ class Program:
 
     def run(self, argv: list[str], answers: list[str]) -> None:
         """As `python path argv` would, in its own folder; input() gets the answers, one after the other."""
-        text = self._text(self.path.read_bytes())
+        text = self._text(self.path.read_bytes(), self.path.suffix)
         without_windows(text)
         code = self.rewritten(text, str(self.path))
         for name in [name for name in sys.modules if name.partition(".")[0] == "compare"]:
@@ -190,13 +190,13 @@ class Program:
         """The code of a source, which is told to the journal with its places."""
         first = len(self.sites)
         code = rewritten(text, file, self.sites)
-        shown = text if isinstance(text, str) else self._text(text)
+        shown = text if isinstance(text, str) else self._text(text, Path(file).suffix)
         self.journal.line({"source": file, "text": shown[: 1 << 20]})
         self.journal.line({"sites": [list(vars(site).values())[:-1] for site in self.sites[first:]]})
         return code
 
-    def _text(self, data: bytes) -> str:
-        if self.path.suffix == ".ipynb":
+    def _text(self, data: bytes, suffix: str) -> str:
+        if suffix == ".ipynb":
             return cells(data)
         return io.TextIOWrapper(io.BytesIO(data), encoding=_encoding(data), errors="replace").read()
 
