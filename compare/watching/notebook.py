@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-MAGIC = ("%", "!")
+MAGIC = re.compile(r"\s*([%!?]|[\w.]+\?\??\s*$|[\w., ]+=\s*[%!])")  # %time f(), !ls, ?f, f?, files = !ls
 TIMED = ("%%time", "%%timeit", "%%capture")  # of a cell that is a program all the same
 
 
@@ -30,11 +32,26 @@ def _source(cell: Any) -> str:
 
 def _lines(number: int, source: str) -> Iterator[str]:
     yield f"{MARK} {number}]"
-    whole = source.lstrip().startswith("%%") and not source.lstrip().startswith(TIMED)
-    for line in source.splitlines():
-        is_magic = whole or line.lstrip().startswith(MAGIC)
-        indent = line[: len(line) - len(line.lstrip())]
-        yield f"{indent}pass  # {line.lstrip()}" if is_magic else line.rstrip().removesuffix("?")
+    lines = source.splitlines()
+    if _is_python(source):
+        yield from lines
+    elif source.lstrip().startswith("%%") and not source.lstrip().startswith(TIMED):
+        yield from (f"pass  # {line}" for line in lines)
+    else:
+        yield from map(_without_magic, lines)
+
+
+def _is_python(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def _without_magic(line: str) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    return f"{indent}pass  # {line.lstrip()}" if MAGIC.match(line) else line
 
 
 MARK = "# %% [cell"

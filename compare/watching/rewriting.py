@@ -1,8 +1,8 @@
 """Rewriting: somebody's source, compiled so that every expression tells what it computed, from what, and where.
 
 What an expression means does not change: operands are evaluated once, in their order; tracebacks have the lines of the
-source; names, scopes and closures are those of the source. Left as they are: what Python itself looks into (super,
-locals, eval), annotations, patterns, and the texts of f-strings.
+source; names, scopes and closures are those of the source. Left as they are: calls that look at their frame
+(super, locals, eval), annotations, patterns, and the texts of f-strings.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from types import CodeType
 
 PREFIX = "_backprop_"
 NATIVE = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec", "input", "breakpoint", "print"})
+# These look at the frame that calls them.
+FRAMED = frozenset({"type", "namedtuple", "NamedTuple", "TypeVar", "Enum", "_getframe", "currentframe", "warn"})
 OPERATORS = {
     ast.Add: "add",
     ast.Sub: "sub",
@@ -77,7 +79,6 @@ class Rewriter(ast.NodeTransformer):
         self.scope: list[str] = []
         self.classes: list[str] = []
         self.stored: list[dict[str, ast.expr]] = []  # of each enclosing loop: what it stores elements into
-        self.temporaries = 0
 
     # --- what is left as it is ----------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class Rewriter(ast.NodeTransformer):
         node.value = self._bound(node, self.visit(node.value), (node.target.id,))
         return node
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         """x op= v as x = iop(x, v); the owner and the index of a part are evaluated once, and first."""
         op = IN_PLACE[OPERATORS[type(node.op)]]
         names = _names(node.target)
@@ -164,27 +165,20 @@ class Rewriter(ast.NodeTransformer):
             now: ast.expr = ast.Name(node.target.id, ast.Load())
             made = self._call(node, op, "binary", [now, self.visit(node.value)])
             return ast.copy_location(ast.Assign([node.target], self._bound(node, made, names)), node)
-        owner = self._temporary()
-        first = ast.Assign([ast.Name(owner, ast.Store())], self.visit(node.target.value))
+        bind = self._site(node, "bind", names)
+        sites: list[ast.expr] = [ast.Constant(self._site(node, op)), ast.Constant(bind)]
+        owner = self.visit(node.target.value)
         if isinstance(node.target, ast.Attribute):
-            attr = node.target.attr
-            now = ast.Attribute(ast.Name(owner, ast.Load()), attr, ast.Load())
-            made = self._bound(node, self._call(node, op, "binary", [now, self.visit(node.value)]), names)
-            last: ast.stmt = ast.Assign([ast.Attribute(ast.Name(owner, ast.Load()), attr, ast.Store())], made)
-            return self._after(node, [first, last], [owner])
-        index = self._temporary()
-        second = ast.Assign([ast.Name(index, ast.Store())], self._index(node.target.slice))
-        part: list[ast.expr] = [ast.Name(owner, ast.Load()), ast.Name(index, ast.Load())]
-        now = self._call(node.target, "getitem", "getitem", part)
-        made = self._bound(node, self._call(node, op, "binary", [now, self.visit(node.value)]), names)
+            part = _call_back("part_attr", [owner, ast.Constant(self._mangled(node.target.attr))])
+            return self._augmented(node, "augment_attr", [*sites, ast.Starred(part, ast.Load())])
         self._note_stored(node.target)
-        kept: list[ast.expr] = [made, ast.Name(owner, ast.Load()), ast.Name(index, ast.Load())]
-        last = ast.Expr(self._call(node, "setitem", "setitem", kept))
-        return self._after(node, [first, second, last], [owner, index])
+        at = ast.Constant(self._site(node.target, "getitem"))
+        part = _call_back("part_item", [at, owner, self._index(node.target.slice)])
+        sites.append(ast.Constant(self._site(node, "setitem")))
+        return self._augmented(node, "augment_item", [*sites, ast.Starred(part, ast.Load())])
 
-    def _after(self, node: ast.stmt, statements: list[ast.stmt], temporaries: list[str]) -> list[ast.stmt]:
-        gone = ast.Delete([ast.Name(name, ast.Del()) for name in temporaries])
-        return [ast.copy_location(each, node) for each in (*statements, gone)]
+    def _augmented(self, node: ast.AugAssign, back: str, before: Sequence[ast.expr]) -> ast.stmt:
+        return ast.copy_location(ast.Expr(_call_back(back, [*before, self.visit(node.value)])), node)
 
     def _store(self, node: ast.Assign, target: ast.Subscript) -> ast.stmt:
         """owner[index] = value; the value is evaluated first."""
@@ -222,10 +216,11 @@ class Rewriter(ast.NodeTransformer):
         return [node, *seen]
 
     def _gathered(self, node: ast.stmt, root: ast.expr) -> ast.stmt:
-        """Where a name is not there (a loop that never ran), nothing is said."""
+        """By attributes that are stored: no property is run. Where a name is not there, nothing is said."""
         site = self._site(node, "gather", (ast.unparse(root),))
-        load = ast.parse(ast.unparse(root), mode="eval").body
-        call = ast.Expr(_call_back("gather", [ast.Constant(site), load]))
+        first, *path = ast.unparse(root).split(".")
+        names: list[ast.expr] = [ast.Constant(self._mangled(name)) for name in path]
+        call = ast.Expr(_call_back("gather", [ast.Constant(site), ast.Name(first, ast.Load()), *names]))
         handler = ast.ExceptHandler(ast.Name(PREFIX + "Exception", ast.Load()), None, [ast.Pass()])
         return _located(ast.Try([call], [handler], [], []), node, last=True)
 
@@ -281,25 +276,22 @@ class Rewriter(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """f(...) as call(f, ...), o.m(...) as method(o, "m", ...)."""
-        if isinstance(node.func, ast.Name) and node.func.id in NATIVE:
-            if node.func.id not in ("super", "locals", "globals", "vars", "dir"):
-                node.args = [self.visit(each) for each in node.args]
-            return node
-        name, keywords = _called(node.func), [self.visit(each) for each in node.keywords]
-        if isinstance(node.func, ast.Attribute):
-            owner, attr = self.visit(node.func.value), ast.Constant(self._mangled(node.func.attr))
-            args = [owner, attr, *(self.visit(each) for each in node.args)]
-            return self._call(node, f"call:{name}", "method", args, keywords)
-        args = [self.visit(node.func), *(self.visit(each) for each in node.args)]
-        return self._call(node, f"call:{name}", "call", args, keywords)
+        """f(...) as call(f, ...); of o.m(...) as well, o.m is looked up before the arguments are evaluated."""
+        if _called(node.func) in FRAMED or (isinstance(node.func, ast.Name) and node.func.id in NATIVE):
+            return self.generic_visit(node)
+        function = self._target(node.func) if isinstance(node.func, ast.Attribute) else self.visit(node.func)
+        args = [function, *(self.visit(each) for each in node.args)]
+        keywords = [self.visit(each) for each in node.keywords]
+        made = self._call(node, f"call:{_called(node.func)}", "call", args, keywords)
+        return _at_name(made, node.func)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         owner = self.visit(node.value)
         if not isinstance(node.ctx, ast.Load):
             node.value = owner
             return node
-        return self._call(node, f"attr:{node.attr}", "attr", [owner, ast.Constant(self._mangled(node.attr))])
+        made = self._call(node, f"attr:{node.attr}", "attr", [owner, ast.Constant(self._mangled(node.attr))])
+        return _at_name(made, node)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         if not isinstance(node.ctx, ast.Load):
@@ -348,10 +340,6 @@ class Rewriter(ast.NodeTransformer):
         self.sites.append(Site(what, self.file, line, column, *end, ".".join(self.scope) or "<module>", names))
         return len(self.sites) - 1
 
-    def _temporary(self) -> str:
-        self.temporaries += 1
-        return f"{PREFIX}t{self.temporaries}"
-
     def _mangled(self, attr: str) -> str:
         """A private name, as it is inside a class."""
         if not self.classes or not attr.startswith("__") or attr.endswith("__"):
@@ -366,6 +354,14 @@ def _call_back(name: str, args: Sequence[ast.expr], keywords: Sequence[ast.keywo
 def _located(made: ast.stmt, node: ast.stmt, last: bool = False) -> ast.stmt:
     made.lineno = made.end_lineno = (node.end_lineno if last else node.lineno) or node.lineno
     made.col_offset = made.end_col_offset = node.col_offset
+    return made
+
+
+def _at_name(made: ast.expr, node: ast.expr) -> ast.expr:
+    """As Python does: what goes wrong with o.m on many lines is at the line of m."""
+    if isinstance(node, ast.Attribute) and node.end_lineno != node.lineno:
+        made.lineno = node.end_lineno or node.lineno
+        made.col_offset = max(0, (node.end_col_offset or 0) - len(node.attr))
     return made
 
 

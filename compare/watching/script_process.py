@@ -33,7 +33,6 @@ from compare.watching.rewriting import Site, rewritten
 from compare.watching.tracing import OWN_FILES
 from compare.watching.values import Operand, ValueLimits, Values
 
-WRITTEN = 200  # lines that are written at once
 ASKS = "give its answers after --, in their order"
 SLACK = 1 << 26  # bytes of files that the script may write besides
 
@@ -65,7 +64,6 @@ class Journal:
         self._position = 0
         self._kept: dict[Hashable, int] = {}
         self._owner = os.getpid()
-        self._waiting: list[bytes] = []
 
     def value(self, site: int, operands: Sequence[Operand], array: Array, mark: Hashable) -> None:
         """The next value: [site, operands, number], or [site, operands, dtype, shape, position]."""
@@ -82,21 +80,13 @@ class Journal:
         self.line([site, number, name])
 
     def line(self, what: list[Any] | dict[str, Any]) -> None:
-        """One line of JSON, written with others."""
-        self._waiting.append(json.dumps(what).encode() + b"\n")
-        if len(self._waiting) >= WRITTEN:
-            self.flush()
-
-    def event(self, **what: Any) -> None:
-        """One line of JSON, at once."""
-        self.line(what)
-        self.flush()
-
-    def flush(self) -> None:
-        data, self._waiting = b"".join(self._waiting), []
-        left = memoryview(data)
+        """One line of JSON, at once: the next thing that the script does may end the process."""
+        left = memoryview(json.dumps(what).encode() + b"\n")
         while left and self._is_owner():
             left = left[os.write(self.events, left) :]
+
+    def event(self, **what: Any) -> None:
+        self.line(what)
 
     def _write_array(self, data: bytes) -> None:
         """At a position of its own, wherever the script may have moved the file's."""
@@ -177,7 +167,7 @@ class Program:
 
     def run(self, argv: list[str], answers: list[str]) -> None:
         """As `python path argv` would, in its own folder; input() gets the answers, one after the other."""
-        text = self._text(self.path.read_bytes())
+        text = self._text(self.path.read_bytes(), self.path.suffix)
         without_windows(text)
         code = self.rewritten(text, str(self.path))
         for name in [name for name in sys.modules if name.partition(".")[0] == "compare"]:
@@ -200,14 +190,13 @@ class Program:
         """The code of a source, which is told to the journal with its places."""
         first = len(self.sites)
         code = rewritten(text, file, self.sites)
-        shown = text if isinstance(text, str) else self._text(text)
+        shown = text if isinstance(text, str) else self._text(text, Path(file).suffix)
         self.journal.line({"source": file, "text": shown[: 1 << 20]})
         self.journal.line({"sites": [list(vars(site).values())[:-1] for site in self.sites[first:]]})
-        self.journal.flush()
         return code
 
-    def _text(self, data: bytes) -> str:
-        if self.path.suffix == ".ipynb":
+    def _text(self, data: bytes, suffix: str) -> str:
+        if suffix == ".ipynb":
             return cells(data)
         return io.TextIOWrapper(io.BytesIO(data), encoding=_encoding(data), errors="replace").read()
 

@@ -12,13 +12,14 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
+from itertools import islice
+from types import BuiltinMethodType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.watching.held_arrays import as_array, fingerprint
+from compare.watching.held_arrays import as_array, attribute, fingerprint
 from compare.watching.rewriting import PREFIX, Site
 
 Array = NDArray[Any]
@@ -27,6 +28,11 @@ Operand = int | list[float]  # a value's number, or [constant]
 CONTAINED = 16  # values of one container that count as operands
 CHECKED = 1 << 10  # visits of exhausted sites between two looks at the clock
 SEEN, CHANGED = -1, -2  # in the place of a site: was there before; was written into where no line shows it
+CALLED = (
+    *("binary", "unary", "call", "attr", "getitem", "setitem", "whole", "gather", "bind"),
+    *("part_attr", "augment_attr", "part_item", "augment_item"),
+)
+METHODS = (BuiltinMethodType, MethodType, MethodWrapperType)
 LIBRARIES = ("torch", "pandas", "tensorflow", "jax")
 
 
@@ -94,18 +100,7 @@ class Values:
     def call(self, site: int, function: Any, /, *args: Any, **keywords: Any) -> Any:
         if not self._wanted(site):
             return function(*args, **keywords)
-        return self._called(site, function, (*args, *keywords.values()), args, keywords)
-
-    def method(self, site: int, owner: Any, name: str, /, *args: Any, **keywords: Any) -> Any:
-        function = getattr(owner, name)
-        if not self._wanted(site):
-            return function(*args, **keywords)
-        of = () if type(owner) is ModuleType else (owner,)
-        return self._called(site, function, (*of, *args, *keywords.values()), args, keywords)
-
-    def _called(
-        self, site: int, function: Any, values: tuple[Any, ...], args: tuple[Any, ...], keywords: dict[str, Any]
-    ) -> Any:
+        values = (*_owner(function), *args, *keywords.values())
         operands = [operand for value in values for operand in self._operands(value)]
         result = function(*args, **keywords)
         if result is None:  # np.add.at(W, ...), x.sort(): what it wrote into
@@ -146,14 +141,30 @@ class Values:
         owner[index] = value
         self._made(site, owner, operands)
 
+    def part_attr(self, owner: Any, name: str, /) -> tuple[Any, ...]:
+        return owner, name, getattr(owner, name)
+
+    def augment_attr(self, op: int, bind: int, owner: Any, name: str, now: Any, value: Any, /) -> None:
+        setattr(owner, name, self.bind(bind, self.binary(op, now, value)))
+
+    def part_item(self, site: int, owner: Any, index: Any, /) -> tuple[Any, ...]:
+        return owner, index, self.getitem(site, owner, index)
+
+    def augment_item(self, op: int, bind: int, store: int, owner: Any, index: Any, now: Any, value: Any, /) -> None:
+        self.setitem(store, self.bind(bind, self.binary(op, now, value)), owner, index)
+
     def whole(self, site: int, value: Any, /) -> Any:
         if self._wanted(site) and type(value) is list and as_array(value) is not None:
             parts = [operand for part in value for operand in self._operands(part)]
             return self._made(site, value, parts)
         return value
 
-    def gather(self, site: int, value: Any, /) -> None:
-        if self._wanted(site) and isinstance(value, np.ndarray | list):
+    def gather(self, site: int, value: Any, /, *path: str) -> None:
+        if not self._wanted(site):
+            return
+        for name in path:
+            value = attribute(value, name)
+        if isinstance(value, np.ndarray | list):
             list(self._operands(value, site))
 
     def bind(self, site: int, value: Any, /) -> Any:
@@ -173,11 +184,14 @@ class Values:
         if type(value) in (int, bool):
             self.name(site, self._new(site, (), np.asarray(value), None), name)
             return
-        for number in self._operands(value, site):
-            if type(number) is int:
-                self.name(site, number, name)
-            if type(value) in (tuple, list) and as_array(value) is None:
-                break
+        array = _array(value)
+        if array is not None:
+            self.name(site, self._number(value, array, site), name)
+        elif type(value) in (list, tuple, dict):
+            parts = value.items() if type(value) is dict else enumerate(value)
+            for key, part in islice(parts, CONTAINED):
+                if type(part) not in (int, bool) and _array(part) is not None:
+                    self._named(site, f"{name}[{key!r}]" if type(key) in (str, int) else f"{name}[...]", part)
 
     def _made(self, site: int, value: Any, operands: Sequence[Operand]) -> Any:
         """Number a result, unless it is a value that is known already, unchanged."""
@@ -302,10 +316,16 @@ class Values:
 
     def install(self) -> None:
         """What rewritten code calls, where it finds it: among Python's own names."""
-        for name in ("binary", "unary", "call", "method", "attr", "getitem", "setitem", "whole", "gather", "bind"):
+        for name in CALLED:
             setattr(builtins, PREFIX + name, getattr(self, name))
         setattr(builtins, PREFIX + "slice", slice)
         setattr(builtins, PREFIX + "Exception", Exception)
+
+
+def _owner(function: Any) -> tuple[Any, ...]:
+    """What a method is of; a function of a module has none."""
+    owner = function.__self__ if type(function) in METHODS else None
+    return () if owner is None or type(owner) is ModuleType else (owner,)
 
 
 def _operator(name: str) -> Callable[..., Any]:
