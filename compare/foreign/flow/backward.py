@@ -231,7 +231,7 @@ class Backward:
             for o in near(value) if value.time in computed else ():
                 if o.size == size and o.time in computed and o.array.dtype.kind == "f":
                     for view in layout.samples(o.array, *shape):
-                        if _is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
+                        if self._is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
                             return self._named(o, shape)
         forward = {id(s.value.array) for s in each.tensors.values()}
         left = [pair for pair in unsure.values() if id(root(pair[0]).array) not in forward]
@@ -253,7 +253,10 @@ class Backward:
         wanted = delta.array.T @ entering
         weight = self.step.old[f"{k}.weight"].view
         view = layout.like(value.array, weight)
-        return view is not None and (_is_multiple(view.array, wanted) or _is_multiple(view.array.T, wanted))
+        return view is not None and self._is_multiple(view.array, wanted)
+
+    def _is_multiple(self, a: Array, wanted: Array) -> bool:
+        return a.shape == wanted.shape and scale_of(a, wanted, self.known) is not None
 
     def _moving(self, k: int, part: str) -> list[Value]:
         """Values of the parameter's size from which its new value is computed, or, without one, all of them."""
@@ -329,13 +332,6 @@ def _is_of(value: Value, old: Value) -> bool:
 
 def _samples(wanted: Array):  # type: ignore[no-untyped-def]
     return lambda a: layout.samples(a, *wanted.shape)
-
-
-def _is_multiple(a: Array, wanted: Array) -> bool:
-    if a.shape != wanted.shape:
-        return False
-    scale = multiple(a, wanted)
-    return scale is not None and distance(a, scale * wanted) <= tight(a)
 
 
 def stacked(passes: Sequence[Pass]) -> dict[str, Seen]:

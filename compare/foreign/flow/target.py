@@ -151,9 +151,7 @@ def is_called_loss(value: Value) -> bool:
 
 
 def stacked(aims: Sequence[Aim]) -> Seen:
-    """The targets of several passes, one after the other."""
-    first = aims[0].target
-    if len(aims) == 1:
-        return first
+    """The targets of several passes, one after the other; one-hot rows of whole numbers as floats."""
     array = np.concatenate([each.target.view.array for each in aims])
-    return Seen(aims[-1].target.value, replace(first.view, array=array))
+    array = array if array.ndim == 1 or array.dtype.kind == "f" else array.astype(np.float64)
+    return Seen(aims[-1].target.value, replace(aims[0].target.view, array=array))
