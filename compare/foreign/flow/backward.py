@@ -16,7 +16,7 @@ from compare.foreign.flow.products import IN_PLACE, VIEWS, near, root
 from compare.foreign.flow.training import TrainingStep
 from compare.foreign.layout import View
 from compare.foreign.naming.factors import plainness
-from compare.foreign.naming.values import cosine, distance, multiple, tight
+from compare.foreign.naming.values import cosine
 from compare.judging.step import Rule, rules
 from compare.network.architecture import Architecture
 from compare.network.tensor_name import TensorName
@@ -25,6 +25,7 @@ from compare.operations.linear import Linear
 from compare.watching.dataflow import Array, Value, after, before, with_elements
 
 EXACT = Precision.of(np.float64)
+ENDLESS = np.iinfo(np.int64).max
 RATES = 8  # numbers that are tried as rates inside a gradient
 ADDED = ("iadd", "add", "gather", "changed", "setitem", "call:add")
 
@@ -100,13 +101,13 @@ class Backward:
     @cached_property
     def aimed(self) -> set[int]:
         """What is computed from the target."""
-        until = self.step.end if self.step.new else np.iinfo(np.int64).max
+        until = self.step.end if self.step.new else ENDLESS
         return {v.time for each in self.targets for v in after(with_elements(each), int(until))}
 
     @cached_property
     def later(self) -> list[list[Value]]:
         """Of each pass, what is computed from its last linear layer's output until the step's end."""
-        until = self.step.end if self.step.new else np.iinfo(np.int64).max
+        until = self.step.end if self.step.new else ENDLESS
         last = max(k for k, layer in enumerate(self.network.layers) if isinstance(layer, Linear))
         ends = [p.tensors[f"{last}.output"].value for p in self.step.passes]
         return [list(after(with_elements(end), int(until))) for end in ends]
@@ -287,7 +288,15 @@ class Backward:
         if found:
             best = self._plainest(found)
             return Gradient(best.value, best.view, best.scale)
-        return self._in_place_of_parameter(wanted, read, moving)
+        return self._in_place_of_parameter(wanted, read, self._from_delta(int(name.layer), moving))
+
+    def _from_delta(self, k: int, moving: list[Value]) -> list[Value]:
+        """Those that are computed from the gradient of the layer's output, and that itself, which one sample's bias has."""
+        delta = self.found.get(f"{k}.grad_output") or self.found.get(f"{k + 1}.grad_input")
+        if delta is None or len(self.step.passes) > 1:
+            return moving
+        later = {v.time for v in after(with_elements(delta.value), self.step.end if self.step.new else int(ENDLESS))}
+        return [v for v in moving if v.time in later]
 
     def whole(self, name: TensorName, wanted: Array) -> Gradient | None:
         """A parameter's gradient with a penalty in it."""
@@ -314,6 +323,9 @@ class Backward:
         """The first of its size, added up where it is; of one nothing is computed, none."""
         views = [(v, next(read(v.array), None)) for v in moving if v.what not in VIEWS or v.what == "gather"]
         held = [(v, view) for v, view in views if view is not None and view.array.shape == wanted.shape]
+        if not np.any(wanted):  # what is none is no multiple, and is right if it is none
+            zeros = [pair for pair in held if not np.any(pair[1].array)]
+            return Gradient(*zeros[0], self.usual()) if zeros else None
         if not held:
             return None
         if len(self.step.passes) > 1 or any(v.what in ("gather", "changed") for v, _ in held):

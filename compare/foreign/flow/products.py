@@ -106,6 +106,8 @@ def product(value: Value, layer: Linear) -> Product | None:
         pairs = [(w, h) for w, h in pairs if moves(w) and np.any(w.array) and np.any(h.array)]
         if not any(v.what == "mul" or v.what in MULTIPLIED for v in behind):
             return None
+        if value.what not in FILLED and any(v.what in MULTIPLIED for v in value.operands):
+            return None
     for weight, h in sorted(pairs, key=lambda pair: moves(pair[1]) - moves(pair[0])):
         for b in (None, *(b for b in biases if b is not h and b is not weight)):
             if (found := _verified(value, layer, weight, h, b, m)) is not None:

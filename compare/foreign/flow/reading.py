@@ -12,9 +12,9 @@ from compare.foreign.convention import Convention
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
+from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.passes import Passes, Seen
 from compare.foreign.flow.penalties import Penalty, penalty
-from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.products import moves, near
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
@@ -32,6 +32,7 @@ from compare.watching.observation import Observation
 EXPONENTIAL = ("tanh", "sigmoid")
 ENDLESS = 1 << 62
 ROUNDED = 8 * 2.0**-53  # relative: of a change whose factors are multiplied in another order
+FEW = 3  # numbers, which many laws explain
 FITTED = 1e-9  # relative: of a change by a rate that was fitted
 
 
@@ -64,7 +65,7 @@ class Reader:
             back, found, tensors = self._searched(step)
         network = back.network
         update = updates.update(back, self.earlier)
-        self.earlier = {move.name: move for move in update.moves}
+        self.earlier = {m.name: updates.with_decay(m, update.of.get(m.name)) for m in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
         settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
         settled.settle()
@@ -359,7 +360,7 @@ class Settled:
         law = self.update.law
         for move in self.update.moves:
             name, own = move.name.new, self.update.of.get(move.name) or law
-            if rate is None or own is None:
+            if rate is None or own is None or self._is_unsure(move):
                 continue
             beside = own.beside(move) if own.explains(move) else np.zeros_like(move.change)
             view = updates.reread(self.back, move.name, move.value)
@@ -372,6 +373,15 @@ class Settled:
             self.names.tensors[name] = Named(observed(move.value), view)
             if move.name.gradient not in self.names.tensors:
                 self._recover(move, rate, beside)
+
+    def _is_unsure(self, move: Move) -> bool:
+        """Of a step with momentum or a penalty, what no law explains may follow one that is not known."""
+        law = self.update.law
+        assert law is not None
+        if not law.terms and (move.earlier is None or not np.any(move.earlier)):
+            return False
+        is_told = move.name in self.update.of and move.change.size > FEW
+        return not is_told and not any(each.explains(move) for each in law.variants())
 
     def _recover(self, move: Move, rate: float, beside: Array) -> None:
         """A gradient that no line holds is the change over the rate, as exactly as that is known."""

@@ -36,6 +36,8 @@ class Move:
     value: Value
     earlier: Array | None = None
     right: bool = True  # the gradient is as it should be
+    shrunk: Array = field(default_factory=lambda: np.zeros(()))  # the part of the change before that was a decay
+    decayed: Array = field(default_factory=lambda: np.zeros(()))  # that of its own
 
     @property
     def change(self) -> Array:
@@ -95,6 +97,11 @@ class Law:
         return _agrees(move, self.change(move))
 
 
+def with_decay(move: Move, law: Law | None) -> Move:
+    """With the part of its change that was a decay, for the step after it."""
+    return replace(move, decayed=law.rate * law.decay * move.old if law is not None and law.decay else np.zeros(()))
+
+
 def _agrees(move: Move, change: Array) -> bool:
     far = np.abs(move.change - change)
     size = float(np.abs(change).max(initial=0))
@@ -123,6 +130,22 @@ def laws(move: Move) -> Iterator[Law]:
                 yield law
 
 
+def _joint(moves: Sequence[Move]) -> Iterator[Law]:
+    """Laws of all parameters together, a penalty on the weights alone: what few numbers of each cannot tell, all can."""
+    if not moves:
+        return
+    weights = [move.old * (move.name.part == "weight") for move in moves]
+    earlier = [np.zeros(m.old.shape) if m.earlier is None else m.earlier for m in moves]
+    parts = {"rate": [m.gradient for m in moves], "decay": weights, "momentum": earlier}
+    change = np.concatenate([m.change.ravel() for m in moves])
+    for terms in (("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "momentum")):
+        matrix = np.stack([np.concatenate([np.asarray(a, dtype=float).ravel() for a in parts[t]]) for t in terms], axis=1)
+        fit, _, rank, _ = np.linalg.lstsq(matrix, change.astype(np.float64), rcond=None)
+        if rank == len(terms) < len(change) and fit[0]:
+            found = dict(zip(terms, map(float, fit), strict=True))
+            yield Law(found["rate"], found.get("decay", 0.0) / found["rate"], found.get("momentum", 0.0))
+
+
 @dataclass
 class Update:
     """The law of one step, by which every move is judged; None where none was found. written: numbers of the code."""
@@ -141,11 +164,11 @@ class Update:
         return [*self.written, *(a * b for k, a in enumerate(parts) for b in parts[k + 1 :])]
 
     def explained(self, law: Law) -> int:
-        """How many elements moved by it; those of a gradient that is all zeros say nothing."""
+        """How many elements moved by it."""
         return sum(
             move.change.size
             for move in self.moves
-            if np.any(move.gradient) and any(each.explains(move) for each in law.variants())
+            if any(each.explains(move) for each in law.variants())
         )
 
 
@@ -165,7 +188,9 @@ def moves(back: Backward, earlier: Mapping[str, Move]) -> list[Move]:
         before_it = earlier.get(name)
         follows = before_it is not None and np.array_equal(before_it.new, seen.view.array)
         change = before_it.change if before_it is not None and follows else None
-        made.append(Move(name, np.asarray(seen.view.array, dtype=np.float64), view.array, gradient, new, change, is_right))
+        old = np.asarray(seen.view.array, dtype=np.float64)
+        shrunk = before_it.decayed if before_it is not None and follows else np.zeros(())
+        made.append(Move(name, old, view.array, gradient, new, change, is_right, shrunk))
     return made
 
 
@@ -182,18 +207,27 @@ def reread(back: Backward, name: TensorName, value: Value) -> View | None:
 
 def update(back: Backward, earlier: Mapping[str, Move]) -> Update:
     """The law that explains most of the parameters' moves, weighed by their elements."""
-    made = Update(moves(back, earlier))
+    made = _by_law(back, moves(back, earlier))
+    plain = [replace(m, earlier=m.earlier - m.shrunk) if m.earlier is not None else m for m in made.moves]
+    if any(np.any(m.shrunk) for m in plain) and len(made.of) < len(made.moves):
+        other = _by_law(back, plain)  # a decay beside the velocity, not in it
+        made = other if len(other.of) > len(made.of) else made
+    made.kept = [n for n in back.step.old if n not in back.step.new and back.step.new]
+    return made
+
+
+def _by_law(back: Backward, found: list[Move]) -> Update:
+    made = Update(found)
     for move in made.moves:
         made.written += [w for w in written(back, move) if w not in made.written]
     own = {move.name: [law.as_written(made.rates) for law in laws(move)] for move in made.moves}
-    candidates = [law for found in own.values() for law in found]
+    candidates = [law for found in own.values() for law in found] + [w.as_written(made.rates) for w in _joint(made.moves)]
     if candidates:
         made.law = max(candidates, key=lambda law: (made.explained(law), -law.terms))
         for move in made.moves:
             common = (law for law in made.law.variants() if law.explains(move))
             if (law := next(common, None) or next(iter(own[move.name]), None)) is not None:
                 made.of[move.name] = law
-    made.kept = [n for n in back.step.old if n not in back.step.new and back.step.new]
     return made
 
 
