@@ -150,7 +150,7 @@ class Rewriter(ast.NodeTransformer):
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         if node.value is not None:
             node.value = self._bound(node, self.visit(node.value), _names(node.target))
-        node.target = self._target(node.target)
+        node.target = self._target(node.target)  # type: ignore[assignment]
         return node
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
@@ -162,7 +162,7 @@ class Rewriter(ast.NodeTransformer):
         op = IN_PLACE[OPERATORS[type(node.op)]]
         names = _names(node.target)
         if isinstance(node.target, ast.Name):
-            now: ast.expr = ast.Name(node.target.id, ast.Load())
+            now = ast.Name(node.target.id, ast.Load())
             made = self._call(node, op, "binary", [now, self.visit(node.value)])
             return ast.copy_location(ast.Assign([node.target], self._bound(node, made, names)), node)
         bind = self._site(node, "bind", names)
@@ -330,7 +330,7 @@ class Rewriter(ast.NodeTransformer):
         self, node: ast.AST, what: str, back: str, args: Iterable[ast.expr], keywords: Sequence[ast.keyword] = ()
     ) -> ast.expr:
         site = self._site(node, what)
-        return ast.copy_location(_call_back(back, [ast.Constant(site), *args], keywords), node)  # type: ignore[type-var]
+        return ast.copy_location(_call_back(back, [ast.Constant(site), *args], keywords), node)
 
     def _site(self, node: ast.AST, what: str, names: tuple[str, ...] = ()) -> int:
         line, column = node.lineno, node.col_offset  # type: ignore[attr-defined]

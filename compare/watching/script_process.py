@@ -167,6 +167,7 @@ class Program:
 
     def run(self, argv: list[str], answers: list[str]) -> None:
         """As `python path argv` would, in its own folder; input() gets the answers, one after the other."""
+        sys.setrecursionlimit(3 * sys.getrecursionlimit())  # a call is two, and so is an expression in another
         text = self._text(self.path.read_bytes(), self.path.suffix)
         without_windows(text)
         code = self.rewritten(text, str(self.path))
@@ -180,7 +181,6 @@ class Program:
         sys.path.insert(0, str(self.path.parent))
         sys.path_hooks.insert(0, self._finder)
         sys.path_importer_cache.clear()
-        sys.setrecursionlimit(3 * sys.getrecursionlimit())  # a call is two
         os.chdir(self.path.parent)
         builtins.input = _Answers(answers)
         self.journal.event(began=True)

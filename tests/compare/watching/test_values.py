@@ -92,7 +92,7 @@ OPERANDS = {
     "x = np.ones((4, 3))\ny = x[1:3]": ("getitem", ["x"]),
     "x, i = np.arange(4.0), np.array([2, 1])\ny = x[i]": ("getitem", ["x", "i"]),
     "x = np.arange(4.0)\ny = x[2]": ("getitem", ["x", 2.0]),
-    "x = np.arange(4.0).reshape(2, 2)\ny = x[0, 1]": ("getitem", ["x", "seen"]),
+    "x = np.arange(4.0).reshape(2, 2)\ny = x[0, 1]": ("getitem", ["x", 0.0, 1.0]),
     "a, b = 1.5, 2.5\ny = a * b": ("mul", ["a", "b"]),
     "a, b = 1.5, 2.5\ny = [a, b]": ("list", ["a", "b"]),
     "a, b = np.ones(2), np.zeros(2)\ny = np.array([a, b])": ("call:array", ["a", "b"]),

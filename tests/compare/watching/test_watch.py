@@ -626,6 +626,13 @@ def test_recursion_as_deep_as_python_allows(tmp_path):
     assert (3, "a", 1350.0) in bound(flow)
 
 
+def test_a_long_sum_and_a_long_choice_are_still_a_program(tmp_path):
+    code = "a = 1.5\nb = " + " + ".join(["a"] * 800) + "\nif a == 0: pass\n"
+    flow = script(tmp_path, code + "".join(f"elif a == {k}: pass\n" for k in range(500)))
+    assert flow.ended == "finished"
+    assert (2, "b", 1200.0) in bound(flow)
+
+
 def test_a_main_guard_and_its_name(tmp_path):
     code = "import sys\nif __name__ == '__main__':\n    a = float(sys.modules['__main__'].__file__ == __file__)"
     assert bound(script(tmp_path, code)) == [(3, "a", 1.0)]

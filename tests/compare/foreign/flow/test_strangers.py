@@ -36,11 +36,11 @@ CAST = "a target of whole numbers: RuntimeError, result type Double can't be cas
 FAILING = {
     "integer_target.py": CAST,
     "j_crash_on_integer_labels.py": CAST,
-    "no_backprop_of_its_own.py": "ValueError, no training step found, instead of a report that says who computes them",
-    "notebook.ipynb": "a notebook is not taken for a program",
+    "lists.py": "a false alarm at 0.grad_output: o before b[0] is added, or a fitted rate, is taken",
     "zero_sample_that_stops.py": "no training step found: no weight is updated before the program raises",
 }
 FAILING_LINES = {"two_files/main.py": "the line after, that of 1.grad_input, is named; 2.grad_input is not seen"}
+FAILING_FINDINGS = {"l2_in_the_gradient_alone.py": "b1 and b2, which are zero then, are named as well"}
 SLOW = ("ascent.py", "asks_for_input.py", "lists.py", "no_backprop_of_its_own.py", "script_target.py")
 
 
@@ -86,9 +86,14 @@ def test_first_tensor_and_its_line(name: str) -> None:
     assert (report.first.tensor, report.code.strip()) == (tensor, code)
 
 
-@pytest.mark.parametrize("name", FINDINGS)
+@marked(list(FINDINGS), FAILING_FINDINGS)
 def test_what_is_said_of_a_penalty(name: str) -> None:
     assert FINDINGS[name] in str(checked(name))
+
+
+@pytest.mark.slow
+def test_a_program_whose_gradients_a_library_computes() -> None:
+    assert "a library computes the gradients here" in str(checked("no_backprop_of_its_own.py"))
 
 
 def test_a_program_that_asks_and_gets_no_answer() -> None:
