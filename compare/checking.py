@@ -168,7 +168,7 @@ def _also_wrong(recorded: Recorded, judged: Judged) -> Iterator[AlsoWrong]:
 
 
 def _diagnosis(judged: Judged, notes: Sequence[Note] = ()) -> list[Diagnosis]:
-    """A parameter that was seen to stay, or a penalty that differs; else what explains the tensor; else an update that came too early."""
+    """A parameter that stays, a penalty that differs; else what explains the tensor; else an update that came early."""
     first = judged.first
     if first is None:
         return []

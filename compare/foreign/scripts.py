@@ -20,6 +20,7 @@ from compare.watching.watch import watch_script
 
 STEPS = 2
 STOPPED = "stopped"
+LIBRARIES = r"^\s*(import|from) (torch|tensorflow|jax)\b"
 
 
 def run_script(path: Path, network: Architecture, convention: Convention | None, **limits: Any) -> Recorded:
@@ -38,8 +39,8 @@ def run_script(path: Path, network: Architecture, convention: Convention | None,
 def missing(network: Architecture, flow: Dataflow) -> str:
     """Why no step was found, in a line: whose gradients there are, or what of the first layer was not seen."""
     text = "\n".join(line for lines in flow.sources.values() for line in lines)
-    if re.search(r"\.backward\(", text) and re.search(r"^\s*(import|from) (torch|tensorflow|jax)\b", text, re.MULTILINE):
-        return "a library computes the gradients here (backward), and nothing of the program's own is there to be checked"
+    if re.search(r"\.backward\(", text) and re.search(LIBRARIES, text, re.MULTILINE):
+        return "a library computes the gradients here (backward): there are none of the program's own to be checked"
     fan_in, fan_out = network.sizes[:2]
     sized = [v for v in flow.values if v.size == fan_in * fan_out and v.names and v.array.ndim == 2]
     held = ", ".join(dict.fromkeys(f"{v.name} (line {v.place.line})" for v in sized)) or "no array"

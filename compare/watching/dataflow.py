@@ -87,7 +87,7 @@ def with_elements(value: Value) -> list[Value]:
 
 
 def before(values: Iterable[Value], stop: Iterable[Value] = ()) -> list[Value]:
-    """All values from which these were computed, and these; nothing beyond those of `stop`, which are not among them."""
+    """All values from which these were computed, and these; none of `stop`, and nothing beyond them."""
     ended = {value.time for value in stop}
     found: dict[int, Value] = {}
     left = [value for value in values if value.time not in ended]

@@ -377,7 +377,8 @@ def _is_plain(node: ast.expr) -> bool:
 def _names(target: ast.expr) -> tuple[str, ...]:
     """As the code says it; of a tuple, each of its parts, "" for what has none."""
     if isinstance(target, ast.Tuple | ast.List):
-        return tuple("".join(_names(each)) if not isinstance(each, ast.Tuple | ast.List) else "" for each in target.elts)
+        nested = (ast.Tuple, ast.List)
+        return tuple("" if isinstance(each, nested) else "".join(_names(each)) for each in target.elts)
     if isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
         return (ast.unparse(target),)
     return ("",)

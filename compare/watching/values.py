@@ -303,7 +303,8 @@ class Values:
             return True
         if visits[site] <= self.limits.visits:
             if visits[site] % 8 == 0 and time.monotonic() - self.begun > self.limits.enough:
-                self._stop(f"stopped after {self.limits.enough:g} s, and {visits[site]} values of line {self.sites[site].line}")
+                line = self.sites[site].line
+                self._stop(f"stopped after {self.limits.enough:g} s, and {visits[site]} values of line {line}")
             return True
         self.exhausted += 1
         if self.exhausted % CHECKED == 0 and time.monotonic() - self.fresh > self.limits.patience:

@@ -40,7 +40,8 @@ ENVIRONMENT = {
     "PYTHONFAULTHANDLER": "",
 }
 WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY")
-NUMBERS = frozenset(f"{order}{kind}" for order in "<|=" for kind in ("b1", "f2", "f4", "f8", *(f"{s}{n}" for s in "iu" for n in (1, 2, 4, 8))))
+KINDS = ("b1", "f2", "f4", "f8", *(f"{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8)))
+NUMBERS = frozenset(f"{order}{kind}" for order in "<|=" for kind in KINDS)
 NOTHING = np.empty(0)
 
 # The package without its __init__, which would import torch.

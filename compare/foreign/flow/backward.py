@@ -268,8 +268,9 @@ class Backward:
         new = self.step.new.get(f"{k}.{part}")
         if new is None:
             return self.pool.sized.get(size, [])
-        found = [v for v in before([new], self.step.olds) if v.size == size and v is not new and v.what not in ("", "bind")]
-        return [v for v in found if v.time in self.pool.times and not _is_of(v, root(old.value))]
+        found = [v for v in before([new], self.step.olds) if v.size == size and v is not new]
+        made = [v for v in found if v.what not in ("", "bind") and v.time in self.pool.times]
+        return [v for v in made if not _is_of(v, root(old.value))]
 
     # --- of parameters ------------------------------------------------------------------------------------------------
 
@@ -286,12 +287,11 @@ class Backward:
         if not found and self.step.new.get(name.parameter) is None:
             found = list(self.pool.multiples(wanted, read, self.known, more))
         if found:
-            best = self._plainest(found)
-            return Gradient(best.value, best.view, best.scale)
+            return _gradient(self._plainest(found))
         return self._in_place_of_parameter(wanted, read, self._from_delta(int(name.layer), moving))
 
     def _from_delta(self, k: int, moving: list[Value]) -> list[Value]:
-        """Those that are computed from the gradient of the layer's output, and that itself, which one sample's bias has."""
+        """Those computed from the gradient of the layer's output, and that itself, which one sample's bias has."""
         delta = self.found.get(f"{k}.grad_output") or self.found.get(f"{k + 1}.grad_input")
         if delta is None or len(self.step.passes) > 1:
             return moving
@@ -304,7 +304,7 @@ class Backward:
         more = self.step.old[name].value.size - wanted.size
         pool, read = Pool(self._moving(int(name.layer), name.part)), self._reading(name.gradient, weight)
         found = list(pool.multiples(wanted, read, self.known, more))
-        return Gradient(*[(b.value, b.view, b.scale) for b in [self._plainest(found)]][0]) if found else None
+        return _gradient(self._plainest(found)) if found else None
 
     def _reading(self, name: TensorName, weight: View):  # type: ignore[no-untyped-def]
         if name.part == "grad_weight":
@@ -333,6 +333,10 @@ class Backward:
         else:
             best = held[0]
         return Gradient(best[0], best[1], self.usual(), equal=False)
+
+
+def _gradient(found: Multiple) -> Gradient:
+    return Gradient(found.value, found.view, found.scale)
 
 
 def _is_of(value: Value, old: Value) -> bool:

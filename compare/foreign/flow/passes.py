@@ -44,7 +44,8 @@ class Pass:
 
     def key(self) -> tuple[int, ...]:
         """By which two passes with the same weights are known."""
-        return tuple(id(root(seen.value).array) for name, seen in self.tensors.items() if name.endswith((".weight", ".bias")))
+        held = (seen for name, seen in self.tensors.items() if name.endswith((".weight", ".bias")))
+        return tuple(id(root(seen.value).array) for seen in held)
 
 
 class Passes:
@@ -202,9 +203,8 @@ def _held(value: Value, view: View) -> Seen:
     """A weight as its own array has it, where that can be read so: the product may have used a view."""
     of = root(value)
     for read in layout.weights(of.array, *view.array.shape):
-        if read.attached == view.attached or (read.bias is None) == (view.bias is None):
-            if np.array_equal(read.array, view.array):
-                return Seen(of, read)
+        if (read.bias is None) == (view.bias is None) and np.array_equal(read.array, view.array):
+            return Seen(of, read)
     return Seen(value, view)
 
 
@@ -223,8 +223,9 @@ def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
         for other in user.operands:
             if other is value or other.size != n:
                 continue
+            total = read.array + other.array.reshape(-1)
             for view in layout.samples(user.array, m, n):
-                if view.layout == read.layout and distance(view.array, read.array + other.array.reshape(-1)) <= tight(user.array):
+                if view.layout == read.layout and distance(view.array, total) <= tight(user.array):
                     return Seen(user, view), _bias(other, n)
     return None
 

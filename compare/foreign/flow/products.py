@@ -20,9 +20,9 @@ VIEWS = frozenset(
     | {
         f"call:{name}"
         for name in (
-            *("transpose", "reshape", "asarray", "array", "asanyarray", "astype", "copy", "ravel", "flatten", "squeeze"),
+            *("transpose", "reshape", "asarray", "array", "asanyarray", "astype", "copy", "ravel", "flatten"),
             *("atleast_2d", "expand_dims", "matrix", "mat", "view", "deepcopy", "float64", "float32", "to_numpy"),
-            *("list", "tuple", "ascontiguousarray", "swapaxes", "tolist", "numpy", "detach"),
+            *("squeeze", "list", "tuple", "ascontiguousarray", "swapaxes", "tolist", "numpy", "detach"),
         )
     }
 )

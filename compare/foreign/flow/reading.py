@@ -20,7 +20,7 @@ from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
-from compare.foreign.naming.named import Named, Names
+from compare.foreign.naming.named import Named, Names, most
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
@@ -239,7 +239,8 @@ class Settled:
         in_loss = None
         if len(self.aims) == 1:
             in_loss = penalty(self.aims[0].losses, self.back.step.old, self.aims[0].computed)
-        in_gradient = {move.name: law for move in self.update.moves if (law := self.update.of.get(move.name))}
+        of = self.update.of
+        in_gradient: dict[str, Law] = {move.name: of[move.name] for move in self.update.moves if move.name in of}
         amounts = {n: law.decay or law.shrink for n, law in in_gradient.items() if law.decay or law.shrink}
         if self.optimizer is not None:
             amounts = {n: amount for n, (amount, _) in self.update.penalties.items()}
@@ -255,7 +256,8 @@ class Settled:
 
     def _told(self, amounts: dict[str, float], where: str, kind: str) -> None:
         for amount in dict.fromkeys(float(f"{a:.6g}") for a in amounts.values()):
-            held = tuple(self.names.tensors[n].observation.name for n, a in amounts.items() if float(f"{a:.6g}") == amount)
+            on = [n for n, a in amounts.items() if float(f"{a:.6g}") == amount]
+            held = tuple(self.names.tensors[n].observation.name for n in on)
             self.notes.append(PenaltyFound(kind, amount, held, where))
 
     def _without(self, name: TensorName, amount: float, in_loss: Penalty) -> None:
@@ -267,7 +269,8 @@ class Settled:
         if found is None or held is None:
             return
         array = np.asarray(found.view.array, dtype=np.float64) - found.scale * in_loss.amount * slope
-        self.names.tensors[name.gradient] = Named(observed(found.value), replace(found.view, array=array), found.scale, False)
+        view = replace(found.view, array=array)
+        self.names.tensors[name.gradient] = Named(observed(found.value), view, found.scale, equal=False)
         self.notes.append(PenaltyDiffers(name.gradient, in_loss.kind, in_loss.amount, amount))
         if (new := self.names.tensors.get(name.new)) is not None:
             beyond = self.names.rate or 0.0
@@ -280,7 +283,7 @@ class Settled:
         """The factor of the reported loss by which the step has a rate that is written; else the gradients' own."""
         law, losses = self.update.law, self._reported()
         finals = [g.scale for n, g in self.back.found.items() if g.equal and n.endswith(("weight", "bias"))]
-        usual = abs(max(finals, key=finals.count)) if finals else 1.0
+        usual = abs(most(finals)) if finals else 1.0
         if law is None:
             return losses[0] if losses and usual not in losses else usual
         good = [f for f in losses if is_written(law.rate / f, self.update.rates)]
@@ -338,7 +341,8 @@ class Settled:
 
     def _between(self, k: int) -> list[str]:
         """The gradients of layer k's output, and of what comes after it, that were seen."""
-        parts = (f"{j}.{part}" for j in range(k, len(self.names.network.layers)) for part in ("grad_output", "grad_input"))
+        later = range(k, len(self.names.network.layers))
+        parts = (f"{j}.{part}" for j in later for part in ("grad_output", "grad_input"))
         return [n for n in parts if n in self.names.tensors and n != f"{k}.grad_input"]
 
     def _usual(self, finals: Sequence[TensorName], moved: set[str], scale: float) -> float:

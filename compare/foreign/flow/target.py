@@ -135,10 +135,7 @@ def _factor(scale: float, known: list[Factor], value: Value) -> Factor | None:
 
 def _is_final(value: Value, others: set[int]) -> bool:
     """Whether it is not a mere part of another multiple of the loss; added up over batches, both count."""
-    for user in value.users:
-        if user.time in others and not _is_added_up(user):
-            return False
-    return True
+    return all(user.time not in others or _is_added_up(user) for user in value.users)
 
 
 def _is_added_up(value: Value) -> bool:

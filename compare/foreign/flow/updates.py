@@ -131,7 +131,7 @@ def laws(move: Move) -> Iterator[Law]:
 
 
 def _joint(moves: Sequence[Move]) -> Iterator[Law]:
-    """Laws of all parameters together, a penalty on the weights alone: what few numbers of each cannot tell, all can."""
+    """Laws of all parameters together, a penalty on the weights alone: what few numbers of each cannot tell."""
     if not moves:
         return
     weights = [move.old * (move.name.part == "weight") for move in moves]
@@ -139,7 +139,8 @@ def _joint(moves: Sequence[Move]) -> Iterator[Law]:
     parts = {"rate": [m.gradient for m in moves], "decay": weights, "momentum": earlier}
     change = np.concatenate([m.change.ravel() for m in moves])
     for terms in (("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "momentum")):
-        matrix = np.stack([np.concatenate([np.asarray(a, dtype=float).ravel() for a in parts[t]]) for t in terms], axis=1)
+        columns = [np.concatenate([np.asarray(a, dtype=float).ravel() for a in parts[t]]) for t in terms]
+        matrix = np.stack(columns, axis=1)
         fit, _, rank, _ = np.linalg.lstsq(matrix, change.astype(np.float64), rcond=None)
         if rank == len(terms) < len(change) and fit[0]:
             found = dict(zip(terms, map(float, fit), strict=True))
@@ -221,11 +222,13 @@ def _by_law(back: Backward, found: list[Move]) -> Update:
     for move in made.moves:
         made.written += [w for w in written(back, move) if w not in made.written]
     own = {move.name: [law.as_written(made.rates) for law in laws(move)] for move in made.moves}
-    candidates = [law for found in own.values() for law in found] + [w.as_written(made.rates) for w in _joint(made.moves)]
+    candidates = [law for found in own.values() for law in found]
+    candidates += [law.as_written(made.rates) for law in _joint(made.moves)]
     if candidates:
         made.law = max(candidates, key=lambda law: (made.explained(law), -law.terms))
         for move in made.moves:
-            common = (law for law in made.law.variants() if law.explains(move))
+            variants = list(made.law.variants())[:: 1 if np.any(move.old) else -1]  # of zeros any decay is none
+            common = (law for law in variants if law.explains(move))
             if (law := next(common, None) or next(iter(own[move.name]), None)) is not None:
                 made.of[move.name] = law
     return made
