@@ -65,8 +65,8 @@ def recorded(
     """Consecutive steps, with what is noted of the first one's conventions and how the code ended, and `more`."""
     first, watched = steps[0].names, steps[0].watched
     notes, sources = [*describe(first), *more], dict[str, Sequence[str]]()
+    notes += _written(steps)
     if watched is not None:
-        notes += _written(steps)
         notes += [] if watched.complete else [DidNotEnd(watched.ended)]
         sources |= watched.sources
     places = [step.places for step in steps]

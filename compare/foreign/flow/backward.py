@@ -12,11 +12,11 @@ from compare.foreign import layout
 from compare.foreign.convention import Factor, factors
 from compare.foreign.flow.multiples import Multiple, Pool, scale_of
 from compare.foreign.flow.passes import Pass, Seen
-from compare.foreign.flow.products import IN_PLACE, VIEWS, near, root
+from compare.foreign.flow.products import IN_PLACE, MULTIPLIED, VIEWS, near, root
 from compare.foreign.flow.training import TrainingStep
 from compare.foreign.layout import View
 from compare.foreign.naming.factors import plainness
-from compare.foreign.naming.values import cosine
+from compare.foreign.naming.values import cosine, distance, multiple, tight
 from compare.judging.step import Rule, rules
 from compare.network.architecture import Architecture
 from compare.network.tensor_name import TensorName
@@ -50,6 +50,7 @@ class Backward:
     targets: Sequence[Value] = ()
     found: dict[str, Gradient] = field(default_factory=dict)
     expected: dict[str, Array] = field(default_factory=dict)  # from the step's own tensors
+    multiples: dict[str, list[Multiple]] = field(default_factory=dict)  # of a parameter's gradient, on its way
 
     def search(self) -> None:
         """In order of execution, each from what was found before it."""
@@ -144,15 +145,58 @@ class Backward:
         placed = self._in_place_of_samples(name)
         if placed is not None:
             return self._judged(placed, wanted)
-        return self._by_value(wanted)
+        return self._by_value(wanted) or self._in_place_of_input(name, wanted)
+
+    def _in_place_of_input(self, name: TensorName, wanted: Array) -> Gradient | None:
+        """The one product of the gradient of a linear layer's output that has the size of its input."""
+        k = int(name.layer)
+        out = self.found.get(f"{k}.grad_output") or self.found.get(f"{k + 1}.grad_input")
+        if name.part != "grad_input" or not isinstance(self.network.layers[k], Linear) or out is None:
+            return None
+        if len(self.step.passes) > 1 or wanted.size == self.step.old[f"{k}.weight"].value.size:
+            return None
+        views = [out.value, *(u for u in out.value.users if u.what in VIEWS)]
+        made = {u.time: u for v in views for u in v.users if u.what in MULTIPLIED and u.size == wanted.size}
+        if len(made) != 1 or not set(made) <= self.behind:
+            return None
+        value = next(iter(made.values()))
+        view = next(layout.samples(value.array, *wanted.shape), None)
+        return Gradient(value, view, out.scale, equal=False) if view is not None else None
 
     def _judged(self, placed: Gradient, wanted: Array) -> Gradient:
         """By a known factor, it is right."""
         for view in layout.samples(placed.view.array, *wanted.shape):
             scale = scale_of(view.array, wanted, self.known)
             if scale is not None:
-                return replace(placed, view=replace(placed.view, array=view.array), scale=scale, equal=True)
-        return placed
+                right = replace(placed, view=replace(placed.view, array=view.array), scale=scale, equal=True)
+                return self._unscaled(right, wanted)
+        return replace(placed, value=self._first_of(placed.value))
+
+    def _unscaled(self, right: Gradient, wanted: Array) -> Gradient:
+        """What a gradient was before it was multiplied by a number, where it was one then."""
+        value = self._multiple_of(right.value) if len(self.step.passes) == 1 else None
+        for view in layout.samples(value.array, *wanted.shape) if value is not None else ():
+            scale = scale_of(view.array, wanted, self.known_of_few)
+            if value is None or scale is None or view.layout != right.view.layout:
+                continue
+            if plainness(scale, self.known_of_few) < plainness(right.scale, self.known_of_few):
+                return Gradient(value, view, scale)
+        return right
+
+    def _first_of(self, value: Value) -> Value:
+        """The first value that is a multiple of a wrong one, and no tensor itself: there the mistake is made."""
+        taken = {each.value.time for each in self.found.values()}
+        while (before_it := self._multiple_of(value)) is not None and before_it.time not in taken:
+            value = before_it
+        return value
+
+    def _multiple_of(self, value: Value) -> Value | None:
+        for o in value.operands:
+            if o.size == value.size > 1 and o.array.shape == value.array.shape and o.what not in VIEWS:
+                scale = multiple(value.array, np.asarray(o.array, dtype=np.float64))
+                if scale is not None and distance(value.array, scale * o.array) <= tight(value.array):
+                    return o
+        return None
 
     def _by_value(self, wanted: Array) -> Gradient | None:
         parts = self._parts(wanted)
@@ -287,6 +331,7 @@ class Backward:
         if not found and self.step.new.get(name.parameter) is None:
             found = list(self.pool.multiples(wanted, read, self.known, more))
         if found:
+            self.multiples[name] = found
             return _gradient(self._plainest(found))
         return self._in_place_of_parameter(wanted, read, self._from_delta(int(name.layer), moving))
 
@@ -315,7 +360,9 @@ class Backward:
         return lambda a: (View(v.bias, v.layout) for v in (like(a),) if v is not None and v.bias is not None)
 
     def _plainest(self, found: list[Multiple]) -> Multiple:
-        """A name first, then the plainest factor that is no learning rate."""
+        """The plainest factor that is no learning rate, then a name; of what has another sign, a name first."""
+        if all(m.scale * self.usual() < 0 for m in found):
+            return min(found, key=lambda m: (not m.value.names, m.value.time))
         rank = lambda m: (plainness(m.scale, self.known_of_few), not m.value.names, m.value.time)  # noqa: E731
         return min(found, key=rank)
 

@@ -15,7 +15,7 @@ from compare.foreign.flow.backward import Backward, Gradient
 from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.passes import Passes, Seen
 from compare.foreign.flow.penalties import Penalty, penalty
-from compare.foreign.flow.products import moves, near
+from compare.foreign.flow.products import IN_PLACE, moves, near
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
@@ -25,13 +25,22 @@ from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.operations.linear import Linear
-from compare.recording.notes import NeverUpdated, Note, PenaltyDiffers, PenaltyFound, UpdateNotJudged
+from compare.recording.notes import (
+    NeverUpdated,
+    Note,
+    NotUpdated,
+    PenaltyDiffers,
+    PenaltyFound,
+    UpdateNotJudged,
+    Written,
+)
 from compare.watching.dataflow import Array, Dataflow, Value
 from compare.watching.observation import Observation
 
 EXPONENTIAL = ("tanh", "sigmoid")
 ENDLESS = 1 << 62
 ROUNDED = 8 * 2.0**-53  # relative: of a change whose factors are multiplied in another order
+BESIDE = 60  # values after the last new parameter among which that of a bias is looked for that is in no sum
 FEW = 3  # numbers, which many laws explain
 FITTED = 1e-9  # relative: of a change by a rate that was fitted
 
@@ -45,6 +54,7 @@ class Read:
     update: Update
     notes: list[Note] = field(default_factory=list)
     number: int = 1  # of the optimiser's steps
+    written: dict[str, Written] = field(default_factory=dict)  # tensors of the forward pass, after it
 
 
 class Reader:
@@ -70,7 +80,7 @@ class Reader:
         settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
         settled.settle()
         self.moments.take(update.moves, settled.optimizer)
-        return Read(step, names, update, settled.notes, max(self.moments.steps, 1))
+        return Read(step, names, update, settled.notes, max(self.moments.steps, 1), _written(step, names))
 
     def _add_unused_biases(self, step: TrainingStep, back: Backward) -> bool:
         """Biases that are updated by the gradient of one, but are in no sum: the forward pass leaves them out."""
@@ -89,7 +99,7 @@ class Reader:
 
     def _updated_by(self, step: TrainingStep, wanted: Array, back: Backward) -> tuple[Seen, Value] | None:
         begun = step.passes[0].begin.time
-        for value in self.flow.values[begun : step.end + 1]:
+        for value in self.flow.values[begun : step.end + BESIDE]:
             old = value.operands[0] if value.operands else None
             if old is None or old.size != wanted.size or value.size != wanted.size or moves(old) != 2:
                 continue
@@ -212,6 +222,8 @@ class Settled:
             if wanted is not None and np.any(wanted) and found is not None and name in self.names.tensors:
                 self.names.tensors[name.new] = self.names.tensors[name]
                 kept.append(name.new)
+            elif wanted is not None and np.any(wanted) and name in self.names.tensors:
+                self.notes.append(NotUpdated(name, self.names.tensors[name].observation.name))
         if kept:
             self.notes.append(NeverUpdated(tuple(kept)))
 
@@ -331,13 +343,27 @@ class Settled:
         tensors, of = self.names.tensors, self.update.of
         moved = {n for n, law in of.items() if rate is not None and updates.same(law.rate, rate)}
         finals = [TensorName(n) for n in tensors if n.endswith((".grad_weight", ".grad_bias"))]
-        wrong = [n for n in finals if n.parameter not in moved or not tensors[n].equal]
+        new = self.back.step.new
+        stayed = {n for n in finals if new and n.parameter not in new}
+        wrong = [n for n in finals if not tensors[n].equal or (n.parameter not in moved and n not in stayed)]
         usual, ratio = self._usual(finals, moved, scale), self._ratio(finals)
         for name in wrong:
-            if tensors[name].equal:  # its factor is wrong: what it is computed from may have it already
+            self._where_it_went_wrong(name, rate, usual)
+            if tensors[name].equal and tensors[name].scale != usual:  # what it is computed from may have the factor
                 for between in self._between(int(name.layer)):
                     tensors[between] = replace(tensors[between], scale=usual * ratio)
             tensors[name] = replace(tensors[name], scale=usual)
+
+    def _where_it_went_wrong(self, name: TensorName, rate: float | None, usual: float) -> None:
+        """Of the multiples on the way to a parameter that moved wrongly, the first that has that factor."""
+        own = self.update.of.get(name.parameter)
+        if own is None or not rate:
+            return
+        wanted = own.rate / rate * usual
+        for each in self.back.multiples.get(name, ()):
+            if updates.same(each.scale, wanted):
+                self.names.tensors[name] = Named(observed(each.value), each.view, each.scale)
+                return
 
     def _between(self, k: int) -> list[str]:
         """The gradients of layer k's output, and of what comes after it, that were seen."""
@@ -373,7 +399,7 @@ class Settled:
             is_fitted = self.is_fitted or not own.is_written(self.update.rates)
             self.names.slack[name] = 4 * move.lost + (FITTED if is_fitted else ROUNDED) * terms
             if np.any(beside):
-                view = replace(view, array=np.asarray(view.array + beside))
+                view = replace(view, array=np.asarray(view.array + beside, dtype=view.array.dtype))
             self.names.tensors[name] = Named(observed(move.value), view)
             if move.name.gradient not in self.names.tensors:
                 self._recover(move, rate, beside)
@@ -393,6 +419,20 @@ class Settled:
         held = replace(observed(move.value), array=change, name=f"the change of {move.value.name}")
         self.names.tensors[move.name.gradient] = Named(held, View(change, "change"), rate, True, rate=rate)
         self.names.recovered[move.name.gradient] = move.lost
+
+
+def _written(step: TrainingStep, names: Names) -> dict[str, Written]:
+    """What backward writes into the arrays of the forward pass."""
+    outputs = {n: s for n, s in step.passes[0].tensors.items() if n == "input" or n.endswith(".output")}
+    end, found = max(s.value.time for s in outputs.values()), {}
+    for name, seen in outputs.items():
+        for user in seen.value.users if len(step.passes) == 1 else ():
+            is_written = user.is_changed or user.what in IN_PLACE
+            if is_written and end < user.time <= step.end and user.operands[0] is seen.value:
+                view = next((v for v in layout.samples(user.array, *seen.view.array.shape)), None)
+                if view is not None and view.layout == seen.view.layout:
+                    found[name] = Written(name, view.array, user.place)
+    return found
 
 
 def observed(value: Value) -> Observation:

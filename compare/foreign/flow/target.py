@@ -40,14 +40,14 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
     computed = list(after(with_elements(start.value), until))
     pool, times = Pool(computed), {v.time for v in computed}
     y = found.tensors[last].view.array if last in found.tensors else None
-    best: tuple[tuple[int, int, int], Aim] | None = None
+    best: tuple[tuple[int, bool, int, int], Aim] | None = None
     order = 0
     for order, seen in enumerate(_candidates(network, found, computed, given)):
         if y is None:
             continue
         t = seen.view.array
         found_slopes, losses = _slopes(network, found, y, t, pool), _losses(network, y, t, computed, found.m)
-        rank = found_slopes, len(losses) > 0, -order
+        rank = bool(found_slopes) + bool(losses), bool(losses), found_slopes, -order
         if best is None or rank > best[0]:
             best = rank, Aim(seen, found_slopes > 0 or bool(losses), losses, times)
     return best[1] if best and (best[1].certain or order == 0) else None
