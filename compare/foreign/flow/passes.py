@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from compare.operations.linear import Linear
 from compare.operations.operation import Activation
 from compare.watching.dataflow import Array, Value, after, with_elements
 
+SECONDS = 20.0  # after which no more passes are looked for
 HORIZON = 4_000  # values among which the next layer's product is looked for
 UPDATES = ("isub", "iadd", "sub", "add")
 OUTPUTS = 400  # values after the last product among which the network's output is looked for
@@ -55,6 +57,7 @@ class Passes:
         self.network, self.values = network, values
         self.linear = [k for k, layer in enumerate(network.layers) if isinstance(layer, Linear)]
         self.trains = {k: self._trains(k) for k in self.linear}
+        self.until = time.monotonic() + SECONDS
         self.tried: dict[tuple[int, int], Product | None] = {}
 
     def _trains(self, k: int) -> bool:
@@ -78,6 +81,8 @@ class Passes:
         """What leaves a layer of one pass begins no other."""
         inside: set[int] = set()
         for value in self.values:
+            if time.monotonic() > self.until:
+                return
             first = self._product(self.linear[0], value)
             if first is None or root(first.entering).time in inside:
                 continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +32,8 @@ MULTIPLIED = (  # operations that give products; of the first, the operands are 
 IN_PLACE = ("isub", "iadd", "imul", "itruediv", "setitem", "changed", "gather")
 NEAR = 40  # values looked at behind one
 NUMBERS = 4000  # behind one that was filled
+LISTS = 3  # of lists in lists
+CHOICES = 8  # of weights, inputs and biases that are tried for one product, the last ones before it
 DEPTH = 2  # arrays between a product and its operands
 
 
@@ -77,12 +78,15 @@ def near(value: Value) -> list[Value]:
     return list(found.values())
 
 
-def _holders(number: Value, until: int) -> Iterator[Value]:
-    """Lists that held a number at that time, and lists of these."""
-    for user in number.users:
-        if user.time < until and user.what in ("list", "changed", "gather"):
-            yield user
-            yield from _holders(user, until)
+def _holders(number: Value, until: int) -> list[Value]:
+    """Lists that held a number at that time, and lists of these: the last of them."""
+    found: dict[int, Value] = {}
+    level = [number]
+    for _ in range(LISTS):
+        held = [u for v in level for u in v.users if u.time < until and u.what in ("list", "changed", "gather")]
+        level = sorted({u.time: u for u in held if u.time not in found}.values(), key=lambda u: u.time)[-CHOICES:]
+        found |= {u.time: u for u in level}
+    return list(found.values())
 
 
 def product(value: Value, layer: Linear) -> Product | None:
@@ -97,10 +101,11 @@ def product(value: Value, layer: Linear) -> Product | None:
     sizes = {layer.out_features * layer.in_features, layer.out_features * (layer.in_features + 1)}
     m, behind = value.size // layer.out_features, value.operands if value.what in MULTIPLIED[:3] else near(value)
     entering = {m * layer.in_features, m * (layer.in_features + 1)}
-    weights = [v for v in behind if v.size in sizes and v.array.dtype.kind == "f"]
-    inputs = [v for v in behind if v.size in entering]
+    weights = _latest([v for v in behind if v.size in sizes and v.array.dtype.kind == "f"])
+    inputs = _latest([v for v in behind if v.size in entering])
     pairs = [(w, h) for w in weights for h in inputs if not _is_part(h, w) and moves(w) >= moves(h)]
     biases = [v for v in behind if v.size == layer.out_features] if value.what not in MULTIPLIED else []
+    biases = _latest(biases)
     biases.sort(key=lambda b: (b.what not in FILLED, -moves(b)))
     if value.what not in MULTIPLIED:  # filled with numbers, or one number: any sum may be one of these by chance
         pairs = [(w, h) for w, h in pairs if moves(w) and np.any(w.array) and np.any(h.array)]
@@ -113,6 +118,11 @@ def product(value: Value, layer: Linear) -> Product | None:
             if (found := _verified(value, layer, weight, h, b, m)) is not None:
                 return found
     return None
+
+
+def _latest(values: list[Value]) -> list[Value]:
+    """Those that move, and the last ones."""
+    return sorted(values, key=lambda v: (moves(v), v.time))[-CHOICES:]
 
 
 def _is_part(one: Value, other: Value) -> bool:

@@ -21,6 +21,7 @@ from compare.foreign.flow.training import TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names, most
+from compare.foreign.naming.values import number
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
@@ -41,6 +42,8 @@ EXPONENTIAL = ("tanh", "sigmoid")
 ENDLESS = 1 << 62
 ROUNDED = 8 * 2.0**-53  # relative: of a change whose factors are multiplied in another order
 BESIDE = 60  # values after the last new parameter among which that of a bias is looked for that is in no sum
+SIMULATED = 1e-6  # relative: of Adam's step from moments that were computed along, not seen
+GUARDED = 1e-12  # relative: farther from the loss than its rounding
 FEW = 3  # numbers, which many laws explain
 FITTED = 1e-9  # relative: of a change by a rate that was fitted
 
@@ -197,7 +200,8 @@ class Settled:
             view = updates.reread(self.back, move.name, move.value)
             assert view is not None
             self.names.tensors[move.name.new] = Named(observed(move.value), view)
-            self.names.slack[move.name.new] = self._scaled(move) + 4 * move.lost
+            simulated = SIMULATED * np.abs(move.change) if self.moments.steps else 0.0
+            self.names.slack[move.name.new] = self._scaled(move) + 4 * move.lost + simulated
             if self.moments.steps:
                 for state, array in zip(("exp_avg", "exp_avg_sq"), self.moments.of(move), strict=True):
                     held = Observation(array, f"{state} of {move.value.name}")
@@ -325,7 +329,17 @@ class Settled:
             return
         value, factor = min(self.aims[0].losses, key=lambda pair: (abs(pair[1]) != scale, not pair[0].names))
         view = View(value.array.reshape(()), "number")
+        if self._is_guarded(value, factor):
+            return
         self.names.tensors["loss"] = Named(observed(value), view, factor)
+
+    def _is_guarded(self, value: Value, factor: float) -> bool:
+        """Whether a small number in its logarithms keeps it finite: it is then near the loss, and not judged."""
+        tensors, last = self.back.tensors, f"{len(self.back.network.layers) - 1}.output"
+        if not self.back.network.loss.logarithmic or last not in tensors:
+            return False
+        loss = float(self.back.network.loss.loss(tensors[last], tensors["target"], backward.EXACT).value)
+        return value.array.dtype == np.float64 and abs(number(value.array) / factor - loss) > GUARDED * abs(loss)
 
     # --- rates --------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from compare.foreign.convention import Factor, factors
 from compare.foreign.flow.multiples import Pool
 from compare.foreign.flow.passes import Pass, Seen
 from compare.foreign.flow.products import root
+from compare.foreign.layout import View
 from compare.foreign.naming import hints
 from compare.foreign.naming.values import number
 from compare.network.architecture import Architecture
@@ -50,7 +51,8 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
         rank = bool(found_slopes) + bool(losses), bool(losses), found_slopes, -order
         if best is None or rank > best[0]:
             best = rank, Aim(seen, found_slopes > 0 or bool(losses), losses, times)
-    return best[1] if best and (best[1].certain or order == 0) else None
+    is_only = order == 0 and found.m * network.sizes[-1] > 1
+    return best[1] if best and (best[1].certain or is_only) else None
 
 
 def _last_output(found: Pass) -> Seen:
@@ -75,6 +77,10 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
             yield from (Seen(other, view) for view in layout.targets(other.array, found.m, n, labels))
     if labels and found.m == 1:
         yield from _numbers(found, computed, n)
+    elif found.m == n == 1:
+        subtracted = {c for user in computed if user.what in ("sub", "isub") for c in user.constants}
+        for each in sorted(subtracted):
+            yield Seen(Value(found.begin.time, None, np.array([[each]])), View(np.array([[each]]), layout.ROWS))
 
 
 def _numbers(found: Pass, computed: Sequence[Value], n: int) -> Iterator[Seen]:
