@@ -13,7 +13,7 @@ pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
 ready  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test quick many parity trust labs mutants bench fuzz torture lint clean
+.PHONY: help venv run test quick many parity trust programs labs mutants bench fuzz torture lint clean
 .NOTPARALLEL:    # the tests share out the cores themselves, and `make -j clean test` means one after the other
 
 help:  ## list the targets
@@ -40,6 +40,9 @@ parity: $(ready)  ## the parity suite alone, in under 30 seconds
 trust: $(ready)  ## measure the checker on planted faults and correct networks, in about half an hour: docs/trust.md
 	$(python) scripts/measure_checker.py --resume --workers $(WORKERS) $(ARGS)
 
+programs: $(ready)  ## measure the checker on 20,000 programs that a program writes, in hours: docs/programs.md
+	$(python) scripts/measure_programs.py --resume --workers $(WORKERS) $(ARGS)
+
 labs: $(ready)  ## run every lab and study in both backends, in about half an hour: docs/labs.md
 	$(python) scripts/labs_page.py --workers $(WORKERS) $(ARGS)
 
@@ -64,9 +67,9 @@ clean:  ## remove .venv and what the tools left behind; data and results stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each worker has one thread: with more, the two fight over the cores.
-test quick many parity trust: export OMP_NUM_THREADS = 1
-test quick many parity trust: export OPENBLAS_NUM_THREADS = 1
-test quick many parity trust: export MKL_NUM_THREADS = 1
+test quick many parity trust programs: export OMP_NUM_THREADS = 1
+test quick many parity trust programs: export OPENBLAS_NUM_THREADS = 1
+test quick many parity trust programs: export MKL_NUM_THREADS = 1
 
 # The mark is there from before the first file until after the last one, so an interrupted install is never trusted:
 # it becomes the stamp by its new name, and keeps the time at which the install began.

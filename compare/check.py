@@ -55,7 +55,8 @@ def check(
     - an object with forward and backward, or a function step(x, t) that does one training step: it is called on two
       batches and watched (an object is copied first);
     - another torch.nn.Module, a port or a fused layer, whose `loss` is torch's;
-    - a script's path (.py), watched while it runs in a process of its own, for at most `seconds` and `memory` bytes;
+    - a script's or notebook's path (.py, .ipynb), watched while it runs in a process of its own, for at most `seconds`
+      and `memory` bytes, with `answers` for its input();
       x and t are then its own.
 
     `network` says what is to be computed: a text such as "784-256-10 relu, softmax cross-entropy", or a scratch network
@@ -96,7 +97,7 @@ def _from_file(
     limits: Mapping[str, Any],
 ) -> Recorded:
     """A script, or a file of arrays. ValueError in one line where it is neither."""
-    if path.suffix == ".py":
+    if path.suffix in (".py", ".ipynb"):
         return run_script(path, network, convention, **limits)
     return read_file(path, x, t, network, convention)
 

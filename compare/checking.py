@@ -17,7 +17,15 @@ from compare.judging.step import Rule, rules
 from compare.judging.verdict import Row
 from compare.numbers.array import Array
 from compare.operations import STATES
-from compare.recording.notes import AlsoWrong, NeverUpdated, Note, RateDependence, SecondStepRight
+from compare.recording.notes import (
+    AlsoWrong,
+    NeverUpdated,
+    Note,
+    PenaltyDiffers,
+    RateDependence,
+    SecondStepRight,
+    UpdateNotJudged,
+)
 from compare.recording.record import Record, left_behind
 from compare.recording.recorded import Recorded
 from compare.report.outcome import Proof, first_off
@@ -38,14 +46,22 @@ def check_records(records: Sequence[Record], given: Mapping[str, Array] | None =
 def check_recorded(recorded: Recorded, **more: Any) -> Report:
     """The Report on what was recorded of a candidate; on what was recorded later, where only that is wrong."""
     judged = Judged.of(recorded.records, recorded.given)
+    judged.expected.extend(_unjudged(recorded))
     later = recorded.later() if judged.first is None else None
     if later is None:
         return _reported(recorded, judged, **more)
     report = check_recorded(later.recorded, **more)
-    if later.completes or report.first is not None:
+    if later.completes or report.first is not None or any(_unjudged(later.recorded)):
         return report
     right = [SecondStepRight()] if report.verdict == "parity" else []
     return _reported(replace(recorded, notes=[*recorded.notes, *later.notes, *right]), judged, **more)
+
+
+def _unjudged(recorded: Recorded) -> Iterator[tuple[int, str]]:
+    """New values of parameters that nothing says anything of: without them there is no parity."""
+    for note in recorded.notes:
+        if isinstance(note, UpdateNotJudged):
+            yield from ((recorded.records[-1].step, name) for name in note.tensors)
 
 
 def check_exactly(
@@ -152,13 +168,15 @@ def _also_wrong(recorded: Recorded, judged: Judged) -> Iterator[AlsoWrong]:
 
 
 def _diagnosis(judged: Judged, notes: Sequence[Note] = ()) -> list[Diagnosis]:
-    """A parameter that was seen to stay; else what explains the tensor; else an update that came too early."""
+    """A parameter that stays, a penalty that differs; else what explains the tensor; else an update that came early."""
     first = judged.first
     if first is None:
         return []
     for note in notes:
         if isinstance(note, NeverUpdated) and first.tensor in note.tensors:
             return [Diagnosis("update-missing", first.layer, SEEN, first.tensor, note)]
+        if isinstance(note, PenaltyDiffers) and first.tensor == note.tensor:
+            return [Diagnosis("weight-penalty", first.layer, SEEN, first.tensor, note)]
     found = diagnose(first, judged.rows, judged.steps)
     early = [note for note in notes if isinstance(note, RateDependence)] if found[0].cause == "unknown" else []
     return [Diagnosis("updated-weights", note.layer, SEEN, note.tensor, note) for note in early] or found

@@ -46,7 +46,7 @@ def samples(a: Array, m: int, n: int) -> Iterator[View]:
 def inputs(a: Array, m: int, n: int) -> Iterator[View]:
     """Samples, also with a row or column of ones attached, for a bias that is part of the weight."""
     yield from samples(a, m, n)
-    if a.ndim == 2:
+    if a.ndim in (1, 2):
         for view in samples(a, m, n + 1):
             for ones, rest, where in (
                 (view.array[:, -1], view.array[:, :-1], "last"),

@@ -65,8 +65,8 @@ def recorded(
     """Consecutive steps, with what is noted of the first one's conventions and how the code ended, and `more`."""
     first, watched = steps[0].names, steps[0].watched
     notes, sources = [*describe(first), *more], dict[str, Sequence[str]]()
+    notes += _written(steps)
     if watched is not None:
-        notes += _written(steps)
         notes += [] if watched.complete else [DidNotEnd(watched.ended)]
         sources |= watched.sources
     places = [step.places for step in steps]
@@ -108,13 +108,13 @@ def _record(step: Step, number: int) -> Record:
     return Record(
         names.network,
         tensors,
-        OptimizerSpec("SGD", {"lr": names.rate}) if names.rate is not None else None,
+        names.optimizer or (OptimizerSpec("SGD", {"lr": names.rate}) if names.rate is not None else None),
         number,
         touched=_touched(step),
         watched=followed(names, step.watched) if step.watched and number == 1 else 0,
         plain_loss=True,
         scales=_scales(kept),
-        slack=names.recovered,
+        slack=names.slack | names.recovered,
         told=True,
     )
 
@@ -122,7 +122,7 @@ def _record(step: Step, number: int) -> Record:
 def _kept(names: Names) -> dict[str, Named]:
     """The tensors that are judged: no update where its rule is not known, no loss that is not the exact formula."""
     kept = dict(names.tensors)
-    if names.rate is None:
+    if names.rate is None and names.optimizer is None:
         kept = {name: named for name, named in kept.items() if ".new_" not in name}
     if names.guard:
         kept.pop("loss", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from compare.judging.verdict import Oddity
 from compare.operations.mistake import Mistake
-from compare.recording.notes import NeverUpdated, RateDependence
+from compare.recording.notes import NeverUpdated, PenaltyDiffers, RateDependence
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,10 @@ class Unknown:
     known: int | None = None
 
 
-Reason = Made | ReferenceWrong | Rounded | Odd | OtherWeights | Exchanged | Unknown | NeverUpdated | RateDependence
+Reason = (
+    Made | ReferenceWrong | Rounded | Odd | OtherWeights | Exchanged | Unknown
+    | NeverUpdated | PenaltyDiffers | RateDependence
+)
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,43 @@ class RateFound(Note):
 
 
 @dataclass(frozen=True)
+class PenaltyFound(Note):
+    """A penalty of this `amount` (lambda, of lambda / 2 sum W^2 or lambda sum |W|) on these variables.
+
+    where: in "both" loss and gradient, or in the "gradient" alone, as weight decay is.
+    """
+
+    kind: str
+    amount: float
+    held: tuple[str, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class PenaltyDiffers(Note):
+    """The loss has a penalty of another amount than the gradient of this tensor has; 0 for none."""
+
+    tensor: str
+    kind: str
+    loss: float
+    gradient: float
+
+
+@dataclass(frozen=True)
+class MomentumFound(Note):
+    """Each change has so much of the change before in it."""
+
+    momentum: float
+
+
+@dataclass(frozen=True)
+class UpdateNotJudged(Note):
+    """New values of parameters that moved by no rule that is known; their gradients are judged."""
+
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class OneSample(Note):
     """There is one sample: a sum over the samples cannot be told from a mean."""
 
@@ -117,6 +154,13 @@ class AlsoWrong(Note):
     """Tensors, beside the first divergence, that are wrong on their own inputs, and where they are bound."""
 
     tensors: tuple[tuple[str, Place], ...]
+
+
+@dataclass(frozen=True)
+class StepNotFound(Note):
+    """No training step was found; `why`, in words."""
+
+    why: str
 
 
 @dataclass(frozen=True)

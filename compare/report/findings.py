@@ -141,6 +141,17 @@ def _own_run(note: notes.OwnRun) -> str:
     return f"NumPy's own run on the whole batches by the same bounds: {note.verdict}{worst}"
 
 
+def _penalty(note: notes.PenaltyFound) -> str:
+    on = f"{note.amount:g} {note.kind} on {listed(note.held)}"
+    if note.where == "both":
+        return f"the loss has a penalty, {on}, and so has its gradient"
+    return f"the gradient has {on}, which the loss beside it has not (weight decay)"
+
+
+def _not_judged(note: notes.UpdateNotJudged) -> str:
+    return f"the update was not judged: {listed(note.tensors)} moved by no rule that is known"
+
+
 # In the order in which they are told; a text has the note's fields in braces.
 SENTENCES: Mapping[type[Note], Words] = {
     notes.LayoutFound: _layout,
@@ -152,10 +163,15 @@ SENTENCES: Mapping[type[Note], Words] = {
     notes.BetweenFound: _between,
     notes.RecoveredFound: _recovered,
     notes.RateFound: "the weights move by {rate:g} times the gradient",
+    notes.PenaltyFound: _penalty,
+    notes.PenaltyDiffers: "the penalty of the loss is {loss:g} {kind}, that in {tensor} is {gradient:g}",
+    notes.MomentumFound: "the step has momentum {momentum:g}",
+    notes.UpdateNotJudged: _not_judged,
     notes.OneSample: "warning: there is one sample, so a sum and a mean over the samples are the same",
     notes.WithoutBias: _without_bias,
     notes.SquareWeights: _square,
     notes.AlsoWrong: _also_wrong,
+    notes.StepNotFound: "no training step was found: {why}",
     notes.DidNotEnd: "the code did not run to its end: {how}",
     notes.RateDependence: "update before delta: the weights of layer {layer} are updated before the gradient goes back "
     "through them; at the rates {rates[0]:g} and {rates[1]:g} the change of {tensor} over the rate differs by "

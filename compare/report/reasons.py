@@ -8,7 +8,7 @@ from dataclasses import replace
 from compare.judging import reasons
 from compare.judging.reasons import Diagnosis, Exchange, Factor, Reason
 from compare.judging.verdict import OtherDtype
-from compare.recording.notes import NeverUpdated, RateDependence
+from compare.recording.notes import NeverUpdated, PenaltyDiffers, RateDependence
 from compare.report.findings import SENTENCES as OF_NOTES
 from compare.report.findings import Words, said
 
@@ -95,7 +95,7 @@ def _exchanged(reason: reasons.Exchanged) -> str:
     return EXCHANGES[reason.how].format(size=len(reason.rows), first=reason.rows[0], rows=rows)
 
 
-OF_ONE_TENSOR = (reasons.Made, reasons.ReferenceWrong, reasons.Rounded, reasons.Odd, NeverUpdated)
+OF_ONE_TENSOR = (reasons.Made, reasons.ReferenceWrong, reasons.Rounded, reasons.Odd, NeverUpdated, PenaltyDiffers)
 SENTENCES: Mapping[type[Reason], Words] = {
     reasons.Made: _made,
     reasons.ReferenceWrong: _reference_wrong,
@@ -104,6 +104,7 @@ SENTENCES: Mapping[type[Reason], Words] = {
     reasons.OtherWeights: _other_weights,
     reasons.Exchanged: _exchanged,
     reasons.Unknown: _unknown,
+    PenaltyDiffers: "the loss has a penalty of {loss:g} {kind}, this gradient one of {gradient:g}",
     NeverUpdated: "it is never updated: the second step begins with the same values",
     RateDependence: OF_NOTES[RateDependence],
 }

@@ -29,8 +29,9 @@ class Observation:
     function: str = "<module>"
     time: int = 0
     holder: int = 0
+    cell: str = ""
 
     @property
     def place(self) -> Place:
         """Where to look for it."""
-        return Place(self.file, self.line, self.name)
+        return Place(self.file, self.line, self.name, self.cell)

@@ -6,6 +6,7 @@ as things happen, so that whatever the script does to this process, what was see
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import io
 import json
@@ -14,14 +15,25 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Sequence
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from compare.watching.held_arrays import Array, is_library
-from compare.watching.tracing import OWN_FILES, Tracer, WatchLimits, tracing
+from compare.watching.notebook import cells
+from compare.watching.rewriting import Site, rewritten
+from compare.watching.tracing import OWN_FILES
+from compare.watching.values import Operand, ValueLimits, Values
 
+ASKS = "give its answers after --, in their order"
 SLACK = 1 << 26  # bytes of files that the script may write besides
 
 
@@ -44,27 +56,37 @@ def in_words(error: BaseException) -> str:
 
 
 class Journal:
-    """Writes observations as they come; each content once."""
+    """Writes values as they come; each content once."""
 
     def __init__(self, arrays: int, events: int) -> None:
         self.arrays = arrays
         self.events = events
         self._position = 0
-        self._kept: dict[Hashable, dict[str, Any]] = {}
+        self._kept: dict[Hashable, int] = {}
         self._owner = os.getpid()
 
-    def observe(
-        self, mark: Hashable, array: Array, name: str, file: str, line: int, function: str, holder: int
-    ) -> None:
-        """An observation; the sink of a Tracer."""
+    def value(self, site: int, operands: Sequence[Operand], array: Array, mark: Hashable) -> None:
+        """The next value: [site, operands, number], or [site, operands, dtype, shape, position]."""
+        if array.ndim == 0:
+            self.line([site, operands, repr(float(array)), array.dtype.str])
+            return
         if mark not in self._kept:
-            self._kept[mark] = {"dtype": array.dtype.str, "shape": array.shape, "at": self._position}
+            self._kept[mark] = self._position
             self._write_array(array.tobytes())
-        self.event(name=name, file=file, line=line, function=function, holder=holder, **self._kept[mark])
+        self.line([site, operands, array.dtype.str, array.shape, self._kept[mark]])
+
+    def name(self, site: int, number: int, name: str) -> None:
+        """A value's name: [site, number, name]."""
+        self.line([site, number, name])
+
+    def line(self, what: list[Any] | dict[str, Any]) -> None:
+        """One line of JSON, at once: the next thing that the script does may end the process."""
+        left = memoryview(json.dumps(what).encode() + b"\n")
+        while left and self._is_owner():
+            left = left[os.write(self.events, left) :]
 
     def event(self, **what: Any) -> None:
-        """One line of JSON."""
-        self._write(self.events, json.dumps(what).encode() + b"\n")
+        self.line(what)
 
     def _write_array(self, data: bytes) -> None:
         """At a position of its own, wherever the script may have moved the file's."""
@@ -73,11 +95,6 @@ class Journal:
             written = os.pwrite(self.arrays, left, self._position)
             self._position += written
             left = left[written:]
-
-    def _write(self, descriptor: int, data: bytes) -> None:
-        left = memoryview(data)
-        while left and self._is_owner():
-            left = left[os.write(descriptor, left) :]
 
     def _is_owner(self) -> bool:
         return os.getpid() == self._owner  # a fork of the script is not watched
@@ -108,19 +125,21 @@ def without_windows(source: str) -> None:
 def main(settings: dict[str, Any]) -> None:
     """Run the script of the settings and leave the process."""
     journal = Journal(settings["arrays"], settings["events"])
-    limits = WatchLimits(**settings["limits"])
-    owner = os.getpid()
+    owner, began = os.getpid(), time.monotonic()
+    limits = ValueLimits(**settings["limits"])
 
     def stop(reason: str) -> None:
         journal.event(ended=reason, complete=False)
+        sys.stdout.flush()
         os._exit(0)
 
-    tracer = Tracer(limits, journal.observe, stop, lambda file, text: journal.event(source=file, text=text[: 1 << 20]))
-    os.register_at_fork(after_in_child=lambda: sys.settrace(None))
-    limit_resources(settings["memory"], limits.seconds, limits.bytes)
-    began = time.monotonic()
+    program = Program(settings["path"], journal)
+    values = Values(program.sites, limits, journal.value, journal.name, stop)
+    values.install()
+    limit_resources(settings["memory"], settings["seconds"], limits.bytes + settings["memory"])
     try:
-        ended, complete = _run(settings["path"], settings["argv"], tracer, lambda: journal.event(began=True)), True
+        program.run(settings["argv"], settings["answers"])
+        ended, complete = "finished", True
     except SystemExit as error:
         ended, complete = in_words(error), error.code in (None, 0)
     except MemoryError as error:
@@ -130,7 +149,7 @@ def main(settings: dict[str, Any]) -> None:
     if os.getpid() != owner:
         os._exit(0)
     with contextlib.suppress(Exception):
-        _wait_for_threads(began + limits.seconds)
+        _wait_for_threads(began + settings["seconds"])
     journal.event(ended=ended, complete=complete)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
@@ -138,32 +157,74 @@ def main(settings: dict[str, Any]) -> None:
     os._exit(0)
 
 
-def _run(path: str, argv: list[str], tracer: Tracer, ready: Callable[[], None]) -> str:
-    """The script as `python path argv` would run it, in its own folder."""
-    data = Path(path).read_bytes()
-    text = io.TextIOWrapper(io.BytesIO(data), encoding=_encoding(data), errors="replace").read()
-    without_windows(text)
-    code: CodeType = compile(data, path, "exec", dont_inherit=True)
-    tracer.add_source(path, text)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "compare"]:
-        del sys.modules[name]  # a script may have a module of that name beside it
-    module = ModuleType("__main__")
-    module.__file__ = path
-    module.__dict__["__builtins__"] = __builtins__
-    sys.modules["__main__"] = module
-    sys.argv = [path, *argv]
-    sys.path.insert(0, str(Path(path).parent))
-    os.chdir(Path(path).parent)
-    ready()
-    tracing(tracer, _execute, tracer, code, module.__dict__)
-    if tracer.lost:
-        return "finished, but it set a trace function of its own, and was not watched to its end"
-    return "finished"
+class Program:
+    """A script and the modules beside it, rewritten as they are loaded."""
+
+    def __init__(self, path: str, journal: Journal) -> None:
+        self.path = Path(path)
+        self.journal = journal
+        self.sites: list[Site] = []
+
+    def run(self, argv: list[str], answers: list[str]) -> None:
+        """As `python path argv` would, in its own folder; input() gets the answers, one after the other."""
+        sys.setrecursionlimit(3 * sys.getrecursionlimit())  # a call is two, and so is an expression in another
+        text = self._text(self.path.read_bytes(), self.path.suffix)
+        without_windows(text)
+        code = self.rewritten(text, str(self.path))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "compare"]:
+            del sys.modules[name]  # a script may have a module of that name beside it
+        module = ModuleType("__main__")
+        module.__file__ = str(self.path)
+        module.__dict__["__builtins__"] = __builtins__
+        sys.modules["__main__"] = module
+        sys.argv = [str(self.path), *argv]
+        sys.path.insert(0, str(self.path.parent))
+        sys.path_hooks.insert(0, self._finder)
+        sys.path_importer_cache.clear()
+        os.chdir(self.path.parent)
+        builtins.input = _Answers(answers)
+        self.journal.event(began=True)
+        exec(code, module.__dict__)
+
+    def rewritten(self, text: str | bytes, file: str) -> CodeType:
+        """The code of a source, which is told to the journal with its places."""
+        first = len(self.sites)
+        code = rewritten(text, file, self.sites)
+        shown = text if isinstance(text, str) else self._text(text, Path(file).suffix)
+        self.journal.line({"source": file, "text": shown[: 1 << 20]})
+        self.journal.line({"sites": [list(vars(site).values())[:-1] for site in self.sites[first:]]})
+        return code
+
+    def _text(self, data: bytes, suffix: str) -> str:
+        if suffix == ".ipynb":
+            return cells(data)
+        return io.TextIOWrapper(io.BytesIO(data), encoding=_encoding(data), errors="replace").read()
+
+    def _finder(self, folder: str) -> FileFinder:
+        """For the folder of the script and those below it."""
+        if not Path(folder).is_relative_to(self.path.parent) or is_library(f"{folder}/"):
+            raise ImportError
+        program = self
+
+        class Loader(SourceFileLoader):
+            def get_code(self, fullname: str) -> CodeType:
+                path = self.get_filename(fullname)
+                return program.rewritten(self.get_data(path), path)
+
+        return FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Loader, SOURCE_SUFFIXES))
 
 
-def _execute(tracer: Tracer, code: CodeType, names: dict[str, Any]) -> None:
-    exec(code, names)
-    tracer.lost = sys.gettrace() is not tracer
+class _Answers:
+    """input(): the next answer; EOFError, with how to give one, where there is none left."""
+
+    def __init__(self, answers: list[str]) -> None:
+        self.left = list(answers)
+
+    def __call__(self, prompt: object = "", /) -> str:
+        print(prompt, end="", flush=True)
+        if not self.left:
+            raise EOFError(f"the program asks for input ({str(prompt).strip() or 'without a question'}); {ASKS}")
+        return self.left.pop(0)
 
 
 def _encoding(data: bytes) -> str:

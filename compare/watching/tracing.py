@@ -29,7 +29,8 @@ OWN_FILES = frozenset(
     str(Path(__file__).parents[1] / name)
     for name in (
         *("watching/tracing.py", "watching/watch.py", "watching/script_process.py", "watching/held_arrays.py"),
-        *("watching/statements.py", "foreign/objects.py"),
+        *("watching/statements.py", "watching/values.py", "watching/rewriting.py", "watching/notebook.py"),
+        "foreign/objects.py",
     )
 )
 

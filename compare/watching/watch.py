@@ -13,15 +13,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from compare.watching import notebook
+from compare.watching.dataflow import Dataflow, Value
 from compare.watching.observation import Array, Observation
+from compare.watching.rewriting import Site
 from compare.watching.script_process import in_words
 from compare.watching.tracing import Tracer, WatchLimits, tracing
+from compare.watching.values import CHANGED, ValueLimits
 
 MEMORY = 4 << 30
 OUTPUT = 1 << 16  # bytes of what a script prints that are kept, the last ones
@@ -36,6 +40,9 @@ ENVIRONMENT = {
     "PYTHONFAULTHANDLER": "",
 }
 WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY")
+KINDS = ("b1", "f2", "f4", "f8", *(f"{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8)))
+NUMBERS = frozenset(f"{order}{kind}" for order in "<|=" for kind in KINDS)
+NOTHING = np.empty(0)
 
 # The package without its __init__, which would import torch.
 BOOTSTRAP = """
@@ -102,27 +109,29 @@ def watch_script(
     *,
     seconds: float = 20.0,
     memory: int = MEMORY,
-    values: int = 300,
+    answers: Sequence[str] = (),
     **limits: Any,
-) -> Watched:
-    """Run an unedited script in a process of its own and watch it, for `seconds` and with `memory` bytes at most.
+) -> Dataflow:
+    """Run an unedited script or notebook in a process of its own and watch every expression of it.
 
-    It runs in its own folder, with no input, no windows and one thread. Whatever it does, what was seen until then is
-    returned; `ended` says how it ended. Of each name at each line `values` are kept, and a script of which only such
-    lines still run is stopped. FileNotFoundError or IsADirectoryError if `path` is no file.
+    For `seconds` and with `memory` bytes at most, in its own folder, with no windows and one thread; input() gets the
+    `answers`. `limits` are those of values.ValueLimits. Whatever it does, what was seen until then is returned; `ended`
+    says how it ended. FileNotFoundError or IsADirectoryError if `path` is no file.
     """
     script = Path(path).absolute()
     if script.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, expected a Python script")
     if not script.exists():
         raise FileNotFoundError(f"{path}: no such file, expected a Python script")
-    bounds = WatchLimits(seconds=seconds, values=values, **limits)
+    bounds = ValueLimits(**limits)
     with tempfile.TemporaryFile() as arrays, tempfile.TemporaryFile() as events:
         settings = {
             "package": str(Path(__file__).parents[1]),
             "path": str(script),
             "argv": list(argv),
+            "answers": list(answers),
             "limits": vars(bounds),
+            "seconds": seconds,
             "memory": memory,
             "arrays": arrays.fileno(),
             "events": events.fileno(),
@@ -137,9 +146,9 @@ def watch_script(
             start_new_session=True,
         )
         output, in_time = _output(process, seconds)
-        watched = _read(arrays, events)
-    ended = watched.ended or _ended(process.returncode, in_time, seconds)
-    return Watched(watched.observations, ended, watched.sources, watched.complete, output)
+        flow = _read(arrays, events)
+    ended = flow.ended or _ended(process.returncode, in_time, seconds)
+    return replace(flow, ended=ended, output=output)
 
 
 def _output(process: subprocess.Popen[bytes], seconds: float) -> tuple[str, bool]:
@@ -190,10 +199,11 @@ def _ended(returncode: int, in_time: bool, seconds: float) -> str:
     return f"ended itself with exit code {returncode}"
 
 
-def _read(arrays: IO[bytes], events: IO[bytes]) -> Watched:
+def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
     """What the process wrote. It is not trusted: what is not well-formed is left out."""
     kept: dict[tuple[Any, ...], Array] = {}
-    observations: list[Observation] = []
+    values: list[Value] = []
+    sites: list[Site] = []
     sources: dict[str, Sequence[str]] = {}
     ended, complete = "", False
     size = os.fstat(arrays.fileno()).st_size
@@ -201,39 +211,75 @@ def _read(arrays: IO[bytes], events: IO[bytes]) -> Watched:
         match event:
             case {"source": str(file), "text": str(text)}:
                 sources[file] = text.splitlines()
+            case {"sites": list(found)}:
+                sites += [_in_cell(site, sources) for each in found if (site := _site(each)) is not None]
             case {"ended": str(words), "complete": bool(done)}:
                 ended, complete = words, done
-            case {"name": str(name), "file": str(file), "line": int(line), "function": str(of), "holder": int(holder)}:
-                array = _array(arrays, size, event, kept)
-                if array is not None:
-                    observations.append(Observation(array, name, file, line, of, len(observations), holder))
-    return Watched(tuple(observations), ended, sources, complete)
+            case [int(site), int(number), str(name)] if 0 <= number < len(values) and 0 <= site < len(sites):
+                values[number].names.append((name, sites[site]))
+            case [int(site), list(operands), *held] if site < len(sites):
+                array = _array(arrays, size, held, kept)
+                values.append(_value(values, sites[site] if site >= 0 else None, operands, array))
+                values[-1].is_changed = site == CHANGED
+    return Dataflow(tuple(values), ended, sources, complete)
 
 
-def _events(file: IO[bytes]) -> Iterator[Mapping[str, Any]]:
+def _site(found: Any) -> Site | None:
+    match found:
+        case [str(what), str(file), int(a), int(b), int(c), int(d), str(of), list(names)]:
+            return Site(what, file, a, b, c, d, of, tuple(map(str, names)))
+    return None
+
+
+def _in_cell(site: Site, sources: Mapping[str, Sequence[str]]) -> Site:
+    """With its place in a notebook."""
+    if not site.file.endswith(".ipynb"):
+        return site
+    found = notebook.place(sources.get(site.file, ()), site.line)
+    return replace(site, cell=f"cell {found[0]}, line {found[1]}") if found else site
+
+
+def _value(values: Sequence[Value], site: Site | None, operands: Sequence[Any], array: Array) -> Value:
+    known = dict.fromkeys(o for o in operands if isinstance(o, int) and 0 <= o < len(values))
+    constants = tuple(float(o[0]) for o in operands if isinstance(o, list) and o and isinstance(o[0], int | float))
+    value = Value(len(values), site, array, tuple(values[o] for o in known), constants)
+    for operand in value.operands:
+        operand.users.append(value)
+    return value
+
+
+def _events(file: IO[bytes]) -> Iterator[Any]:
     file.seek(0)
     for line in file:
         try:
-            event = json.loads(line)
+            yield json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(event, dict):
-            yield event
 
 
-def _array(file: IO[bytes], size: int, event: Mapping[str, Any], kept: dict[tuple[Any, ...], Array]) -> Array | None:
-    match event:
-        case {"dtype": str(kind), "shape": list(shape), "at": int(start)} if all(isinstance(n, int) for n in shape):
+def _array(file: IO[bytes], size: int, held: Sequence[Any], kept: dict[tuple[Any, ...], Array]) -> Array:
+    """A number or an array as it was written; an empty one for what is not well-formed."""
+    match held:
+        case [str(number), str(kind)] if kind in NUMBERS:
+            return np.asarray(_float(number)).astype(kind)
+        case [str(kind), list(shape), int(start)] if all(isinstance(n, int) for n in shape):
             key = (kind, tuple(shape), start)
         case _:
-            return None
+            return NOTHING
     if key not in kept:
         try:
             dtype = np.dtype(kind)
         except TypeError:
-            return None
+            return NOTHING
         length = math.prod(shape) * dtype.itemsize
         if dtype.kind not in "biuf" or min([start, *shape]) < 0 or start + length > size:
-            return None
+            return NOTHING
         kept[key] = np.frombuffer(os.pread(file.fileno(), length, start), dtype).reshape(shape)
     return kept[key]
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -326,8 +326,8 @@ def test_published_settings_learn_nothing(mnist: Dataset, seed: int) -> None:
     assert found.warning is not None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.many)])
+@pytest.mark.many
+@pytest.mark.parametrize("seed", range(2))
 def test_default_settings(mnist: Dataset, seed: int) -> None:
     trained, found = trained_on(mnist, LAB, seed)
     assert len(trained.errors) == 470
@@ -354,7 +354,7 @@ def test_5000_iterations_at_rate_one_half(mnist: Dataset) -> None:
     assert max(found) >= 0.984 - 5e-4
 
 
-@pytest.mark.slow
+@pytest.mark.many
 def test_scratch_and_torch_stay_together_over_the_whole_run_on_mnist(mnist: Dataset) -> None:
     setup = LAB.set_up(mnist.astype("float64"))
     model = compare.to_torch(setup.network)

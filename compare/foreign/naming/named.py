@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from compare.foreign.layout import View
 from compare.network.architecture import Architecture
+from compare.network.optimizer import OptimizerSpec
 from compare.watching.observation import Observation
 
 Array = NDArray[Any]
@@ -54,6 +55,8 @@ class Names:
     uphill: bool = False  # the gradient is the negative loss's, and the step is added
     guard: float = 0.0  # what the reported loss adds inside its logarithms, or clips at, to keep them finite
     unbiased: list[int] = field(default_factory=list)  # layers that have no bias, whatever the network's text says
+    optimizer: OptimizerSpec | None = None  # where the step is none of plain gradient descent
+    slack: dict[str, Array] = field(default_factory=dict)  # rounding of what is written otherwise, or taken off
     recovered: dict[str, Array] = field(default_factory=dict)  # gradients read off the weights' change: its rounding
 
     @property

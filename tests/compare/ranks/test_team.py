@@ -12,35 +12,26 @@ from typing import Any
 import pytest
 
 from compare.measuring.faults import DISTRIBUTED_FAULTS, REFERENCE_FAULTS, corpus, find
-from scratch.datasets import DatasetMissing
-from scratch.datasets.mnist import raw
 
 ROOT = Path(__file__).resolve().parents[3]
 JOB = Path(__file__).with_name("ranks_job.py")
-DATA = Path(os.environ.get("BACKPROP_DATA_DIR", ROOT / "data"))
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 Found = dict[str, Any]
 
 
-def has_fashion_mnist() -> bool:
-    try:
-        raw(DATA, "FashionMNIST")
-    except DatasetMissing:
-        return False
-    return True
+def job(out: Path, ranks: int, *folder: str) -> Found:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), str(JOB), str(out)]
+    environment = {**os.environ, **THREADS, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, *folder], env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer: Found = json.loads(out.read_text())
+    return answer
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """What a job of three ranks found; test_ranks.py simulates two, test_torchrun.py has real ones."""
-    out = tmp_path_factory.mktemp("ranks") / "found.json"
-    folder = str(DATA if has_fashion_mnist() else "digits")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", str(JOB), str(out), folder]
-    environment = {**os.environ, **THREADS, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    answer: Found = json.loads(out.read_text())
-    return answer
+    return job(tmp_path_factory.mktemp("ranks") / "found.json", 3)
 
 
 def test_the_faults_of_several_ranks_are_a_list_of_their_own() -> None:
@@ -94,24 +85,20 @@ def test_what_is_not_finite_on_one_rank_stops_all_with_the_same_words(found: Fou
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("lab", "rows"),
-    [
-        ("digits", [128] * 11 + [29]),
-        pytest.param(
-            "fashion_mnist",
-            [128, 128, 31],
-            marks=pytest.mark.skipif(not has_fashion_mnist(), reason="Fashion-MNIST is not there"),
-        ),
-    ],
-)
-def test_at_every_step_of_an_epoch_the_gradients_from_the_same_weights_agree(
-    found: Found, lab: str, rows: list[int]
-) -> None:
-    steps = found[lab]
+def assert_every_step_agrees(steps: list[dict[str, Any]], rows: list[int]) -> None:
     assert [step["rows"] for step in steps] == rows
     for number, step in enumerate(steps, 1):
         assert (step["across"], step["isolated"], step["bits"]) == ("parity", "parity", True), (number, step)
         assert step["compared"] == 4
         assert 0 < step["numpy"] <= 1, (number, step)
+
+
+@pytest.mark.slow
+def test_at_every_step_of_the_first_epoch_the_gradients_from_the_same_weights_agree(found: Found) -> None:
+    assert_every_step_agrees(found["digits"], [128] * 11 + [29])
+
+
+@pytest.mark.many
+def test_they_agree_on_fashion_mnist(tmp_path: Path, data_dir: Path) -> None:
+    found = job(tmp_path / "found.json", 2, str(data_dir))
+    assert_every_step_agrees(found["fashion_mnist"], [128] * 10 + [31])

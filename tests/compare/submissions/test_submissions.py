@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare.watching.watch import Watched, watch_script
+from compare.watching.dataflow import Dataflow, Value
+from compare.watching.watch import watch_script
 
 FOLDER = Path(__file__).parent / "scripts"
 TABLE: list[dict[str, Any]] = json.loads((FOLDER / "table.json").read_text())
@@ -70,7 +71,7 @@ def test_with_the_line_mended_it_is_right(row, tmp_path):
     assert factors(row, watched), watched.ended
 
 
-def factors(row: dict[str, Any], watched: Watched) -> set[float]:
+def factors(row: dict[str, Any], watched: Dataflow) -> set[float]:
     """The factors c for which c times the gradient of every weight and bias was seen."""
     seen = row["seen"]
     x, t = value(watched, seen["x"]), value(watched, seen["t"])
@@ -81,13 +82,24 @@ def factors(row: dict[str, Any], watched: Watched) -> set[float]:
     return {c for c in first if all(np.isclose(c, list(other), rtol=1e-3).any() for other in others)}
 
 
-def value(watched: Watched, name: str) -> np.ndarray:
-    """The first array of this name; "W 2" the third, "x 0-9" the first ten as one."""
+def value(watched: Dataflow, name: str) -> np.ndarray:
+    """The first array of this name; "W 2" the third, "x 0-9" the first ten as one, in the order of their use."""
     name, _, which = name.partition(" ")
-    found = [np.asarray(o.array, np.float64) for o in watched.observations if o.name == name]
+    found = [v for v in watched.values if name in names(v)]
     if "-" in which:
-        return np.stack([array for array in found if array.ndim][: int(which.partition("-")[2]) + 1])
-    return found[int(which or 0)]
+        used = sorted((v for v in found if v.array.ndim and v.users), key=use)
+        return np.stack([np.asarray(v.array, np.float64) for v in used[: int(which.partition("-")[2]) + 1]])
+    return np.asarray(found[int(which or 0)].array, np.float64)
+
+
+def use(v: Value) -> int:
+    return min((user.time for user in v.users if user.what in ("call:dot", "sub")), default=v.time)
+
+
+def names(v: Value) -> set[str]:
+    """Its own, and those of the array that was written into."""
+    written = v.what in ("setitem", "changed") and v.operands
+    return {name for name, _ in v.names} | (names(v.operands[0]) if written else set())
 
 
 def gradients(network: str, x: Any, t: Any, weights: list[Any], biases: list[Any]) -> list[np.ndarray]:
@@ -141,7 +153,7 @@ def differences(loss: Any, parameter: np.ndarray, step: float = 1e-5) -> np.ndar
     return gradient
 
 
-def scales(gradient: np.ndarray, watched: Watched, moving: set[str]) -> Iterator[float]:
+def scales(gradient: np.ndarray, watched: Dataflow, moving: set[str]) -> Iterator[float]:
     """c for every observation, or change of a weight, that is c times the gradient, in either orientation."""
     for array in candidates(watched, moving, gradient.size):
         views = [array.reshape(-1)] if gradient.ndim == 1 or 1 in gradient.shape else []
@@ -153,12 +165,14 @@ def scales(gradient: np.ndarray, watched: Watched, moving: set[str]) -> Iterator
                 yield c
 
 
-def candidates(watched: Watched, moving: set[str], size: int) -> Iterator[np.ndarray]:
+def candidates(watched: Dataflow, moving: set[str], size: int) -> Iterator[np.ndarray]:
+    """Every value of that size that has a name; of a name that moves, the change since it was given before."""
     last: dict[str, np.ndarray] = {}
-    for o in watched.observations[:2500]:
-        if o.array.size == size and o.array.ndim:
-            array = np.asarray(o.array, np.float64)
+    for v in watched.values[:5000]:
+        if v.array.size == size and v.array.ndim and (named := names(v)):
+            array = np.asarray(v.array, np.float64)
             yield array
-            if o.name in moving and o.name in last and last[o.name].shape == array.shape:
-                yield array - last[o.name]
-            last[o.name] = array
+            for name in named & moving:
+                if name in last and last[name].shape == array.shape:
+                    yield array - last[name]
+                last[name] = array

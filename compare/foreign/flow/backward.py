@@ -1,0 +1,421 @@
+"""Backward: the gradients of a step, by value; one that nothing equals is what stands in its place in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from compare.foreign import layout
+from compare.foreign.convention import Factor, factors
+from compare.foreign.flow.multiples import Multiple, Pool, scale_of
+from compare.foreign.flow.passes import Pass, Seen
+from compare.foreign.flow.products import IN_PLACE, MULTIPLIED, VIEWS, near, root
+from compare.foreign.flow.training import TrainingStep
+from compare.foreign.layout import View
+from compare.foreign.naming.factors import plainness
+from compare.foreign.naming.values import cosine, distance, multiple, tight
+from compare.judging.step import Rule, rules
+from compare.network.architecture import Architecture
+from compare.network.tensor_name import TensorName
+from compare.numbers.allowance import Precision
+from compare.operations.linear import Linear
+from compare.watching.dataflow import Array, Value, after, before, with_elements
+
+EXACT = Precision.of(np.float64)
+ENDLESS = np.iinfo(np.int64).max
+RATES = 8  # numbers that are tried as rates inside a gradient
+ADDED = ("iadd", "add", "gather", "changed", "setitem", "call:add")
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A gradient that was seen: `scale` times torch's; `equal` to it, or standing in its place."""
+
+    value: Value
+    view: View
+    scale: float = 1.0
+    equal: bool = True
+
+
+@dataclass
+class Backward:
+    """One step's gradients. tensors: what is known of the step, in float64, by record name."""
+
+    network: Architecture
+    step: TrainingStep
+    tensors: dict[str, Array]
+    targets: Sequence[Value] = ()
+    found: dict[str, Gradient] = field(default_factory=dict)
+    expected: dict[str, Array] = field(default_factory=dict)  # from the step's own tensors
+    multiples: dict[str, list[Multiple]] = field(default_factory=dict)  # of a parameter's gradient, on its way
+
+    def search(self) -> None:
+        """In order of execution, each from what was found before it."""
+        values = dict(self.tensors)
+        present = [*values, *(f"{k}.grad_input" for k in range(1, len(self.network.layers)))]
+        for rule in rules(self.network, None, 1, present):
+            if rule.name in values or any(source not in values for source in rule.sources):
+                continue
+            with np.errstate(all="ignore"):
+                value = rule.compute(*(values[source] for source in rule.sources), p=EXACT).value
+            values[rule.name] = value
+            if rule.kind != "gradient" or rule.copies or rule.name == "0.grad_input":
+                continue
+            self.expected[rule.name] = value
+            seen = self._seen(rule, value)
+            if seen is not None:
+                self.found[rule.name] = seen
+                if not seen.equal:
+                    values[rule.name] = np.asarray(seen.view.array, dtype=np.float64) / seen.scale
+
+    def _seen(self, rule: Rule, wanted: Array) -> Gradient | None:
+        if rule.name.part in ("grad_weight", "grad_bias"):
+            return self._of_parameter(rule.name, wanted)
+        return self._of_samples(rule.name, wanted)
+
+    # --- what is known ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def known(self) -> list[Factor]:
+        return factors(self.step.m, self.network.sizes[-1], tuple(self._rates()))
+
+    def _rates(self) -> list[float]:
+        """Numbers of the code by which a gradient may be multiplied before its line is done."""
+        counts = {float(self.step.m), float(self.network.sizes[-1]), 1.0, 2.0, 0.5}
+        found: dict[float, None] = {}
+        for value in self.step.behind:
+            if value.size == 1 and not value.operands and value.array.dtype.kind == "f":
+                found[abs(float(value.array.reshape(-1)[0]))] = None
+        return [rate for rate in found if 0 < rate < 1 and rate not in counts][:RATES]
+
+    @cached_property
+    def known_of_few(self) -> list[Factor]:
+        return factors(self.step.m, self.network.sizes[-1])
+
+    @cached_property
+    def behind(self) -> set[int]:
+        return {value.time for value in self.step.behind}
+
+    @cached_property
+    def aimed(self) -> set[int]:
+        """What is computed from the target."""
+        until = self.step.end if self.step.new else ENDLESS
+        return {v.time for each in self.targets for v in after(with_elements(each), int(until))}
+
+    @cached_property
+    def later(self) -> list[list[Value]]:
+        """Of each pass, what is computed from its last linear layer's output until the step's end."""
+        until = self.step.end if self.step.new else ENDLESS
+        last = max(k for k, layer in enumerate(self.network.layers) if isinstance(layer, Linear))
+        ends = [p.tensors[f"{last}.output"].value for p in self.step.passes]
+        return [list(after(with_elements(end), int(until))) for end in ends]
+
+    @cached_property
+    def pools(self) -> list[Pool]:
+        return [Pool(values) for values in self.later]
+
+    @cached_property
+    def pool(self) -> Pool:
+        return Pool(sorted({v.time: v for values in self.later for v in values}.values(), key=lambda v: v.time))
+
+    def delta(self, k: int) -> Array | None:
+        """The gradient of linear layer k's output, as it was found, else as it should be."""
+        for name in (f"{k}.grad_output", f"{k + 1}.grad_input"):
+            if (seen := self.found.get(name)) is not None:
+                return np.asarray(seen.view.array, dtype=np.float64) / seen.scale
+            if name in self.expected:
+                return self.expected[name]
+        return None
+
+    def usual(self) -> float:
+        """The scale that most of the gradients have that are right, of parameters first."""
+        for ends in (("weight", "bias"), ("output", "input")):
+            scales = [g.scale for n, g in self.found.items() if g.equal and n.endswith(ends)]
+            if scales:
+                return max(scales, key=scales.count)
+        return 1.0
+
+    # --- of samples ---------------------------------------------------------------------------------------------------
+
+    def _of_samples(self, name: TensorName, wanted: Array) -> Gradient | None:
+        """What the gradient of the layer's weight is a product of, right or wrong; else by value alone."""
+        placed = self._in_place_of_samples(name)
+        if placed is not None:
+            return self._judged(placed, wanted)
+        return self._by_value(wanted) or self._in_place_of_input(name, wanted)
+
+    def _in_place_of_input(self, name: TensorName, wanted: Array) -> Gradient | None:
+        """The one product of the gradient of a linear layer's output that has the size of its input."""
+        k = int(name.layer)
+        out = self.found.get(f"{k}.grad_output") or self.found.get(f"{k + 1}.grad_input")
+        if name.part != "grad_input" or not isinstance(self.network.layers[k], Linear) or out is None:
+            return None
+        if len(self.step.passes) > 1 or wanted.size == self.step.old[f"{k}.weight"].value.size:
+            return None
+        views = [out.value, *(u for u in out.value.users if u.what in VIEWS)]
+        made = {u.time: u for v in views for u in v.users if u.what in MULTIPLIED and u.size == wanted.size}
+        if len(made) != 1 or not set(made) <= self.behind:
+            return None
+        value = next(iter(made.values()))
+        view = next(layout.samples(value.array, *wanted.shape), None)
+        return Gradient(value, view, out.scale, equal=False) if view is not None else None
+
+    def _judged(self, placed: Gradient, wanted: Array) -> Gradient:
+        """By a known factor, it is right."""
+        for view in layout.samples(placed.view.array, *wanted.shape):
+            scale = scale_of(view.array, wanted, self.known)
+            if scale is not None:
+                right = replace(placed, view=replace(placed.view, array=view.array), scale=scale, equal=True)
+                return self._unscaled(right, wanted)
+        return replace(placed, value=self._first_of(placed.value))
+
+    def _unscaled(self, right: Gradient, wanted: Array) -> Gradient:
+        """What a gradient was before it was multiplied by a number, where it was one then."""
+        value = self._multiple_of(right.value) if len(self.step.passes) == 1 else None
+        for view in layout.samples(value.array, *wanted.shape) if value is not None else ():
+            scale = scale_of(view.array, wanted, self.known_of_few)
+            if value is None or scale is None or view.layout != right.view.layout:
+                continue
+            if plainness(scale, self.known_of_few) < plainness(right.scale, self.known_of_few):
+                return Gradient(value, view, scale)
+        return right
+
+    def _first_of(self, value: Value) -> Value:
+        """The first value that is a multiple of a wrong one, and no tensor itself: there the mistake is made."""
+        taken = {each.value.time for each in self.found.values()}
+        while (before_it := self._multiple_of(value)) is not None and before_it.time not in taken:
+            value = before_it
+        return value
+
+    def _multiple_of(self, value: Value) -> Value | None:
+        for o in value.operands:
+            if o.size == value.size > 1 and o.array.shape == value.array.shape and o.what not in VIEWS:
+                scale = multiple(value.array, np.asarray(o.array, dtype=np.float64))
+                if scale is not None and distance(value.array, scale * o.array) <= tight(value.array):
+                    return o
+        return None
+
+    def _by_value(self, wanted: Array) -> Gradient | None:
+        parts = self._parts(wanted)
+        first = self._ranked(self.pools[0].multiples(parts[0], _samples(parts[0]), self.known_of_few))
+        for found in first:
+            others = [self._like(pool, part, found.scale) for pool, part in zip(self.pools[1:], parts[1:], strict=True)]
+            if all(other is not None for other in others):
+                return self._stacked([found, *(o for o in others if o is not None)])
+        return None
+
+    def _parts(self, a: Array) -> list[Array]:
+        ends = np.cumsum([p.m for p in self.step.passes])[:-1]
+        return list(np.split(a, ends))
+
+    def _ranked(self, found: Iterator[Multiple]) -> list[Multiple]:
+        """What the update is computed from first; then by the plainness of the factor."""
+        rank = lambda m: (  # noqa: E731
+            m.value.time not in self.behind,
+            m.value.time not in self.aimed,
+            plainness(m.scale, self.known_of_few),
+            m.value.time,
+        )
+        return sorted(found, key=rank)
+
+    def _like(self, pool: Pool, wanted: Array, scale: float) -> Multiple | None:
+        """The multiple by the same factor; of nothing but zeros, any."""
+        if not np.any(wanted):
+            zeros = (v for v in pool.sized.get(wanted.size, ()) if not np.any(v.array))
+            views = ((v, next(layout.samples(v.array, *wanted.shape), None)) for v in zeros)
+            return next((Multiple(v, view, scale) for v, view in views if view is not None), None)
+        found = pool.multiples(wanted, _samples(wanted), self.known_of_few)
+        return next((m for m in found if abs(m.scale - scale) <= 1e-6 * abs(scale)), None)
+
+    def _stacked(self, parts: list[Multiple]) -> Gradient:
+        if len(parts) == 1:
+            return Gradient(parts[0].value, parts[0].view, parts[0].scale)
+        view = replace(parts[0].view, array=np.concatenate([p.view.array for p in parts]))
+        return Gradient(parts[-1].value, view, parts[0].scale)
+
+    def _in_place_of_samples(self, name: TensorName) -> Gradient | None:
+        """What the gradient of a weight is a product of, beside the layer's input."""
+        k = self._linear_before(name)
+        if k is None:
+            return None
+        found = [self._delta(k, n) for n in range(len(self.step.passes))]
+        if any(each is None for each in found):
+            return None
+        made = self._stacked([Multiple(v, view, self.usual()) for v, view in found if v is not None])  # type: ignore[misc]
+        return replace(made, equal=False)
+
+    def _linear_before(self, name: TensorName) -> int | None:
+        """The linear layer whose output's gradient this is."""
+        k = int(name.layer)
+        if name.part == "grad_output":
+            return k if isinstance(self.network.layers[k], Linear) else None
+        return k - 1 if k and isinstance(self.network.layers[k - 1], Linear) else None
+
+    def _delta(self, k: int, n: int) -> tuple[Value, View] | None:
+        """Of pass n: an operand of the weight's gradient, or of the bias's, that is computed from the output."""
+        each, layer = self.step.passes[n], self.network.layers[k]
+        assert isinstance(layer, Linear)
+        computed = {v.time for v in self.later[n]}
+        entering = self._entering(each, k)
+        size, shape = each.m * layer.out_features, (each.m, layer.out_features)
+        unsure: dict[int, tuple[Value, View]] = {}
+        for value in self._moving(k, "weight"):
+            if value.time not in computed:
+                continue
+            for o in near(value):
+                if o.size != size or o.time not in computed or o.array.dtype.kind != "f":
+                    continue
+                for view in layout.samples(o.array, *shape):
+                    if self._is_product(value, view, entering, k):
+                        return self._named(o, shape)
+                    unsure.setdefault(root(o).time, (o, view))
+        for value in self._moving(k, "bias"):
+            for o in near(value) if value.time in computed else ():
+                if o.size == size and o.time in computed and o.array.dtype.kind == "f":
+                    for view in layout.samples(o.array, *shape):
+                        if self._is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
+                            return self._named(o, shape)
+        forward = {id(s.value.array) for s in each.tensors.values()}
+        left = [pair for pair in unsure.values() if id(root(pair[0]).array) not in forward]
+        return left[0] if len(left) == 1 else None
+
+    def _named(self, value: Value, shape: tuple[int, int]) -> tuple[Value, View]:
+        """What it is a view of, where that has its shape."""
+        of = root(value)
+        view = next(layout.samples(of.array, *shape), None)
+        return (of, view) if view is not None else (value, next(layout.samples(value.array, *shape)))
+
+    def _entering(self, each: Pass, k: int) -> Array:
+        seen = each.tensors.get("input" if k == 0 else f"{k - 1}.output")
+        return np.asarray(seen.view.array, dtype=np.float64) if seen else np.empty((0, 0))
+
+    def _is_product(self, value: Value, delta: View, entering: Array, k: int) -> bool:
+        if len(entering) != len(delta.array):
+            return False
+        wanted = delta.array.T @ entering
+        weight = self.step.old[f"{k}.weight"].view
+        view = layout.like(value.array, weight)
+        return view is not None and self._is_multiple(view.array, wanted)
+
+    def _is_multiple(self, a: Array, wanted: Array) -> bool:
+        return a.shape == wanted.shape and scale_of(a, wanted, self.known) is not None
+
+    def _moving(self, k: int, part: str) -> list[Value]:
+        """Values of the parameter's size from which its new value is computed, or, without one, all of them."""
+        old = self.step.old.get(f"{k}.{part}")
+        if old is None:
+            return []
+        size = old.value.size
+        new = self.step.new.get(f"{k}.{part}")
+        if new is None:
+            return self.pool.sized.get(size, [])
+        found = [v for v in before([new], self.step.olds) if v.size == size and v is not new]
+        made = [v for v in found if v.what not in ("", "bind") and v.time in self.pool.times]
+        return [v for v in made if not _is_of(v, root(old.value))]
+
+    # --- of parameters ------------------------------------------------------------------------------------------------
+
+    def _of_parameter(self, name: TensorName, wanted: Array) -> Gradient | None:
+        old = self.step.old.get(name.parameter)
+        weight = self.step.old.get(TensorName.of(name.layer, "weight"))
+        if old is None or weight is None:
+            return None
+        moving = self._moving(int(name.layer), name.parameter.part)
+        read = self._reading(name, weight.view)
+        more = old.value.size - wanted.size
+        pool = Pool(moving)
+        found = list(pool.multiples(wanted, read, self.known, more))
+        if not found and self.step.new.get(name.parameter) is None:
+            found = list(self.pool.multiples(wanted, read, self.known, more))
+        if found:
+            self.multiples[name] = found
+            return _gradient(self._plainest(found))
+        return self._in_place_of_parameter(wanted, read, self._from_delta(int(name.layer), moving))
+
+    def _from_delta(self, k: int, moving: list[Value]) -> list[Value]:
+        """Those computed from the gradient of the layer's output, and that itself, which one sample's bias has."""
+        delta = self.found.get(f"{k}.grad_output") or self.found.get(f"{k + 1}.grad_input")
+        if delta is None or len(self.step.passes) > 1:
+            return moving
+        later = {v.time for v in after(with_elements(delta.value), self.step.end if self.step.new else int(ENDLESS))}
+        return [v for v in moving if v.time in later]
+
+    def whole(self, name: TensorName, wanted: Array) -> Gradient | None:
+        """A parameter's gradient with a penalty in it."""
+        weight = self.step.old[TensorName.of(name.layer, "weight")].view
+        more = self.step.old[name].value.size - wanted.size
+        pool, read = Pool(self._moving(int(name.layer), name.part)), self._reading(name.gradient, weight)
+        found = list(pool.multiples(wanted, read, self.known, more))
+        return _gradient(self._plainest(found)) if found else None
+
+    def _reading(self, name: TensorName, weight: View):  # type: ignore[no-untyped-def]
+        if name.part == "grad_weight":
+            return lambda a: (v for v in (layout.like(a, weight),) if v is not None)
+        if weight.bias is None:
+            return lambda a: layout.biases(a, self.step.old[name.parameter].value.size)
+        like = lambda a: layout.like(a, weight)  # noqa: E731
+        return lambda a: (View(v.bias, v.layout) for v in (like(a),) if v is not None and v.bias is not None)
+
+    def _plainest(self, found: list[Multiple]) -> Multiple:
+        """The plainest factor that is no learning rate, then a name; of what has another sign, a name first."""
+        if all(m.scale * self.usual() < 0 for m in found):
+            return min(found, key=lambda m: (not m.value.names, m.value.time))
+        rank = lambda m: (plainness(m.scale, self.known_of_few), not m.value.names, m.value.time)  # noqa: E731
+        return min(found, key=rank)
+
+    def _in_place_of_parameter(self, wanted: Array, read, moving: list[Value]) -> Gradient | None:  # type: ignore[no-untyped-def]
+        """The first of its size, added up where it is; of one nothing is computed, none."""
+        views = [(v, next(read(v.array), None)) for v in moving if v.what not in VIEWS or v.what == "gather"]
+        held = [(v, view) for v, view in views if view is not None and view.array.shape == wanted.shape]
+        if not np.any(wanted):  # what is none is no multiple, and is right if it is none
+            zeros = [pair for pair in held if not np.any(pair[1].array)]
+            return Gradient(*zeros[0], self.usual()) if zeros else None
+        if not held:
+            return None
+        if len(self.step.passes) > 1 or any(v.what in ("gather", "changed") for v, _ in held):
+            best = max(held, key=lambda pair: (abs(cosine(pair[1].array, wanted)), -pair[0].time))
+        else:
+            best = held[0]
+        return Gradient(best[0], best[1], self.usual(), equal=False)
+
+
+def _gradient(found: Multiple) -> Gradient:
+    return Gradient(found.value, found.view, found.scale)
+
+
+def _is_of(value: Value, old: Value) -> bool:
+    """Whether it is what the parameter was on its way to its new value."""
+    while value is not old and (value.is_changed or value.what in IN_PLACE) and value.operands:
+        value = value.operands[0]
+    return value is old
+
+
+def _samples(wanted: Array):  # type: ignore[no-untyped-def]
+    return lambda a: layout.samples(a, *wanted.shape)
+
+
+def stacked(passes: Sequence[Pass]) -> dict[str, Seen]:
+    """The forward tensors of several passes, one after the other; parameters as the first has them."""
+    first = passes[0]
+    if len(passes) == 1:
+        return dict(first.tensors)
+    made: dict[str, Seen] = {}
+    for name, seen in first.tensors.items():
+        if name.endswith((".weight", ".bias")):
+            made[name] = seen
+        elif all(name in p.tensors for p in passes):
+            parts = [p.tensors[name] for p in passes]
+            view = replace(seen.view, array=np.concatenate([part.view.array for part in parts]))
+            made[name] = Seen(parts[-1].value, view, all(part.equal for part in parts))
+    return made
+
+
+def plain(tensors: Mapping[str, Seen]) -> dict[str, Array]:
+    """As the rules take them: class numbers as they are, anything else in float64."""
+    return {
+        n: s.view.array if n == "target" and s.view.array.ndim == 1 else np.asarray(s.view.array, dtype=np.float64)
+        for n, s in tensors.items()
+    }

@@ -1,0 +1,82 @@
+"""Penalties: what a loss adds for the size of the weights, and whether the gradient has it too.
+
+lambda / 2 sum(W^2) has the gradient lambda W, lambda sum(|W|) has lambda sign(W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compare.foreign.flow.passes import Seen
+from compare.foreign.flow.products import root
+from compare.foreign.naming.values import number
+from compare.watching.dataflow import Value, before, with_elements
+
+ADDED = ("add", "iadd", "call:add", "sub", "isub")
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """amount: lambda as above, in the network's own loss. kind: "L2" or "L1". names: the parameters that it is on."""
+
+    amount: float
+    kind: str
+    names: tuple[str, ...]
+    value: Value  # the loss with it
+
+
+def penalty(losses: Sequence[tuple[Value, float]], old: Mapping[str, Seen], computed: set[int]) -> Penalty | None:
+    """What is added to a loss and computed from parameters alone; None where nothing is."""
+    for value, factor in losses:
+        added, total = _added(value, computed)
+        if not added:
+            continue
+        behind = {v.time: v for each in added for v in before([each], _olds(old))}
+        used = tuple(n for n, s in old.items() if _is_used(s, added))
+        amount = sum(number(each.array) for each in added) / abs(factor)
+        kind = "L1" if any("abs" in v.what for v in behind.values()) else "L2"
+        size = sum(_size(old[name], kind) for name in used)
+        if used and size and _of_parameters(behind.values(), old):
+            return Penalty(amount / size, kind, used, total)
+    return None
+
+
+def _of_parameters(behind: Iterable[Value], old: Mapping[str, Seen]) -> bool:
+    """Whether nothing from before these parameters were made is in it, but numbers: no sum of earlier losses."""
+    begun = min(root(seen.value).time for seen in old.values())
+    return all(v.time > begun or (v.size == 1 and not v.operands) for v in behind)
+
+
+def _olds(old: Mapping[str, Seen]) -> list[Value]:
+    return [v for seen in old.values() for v in with_elements(root(seen.value))]
+
+
+def _is_used(seen: Seen, added: Sequence[Value]) -> bool:
+    of = root(seen.value)
+    times = {v.time for v in with_elements(of)}
+    return not times.isdisjoint(v.time for each in added for v in before([each]))
+
+
+def _added(value: Value, computed: set[int]) -> tuple[list[Value], Value]:
+    """Numbers that are added to it, and to the sum, and are not computed from the output; and the sum of all."""
+    found: list[Value] = []
+    while (more := next(_sums(value, computed), None)) is not None:
+        value, other = more
+        found.append(other)
+    return found, value
+
+
+def _sums(value: Value, computed: set[int]) -> Iterator[tuple[Value, Value]]:
+    for user in value.users:
+        if user.what in ADDED and user.size == 1:
+            for other in user.operands:
+                if other is not value and other.size == 1 and other.time not in computed and other.operands:
+                    yield user, other
+
+
+def _size(seen: Seen, kind: str) -> float:
+    a = np.asarray(seen.view.array, dtype=np.float64)
+    return float(np.abs(a).sum() if kind == "L1" else (a**2).sum() / 2)

@@ -1,0 +1,168 @@
+"""Products: the values that are an input times a weight, and what they are computed from."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from compare.foreign import layout
+from compare.foreign.layout import View
+from compare.foreign.naming.values import distance, tight
+from compare.operations.linear import Linear
+from compare.watching.dataflow import FILLED, Array, Value
+
+# Of the same numbers in the same or another order: what holds them is the same tensor.
+VIEWS = frozenset(
+    {"attr:T", "getitem", "", "bind", "attr:values", "attr:data", "attr:A", "attr:flat", "attr:real", "gather"}
+    | {
+        f"call:{name}"
+        for name in (
+            *("transpose", "reshape", "asarray", "array", "asanyarray", "astype", "copy", "ravel", "flatten"),
+            *("atleast_2d", "expand_dims", "matrix", "mat", "view", "deepcopy", "float64", "float32", "to_numpy"),
+            *("squeeze", "list", "tuple", "ascontiguousarray", "swapaxes", "tolist", "numpy", "detach"),
+        )
+    }
+)
+MULTIPLIED = (  # operations that give products; of the first, the operands are the factors
+    *("matmul", "call:dot", "call:matmul", "call:inner", "call:einsum", "call:tensordot", "call:vdot", "call:sum"),
+    *("call:multi_dot", "mul", "call:multiply", "call:reshape", "call:squeeze"),
+)
+IN_PLACE = ("isub", "iadd", "imul", "itruediv", "setitem", "changed", "gather")
+NEAR = 40  # values looked at behind one
+NUMBERS = 4000  # behind one that was filled
+LISTS = 3  # of lists in lists
+CHOICES = 8  # of weights, inputs and biases that are tried for one product, the last ones before it
+DEPTH = 2  # arrays between a product and its operands
+
+
+@dataclass(frozen=True)
+class Product:
+    """value = entering @ weight.T (+ bias): each with the array in torch's layout."""
+
+    value: Value
+    weight: Value
+    entering: Value
+    bias: Value | None
+    views: tuple[View, View, View]  # of the value, the weight, what enters
+
+    @property
+    def m(self) -> int:
+        return len(self.views[0].array)
+
+
+def root(value: Value) -> Value:
+    """What a view, a copy or another order of its elements is a view of."""
+    while value.what in VIEWS and value.operands and value.operands[0].size == value.size and not value.is_changed:
+        value = value.operands[0]
+    return value
+
+
+def near(value: Value) -> list[Value]:
+    """What a value is computed from: through a few arrays between, and through the numbers that fill a list."""
+    found: dict[int, Value] = {}
+    left = deque((o, 0) for o in value.operands)
+    filled = value.what in FILLED
+    while left and len(found) < (NUMBERS if filled else NEAR):
+        v, depth = left.popleft()
+        if v.time in found:
+            continue
+        found[v.time] = v
+        if v.is_changed or v.what == "setitem":
+            continue
+        if depth < DEPTH or (filled and v.size == 1):
+            left.extend((o, depth + 1) for o in v.operands)
+        if filled and v.size == 1:
+            found |= {u.time: u for u in _holders(v, value.time)}
+    return list(found.values())
+
+
+def _holders(number: Value, until: int) -> list[Value]:
+    """Lists that held a number at that time, and lists of these: the last of them."""
+    found: dict[int, Value] = {}
+    level = [number]
+    for _ in range(LISTS):
+        held = [u for v in level for u in v.users if u.time < until and u.what in ("list", "changed", "gather")]
+        level = sorted({u.time: u for u in held if u.time not in found}.values(), key=lambda u: u.time)[-CHOICES:]
+        found |= {u.time: u for u in level}
+    return list(found.values())
+
+
+def product(value: Value, layer: Linear) -> Product | None:
+    """The value as this layer's product; None where it is none.
+
+    Of what could be the weight and the input, the weight is what is written over, or moves.
+    """
+    if not value.operands or not value.size or value.size % layer.out_features or value.array.dtype.kind != "f":
+        return None
+    if value.what not in (*MULTIPLIED, *FILLED) and value.size > 1:
+        return None
+    sizes = {layer.out_features * layer.in_features, layer.out_features * (layer.in_features + 1)}
+    m, behind = value.size // layer.out_features, value.operands if value.what in MULTIPLIED[:3] else near(value)
+    entering = {m * layer.in_features, m * (layer.in_features + 1)}
+    weights = _latest([v for v in behind if v.size in sizes and v.array.dtype.kind == "f"])
+    inputs = _latest([v for v in behind if v.size in entering])
+    pairs = [(w, h) for w in weights for h in inputs if not _is_part(h, w) and moves(w) >= moves(h)]
+    biases = [v for v in behind if v.size == layer.out_features] if value.what not in MULTIPLIED else []
+    biases = _latest(biases)
+    biases.sort(key=lambda b: (b.what not in FILLED, -moves(b)))
+    if value.what not in MULTIPLIED:  # filled with numbers, or one number: any sum may be one of these by chance
+        pairs = [(w, h) for w, h in pairs if moves(w) and np.any(w.array) and np.any(h.array)]
+        if not any(v.what == "mul" or v.what in MULTIPLIED for v in behind):
+            return None
+        if value.what not in FILLED and any(v.what in MULTIPLIED for v in value.operands):
+            return None
+    for weight, h in sorted(pairs, key=lambda pair: moves(pair[1]) - moves(pair[0])):
+        for b in (None, *(b for b in biases if b is not h and b is not weight)):
+            if (found := _verified(value, layer, weight, h, b, m)) is not None:
+                return found
+    return None
+
+
+def _latest(values: list[Value]) -> list[Value]:
+    """Those that move, and the last ones."""
+    return sorted(values, key=lambda v: (moves(v), v.time))[-CHOICES:]
+
+
+def _is_part(one: Value, other: Value) -> bool:
+    return one is other or one in other.operands or other in one.operands
+
+
+def moves(value: Value) -> int:
+    """2 for what is written over in its place, or bound anew to its name; 1 for what something is taken from."""
+    value = root(value)
+    if value.moves is None:
+        value.moves = max((_moved(value, user) for user in value.users), default=0)
+    return value.moves
+
+
+def _moved(value: Value, user: Value) -> int:
+    if user.size != value.size or user.operands[0] is not value:
+        return 0
+    if user.is_changed or user.what in IN_PLACE:
+        return 2
+    names = {name for name, _ in value.names}
+    if user.what in ("sub", "add", "mul", "truediv") and any(name in names for name, _ in user.names):
+        return 2
+    return int(user.what in ("sub", "add") and len(user.operands) > 1)
+
+
+def _verified(value: Value, layer: Linear, weight: Value, h: Value, b: Value | None, m: int) -> Product | None:
+    for w in layout.weights(weight.array, layer.out_features, layer.in_features):
+        for x in layout.inputs(h.array, m, layer.in_features):
+            if (w.bias is None) != (x.bias is None) or (x.bias is not None and w.attached.split()[0] != x.attached):
+                continue
+            with np.errstate(all="ignore"):
+                z = _affine(x.array, w, b)
+            for read in layout.samples(value.array, m, layer.out_features):
+                if distance(read.array, z) <= tight(value.array):
+                    return Product(value, weight, h, b, (read, w, x))
+    return None
+
+
+def _affine(x: Array, w: View, b: Value | None) -> Array:
+    z = np.asarray(x, dtype=np.float64) @ np.asarray(w.array, dtype=np.float64).T
+    if w.bias is not None:
+        z = z + w.bias
+    return z if b is None else z + b.array.reshape(-1)

@@ -1,0 +1,129 @@
+"""Training: which passes belong to one step, and what the parameters were before it and became by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from compare.foreign.flow.passes import Pass, Seen
+from compare.foreign.flow.products import root
+from compare.watching.dataflow import Value, before, with_elements
+
+MOVES = ("sub", "add", "isub", "iadd", "setitem", "changed", "gather", "imul", "mul", "call:subtract", "call:add")
+
+
+@dataclass
+class TrainingStep:
+    """Passes with the same weights, and parameter -> what it became; nothing where that was not seen.
+
+    number: of all steps that were seen, from 1. behind: all that the new values were computed from, up to the old ones.
+    """
+
+    passes: list[Pass]
+    number: int
+    new: dict[str, Value] = field(default_factory=dict)
+    behind: list[Value] = field(default_factory=list)
+
+    @property
+    def m(self) -> int:
+        return sum(each.m for each in self.passes)
+
+    @property
+    def old(self) -> dict[str, Seen]:
+        """The parameters, as the first pass used them."""
+        return {n: seen for n, seen in self.passes[0].tensors.items() if n.endswith((".weight", ".bias"))}
+
+    @property
+    def olds(self) -> list[Value]:
+        """The values of the parameters before the step, and their elements."""
+        return [v for seen in self.old.values() for v in with_elements(root(seen.value))]
+
+    @property
+    def end(self) -> int:
+        """When the last parameter moved; without any, when the last pass's tensors were all computed."""
+        return max((v.time for v in self.new.values()), default=-1)
+
+
+def steps(passes: Iterable[Pass]) -> Iterator[TrainingStep]:
+    """In order of time; a group of passes that no update follows is the last, if it is one at all."""
+    number, waiting = 0, None
+    for _, group in groupby(passes, key=Pass.key):
+        made = list(group)
+        if waiting is not None and (step := _between(waiting, made[0], number + 1)) is not None:
+            number += 1
+            yield step
+        waiting = made
+    if waiting is not None and (step := _last(waiting, number + 1)) is not None:
+        yield step
+
+
+def _between(passes: list[Pass], following: Pass, number: int) -> TrainingStep | None:
+    """The step that leads from these weights to the next pass's; None where those do not come of these."""
+    new, moved = {}, False
+    for name, seen in TrainingStep(passes, number).old.items():
+        later = following.tensors.get(name)
+        if later is None:
+            continue
+        old, now = root(seen.value), root(later.value)
+        if old is now or old.array is now.array:
+            continue
+        if not _comes_of(now, old):
+            continue
+        new[name], moved = now, True
+    return _made(passes, number, new) if moved else None
+
+
+def _comes_of(now: Value, old: Value) -> bool:
+    return not {v.time for v in with_elements(old)}.isdisjoint(v.time for v in before([now]))
+
+
+def _last(passes: list[Pass], number: int) -> TrainingStep | None:
+    """What the weights became is the last value that is computed from them in the same place."""
+    new = {}
+    for name, seen in TrainingStep(passes, number).old.items():
+        if (now := _final(root(seen.value))) is not None:
+            new[name] = now
+    return _made(passes, number, new)
+
+
+def _final(old: Value) -> Value | None:
+    """Along what is written over it, or bound to its name."""
+    found, names = None, {name for name, _ in old.names}
+    current = old
+    while True:
+        later = [u for u in current.users if u.size == old.size and u.what in MOVES and _replaces(u, current, names)]
+        if not later:
+            return found
+        current = found = later[0]
+        names |= {name for name, _ in found.names}
+
+
+def _replaces(user: Value, current: Value, names: set[str]) -> bool:
+    if user.what.startswith("i") or user.what in ("setitem", "changed", "gather"):
+        return user.operands[:1] == (current,)
+    return any(name in names for name, _ in user.names)
+
+
+def _made(passes: list[Pass], number: int, new: dict[str, Value]) -> TrainingStep | None:
+    """With the passes that the new values were computed from; None where those are of none, as in a numeric check."""
+    made = TrainingStep(passes, number, new)
+    made.behind = before(new.values(), made.olds)
+    used = {v.time for v in made.behind}
+    kept = [p for p in passes if not used.isdisjoint(_outputs(p))]
+    if new and not kept:
+        return None
+    made.passes = _different(kept) if new else passes[:1]
+    return made
+
+
+def _outputs(found: Pass) -> set[int]:
+    outputs = [s.value for n, s in found.tensors.items() if n.endswith(".output")]
+    return {v.time for value in outputs for v in with_elements(value)}
+
+
+def _different(passes: Sequence[Pass]) -> list[Pass]:
+    found: dict[int, Pass] = {}
+    for each in passes:
+        found[root(each.tensors["input"].value).time] = each
+    return sorted(found.values(), key=lambda each: each.begin.time)

@@ -1,0 +1,273 @@
+"""Updates: by what law the parameters moved in a step, and by which rate, as the code has it written.
+
+change = before - after = rate (g + decay W) + momentum (the change before): plain steps, decay or an L2 penalty, and
+momentum in torch's form and as a moving average are of this form; what is not is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from compare.foreign import layout
+from compare.foreign.convention import nearest
+from compare.foreign.flow.backward import Backward
+from compare.foreign.layout import View
+from compare.foreign.naming.values import number
+from compare.network.tensor_name import TensorName
+from compare.watching.dataflow import Array, Value, before
+
+ROUNDINGS = 4  # of a parameter, in its change
+EQUAL = 1e-6  # relative: of two fitted rates
+PARTS = 12  # numbers below 1 of which products are rates, as in alpha (1 - beta)
+LARGEST_RATE = 100.0  # a number above it is a count or a size
+
+
+@dataclass(frozen=True)
+class Move:
+    """One parameter in one step, in torch's layout: before, after, its gradient (unscaled) and the change before."""
+
+    name: TensorName
+    old: Array
+    new: Array
+    gradient: Array
+    value: Value
+    earlier: Array | None = None
+    right: bool = True  # the gradient is as it should be
+    shrunk: Array = field(default_factory=lambda: np.zeros(()))  # the part of the change before that was a decay
+    decayed: Array = field(default_factory=lambda: np.zeros(()))  # that of its own
+
+    @property
+    def change(self) -> Array:
+        return self.old - self.new
+
+    @property
+    def lost(self) -> Array:
+        """What rounding the parameter may have done to its change."""
+        u = float(np.finfo(self.new.dtype if self.new.dtype.kind == "f" else np.float64).eps) / 2
+        lost: Array = ROUNDINGS * u * (np.abs(self.old) + np.abs(self.new))
+        return lost
+
+
+@dataclass(frozen=True)
+class Law:
+    """change = rate (g + decay W + shrink sign(W)) + momentum (the change before)."""
+
+    rate: float
+    decay: float = 0.0
+    momentum: float = 0.0
+    shrink: float = 0.0
+
+    @property
+    def terms(self) -> int:
+        return sum(map(bool, (self.decay, self.momentum, self.shrink)))
+
+    def variants(self) -> Iterator[Law]:
+        """With its penalty, and without, as biases mostly are."""
+        if self.decay or self.shrink:
+            yield self
+        yield replace(self, decay=0.0, shrink=0.0)
+
+    def as_written(self, numbers: Sequence[float]) -> Law:
+        """With the code's numbers in the place of what was fitted, where it is one of them."""
+
+        def near(value: float) -> float:
+            found = min((n for n in (*numbers, 1.0)), key=lambda n: abs(n - abs(value)), default=value)
+            return found if value > 0 and same(found, value) else value
+
+        return Law(near(self.rate), near(self.decay), near(self.momentum), near(self.shrink))
+
+    def is_written(self, numbers: Sequence[float]) -> bool:
+        """Whether what stands beside the rate is one of the code's numbers, or nothing."""
+        beside = [v for v in (self.decay, self.momentum, self.shrink) if v]
+        return all(is_written(value, numbers, 1e-15) for value in beside)
+
+    def change(self, move: Move) -> Array:
+        found = self.rate * (move.gradient + self.decay * move.old + self.shrink * np.sign(move.old))
+        return found + self.momentum * move.earlier if self.momentum and move.earlier is not None else found
+
+    def beside(self, move: Move) -> Array:
+        """The part of the change that is not the gradient's."""
+        found: Array = self.change(move) - self.rate * move.gradient
+        return found
+
+    def explains(self, move: Move) -> bool:
+        return _agrees(move, self.change(move))
+
+
+def with_decay(move: Move, law: Law | None) -> Move:
+    """With the part of its change that was a decay, for the step after it."""
+    return replace(move, decayed=law.rate * law.decay * move.old if law is not None and law.decay else np.zeros(()))
+
+
+def _agrees(move: Move, change: Array) -> bool:
+    far = np.abs(move.change - change)
+    size = float(np.abs(change).max(initial=0))
+    digits = 1e-8 if move.new.dtype == np.float64 else 1e-4
+    return bool(np.all(far <= 4 * move.lost + digits * size))
+
+
+LONGER = (("rate", "decay", "momentum"), ("rate", "momentum", "shrink"))
+TERMS = (("rate",), ("rate", "decay"), ("rate", "momentum"), ("rate", "shrink"), *LONGER)
+
+
+def laws(move: Move) -> Iterator[Law]:
+    """All laws that explain a move, the simplest first; one with as many numbers as the move has says nothing."""
+    columns = {"rate": move.gradient, "decay": move.old, "momentum": move.earlier, "shrink": np.sign(move.old)}
+    for terms in TERMS:
+        if any(columns[t] is None or not np.any(columns[t]) for t in terms):
+            continue
+        matrix = np.stack([np.asarray(columns[t], dtype=np.float64).ravel() for t in terms], axis=1)
+        if len(terms) > 1 and np.count_nonzero(matrix.any(axis=1)) <= len(terms):
+            continue
+        fit, _, rank, _ = np.linalg.lstsq(matrix, move.change.ravel().astype(np.float64), rcond=None)
+        if rank == len(terms) and fit[0]:
+            found = dict(zip(terms, map(float, fit), strict=True))
+            law = Law(**{t: v / found["rate"] if t in ("decay", "shrink") else v for t, v in found.items()})
+            if law.explains(move):
+                yield law
+
+
+def _joint(moves: Sequence[Move]) -> Iterator[Law]:
+    """Laws of all parameters together, a penalty on the weights alone: what few numbers of each cannot tell."""
+    if not moves:
+        return
+    weights = [move.old * (move.name.part == "weight") for move in moves]
+    earlier = [np.zeros(m.old.shape) if m.earlier is None else m.earlier for m in moves]
+    parts = {"rate": [m.gradient for m in moves], "decay": weights, "momentum": earlier}
+    change = np.concatenate([m.change.ravel() for m in moves])
+    for terms in (("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "momentum")):
+        columns = [np.concatenate([np.asarray(a, dtype=float).ravel() for a in parts[t]]) for t in terms]
+        matrix = np.stack(columns, axis=1)
+        fit, _, rank, _ = np.linalg.lstsq(matrix, change.astype(np.float64), rcond=None)
+        if rank == len(terms) < len(change) and fit[0]:
+            found = dict(zip(terms, map(float, fit), strict=True))
+            yield Law(found["rate"], found.get("decay", 0.0) / found["rate"], found.get("momentum", 0.0))
+
+
+@dataclass
+class Update:
+    """The law of one step, by which every move is judged; None where none was found. written: numbers of the code."""
+
+    moves: list[Move]
+    law: Law | None = None
+    of: dict[str, Law] = field(default_factory=dict)  # each parameter's own
+    written: list[float] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # parameters that did not move
+    penalties: dict[str, tuple[float, str]] = field(default_factory=dict)  # in gradients that a law cannot show
+
+    @property
+    def rates(self) -> list[float]:
+        """What a rate may be: one of the code's numbers, or the product of two below 1, as alpha (1 - beta)."""
+        parts = [w for w in self.written if w < 1][:PARTS]
+        return [*self.written, *(a * b for k, a in enumerate(parts) for b in parts[k + 1 :])]
+
+    def explained(self, law: Law) -> int:
+        """How many elements moved by it."""
+        return sum(
+            move.change.size
+            for move in self.moves
+            if any(each.explains(move) for each in law.variants())
+        )
+
+
+def moves(back: Backward, earlier: Mapping[str, Move]) -> list[Move]:
+    """Of every parameter that moved and whose gradient is known."""
+    made = []
+    for name in back.network.parameters():
+        seen, new, wanted = back.step.old.get(name), back.step.new.get(name), back.expected.get(name.gradient)
+        if seen is None or new is None or wanted is None:
+            continue
+        view = reread(back, name, new)
+        if view is None:
+            continue
+        found = back.found.get(name.gradient)
+        is_right = found is None or found.equal
+        gradient = wanted if is_right or found is None else np.asarray(found.view.array) / found.scale
+        before_it = earlier.get(name)
+        follows = before_it is not None and np.array_equal(before_it.new, seen.view.array)
+        change = before_it.change if before_it is not None and follows else None
+        old = np.asarray(seen.view.array, dtype=np.float64)
+        shrunk = before_it.decayed if before_it is not None and follows else np.zeros(())
+        made.append(Move(name, old, view.array, gradient, new, change, is_right, shrunk))
+    return made
+
+
+def reread(back: Backward, name: TensorName, value: Value) -> View | None:
+    """A later value of the parameter, read as the first was."""
+    seen, weight = back.step.old[name], back.step.old[TensorName.of(name.layer, "weight")].view
+    if name.part == "weight":
+        return layout.like(value.array, weight)
+    if weight.bias is None:
+        return next(layout.biases(value.array, seen.view.array.size), None)
+    view = layout.like(value.array, weight)
+    return View(view.bias, view.layout) if view is not None and view.bias is not None else None
+
+
+def update(back: Backward, earlier: Mapping[str, Move]) -> Update:
+    """The law that explains most of the parameters' moves, weighed by their elements."""
+    made = _by_law(back, moves(back, earlier))
+    plain = [replace(m, earlier=m.earlier - m.shrunk) if m.earlier is not None else m for m in made.moves]
+    if any(np.any(m.shrunk) for m in plain) and len(made.of) < len(made.moves):
+        other = _by_law(back, plain)  # a decay beside the velocity, not in it
+        made = other if len(other.of) > len(made.of) else made
+    made.kept = [n for n in back.step.old if n not in back.step.new and back.step.new]
+    return made
+
+
+def _by_law(back: Backward, found: list[Move]) -> Update:
+    made = Update(found)
+    for move in made.moves:
+        made.written += [w for w in written(back, move) if w not in made.written]
+    own = {move.name: [law.as_written(made.rates) for law in laws(move)] for move in made.moves}
+    candidates = [law for found in own.values() for law in found]
+    candidates += [law.as_written(made.rates) for law in _joint(made.moves)]
+    if candidates:
+        made.law = max(candidates, key=lambda law: (made.explained(law), -law.terms))
+        for move in made.moves:
+            variants = list(made.law.variants())[:: 1 if np.any(move.old) else -1]  # of zeros any decay is none
+            common = (law for law in variants if law.explains(move))
+            if (law := next(common, None) or next(iter(own[move.name]), None)) is not None:
+                made.of[move.name] = law
+    return made
+
+
+def same(a: float, b: float) -> bool:
+    return abs(a - b) <= EQUAL * max(abs(a), abs(b))
+
+
+def written(back: Backward, move: Move) -> list[float]:
+    """Numbers that stand between the gradient and the new value, those that no count went into."""
+    counts = {float(back.step.m), float(back.network.sizes[-1]), float(back.step.m * back.network.sizes[-1])} - {1.0}
+    found: dict[float, None] = {}
+    for value in before([move.value], [*back.step.olds, *_own_gradient(back, move)]):
+        for constant in value.constants:
+            found[abs(constant)] = None
+        if value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants):
+            found[abs(number(value.array))] = None
+    return [w for w in found if 0 < w < LARGEST_RATE and w not in counts]
+
+
+def _own_gradient(back: Backward, move: Move) -> list[Value]:
+    """The gradient that was found, where no rate is in it."""
+    found = back.found.get(move.name.gradient)
+    if found is None or not found.equal or nearest(found.scale, back.known_of_few) is None:
+        return []
+    return [found.value]
+
+
+def is_written(rate: float, numbers: Iterable[float], within: float = EQUAL) -> bool:
+    """Whether a rate is one of the code's numbers, or 1, for a step that has none."""
+    return any(abs(rate - w) <= within * w for w in (*numbers, 1.0))
+
+
+def absorbed(back: Backward, rate: float, numbers: Sequence[float]) -> float | None:
+    """The number that a rate would be but for a count or a sign; None where it is no multiple of one."""
+    for w in numbers:
+        factor = nearest(rate / w, back.known_of_few)
+        if factor is not None and factor.value != 1:
+            return w
+    return None
+

@@ -1,0 +1,111 @@
+"""Dataflow: the values that a program computed, each with those from which it was computed, in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from compare.recording.place import Place
+from compare.watching.rewriting import Site
+
+Array = NDArray[Any]
+
+
+@dataclass(eq=False)
+class Value:
+    """What an expression computed. time: its number. operands: the values that it was computed from, in order.
+
+    constants: the numbers among its operands. names: what it was bound to, each with its site. site: None for what
+    was there before it was used. is_changed: the first operand, written into.
+    """
+
+    time: int
+    site: Site | None
+    array: Array
+    operands: tuple[Value, ...] = ()
+    constants: tuple[float, ...] = ()
+    names: list[tuple[str, Site]] = field(default_factory=list)
+    users: list[Value] = field(default_factory=list)
+    is_changed: bool = False
+    moves: int | None = None  # see foreign/flow/products.py
+
+    @property
+    def what(self) -> str:
+        """The operation: "matmul", "call:exp", "" for what was not computed."""
+        if self.is_changed:
+            return "changed"
+        return self.site.what if self.site else ""
+
+    @property
+    def name(self) -> str:
+        """As the code calls it; of what has no name, the operation."""
+        if self.names:
+            return self.names[0][0]
+        return self.operands[0].name if self.is_changed and self.operands else self.what
+
+    @property
+    def place(self) -> Place:
+        """Where it was computed, else where it was bound; with the first name that it was given."""
+        site = self.site or (self.names[0][1] if self.names else None)
+        if self.is_changed and site is None and len(self.operands) > 1:
+            site = self.operands[-1].site
+        return Place(site.file, site.line, self.name, site.cell) if site else Place("", 0, self.name or "a value")
+
+    @property
+    def size(self) -> int:
+        return int(self.array.size)
+
+    def __repr__(self) -> str:
+        return f"<{self.time} {self.what} {self.name} {self.array.shape} line {self.site.line if self.site else 0}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataflow:
+    """All values of a run in order of time, how it ended in words, and the lines of every file that was watched.
+
+    `complete` says whether the code ran to its end. `output` is the last part of what it printed.
+    """
+
+    values: tuple[Value, ...]
+    ended: str
+    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    complete: bool = False
+    output: str = ""
+
+
+FILLED = ("list", "gather", "changed", "setitem")  # what these make holds other values as its elements
+
+
+def with_elements(value: Value) -> list[Value]:
+    """A value, and the numbers that a list was made of or an array filled with: code may go on with these."""
+    if value.what not in FILLED:
+        return [value]
+    return [value, *(o for o in value.operands[value.what != "list" :] if o.size == 1)]
+
+
+def before(values: Iterable[Value], stop: Iterable[Value] = ()) -> list[Value]:
+    """All values from which these were computed, and these; none of `stop`, and nothing beyond them."""
+    ended = {value.time for value in stop}
+    found: dict[int, Value] = {}
+    left = [value for value in values if value.time not in ended]
+    while left:
+        value = left.pop()
+        if value.time not in found:
+            found[value.time] = value
+            left += [o for o in value.operands if o.time not in ended and o.time not in found]
+    return [found[time] for time in sorted(found)]
+
+
+def after(values: Iterable[Value], until: int) -> Iterator[Value]:
+    """All values that were computed from these up to a time, and these."""
+    found: dict[int, Value] = {}
+    left = list(values)
+    while left:
+        value = left.pop()
+        if value.time not in found and value.time <= until:
+            found[value.time] = value
+            left += [u for u in value.users if u.time not in found]
+    return iter([found[time] for time in sorted(found)])
