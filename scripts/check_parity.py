@@ -7,6 +7,7 @@
     python scripts/check_parity.py LAB --exact | --network "64-256-10 relu, half squared error" --exact
     python scripts/check_parity.py fashion_mnist --json r.json --html r.html
     python scripts/check_parity.py --watch student.py --network "5-7-4 relu, softmax cross-entropy" [--seconds S]
+                                       [-- ANSWER ...]
     python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F]
                                        [--html F] [-v]
     torchrun --nproc-per-node 2 scripts/check_parity.py LAB [--inject FAULT]
@@ -45,7 +46,9 @@ EXAMPLES = """examples:
   check_parity.py digits --html report.html               the same as a page with figures
   check_parity.py digits --inject bias-missing            an example of a report that finds a mistake
   check_parity.py --watch mine.py --network "784-128-10 relu, softmax cross-entropy"
-                                                          your script, unedited
+                                                          your script or notebook, unedited
+  check_parity.py --watch mine.py --network "2-8-2 tanh, mse" -- 0.5 20
+                                                          answers for a program that asks for input
   check_parity.py --record step.safetensors               your arrays from any language
   check_parity.py --network "8-6-4 relu, mse" --exact     without rounding: every bit must be equal
 
@@ -66,8 +69,12 @@ DTYPES = {"both": ("float64", "float32"), "float64": ("float64",), "float32": ("
 def main(argv: Sequence[str] | None = None) -> int:
     if _torchrun.is_follower():
         return _torchrun.help_check()
-    arguments = _parser().parse_args(argv)
-    arguments.typed = sys.argv[1:] if argv is None else list(argv)
+    typed = sys.argv[1:] if argv is None else list(argv)
+    own, answers = _split(typed)
+    arguments = _parser().parse_args(own)
+    arguments.typed, arguments.answers = typed, answers
+    if answers and not arguments.watch:
+        raise UsageError(f"got {' '.join(answers)} after --, expected --watch F, whose program asks for input")
     arguments.said = []
     _expect_device(arguments)
     if arguments.inject == "list":
@@ -82,6 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(_merged(reports), indent=1, allow_nan=False) + "\n")
     return 0 if all(_is_parity(report) for report in reports) else 1
+
+
+def _split(typed: list[str]) -> tuple[list[str], list[str]]:
+    """What is typed before -- and after it: the answers to a program that asks for input."""
+    at = typed.index("--") if "--" in typed else len(typed)
+    return typed[:at], typed[at + 1 :]
 
 
 def _expect_device(arguments: argparse.Namespace) -> None:
@@ -129,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-dir", type=Path, metavar="D", help="a torchvision root (default: BACKPROP_DATA_DIR)")
     parser.add_argument("--record", type=Path, metavar="F", help="check this record (.safetensors or .npz) instead")
     parser.add_argument(
-        "--watch", type=Path, metavar="F", help="run this script, unedited, and check the arrays that it computes"
+        "--watch", type=Path, metavar="F", help="run this script or notebook, unedited, and check what it computes"
     )
     parser.add_argument("--seconds", type=positive_int, default=20, metavar="S", help="limit for --watch (default: 20)")
     parser.add_argument(
@@ -322,7 +335,8 @@ def _check_script(arguments: argparse.Namespace) -> list[Report]:
             '--watch needs --network: what the script computes, such as "784-256-10 relu, softmax cross-entropy"'
         )
     try:
-        return [compare.check(arguments.watch, network=arguments.network, seconds=float(arguments.seconds))]
+        limits = {"seconds": float(arguments.seconds), "answers": arguments.answers}
+        return [compare.check(arguments.watch, network=arguments.network, **limits)]
     except ValueError as error:
         raise UsageError(str(error)) from None
 

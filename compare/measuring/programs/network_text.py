@@ -7,7 +7,7 @@ from dataclasses import replace
 from compare.measuring.programs.style import Style
 
 # What the grammar can say. Where one is off, programs that need it are not drawn, or it is left out of the text.
-ACTIVATION_PER_LAYER = False  # "2-8-4-1 tanh, sigmoid, sigmoid output, mse"
+ACTIVATION_PER_LAYER = True  # "2-8-4-1 tanh, sigmoid, sigmoid output, mse"
 WITHOUT_BIAS = False  # "4-8-3 relu, softmax cross-entropy without bias"
 PENALTY = False  # "... + 0.001 L2"
 
