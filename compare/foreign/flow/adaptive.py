@@ -15,6 +15,7 @@ from compare.watching.dataflow import Array, Value
 NEAR_ONE = (0.5, 1.0)  # in which betas are
 LARGEST_EPS = 1e-3
 USUAL_EPS = 1e-8
+TYPED = 6  # digits
 MOST = 6  # numbers that are tried for each of Adam's
 
 
@@ -52,7 +53,8 @@ def _is_root(value: Value) -> bool:
 
 def adam(moves: Sequence[Move], written: Sequence[float], moments: Moments) -> OptimizerSpec | None:
     """Adam with the numbers of the code: those that explain most of the moves, else the usual order of the betas."""
-    betas = sorted({w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]})[-MOST:]
+    written = sorted(written, key=lambda w: not _is_typed(w))
+    betas = sorted(b for b in list(dict.fromkeys(w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]))[:MOST])
     pairs = [(a, b) for a, b in permutations(betas, 2) if a < b] + [(b, b) for b in betas]
     eps = [w for w in written if w < LARGEST_EPS][:MOST] or [USUAL_EPS]
     rates = [w for w in written if eps[0] < w < NEAR_ONE[1]][: 4 * MOST]
@@ -61,6 +63,11 @@ def adam(moves: Sequence[Move], written: Sequence[float], moments: Moments) -> O
         return None
     best = max(tried, key=lambda t: (sum(_explains(move, moments, *t) for move in moves), _usual(t)))
     return OptimizerSpec("Adam", dict(zip(("lr", "beta1", "beta2", "eps"), best, strict=True)) | {"weight_decay": 0.0})
+
+
+def _is_typed(number: float) -> bool:
+    """Whether somebody writes it so: a few digits."""
+    return float(f"{number:.{TYPED}g}") == number
 
 
 def explains(move: Move, moments: Moments, spec: OptimizerSpec | None) -> bool:

@@ -263,7 +263,7 @@ class Backward:
         size, shape = each.m * layer.out_features, (each.m, layer.out_features)
         unsure: dict[int, tuple[Value, View]] = {}
         for value in self._moving(k, "weight"):
-            if value.time not in computed:
+            if value.time not in computed or not np.any(value.array):  # a product with zeros tells nothing
                 continue
             for o in near(value):
                 if o.size != size or o.time not in computed or o.array.dtype.kind != "f":
@@ -272,7 +272,7 @@ class Backward:
                     if self._is_product(value, view, entering, k):
                         return self._named(o, shape)
                     unsure.setdefault(root(o).time, (o, view))
-        for value in self._moving(k, "bias"):
+        for value in self._moving(k, "bias") if each.m > 1 else ():  # of one sample, it is no sum
             for o in near(value) if value.time in computed else ():
                 if o.size == size and o.time in computed and o.array.dtype.kind == "f":
                     for view in layout.samples(o.array, *shape):

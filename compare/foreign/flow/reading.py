@@ -43,6 +43,7 @@ ENDLESS = 1 << 62
 ROUNDED = 8 * 2.0**-53  # relative: of a change whose factors are multiplied in another order
 BESIDE = 60  # values after the last new parameter among which that of a bias is looked for that is in no sum
 SIMULATED = 1e-6  # relative: of Adam's step from moments that were computed along, not seen
+VISIBLE = 1e-6  # relative: of a penalty in a gradient
 GUARDED = 1e-12  # relative: farther from the loss than its rounding
 FEW = 3  # numbers, which many laws explain
 FITTED = 1e-9  # relative: of a change by a rate that was fitted
@@ -132,6 +133,8 @@ class Reader:
         for k, move in enumerate(update.moves):
             slopes = {"L2": move.old, "L1": np.sign(move.old)}
             for amount, kind in ((a, kind) for a in update.rates if a < 1 for kind in slopes):
+                if np.linalg.norm(amount * slopes[kind]) <= VISIBLE * np.linalg.norm(move.gradient):
+                    continue
                 gradient = move.gradient + amount * slopes[kind]
                 if back.whole(move.name, gradient) is not None:
                     update.moves[k] = replace(move, gradient=gradient)
