@@ -36,6 +36,7 @@ class Step:
     names: Names
     watched: Watched | None = None
     written: dict[str, Written] = field(default_factory=dict)
+    looked_at: int = 0  # arrays that backward could have written into
 
     @classmethod
     def of(cls, names: Names, watched: Watched) -> Step:
@@ -111,7 +112,7 @@ def _record(step: Step, number: int) -> Record:
         names.optimizer or (OptimizerSpec("SGD", {"lr": names.rate}) if names.rate is not None else None),
         number,
         touched=_touched(step),
-        watched=followed(names, step.watched) if step.watched and number == 1 else 0,
+        watched=followed(names, step.watched) if step.watched and number == 1 else step.looked_at,
         plain_loss=True,
         scales=_scales(kept),
         slack=names.slack | names.recovered,

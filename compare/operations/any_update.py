@@ -91,8 +91,6 @@ MISTAKES = {
           wrong="p - lr * (g + 0.01 * p)", right="p - lr * g", case=PLAIN),
         M("wrong-gradient", other_gradients, "the gradient is {}",
           wrong="p - lr * before.g if step > 1 else p", right="p - lr * g", case=PLAIN),
-        M("update-sign", lambda e: e.before_update + (e.before_update - e.ref), "the step is added: it goes uphill",
-          wrong="p + lr * g", right="p - lr * g", case=PLAIN),
         M("learning-rate-missing", lambda e: e.before_update - (e.before_update - e.ref) / e.option("lr"),
           "the learning rate is missing",
           wrong="p - g", right="p - lr * g", case=PLAIN),

@@ -14,6 +14,9 @@ from compare.watching.rewriting import Site
 Array = NDArray[Any]
 
 
+WRITTEN = ("setitem", "isub", "iadd", "imul", "itruediv")  # into the first operand
+
+
 @dataclass(eq=False)
 class Value:
     """What an expression computed. time: its number. operands: the values that it was computed from, in order.
@@ -44,7 +47,8 @@ class Value:
         """As the code calls it; of what has no name, the operation."""
         if self.names:
             return self.names[0][0]
-        return self.operands[0].name if self.is_changed and self.operands else self.what
+        is_part = self.is_changed or self.what in WRITTEN
+        return self.operands[0].name if is_part and self.operands else self.what
 
     @property
     def place(self) -> Place:

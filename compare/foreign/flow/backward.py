@@ -26,6 +26,7 @@ from compare.watching.dataflow import Array, Value, after, before, with_elements
 
 EXACT = Precision.of(np.float64)
 ENDLESS = np.iinfo(np.int64).max
+PRODUCTS = MULTIPLIED[:6]
 RATES = 8  # numbers that are tried as rates inside a gradient
 ADDED = ("iadd", "add", "gather", "changed", "setitem", "call:add")
 
@@ -156,10 +157,13 @@ class Backward:
         if len(self.step.passes) > 1 or wanted.size == self.step.old[f"{k}.weight"].value.size:
             return None
         views = [out.value, *(u for u in out.value.users if u.what in VIEWS)]
-        made = {u.time: u for v in views for u in v.users if u.what in MULTIPLIED and u.size == wanted.size}
+        made = {u.time: u for v in views for u in v.users if u.what in PRODUCTS and u.size == wanted.size}
         if len(made) != 1 or not set(made) <= self.behind:
             return None
         value = next(iter(made.values()))
+        weights = (root(self.step.old[f"{k}.weight"].value), self.step.new.get(f"{k}.weight"))
+        if not any(root(o) in weights for o in value.operands):
+            return None
         view = next(layout.samples(value.array, *wanted.shape), None)
         return Gradient(value, view, out.scale, equal=False) if view is not None else None
 

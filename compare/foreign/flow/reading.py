@@ -60,6 +60,12 @@ class Read:
     number: int = 1  # of the optimiser's steps
     written: dict[str, Written] = field(default_factory=dict)  # tensors of the forward pass, after it
 
+    @property
+    def looked_at(self) -> int:
+        """How many arrays of the forward pass backward could have written into; 0 where several passes make a step."""
+        held = [n for n in self.names.tensors if n in ("input", "target") or n.endswith(".output")]
+        return len(held) if len(self.step.passes) == 1 else 0
+
 
 class Reader:
     """Reads the steps of a program one after the other."""
@@ -365,22 +371,27 @@ class Settled:
         wrong = [n for n in finals if not tensors[n].equal or (n.parameter not in moved and n not in stayed)]
         usual, ratio = self._usual(finals, moved, scale), self._ratio(finals)
         for name in wrong:
-            self._where_it_went_wrong(name, rate, usual)
+            own = self._where_it_went_wrong(name, rate, usual)
             if tensors[name].equal and tensors[name].scale != usual:  # what it is computed from may have the factor
                 for between in self._between(int(name.layer)):
                     tensors[between] = replace(tensors[between], scale=usual * ratio)
-            tensors[name] = replace(tensors[name], scale=usual)
+            tensors[name] = replace(tensors[name], scale=own)
 
-    def _where_it_went_wrong(self, name: TensorName, rate: float | None, usual: float) -> None:
-        """Of the multiples on the way to a parameter that moved wrongly, the first that has that factor."""
-        own = self.update.of.get(name.parameter)
+    def _where_it_went_wrong(self, name: TensorName, rate: float | None, usual: float) -> float:
+        """Name the first multiple that has the factor, or else the sign, by which a parameter moved wrongly.
+
+        The scale that it should have.
+        """
+        own, found = self.update.of.get(name.parameter), self.back.multiples.get(name, [])
         if own is None or not rate:
-            return
+            return usual
         wanted = own.rate / rate * usual
-        for each in self.back.multiples.get(name, ()):
-            if updates.same(each.scale, wanted):
-                self.names.tensors[name] = Named(observed(each.value), each.view, each.scale)
-                return
+        turned = [each for each in found if each.scale * usual < 0] if wanted * usual < 0 else []
+        turned.sort(key=lambda each: (not each.value.names, each.value.time))
+        for each in turned or (each for each in found if updates.same(each.scale, wanted)):
+            self.names.tensors[name] = Named(observed(each.value), each.view, each.scale)
+            return abs(each.scale) * float(np.sign(usual)) if turned else usual
+        return usual
 
     def _between(self, k: int) -> list[str]:
         """The gradients of layer k's output, and of what comes after it, that were seen."""
