@@ -21,6 +21,7 @@ from compare.recording.notes import (
     UphillFound,
     WithoutBias,
 )
+from compare.watching.rewriting import IN_PLACE, OPERATORS
 
 SAMPLED = ("output", "grad_output", "grad_input")  # tensors of one row a sample, as input and target are
 PARAMETERS_GRADIENTS = (".grad_weight", ".grad_bias")
@@ -36,12 +37,18 @@ def _layouts(names: Names) -> Iterator[LayoutFound]:
     """Torch's own layout is noted only where both are there."""
     kept: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, named in names.tensors.items():
-        for part, held_as in _layout(name, named):
+        for part, held_as in _layout(name, named) if _has_name(named) else ():
             kept[part, held_as].append(named.observation.name)
     mixed = sum(part == "weights" for part, _ in kept) > 1
     for (part, held_as), held in kept.items():
         if mixed or held_as != layout.OUT_IN:
             yield LayoutFound(part, held_as, tuple(held))
+
+
+def _has_name(named: Named) -> bool:
+    """Whether the code calls it something: what stands inside an expression has its operation's name."""
+    name = named.observation.name
+    return ":" not in name and name not in OPERATORS.values() and name not in IN_PLACE.values()
 
 
 def _layout(name: str, named: Named) -> Iterator[tuple[str, str]]:
