@@ -226,7 +226,7 @@ def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
         if user.what not in ("add", "iadd", "call:add") or user.size != value.size:
             continue
         for other in user.operands:
-            if other is value or other.size != n:
+            if other is value or other.size != n or root(other).time > value.time:  # |z| of one sample is no bias
                 continue
             total = read.array + other.array.reshape(-1)
             for view in layout.samples(user.array, m, n):
