@@ -140,7 +140,7 @@ class Reader:
             slopes = {"L2": move.old, "L1": np.sign(move.old)}
             for amount, kind in ((a, kind) for a in update.rates if a < 1 for kind in slopes):
                 is_seen = np.linalg.norm(amount * slopes[kind]) > VISIBLE * np.linalg.norm(move.gradient)
-                if not is_seen or move.change.size <= FEW:
+                if not is_seen or move.value.size <= FEW:
                     continue
                 gradient = move.gradient + amount * slopes[kind]
                 if back.whole(move.name, gradient) is not None:
