@@ -18,7 +18,8 @@ def test_the_examples_of_help_are_taken(script: Callable[..., Any], name: str) -
     assert len(examples) >= 2
     parser = importlib.import_module(name)._parser()
     for example in examples:
-        parser.parse_args(shlex.split(example.partition("   ")[0])[1:])
+        own, _, _ = example.partition("   ")[0].partition(" -- ")  # after it stand a program's answers
+        parser.parse_args(shlex.split(own)[1:])
     assert "exit codes: 0" in outcome.out
 
 
