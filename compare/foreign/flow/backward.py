@@ -28,7 +28,6 @@ EXACT = Precision.of(np.float64)
 ENDLESS = np.iinfo(np.int64).max
 PRODUCTS = MULTIPLIED[:6]
 RATES = 8  # numbers that are tried as rates inside a gradient
-ADDED = ("iadd", "add", "gather", "changed", "setitem", "call:add")
 
 
 @dataclass(frozen=True)

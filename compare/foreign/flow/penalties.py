@@ -31,12 +31,12 @@ class Penalty:
 def penalty(losses: Sequence[tuple[Value, float]], old: Mapping[str, Seen], computed: set[int]) -> Penalty | None:
     """What is added to a loss and computed from parameters alone; None where nothing is."""
     for value, factor in losses:
-        added, total = _added(value, computed)
+        added, signs, total = _added(value, computed)
         if not added:
             continue
         behind = {v.time: v for each in added for v in before([each], _olds(old))}
         used = tuple(n for n, s in old.items() if _is_used(s, added))
-        amount = sum(number(each.array) for each in added) / abs(factor)
+        amount = sum(sign * number(each.array) for each, sign in zip(added, signs, strict=True)) / abs(factor)
         kind = "L1" if any("abs" in v.what for v in behind.values()) else "L2"
         size = sum(_size(old[name], kind) for name in used)
         if used and size and _of_parameters(behind.values(), old):
@@ -60,13 +60,15 @@ def _is_used(seen: Seen, added: Sequence[Value]) -> bool:
     return not times.isdisjoint(v.time for each in added for v in before([each]))
 
 
-def _added(value: Value, computed: set[int]) -> tuple[list[Value], Value]:
-    """Numbers that are added to it, and to the sum, and are not computed from the output; and the sum of all."""
+def _added(value: Value, computed: set[int]) -> tuple[list[Value], list[int], Value]:
+    """Numbers that are added to it, or subtracted, and are not computed from the output; their signs; and the sum."""
     found: list[Value] = []
+    signs: list[int] = []
     while (more := next(_sums(value, computed), None)) is not None:
         value, other = more
         found.append(other)
-    return found, value
+        signs.append(-1 if "sub" in value.what else 1)
+    return found, signs, value
 
 
 def _sums(value: Value, computed: set[int]) -> Iterator[tuple[Value, Value]]:

@@ -27,6 +27,7 @@ from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.operations.linear import Linear
 from compare.recording.notes import (
+    MomentumFound,
     NeverUpdated,
     Note,
     NotUpdated,
@@ -195,6 +196,8 @@ class Settled:
             self.names.rate = rate
         else:
             self._adapted()
+        if law is not None and law.momentum:
+            self.notes.append(MomentumFound(float(f"{law.momentum:.6g}")))
         self._penalties()
         self._kept()
         self._written_otherwise()

@@ -13,7 +13,6 @@ from compare.foreign.flow.multiples import Pool
 from compare.foreign.flow.passes import Pass, Seen
 from compare.foreign.flow.products import root
 from compare.foreign.layout import View
-from compare.foreign.naming import hints
 from compare.foreign.naming.values import number
 from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
@@ -147,10 +146,6 @@ def _is_final(value: Value, others: set[int]) -> bool:
 def _is_added_up(value: Value) -> bool:
     counts = any(c > 1 and c == round(c) for c in value.constants)
     return value.what == "mul" and counts and bool(value.users) and all(u.what in ("add", "iadd") for u in value.users)
-
-
-def is_called_loss(value: Value) -> bool:
-    return any(hints.is_loss(name) for name, _ in value.names)
 
 
 def stacked(aims: Sequence[Aim]) -> Seen:
