@@ -12,7 +12,7 @@ from compare.foreign.convention import Convention
 from compare.foreign.flow.reading import Read, Reader
 from compare.foreign.steps import Step, recorded
 from compare.network.architecture import Architecture
-from compare.recording.notes import DidNotEnd, SecondStep, StepNotFound
+from compare.recording.notes import DidNotEnd, MomentumFound, SecondStep, StepNotFound
 from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
 from compare.watching.dataflow import Dataflow
@@ -70,4 +70,6 @@ def _later(others: list[Read], flow: Dataflow, earlier: Read) -> Later | None:
         return None
     follows = others[0].number == earlier.number + 1
     made = _recorded(others, flow, earlier if follows else None)
-    return Later(Recorded(made.records, made.given, [*made.notes, SecondStep()], made.places, flow.sources, made.later))
+    told = [note for note in others[0].notes if isinstance(note, MomentumFound)]  # one step cannot show it
+    notes = [*made.notes, SecondStep()]
+    return Later(Recorded(made.records, made.given, notes, made.places, flow.sources, made.later), told)
