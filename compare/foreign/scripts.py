@@ -53,7 +53,7 @@ def missing(network: Architecture, flow: Dataflow) -> str:
 def _recorded(read: list[Read], flow: Dataflow, earlier: Read | None = None) -> Recorded:
     """The first of these steps, after the one before it where that is known; the others are asked for later."""
     first, *others = read
-    steps = [Step(each.names, None, each.written, each.looked_at) for each in (earlier, first) if each is not None]
+    steps = [Step(r.names, None, r.written, r.looked_at, r.became) for r in (earlier, first) if r is not None]
     made = recorded(steps, first.notes, later=partial(_later, others, flow, first))
     notes = [*made.notes, *([] if flow.complete else [DidNotEnd(flow.ended)])]
     for record, each in zip(made.records, [earlier, first] if earlier else [first], strict=True):
@@ -62,7 +62,7 @@ def _recorded(read: list[Read], flow: Dataflow, earlier: Read | None = None) -> 
         earliest = made.records[0]
         earliest.tensors = {name: a for name, a in earliest.tensors.items() if ".new_" not in name}
         earliest.optimizer = None
-    return Recorded(made.records, made.given, notes, made.places, flow.sources, made.later)
+    return Recorded(made.records, {**made.given, **first.given}, notes, made.places, flow.sources, made.later)
 
 
 def _later(others: list[Read], flow: Dataflow, earlier: Read) -> Later | None:

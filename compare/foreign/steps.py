@@ -37,6 +37,7 @@ class Step:
     watched: Watched | None = None
     written: dict[str, Written] = field(default_factory=dict)
     looked_at: int = 0  # arrays that backward could have written into
+    became: dict[str, Array] = field(default_factory=dict)  # parameters after it, where new values are not kept so
 
     @classmethod
     def of(cls, names: Names, watched: Watched) -> Step:
@@ -145,4 +146,4 @@ def _touched(step: Step) -> dict[str, Array]:
     held = step.names.tensors
     moved = (name for name in step.names.network.parameters() if name in held and name.new in held)
     new: dict[str, Array] = {name: held[name.new].view.array for name in moved}
-    return new | {name: written.after for name, written in step.written.items()}
+    return new | step.became | {name: written.after for name, written in step.written.items()}

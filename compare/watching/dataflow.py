@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -17,11 +17,19 @@ Array = NDArray[Any]
 WRITTEN = ("setitem", "isub", "iadd", "imul", "itruediv")  # into the first operand
 
 
+class Binding(NamedTuple):
+    """A name that a value was given, where, and how many values there were then."""
+
+    name: str
+    site: Site
+    time: int
+
+
 @dataclass(eq=False)
 class Value:
     """What an expression computed. time: its number. operands: the values that it was computed from, in order.
 
-    constants: the numbers among its operands. names: what it was bound to, each with its site. site: None for what
+    constants: the numbers among its operands. names: what it was bound to, in order. site: None for what
     was there before it was used. is_changed: the first operand, written into.
     """
 
@@ -30,7 +38,7 @@ class Value:
     array: Array
     operands: tuple[Value, ...] = ()
     constants: tuple[float, ...] = ()
-    names: list[tuple[str, Site]] = field(default_factory=list)
+    names: list[Binding] = field(default_factory=list)
     users: list[Value] = field(default_factory=list)
     is_changed: bool = False
     moves: int | None = None  # see foreign/flow/products.py
@@ -46,14 +54,14 @@ class Value:
     def name(self) -> str:
         """As the code calls it; of what has no name, the operation."""
         if self.names:
-            return self.names[0][0]
+            return self.names[0].name
         is_part = self.is_changed or self.what in WRITTEN
         return self.operands[0].name if is_part and self.operands else self.what
 
     @property
     def place(self) -> Place:
         """Where it was computed, else where it was bound; with the first name that it was given."""
-        site = self.site or (self.names[0][1] if self.names else None)
+        site = self.site or (self.names[0].site if self.names else None)
         if self.is_changed and site is None and len(self.operands) > 1:
             site = self.operands[-1].site
         return Place(site.file, site.line, self.name, site.cell) if site else Place("", 0, self.name or "a value")

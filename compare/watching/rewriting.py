@@ -58,6 +58,11 @@ class Site:
     names: tuple[str, ...] = ()
     cell: str = ""  # of a notebook: "cell 4, line 12"
 
+    @property
+    def is_loop(self) -> bool:
+        """Whether it is what a loop binds, whose end is not told."""
+        return (self.line, self.column) == (self.end_line, self.end_column)
+
 
 def rewritten(source: str | bytes, file: str, sites: list[Site]) -> CodeType:
     """The code of a source; its sites are appended to `sites`, and it calls back with their positions.
@@ -78,6 +83,7 @@ class Rewriter(ast.NodeTransformer):
         self.sites = sites
         self.scope: list[str] = []
         self.classes: list[str] = []
+        self.arguments: set[str] = set()  # of the function
         self.stored: list[dict[str, ast.expr]] = []  # of each enclosing loop: what it stores elements into
 
     # --- what is left as it is ----------------------------------------------------------------------------------------
@@ -107,9 +113,10 @@ class Rewriter(ast.NodeTransformer):
         node.decorator_list = [self.visit(each) for each in node.decorator_list]
         node.args = self.visit(node.args)
         self.scope.append(node.name)
-        outer, self.stored = self.stored, []
+        outer = self.arguments, self.stored
+        self.arguments, self.stored = {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}, []
         node.body = self._block(node.body)
-        self.stored = outer
+        self.arguments, self.stored = outer
         self.scope.pop()
         return node
 
@@ -249,6 +256,13 @@ class Rewriter(ast.NodeTransformer):
         elif isinstance(node, ast.Starred):
             node.value = self._target(node.value)
         return node
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        """A function that hands on what it was given says so by its own name for it."""
+        if isinstance(node.value, ast.Name) and node.value.id in self.arguments:
+            node.value = self._bound(node, node.value, (node.value.id,))
+            return node
+        return self.generic_visit(node)
 
     def visit_Delete(self, node: ast.Delete) -> ast.AST:
         return node

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from compare.watching import notebook
-from compare.watching.dataflow import Dataflow, Value
+from compare.watching.dataflow import Binding, Dataflow, Value
 from compare.watching.observation import Array, Observation
 from compare.watching.rewriting import Site
 from compare.watching.script_process import in_words
@@ -216,7 +216,7 @@ def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
             case {"ended": str(words), "complete": bool(done)}:
                 ended, complete = words, done
             case [int(site), int(number), str(name)] if 0 <= number < len(values) and 0 <= site < len(sites):
-                values[number].names.append((name, sites[site]))
+                values[number].names.append(Binding(name, sites[site], len(values)))
             case [int(site), list(operands), *held] if site < len(sites):
                 array = _array(arrays, size, held, kept)
                 values.append(_value(values, sites[site] if site >= 0 else None, operands, array))

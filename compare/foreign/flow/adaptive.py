@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import permutations, product
+from typing import NamedTuple
 
 import numpy as np
 
 from compare.foreign.flow.updates import Move
 from compare.network.optimizer import OptimizerSpec
-from compare.watching.dataflow import Array, Value
+from compare.watching.dataflow import Array, Value, before
 
 NEAR_ONE = (0.5, 1.0)  # in which betas are
 LARGEST_EPS = 1e-3
 USUAL_EPS = 1e-8
 TYPED = 6  # digits
 MOST = 6  # numbers that are tried for each of Adam's
+MISCOUNTED = 9  # steps that are counted too many, as once for each parameter
+
+
+class Numbers(NamedTuple):
+    """Adam's, by torch's names."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+
+    @classmethod
+    def of(cls, spec: OptimizerSpec) -> Numbers:
+        return cls(*(float(spec.options[name]) for name in cls._fields))
+
+    def is_usual(self) -> tuple[bool, bool, bool]:
+        return self.beta1 == 0.9 and self.beta2 == 0.999, self.eps == USUAL_EPS, self.lr <= 0.1
+
+
+class Correction(NamedTuple):
+    """The number of steps by which each moment's bias is corrected; 0 where it is not."""
+
+    first: int
+    second: int
+
+
+def _corrections(t: int) -> Iterator[Correction]:
+    """The right one, and those that are mistakes."""
+    yield from (Correction(t, t), Correction(t + 1, t + 1), Correction(t - 1, t - 1))
+    yield from (Correction(0, 0), Correction(t, 0), Correction(0, t))
 
 
 @dataclass
@@ -51,18 +82,59 @@ def _is_root(value: Value) -> bool:
     return value.what == "call:sqrt" or (value.what == "pow" and 0.5 in value.constants)
 
 
+def averages(move: Move, olds: Iterable[Value], gradient: Value) -> tuple[Value, Value] | None:
+    """What stands in the places of Adam's moving averages: in the numerator of the step, and under its root."""
+    behind = before([move.value], olds)
+    size = move.value.size
+    roots = [v for v in behind if _is_root(v) and v.size == size > 1]
+    for quotient in (v for v in reversed(behind) if v.what == "truediv" and v.size == size and len(v.operands) == 2):
+        over = {v.time for v in before(quotient.operands[1:], olds)}
+        for each in roots:
+            if each.time in over and quotient.operands[0].size == size:
+                return _unscaled(quotient.operands[0], gradient), _unscaled(each.operands[0], gradient)
+    return None
+
+
+def _unscaled(value: Value, gradient: Value) -> Value:
+    """What it was before it was multiplied by numbers, down to the gradient itself."""
+    while value.what in ("mul", "truediv"):
+        whole = [o for o in value.operands if o.size == value.size]
+        if len(whole) != 1 or whole[0] is gradient:
+            return value
+        value = whole[0]
+    return value
+
+
 def adam(moves: Sequence[Move], written: Sequence[float], moments: Moments) -> OptimizerSpec | None:
-    """Adam with the numbers of the code: those that explain most of the moves, else the usual order of the betas."""
+    """Adam with the numbers of the code: those that explain most of the moves, else the usual order of the betas.
+
+    A rate that somebody typed comes first. Where no move is Adam's, one may be but for the correction of its bias.
+    """
     written = sorted(written, key=lambda w: not _is_typed(w))
     betas = sorted(b for b in list(dict.fromkeys(w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]))[:MOST])
     pairs = [(a, b) for a, b in permutations(betas, 2) if a < b] + [(b, b) for b in betas]
     eps = [w for w in written if w < LARGEST_EPS][:MOST] or [USUAL_EPS]
     rates = [w for w in written if eps[0] < w < NEAR_ONE[1]][: 4 * MOST]
-    tried = [(lr, *pair, e) for pair in pairs for e in eps for lr in rates if lr not in (*pair, e)]
+    tried = [Numbers(lr, *pair, e) for pair in pairs for e in eps for lr in rates if lr not in (*pair, e)]
     if not tried:
         return None
-    best = max(tried, key=lambda t: (sum(_explains(move, moments, *t) for move in moves), _usual(t)))
-    return OptimizerSpec("Adam", dict(zip(("lr", "beta1", "beta2", "eps"), best, strict=True)) | {"weight_decay": 0.0})
+    typed, others = [n for n in tried if _is_typed(n.lr)], [n for n in tried if not _is_typed(n.lr)]
+    right, *wrong = _corrections(moments.steps + 1)
+    rank = lambda pair: (sum(_explains(move, moments, *pair) for move in moves), pair[0].is_usual())  # noqa: E731
+    for numbers, corrections in ((typed, [right]), (typed, wrong), (others, [right]), (others, wrong)):
+        best = max(product(numbers, corrections), key=rank, default=None)
+        if best is not None and rank(best)[0]:
+            break
+    else:
+        best = max(product(tried, [right]), key=rank)
+    return OptimizerSpec("Adam", best[0]._asdict() | {"weight_decay": 0.0})
+
+
+def counted(move: Move, moments: Moments, spec: OptimizerSpec) -> int | None:
+    """The number of steps by which the move is Adam's, where that is not the one that was made."""
+    t = moments.steps + 1
+    counts = [n for n in range(1, t + MISCOUNTED) if n != t]
+    return next((n for n in counts if _explains(move, moments, Numbers.of(spec), Correction(n, n))), None)
 
 
 def _is_typed(number: float) -> bool:
@@ -72,21 +144,15 @@ def _is_typed(number: float) -> bool:
 
 def explains(move: Move, moments: Moments, spec: OptimizerSpec | None) -> bool:
     """Whether this is Adam's step along the move's gradient."""
-    if spec is None:
-        return False
-    return _explains(move, moments, *(float(spec.options[n]) for n in ("lr", "beta1", "beta2", "eps")))
-
-
-def _usual(tried: tuple[float, float, float, float]) -> tuple[bool, bool, bool]:
-    lr, b1, b2, eps = tried
-    return b1 == 0.9 and b2 == 0.999, eps == USUAL_EPS, lr <= 0.1
-
-
-def _explains(move: Move, moments: Moments, lr: float, b1: float, b2: float, eps: float) -> bool:
     t = moments.steps + 1
+    return spec is not None and _explains(move, moments, Numbers.of(spec), Correction(t, t))
+
+
+def _explains(move: Move, moments: Moments, numbers: Numbers, count: Correction) -> bool:
+    lr, b1, b2, eps = numbers
     m, v = moments.of(move)
     m, v = b1 * m + (1 - b1) * move.gradient, b2 * v + (1 - b2) * move.gradient**2
+    c, d = (1 - b**n if n else 1.0 for b, n in ((b1, count.first), (b2, count.second)))
     with np.errstate(all="ignore"):
-        change = lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
+        change = lr * (m / c) / (np.sqrt(v / d) + eps)
     return bool(np.allclose(move.change, change, rtol=1e-6, atol=4 * float(move.lost.max(initial=0))))
-

@@ -27,6 +27,7 @@ from compare.watching.dataflow import Array, Value, after, before, with_elements
 EXACT = Precision.of(np.float64)
 ENDLESS = np.iinfo(np.int64).max
 PRODUCTS = MULTIPLIED[:6]
+SUMS = ("iadd", "add")  # by which gradients are added up
 RATES = 8  # numbers that are tried as rates inside a gradient
 
 
@@ -51,6 +52,7 @@ class Backward:
     found: dict[str, Gradient] = field(default_factory=dict)
     expected: dict[str, Array] = field(default_factory=dict)  # from the step's own tensors
     multiples: dict[str, list[Multiple]] = field(default_factory=dict)  # of a parameter's gradient, on its way
+    assumed: float = 1.0  # the scale of a wrong gradient that no right one comes before
 
     def search(self) -> None:
         """In order of execution, each from what was found before it."""
@@ -136,16 +138,28 @@ class Backward:
             scales = [g.scale for n, g in self.found.items() if g.equal and n.endswith(ends)]
             if scales:
                 return max(scales, key=scales.count)
-        return 1.0
+        return self.assumed
+
+    def rescaled(self, scale: float) -> Backward:
+        """Searched anew with another scale of a wrong gradient that no right one comes before."""
+        again = Backward(self.network, self.step, self.tensors, self.targets, assumed=scale)
+        again.search()
+        return again
 
     # --- of samples ---------------------------------------------------------------------------------------------------
 
     def _of_samples(self, name: TensorName, wanted: Array) -> Gradient | None:
         """What the gradient of the layer's weight is a product of, right or wrong; else by value alone."""
         placed = self._in_place_of_samples(name)
-        if placed is not None:
-            return self._judged(placed, wanted)
-        return self._by_value(wanted) or self._in_place_of_input(name, wanted)
+        if placed is None:
+            return self._by_value(wanted) or self._in_place_of_input(name, wanted)
+        judged = self._judged(placed, wanted)
+        return judged if judged.equal else self._unused(wanted) or judged
+
+    def _unused(self, wanted: Array) -> Gradient | None:
+        """The right gradient under a name, where the code computes it and goes on with another one."""
+        right = self._by_value(wanted)
+        return right if right is not None and right.value.names and np.any(wanted) else None
 
     def _in_place_of_input(self, name: TensorName, wanted: Array) -> Gradient | None:
         """The one product of the gradient of a linear layer's output that has the size of its input."""
@@ -173,7 +187,7 @@ class Backward:
             if scale is not None:
                 right = replace(placed, view=replace(placed.view, array=view.array), scale=scale, equal=True)
                 return self._unscaled(right, wanted)
-        return replace(placed, value=self._first_of(placed.value))
+        return self._first_of(placed)
 
     def _unscaled(self, right: Gradient, wanted: Array) -> Gradient:
         """What a gradient was before it was multiplied by a number, where it was one then."""
@@ -186,16 +200,24 @@ class Backward:
                 return Gradient(value, view, scale)
         return right
 
-    def _first_of(self, value: Value) -> Value:
-        """The first value that is a multiple of a wrong one, and no tensor itself: there the mistake is made."""
+    def _first_of(self, placed: Gradient) -> Gradient:
+        """The first value that a wrong one is a multiple of: there the mistake is made."""
         taken = {each.value.time for each in self.found.values()}
-        while (before_it := self._multiple_of(value)) is not None and before_it.time not in taken:
+        value = placed.value
+        while value.time not in taken and (before_it := self._multiple_of(value)) is not None:
             value = before_it
-        return value
+        if value is placed.value or len(self.step.passes) > 1:
+            return replace(placed, value=value)
+        views = (v for v in layout.samples(value.array, *placed.view.array.shape) if v.layout == placed.view.layout)
+        return replace(placed, value=value, view=next(views, placed.view))
 
     def _multiple_of(self, value: Value) -> Value | None:
-        for o in value.operands:
-            if o.size == value.size > 1 and o.array.shape == value.array.shape and o.what not in VIEWS:
+        """The operand that it is a multiple of, by a number that is not computed from the output where it is one."""
+        operands = [o for o in value.operands if o.time in self.pool.times]
+        if value.size == 1:
+            return operands[0] if len(operands) == 1 and value.what in ("mul", "truediv") else None
+        for o in operands:
+            if o.size == value.size and o.array.shape == value.array.shape and o.what not in VIEWS:
                 scale = multiple(value.array, np.asarray(o.array, dtype=np.float64))
                 if scale is not None and distance(value.array, scale * o.array) <= tight(value.array):
                     return o
@@ -247,8 +269,14 @@ class Backward:
         found = [self._delta(k, n) for n in range(len(self.step.passes))]
         if any(each is None for each in found):
             return None
-        made = self._stacked([Multiple(v, view, self.usual()) for v, view in found if v is not None])  # type: ignore[misc]
+        scale = self._scale_before()
+        made = self._stacked([Multiple(v, view, scale) for v, view in found if v is not None])  # type: ignore[misc]
         return replace(made, equal=False)
+
+    def _scale_before(self) -> float:
+        """The scale of the last gradient of samples: the next is computed from it."""
+        found = [g for n, g in self.found.items() if n.endswith((".grad_output", ".grad_input"))]
+        return found[-1].scale if found and found[-1].equal else self.usual()
 
     def _linear_before(self, name: TensorName) -> int | None:
         """The linear layer whose output's gradient this is."""
@@ -273,23 +301,17 @@ class Backward:
                     continue
                 for view in layout.samples(o.array, *shape):
                     if self._is_product(value, view, entering, k):
-                        return self._named(o, shape)
+                        return _rooted(o, view)
                     unsure.setdefault(root(o).time, (o, view))
         for value in self._moving(k, "bias") if each.m > 1 else ():  # of one sample, it is no sum
             for o in near(value) if value.time in computed else ():
                 if o.size == size and o.time in computed and o.array.dtype.kind == "f":
                     for view in layout.samples(o.array, *shape):
                         if self._is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
-                            return self._named(o, shape)
+                            return _rooted(o, view)
         forward = {id(s.value.array) for s in each.tensors.values()}
         left = [pair for pair in unsure.values() if id(root(pair[0]).array) not in forward]
         return left[0] if len(left) == 1 else None
-
-    def _named(self, value: Value, shape: tuple[int, int]) -> tuple[Value, View]:
-        """What it is a view of, where that has its shape."""
-        of = root(value)
-        view = next(layout.samples(of.array, *shape), None)
-        return (of, view) if view is not None else (value, next(layout.samples(value.array, *shape)))
 
     def _entering(self, each: Pass, k: int) -> Array:
         seen = each.tensors.get("input" if k == 0 else f"{k - 1}.output")
@@ -344,7 +366,7 @@ class Backward:
         if delta is None or len(self.step.passes) > 1:
             return moving
         later = {v.time for v in after(with_elements(delta.value), self.step.end if self.step.new else int(ENDLESS))}
-        return [v for v in moving if v.time in later]
+        return [v for v in moving if v.time in later] or moving
 
     def whole(self, name: TensorName, wanted: Array) -> Gradient | None:
         """A parameter's gradient with a penalty in it."""
@@ -363,15 +385,19 @@ class Backward:
         return lambda a: (View(v.bias, v.layout) for v in (like(a),) if v is not None and v.bias is not None)
 
     def _plainest(self, found: list[Multiple]) -> Multiple:
-        """The plainest factor that is no learning rate, then a name; of what has another sign, a name first."""
+        """The plainest factor that is no learning rate, then a name; of what has another sign, a name first.
+
+        What is called so after it was only multiplied may be more: an average, corrected.
+        """
         if all(m.scale * self.usual() < 0 for m in found):
             return min(found, key=lambda m: (not m.value.names, m.value.time))
-        rank = lambda m: (plainness(m.scale, self.known_of_few), not m.value.names, m.value.time)  # noqa: E731
+        is_called = lambda v: bool(v.names) and v.what not in ("mul", "truediv")  # noqa: E731
+        rank = lambda m: (plainness(m.scale, self.known_of_few), not is_called(m.value), m.value.time)  # noqa: E731
         return min(found, key=rank)
 
     def _in_place_of_parameter(self, wanted: Array, read, moving: list[Value]) -> Gradient | None:  # type: ignore[no-untyped-def]
         """The first of its size, added up where it is; of one nothing is computed, none."""
-        views = [(v, next(read(v.array), None)) for v in moving if v.what not in VIEWS or v.what == "gather"]
+        views = [(v, next(read(v.array), None)) for v in moving if v.what == "gather" or root(v) is v]
         held = [(v, view) for v, view in views if view is not None and view.array.shape == wanted.shape]
         if not np.any(wanted):  # what is none is no multiple, and is right if it is none
             zeros = [pair for pair in held if not np.any(pair[1].array)]
@@ -379,7 +405,9 @@ class Backward:
         if not held:
             return None
         if len(self.step.passes) > 1 or any(v.what in ("gather", "changed") for v, _ in held):
-            best = max(held, key=lambda pair: (abs(cosine(pair[1].array, wanted)), -pair[0].time))
+            sums = [pair for pair in held if pair[0].what in SUMS]
+            ends = [(v, view) for v, view in sums if not any(u.what in SUMS and u.operands[0] is v for u in v.users)]
+            best = max(ends or held, key=lambda pair: (round(abs(cosine(pair[1].array, wanted)), 9), -pair[0].time))
         else:
             best = held[0]
         return Gradient(best[0], best[1], self.usual(), equal=False)
@@ -387,6 +415,14 @@ class Backward:
 
 def _gradient(found: Multiple) -> Gradient:
     return Gradient(found.value, found.view, found.scale)
+
+
+def _rooted(value: Value, view: View) -> tuple[Value, View]:
+    """What it is a view of, where that holds the same samples."""
+    of = root(value)
+    same = (v for v in layout.samples(of.array, *view.array.shape) if np.array_equal(v.array, view.array))
+    found = next(same, None)
+    return (of, found) if found is not None else (value, view)
 
 
 def _is_of(value: Value, old: Value) -> bool:

@@ -28,10 +28,12 @@ class Penalty:
     value: Value  # the loss with it
 
 
-def penalty(losses: Sequence[tuple[Value, float]], old: Mapping[str, Seen], computed: set[int]) -> Penalty | None:
-    """What is added to a loss and computed from parameters alone; None where nothing is."""
+def penalty(
+    losses: Sequence[tuple[Value, float]], old: Mapping[str, Seen], computed: set[int], until: int
+) -> Penalty | None:
+    """What is added to a loss until then and computed from parameters alone; None where nothing is."""
     for value, factor in losses:
-        added, signs, total = _added(value, computed)
+        added, signs, total = _added(value, computed, until)
         if not added:
             continue
         behind = {v.time: v for each in added for v in before([each], _olds(old))}
@@ -60,20 +62,20 @@ def _is_used(seen: Seen, added: Sequence[Value]) -> bool:
     return not times.isdisjoint(v.time for each in added for v in before([each]))
 
 
-def _added(value: Value, computed: set[int]) -> tuple[list[Value], list[int], Value]:
+def _added(value: Value, computed: set[int], until: int) -> tuple[list[Value], list[int], Value]:
     """Numbers that are added to it, or subtracted, and are not computed from the output; their signs; and the sum."""
     found: list[Value] = []
     signs: list[int] = []
-    while (more := next(_sums(value, computed), None)) is not None:
+    while (more := next(_sums(value, computed, until), None)) is not None:
         value, other = more
         found.append(other)
         signs.append(-1 if "sub" in value.what else 1)
     return found, signs, value
 
 
-def _sums(value: Value, computed: set[int]) -> Iterator[tuple[Value, Value]]:
+def _sums(value: Value, computed: set[int], until: int) -> Iterator[tuple[Value, Value]]:
     for user in value.users:
-        if user.what in ADDED and user.size == 1:
+        if user.what in ADDED and user.size == 1 and user.time <= until:
             for other in user.operands:
                 if other is not value and other.size == 1 and other.time not in computed and other.operands:
                     yield user, other

@@ -142,8 +142,8 @@ def _moved(value: Value, user: Value) -> int:
         return 0
     if user.is_changed or user.what in IN_PLACE:
         return 2
-    names = {name for name, _ in value.names}
-    if user.what in ("sub", "add", "mul", "truediv") and any(name in names for name, _ in user.names):
+    names = {bound.name for bound in value.names}
+    if user.what in ("sub", "add", "mul", "truediv") and any(bound.name in names for bound in user.names):
         return 2
     return int(user.what in ("sub", "add") and len(user.operands) > 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,11 +14,12 @@ from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
 from compare.foreign.flow.multiples import scale_of
+from compare.foreign.flow.pairs import belonging
 from compare.foreign.flow.passes import Passes, Seen
 from compare.foreign.flow.penalties import Penalty, penalty
 from compare.foreign.flow.products import IN_PLACE, moves, near
 from compare.foreign.flow.target import Aim, aim, stacked
-from compare.foreign.flow.training import TrainingStep, steps
+from compare.foreign.flow.training import MOVES, TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names, most
@@ -36,9 +38,10 @@ from compare.recording.notes import (
     UpdateNotJudged,
     Written,
 )
-from compare.watching.dataflow import Array, Dataflow, Value
+from compare.watching.dataflow import Array, Binding, Dataflow, Value, before
 from compare.watching.observation import Observation
 
+STATES = ("exp_avg", "exp_avg_sq")
 EXPONENTIAL = ("tanh", "sigmoid")
 ENDLESS = 1 << 62
 ROUNDED = 8 * 2.0**-53  # relative: of a change whose factors are multiplied in another order
@@ -58,8 +61,23 @@ class Read:
     names: Names
     update: Update
     notes: list[Note] = field(default_factory=list)
+    aims: Sequence[Aim] = ()
     number: int = 1  # of the optimiser's steps
     written: dict[str, Written] = field(default_factory=dict)  # tensors of the forward pass, after it
+
+    @property
+    def given(self) -> dict[str, Array]:
+        """The targets that belong to the inputs, where the code took those of other samples."""
+        inputs = [each.tensors["input"] for each in self.step.passes]
+        if len(self.aims) != len(inputs):
+            return {}
+        found = belonging(list(zip(inputs, (each.target for each in self.aims), strict=True)))
+        return {f"{self.number}/target": found} if found is not None else {}
+
+    @property
+    def became(self) -> dict[str, Array]:
+        """The parameters after the step."""
+        return {move.name: move.new for move in self.update.moves}
 
     @property
     def looked_at(self) -> int:
@@ -75,6 +93,7 @@ class Reader:
         self.network, self.flow, self.convention = network, flow, convention or Convention()
         self.earlier: dict[str, Move] = {}
         self.moments = Moments()
+        self.unused: dict[str, Value] = {}  # biases that are updated and in no sum
 
     def __iter__(self) -> Iterator[Read]:
         for step in steps(Passes(self.network, self.flow.values)):
@@ -84,29 +103,41 @@ class Reader:
         back, found, tensors = self._searched(step)
         if self._add_unused_biases(step, back):
             back, found, tensors = self._searched(step)
-        network = back.network
         update = updates.update(back, self.earlier)
+        if (scale := _scale_before(back, update, found)) is not None:
+            back = back.rescaled(scale)
+            update = updates.update(back, self.earlier)
+        network = back.network
         self.earlier = {m.name: updates.with_decay(m, update.of.get(m.name)) for m in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
         settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
         settled.settle()
         self.moments.take(update.moves, settled.optimizer)
-        return Read(step, names, update, settled.notes, max(self.moments.steps, 1), _written(step, names))
+        return Read(step, names, update, settled.notes, found, max(self.moments.steps, 1), _written(step, names))
 
     def _add_unused_biases(self, step: TrainingStep, back: Backward) -> bool:
         """Biases that are updated by the gradient of one, but are in no sum: the forward pass leaves them out."""
         added = False
         for k, layer in enumerate(self.network.layers):
             if isinstance(layer, Linear) and layer.bias and f"{k}.bias" not in step.old:
-                delta = back.delta(k)
-                found = self._updated_by(step, delta.sum(axis=0), back) if delta is not None else None
+                found = self._unused_bias(step, back, k)
                 if found is not None:
                     old, new = found
                     for each in step.passes:
                         each.tensors[f"{k}.bias"] = old
-                    step.new[f"{k}.bias"] = new
+                    step.new[f"{k}.bias"] = self.unused[f"{k}.bias"] = new
                     added = True
         return added
+
+    def _unused_bias(self, step: TrainingStep, back: Backward, k: int) -> tuple[Seen, Value] | None:
+        """That of the step before, moved once more; else by its gradient."""
+        delta, known = back.delta(k), self.unused.get(f"{k}.bias")
+        if known is not None:
+            later = (u for u in known.users if u.size == known.size and u.what in MOVES)
+            view = next(layout.biases(known.array, known.size), None)
+            new = next(later, None)
+            return (Seen(known, view), new) if new is not None and view is not None else None
+        return self._updated_by(step, delta.sum(axis=0), back) if delta is not None else None
 
     def _updated_by(self, step: TrainingStep, wanted: Array, back: Backward) -> tuple[Seen, Value] | None:
         begun = step.passes[0].begin.time
@@ -141,7 +172,7 @@ class Reader:
             slopes = {"L2": move.old, "L1": np.sign(move.old)}
             for amount, kind in ((a, kind) for a in update.rates if a < 1 for kind in slopes):
                 is_seen = np.linalg.norm(amount * slopes[kind]) > VISIBLE * np.linalg.norm(move.gradient)
-                if not is_seen or move.value.size <= FEW:
+                if not is_seen or move.value.size == 1:
                     continue
                 gradient = move.gradient + amount * slopes[kind]
                 if back.whole(move.name, gradient) is not None:
@@ -188,7 +219,8 @@ class Settled:
             rate = self._rate(law.rate, scale)
         taken: set[int] = set()
         for name, found in self.back.found.items():
-            self.names.tensors[name] = _gradient(found, again=found.value.time in taken)
+            again = self._again(TensorName(name), found) if found.value.time in taken else None
+            self.names.tensors[name] = _gradient(found, again)
             taken.add(found.value.time)
         if self.optimizer is None:
             self._scales(scale, rate)
@@ -196,12 +228,29 @@ class Settled:
             self.names.rate = rate
         else:
             self._adapted()
+            self._scaled_alike(scale)
         if law is not None and law.momentum:
             self.notes.append(MomentumFound(float(f"{law.momentum:.6g}")))
         self._penalties()
         self._kept()
         self._written_otherwise()
         self._unjudged()
+
+    def _again(self, name: TensorName, found: Gradient) -> Binding | None:
+        """The name by which a value that is another tensor already is this one: delta = dh leaves something out.
+
+        It is the next that was given, by no loop, before the weight's gradient was computed: of one sample, the bias's
+        may be a later one.
+        """
+        product = self.back.found.get(TensorName.of(str(int(name.layer) - 1), "grad_weight"))
+        until = product.value.time if product is not None else ENDLESS
+        known = set[tuple[str, str]]()
+        for bound in found.value.names:
+            is_new = (bound.name, bound.site.function) not in known
+            if known and is_new and bound.time <= until and not bound.site.is_loop:
+                return bound
+            known.add((bound.name, bound.site.function))
+        return None
 
     def _adapted(self) -> None:
         """New values by Adam, and the moments before the step."""
@@ -212,13 +261,55 @@ class Settled:
                 continue
             view = updates.reread(self.back, move.name, move.value)
             assert view is not None
-            self.names.tensors[move.name.new] = Named(observed(move.value), view)
+            self.names.tensors[move.name.new] = Named(self._counter(move) or observed(move.value), view)
             simulated = SIMULATED * np.abs(move.change) if self.moments.steps else 0.0
             self.names.slack[move.name.new] = self._scaled(move) + 4 * move.lost + simulated
+            self._averages(move)
             if self.moments.steps:
-                for state, array in zip(("exp_avg", "exp_avg_sq"), self.moments.of(move), strict=True):
+                for state, array in zip(STATES, self.moments.of(move), strict=True):
                     held = Observation(array, f"{state} of {move.value.name}")
                     self.names.tensors[move.name.with_state(state)] = Named(held, View(array, "state"))
+
+    def _scaled_alike(self, scale: float) -> None:
+        """Gradients on the loss's scale, or on that of most: Adam's step would be the same with any."""
+        assert self.optimizer is not None
+        tensors = self.names.tensors
+        finals = [m for m in self.update.moves if m.name.gradient in tensors and tensors[m.name.gradient].equal]
+        scales = [abs(tensors[m.name.gradient].scale) for m in finals]
+        usual = scale if scale in scales or not scales else most(scales)
+        plain = [m for m in finals if m.name not in self.update.penalties]
+        held = [m.name.gradient for m in plain if adaptive.explains(m, self.moments, self.optimizer)]
+        for name in held:
+            own = abs(tensors[name].scale)
+            if own != usual and not any(abs(m.scale) == usual for m in self.back.multiples.get(name, ())):
+                tensors[name] = replace(tensors[name], scale=tensors[name].scale * usual / own)
+
+    def _averages(self, move: Move) -> None:
+        """The moments after a step that is wrong, as the code has them: one of these may be what is wrong."""
+        seen, gradient = self.back.found.get(move.name.gradient), self.names.tensors.get(move.name.gradient)
+        if seen is None or gradient is None or move.name in self.update.penalties:
+            return
+        found = adaptive.averages(move, self.back.step.olds, seen.value)
+        if found is None or adaptive.explains(move, self.moments, self.optimizer):
+            return
+        for state, value, power in zip(STATES, found, (1, 2), strict=True):
+            view = updates.reread(self.back, move.name, value)
+            if view is None:
+                continue
+            name = move.name.new.with_state(state)
+            array = np.asarray(view.array, dtype=np.float64) / gradient.scale**power
+            self.names.tensors[name] = Named(observed(value), replace(view, array=array))
+            self.names.slack[name] = (ROUNDED + (SIMULATED if self.moments.steps else 0.0)) * np.abs(array)
+
+    def _counter(self, move: Move) -> Observation | None:
+        """The new value at the first line that has a wrong number of steps, where it is wrong by that alone."""
+        assert self.optimizer is not None
+        if adaptive.explains(move, self.moments, self.optimizer):
+            return None
+        count = adaptive.counted(move, self.moments, self.optimizer)
+        behind = before([move.value], self.back.step.olds)
+        powers = [v for v in behind if v.size == 1 and v.what == "pow" and count in v.constants]
+        return replace(observed(powers[0]), array=move.value.array) if powers else None
 
     def _scaled(self, move: Move) -> Array:
         """What the gradient's own factor changes in Adam's step: no more than its epsilon does."""
@@ -267,7 +358,8 @@ class Settled:
         """What the loss adds for the weights, and the gradient with it; where both differ, the gradient is wrong."""
         in_loss = None
         if len(self.aims) == 1:
-            in_loss = penalty(self.aims[0].losses, self.back.step.old, self.aims[0].computed)
+            aim, step = self.aims[0], self.back.step
+            in_loss = penalty(aim.losses, step.old, aim.computed, step.end if step.new else ENDLESS)
         of = self.update.of
         in_gradient: dict[str, Law] = {move.name: of[move.name] for move in self.update.moves if move.name in of}
         amounts = {n: law.decay or law.shrink for n, law in in_gradient.items() if law.decay or law.shrink}
@@ -310,9 +402,9 @@ class Settled:
 
     def _scale(self) -> float:
         """The factor of the reported loss by which the step has a rate that is written; else the gradients' own."""
-        law, losses = self.update.law, self._reported()
+        law, losses = self.update.law, reported(self.aims, self.back.network)
         finals = [g.scale for n, g in self.back.found.items() if g.equal and n.endswith(("weight", "bias"))]
-        usual = abs(most(finals)) if finals else 1.0
+        usual = abs(most(finals) if finals else self.back.usual())
         if law is None:
             return losses[0] if losses and usual not in losses else usual
         good = [f for f in losses if is_written(law.rate / f, self.update.rates)]
@@ -324,18 +416,6 @@ class Settled:
             return usual
         known = [abs(f.value) for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.rates)]
         return known[0] if known else usual
-
-    def _reported(self) -> list[float]:
-        """The factors of the losses that are reported, those with a name first; added up over passes, a mean or a sum.
-
-        A log-likelihood has the other sign.
-        """
-        if not self.aims:
-            return []
-        named = sorted(self.aims[0].losses, key=lambda pair: not pair[0].names)
-        passes = len(self.aims)
-        whole = passes if passes > 1 and self.back.network.reduction == "mean" else 1
-        return [abs(factor) * times for _, factor in named for times in dict.fromkeys((whole, whole / passes))]
 
     def _loss(self, scale: float) -> None:
         if len(self.aims) != 1 or not self.aims[0].losses:
@@ -398,10 +478,11 @@ class Settled:
         return usual
 
     def _between(self, k: int) -> list[str]:
-        """The gradients of layer k's output, and of what comes after it, that were seen."""
+        """The right gradients of layer k's output, and of what comes after it, that were seen."""
         later = range(k, len(self.names.network.layers))
         parts = (f"{j}.{part}" for j in later for part in ("grad_output", "grad_input"))
-        return [n for n in parts if n in self.names.tensors and n != f"{k}.grad_input"]
+        tensors = self.names.tensors
+        return [n for n in parts if n in tensors and tensors[n].equal and n != f"{k}.grad_input"]
 
     def _usual(self, finals: Sequence[TensorName], moved: set[str], scale: float) -> float:
         scales = [self.names.tensors[n].scale for n in finals if n.parameter in moved and self.names.tensors[n].equal]
@@ -453,6 +534,33 @@ class Settled:
         self.names.recovered[move.name.gradient] = move.lost
 
 
+def _scale_before(back: Backward, update: Update, aims: Sequence[Aim]) -> float | None:
+    """The scale of a wrong gradient that no right one comes before: the count by which the step has a written rate.
+
+    Where the step adds it, it is taken to be the downward one. None where there is no such gradient, or it is 1.
+    """
+    first = next(iter(back.found.values()), None)
+    if first is None or first.equal or update.law is None:
+        return None
+    rate = abs(update.law.rate) / next(iter(reported(aims, back.network)), 1.0)
+    scales = (abs(factor.value) for factor in back.known_of_few)
+    found = next((scale for scale in (1.0, *scales) if is_written(rate * scale, update.rates)), 1.0)
+    scale = math.copysign(found, update.law.rate)
+    return scale if scale != 1 else None
+
+
+def reported(aims: Sequence[Aim], network: Architecture) -> list[float]:
+    """The factors of the losses that are reported, those with a name first; added up over passes, a mean or a sum.
+
+    A log-likelihood has the other sign.
+    """
+    if not aims:
+        return []
+    named = sorted(aims[0].losses, key=lambda pair: not pair[0].names)
+    whole = len(aims) if len(aims) > 1 and network.reduction == "mean" else 1
+    return [abs(factor) * times for _, factor in named for times in dict.fromkeys((whole, whole / len(aims)))]
+
+
 def _written(step: TrainingStep, names: Names) -> dict[str, Written]:
     """What backward writes into the arrays of the forward pass."""
     outputs = {n: s for n, s in step.passes[0].tensors.items() if n == "input" or n.endswith(".output")}
@@ -478,12 +586,10 @@ def _named(seen: Seen) -> Named:
     return Named(observed(seen.value), seen.view, 1.0, seen.equal)
 
 
-def _gradient(found: Gradient, again: bool) -> Named:
-    """A value that is another tensor already is this one by its last name: delta = dh leaves something out."""
+def _gradient(found: Gradient, again: Binding | None) -> Named:
     o = observed(found.value)
-    if again and len(found.value.names) > 1 and not found.equal:
-        name, site = found.value.names[-1]
-        o = replace(o, name=name, line=site.line, cell=site.cell)
+    if again is not None and not found.equal:
+        o = replace(o, name=again.name, line=again.site.line, cell=again.site.cell)
     return Named(o, found.view, found.scale, found.equal)
 
 

@@ -89,20 +89,20 @@ def _last(passes: list[Pass], number: int) -> TrainingStep | None:
 
 def _final(old: Value) -> Value | None:
     """Along what is written over it, or bound to its name."""
-    found, names = None, {name for name, _ in old.names}
+    found, names = None, {bound.name for bound in old.names}
     current = old
     while True:
         later = [u for u in current.users if u.size == old.size and u.what in MOVES and _replaces(u, current, names)]
         if not later:
             return found
         current = found = later[0]
-        names |= {name for name, _ in found.names}
+        names |= {bound.name for bound in found.names}
 
 
 def _replaces(user: Value, current: Value, names: set[str]) -> bool:
     if user.what.startswith("i") or user.what in ("setitem", "changed", "gather"):
         return user.operands[:1] == (current,)
-    return any(name in names for name, _ in user.names)
+    return any(bound.name in names for bound in user.names)
 
 
 def _made(passes: list[Pass], number: int, new: dict[str, Value]) -> TrainingStep | None:

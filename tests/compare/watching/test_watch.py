@@ -299,7 +299,7 @@ def script(tmp_path: Path, code: str, **limits) -> Dataflow:
 
 def bound(flow: Dataflow) -> list[tuple[int, str, list]]:
     """(line, name, value) of every name that was given to a value, in order of the values' time."""
-    return [(site.line, name, value.array.tolist()) for value in flow.values for name, site in value.names]
+    return [(bound.site.line, bound.name, value.array.tolist()) for value in flow.values for bound in value.names]
 
 
 def computed(flow: Dataflow) -> list[tuple[int, str, list]]:
@@ -325,13 +325,13 @@ def test_a_script_in_its_own_folder_with_a_module_and_data_beside_it(tmp_path):
         """,
     )
     assert (flow.ended, flow.complete) == ("finished", True)
-    found = [(Path(s.file).name, s.line, n, v.array.tolist()) for v in flow.values for n, s in v.names]
+    found = [(Path(s.file).name, s.line, n, v.array.tolist()) for v in flow.values for n, s, _ in v.names]
     assert ("student.py", 5, "x", [[1, 0], [0, 1]]) in found
     assert ("student.py", 6, "n", 1) in found
     assert ("layers.py", 2, "y", [[3], [3]]) in found
     assert ("student.py", 8, "out", [[3], [3]]) in found
     out = next(value for value in flow.values if value.what == "matmul")
-    assert [name for name, _ in out.names] == ["y", "out"]
+    assert [bound.name for bound in out.names] == ["y", "out"]
     assert str(out.place) == "layers.py line 2, y"
     assert {Path(file).name: len(lines) for file, lines in flow.sources.items()} == {
         "student.py": 8,
