@@ -12,8 +12,8 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from types import BuiltinMethodType, MethodType, MethodWrapperType, ModuleType
+from itertools import chain, islice
+from types import BuiltinMethodType, GeneratorType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,19 @@ from compare.watching.rewriting import PREFIX, Site
 
 Array = NDArray[Any]
 Operand = int | list[float]  # a value's number, or [constant]
+Parts = tuple[Any, ...] | None  # what is unpacked, see rewriting
 
 CONTAINED = 16  # values of one container that count as operands
 CHECKED = 1 << 10  # visits of exhausted sites between two looks at the clock
 SEEN, CHANGED = -1, -2  # in the place of a site: was there before; was written into where no line shows it
 CALLED = (
-    *("binary", "unary", "call", "attr", "getitem", "setitem", "whole", "gather", "bind"),
+    *("binary", "unary", "call", "loop", "attr", "getitem", "setitem", "whole", "gather", "bind", "items", "opened"),
     *("part_attr", "augment_attr", "part_item", "augment_item"),
 )
 METHODS = (BuiltinMethodType, MethodType, MethodWrapperType)
+LOOPED = (np.ndarray, list, zip, enumerate)  # where a loop may find numbers that nothing has told yet
+SUMMED = (sum, max, min)
+TERMS = 1000  # of what a generator gives to these, those that are seen
 LIBRARIES = ("torch", "pandas", "tensorflow", "jax")
 
 
@@ -98,16 +102,44 @@ class Values:
         return self._made(site, op(a), operands)
 
     def call(self, site: int, function: Any, /, *args: Any, **keywords: Any) -> Any:
+        if type(function) is BuiltinMethodType and function.__name__ == "resize":
+            return self._resized(site, function, *args, **keywords)
         if not self._wanted(site):
             return function(*args, **keywords)
-        values = (*_owner(function), *args, *keywords.values())
+        seen = args
+        if args and type(args[0]) is GeneratorType and any(function is each for each in SUMMED):
+            first = list(islice(args[0], TERMS))
+            seen, args = (first, *args[1:]), (chain(first, args[0]), *args[1:])
+        values = (*_owner(function), *seen, *keywords.values())
         operands = [operand for value in values for operand in self._operands(value)]
         result = function(*args, **keywords)
         if result is None:  # np.add.at(W, ...), x.sort(): what it wrote into
             for value in values:
                 if isinstance(value, np.ndarray):
                     self._changed(site, value, operands)
+        if type(result) is list:
+            operands += self._base(result)
         return self._made(site, result, operands)
+
+    def _resized(self, site: int, resize: Any, /, *args: Any, **keywords: Any) -> Any:
+        """NumPy resizes no array that has a weak reference, or more references than its user's."""
+        number = self._forget(resize.__self__)
+        result = resize(*args, **keywords)
+        array = _array(resize.__self__)
+        if number is not None and array is not None and self.is_on:
+            mark = fingerprint(array)
+            self._keep(resize.__self__, mark, self._new(site, [number], array, mark))
+        return result
+
+    def _forget(self, value: Any) -> int | None:
+        held = self._known(value)
+        return self.held.pop(id(value)).number if held is not None else None
+
+    def loop(self, site: int, taken: int, function: Any, /, *args: Any, **keywords: Any) -> Any:
+        """A call of zip, enumerate or map, if it is Python's own."""
+        if function is zip or function is enumerate or function is map:
+            args = tuple(self.items(taken, each, None) for each in args)
+        return self.call(site, function, *args, **keywords)
 
     def attr(self, site: int, owner: Any, name: str, /) -> Any:
         value = getattr(owner, name)
@@ -152,6 +184,30 @@ class Values:
 
     def augment_item(self, op: int, bind: int, store: int, owner: Any, index: Any, now: Any, value: Any, /) -> None:
         self.setitem(store, self.bind(bind, self.binary(op, now, value)), owner, index)
+
+    def items(self, site: int, values: Any, parts: Parts, /) -> Any:
+        """What is looped over; each number that is taken from it is a value."""
+        kind = type(values)
+        if kind in LOOPED and self._wanted(site) and (_is_of_numbers(values) or _is_opened(kind, parts)):
+            return self._taken(site, values, parts)
+        return values
+
+    def _taken(self, site: int, values: Any, parts: Parts) -> Iterator[Any]:
+        for k, value in enumerate(values):
+            if not self._wanted(site):
+                yield value
+            elif isinstance(value, np.generic | float):
+                yield self._made(site, value, [*self._quick(values), [float(k)]])
+            else:
+                yield self.opened(site, value, parts)
+
+    def opened(self, site: int, value: Any, parts: Parts, /) -> Any:
+        """What is to be unpacked: of an array of numbers, these, each a value that comes from it."""
+        if parts is not None and type(value) is tuple and len(value) == len(parts):
+            return tuple(self.opened(site, each, its) for each, its in zip(value, parts, strict=True))
+        if parts is not None and type(value) is np.ndarray and value.shape == (len(parts),) and _is_of_numbers(value):
+            return tuple(self._taken(site, value, None))
+        return value
 
     def whole(self, site: int, value: Any, /) -> Any:
         if self._wanted(site) and type(value) is list and as_array(value) is not None:
@@ -350,6 +406,17 @@ def _from_library(value: Any) -> Array | None:
         return as_array(np.asarray(value))
     except Exception:
         return None
+
+
+def _is_of_numbers(values: Any) -> bool:
+    """Whether the elements of an array or list are numbers, and of a list not all of them whole."""
+    array = as_array(values)
+    return array is not None and array.ndim == 1 and (type(values) is not list or array.dtype.kind == "f")
+
+
+def _is_opened(kind: type, parts: Parts) -> bool:
+    """Whether a loop unpacks what may be an array."""
+    return parts is not None and (kind is np.ndarray or any(each is not None for each in parts))
 
 
 def _is_element(owner: Any, index: Any) -> bool:
