@@ -109,7 +109,7 @@ class Values:
         seen = args
         if args and type(args[0]) is GeneratorType and any(function is each for each in SUMMED):
             first = list(islice(args[0], TERMS))
-            seen, args = (first, *args[1:]), (chain(first, args[0]), *args[1:])
+            seen, args = (*first, *args[1:]), (chain(first, args[0]), *args[1:])
         values = (*_owner(function), *seen, *keywords.values())
         operands = [operand for value in values for operand in self._operands(value)]
         result = function(*args, **keywords)

@@ -99,6 +99,7 @@ OPERANDS = {
     "a, b = np.ones(2), np.zeros(2)\ny = np.concatenate((a, b))": ("call:concatenate", ["a", "b"]),
     "a = np.ones(2)\ny = np.where(a > 0, a, 0)": ("call:where", ["gt", "a", 0.0]),
     "a = [1.5, 2.5]\ny = sum(a)": ("call:sum", ["a"]),
+    "a, b = 1.5, 2.5\ny = sum(v for v in (a, b))": ("call:sum", ["a", "b"]),
     "import math\na = 1.5\ny = math.exp(a)": ("call:exp", ["a"]),
     "def f(u):\n    return u * 2\na = np.ones(2)\ny = f(a)": ("mul", ["a", 2.0]),
     "f = lambda u: u + 1\na = np.ones(2)\ny = f(u=a)": ("add", ["a", 1.0]),
