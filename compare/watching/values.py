@@ -153,12 +153,12 @@ class Values:
             return value
         if isinstance(value, np.generic | float):
             return self._made(site, value, [*self._quick(owner), *self._indices(index)])
-        if isinstance(owner, np.ndarray | list | tuple) or _of_library(owner):
+        if isinstance(owner, np.ndarray | list | tuple | type(np.c_) | type(np.r_)) or _of_library(owner):
             return self._made(site, value, [*self._operands(owner), *self._indices(index)])
         return value
 
     def setitem(self, site: int, value: Any, owner: Any, index: Any, /) -> None:
-        if not self._wanted(site) or not isinstance(owner, np.ndarray | list):
+        if not self._wanted(site) or not (isinstance(owner, np.ndarray | list) or _of_library(owner)):
             owner[index] = value
             return
         if _is_element(owner, index):
@@ -188,7 +188,8 @@ class Values:
     def items(self, site: int, values: Any, parts: Parts, /) -> Any:
         """What is looped over; each number that is taken from it is a value."""
         kind = type(values)
-        if kind in LOOPED and self._wanted(site) and (_is_of_numbers(values) or _is_opened(kind, parts)):
+        is_looped = (kind in LOOPED or _of_library(values)) and self._wanted(site)
+        if is_looped and (_is_of_numbers(values) or _is_opened(kind, parts)):
             return self._taken(site, values, parts)
         return values
 
@@ -280,6 +281,8 @@ class Values:
             for part in parts:
                 if _array(part) is not None and type(part) not in (int, bool):
                     yield from self._operands(part, site)
+        elif _of_library(value) and (frame := _frame(value)) is not None:
+            yield from self._operands(frame, site)
 
     def _indices(self, index: Any) -> list[Operand]:
         """Of an index, each of its parts."""
@@ -397,10 +400,22 @@ def _array(value: Any) -> Array | None:
 
 
 def _of_library(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] in LIBRARIES
+    return _library(value) in LIBRARIES
+
+
+def _library(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _frame(value: Any) -> Any:
+    """The frame that df.iloc, df.loc or df.groupby(...) goes into; None of anything else."""
+    frame = getattr(value, "obj", None) if _library(value) == "pandas" else None
+    return frame if hasattr(type(frame), "__array__") else None
 
 
 def _from_library(value: Any) -> Array | None:
+    if not hasattr(type(value), "__array__"):
+        return None
     try:
         value = value.detach() if hasattr(value, "detach") else value
         return as_array(np.asarray(value))
@@ -409,8 +424,8 @@ def _from_library(value: Any) -> Array | None:
 
 
 def _is_of_numbers(values: Any) -> bool:
-    """Whether the elements of an array or list are numbers, and of a list not all of them whole."""
-    array = as_array(values)
+    """Whether the elements of an array, series or list are numbers, and of a list not all of them whole."""
+    array = _array(values)
     return array is not None and array.ndim == 1 and (type(values) is not list or array.dtype.kind == "f")
 
 
@@ -420,8 +435,10 @@ def _is_opened(kind: type, parts: Parts) -> bool:
 
 
 def _is_element(owner: Any, index: Any) -> bool:
-    """Whether one number is stored."""
+    """Whether one number is stored into an array or a list."""
     if type(owner) is list:
         return type(index) is int
+    if not isinstance(owner, np.ndarray):
+        return False
     parts = index if type(index) is tuple else (index,)
     return len(parts) == owner.ndim and all(type(p) is int or isinstance(p, np.integer) for p in parts)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from compare.watching.rewriting import PREFIX, Site, rewritten
 from compare.watching.values import Operand, ValueLimits, Values
+from tests.compare.watching.table import Table
 
 
 class Graph:
     """What the sink was given: of every value its site, its operands and what it was."""
 
-    def __init__(self, code: str, **limits: Any) -> None:
+    def __init__(self, code: str, space: Mapping[str, Any] = MappingProxyType({}), **limits: Any) -> None:
         self.sites: list[Site] = []
         self.made: list[tuple[int, list[Operand], Any]] = []
         self.names: list[tuple[str, int]] = []
@@ -25,7 +27,7 @@ class Graph:
         compiled = rewritten("import numpy as np\n" + code, "program.py", self.sites)
         values = Values(self.sites, ValueLimits(**limits), self._sink, self._name, self.stopped.append)
         values.install()
-        self.space: dict[str, Any] = {}
+        self.space: dict[str, Any] = dict(space)
         exec(compiled, self.space)
 
     def _sink(self, site: int, operands: Sequence[Operand], array: Any, mark: Any) -> None:
@@ -329,6 +331,54 @@ def test_the_same_code_again_is_the_same_sites() -> None:
     assert [graph.value("W", k)[0] for k in range(4)] == [1.0, 0.5, 0.25, 0.125]
     chain = [graph.number("W", k) for k in range(4)]
     assert all(before in graph.all_of(after) for before, after in pairwise(chain))
+
+
+FRAME = {
+    "pandas": "import pandas\ndf = pandas.DataFrame({'a': [1.0, 2.0], 'b': [3.0, 4.0], 'c': [0.0, 1.0]})\n",
+    "a stand-in": "df = Table({'a': np.array([1.0, 2.0]), 'b': np.array([3.0, 4.0]), 'c': np.array([0.0, 1.0])})\n",
+}
+# code -> what y is
+OF_FRAMES = {
+    "y = df.values": [[1.0, 3.0, 0.0], [2.0, 4.0, 1.0]],
+    "y = df.to_numpy()": [[1.0, 3.0, 0.0], [2.0, 4.0, 1.0]],
+    "y = np.array(df)": [[1.0, 3.0, 0.0], [2.0, 4.0, 1.0]],
+    "y = df[['a', 'b']].values": [[1.0, 3.0], [2.0, 4.0]],
+    "y = df['a'].values.reshape(-1, 1) * 2": [[2.0], [4.0]],
+    "y = df.drop(columns='c').to_numpy()": [[1.0, 3.0], [2.0, 4.0]],
+    "y = df.iloc[:, :2].values": [[1.0, 3.0], [2.0, 4.0]],
+    "y = df.iloc[:, 2].to_numpy()": [0.0, 1.0],
+    "df['a'] = df['a'] / 2\ny = df[['a']].values": [[0.5], [1.0]],
+    "for v in df['a']:\n    y = v * 2.5": 5.0,
+    "for u, v in zip(df['a'], df['b']):\n    y = u * v": 8.0,
+    "w = np.full(3, 0.5)\ny = df.values @ w": [2.0, 3.5],
+    "y = np.c_[df['a'], df['b']]": [[1.0, 3.0], [2.0, 4.0]],
+    "y = np.sum(df['a'])": 3.0,
+}
+
+
+@pytest.mark.parametrize("frame", FRAME)
+@pytest.mark.parametrize("code", OF_FRAMES)
+def test_frames_are_values_too(code: str, frame: str) -> None:
+    if frame == "pandas":
+        pytest.importorskip("pandas")
+    graph = Graph(FRAME[frame] + code, {"Table": Table})
+    assert graph.value("y") == OF_FRAMES[code]
+    assert graph.comes_from("y", "df")
+
+
+def test_what_of_a_frame_is_no_value() -> None:
+    """Texts; a frame with a column of them, of which the columns of numbers are values all the same."""
+    graph = Graph(
+        "df = Table({'a': np.array([1.0, 2.0]), 't': np.array(['u', 'v'])})\nt = df['t']\ny = df['a']", {"Table": Table}
+    )
+    assert [name for name, _ in graph.names] == ["y"]
+    assert graph.value("y") == [1.0, 2.0]
+
+
+def test_columns_of_ones_beside_an_array() -> None:
+    graph = Graph("x, o = np.full(2, 3.0), np.ones(2)\ny = np.c_[o, x]\nz = np.r_[x, o]")
+    assert graph.of(graph.number("y")) == ["o", "x"]
+    assert graph.of(graph.number("z")) == ["x", "o"]
 
 
 @pytest.mark.parametrize("name", ["torch", "pandas"])
