@@ -59,6 +59,10 @@ class Site:
     names: tuple[str, ...] = ()
     cell: str = ""  # of a notebook: "cell 4, line 12"
 
+    @property
+    def place(self) -> str:
+        return self.cell or f"line {self.line}"
+
 
 def rewritten(source: str | bytes, file: str, sites: list[Site]) -> CodeType:
     """The code of a source; its sites are appended to `sites`, and it calls back with their positions.

@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -65,8 +66,7 @@ def in_words(error: BaseException, sources: Mapping[str, Sequence[str]] = Mappin
 
 
 def _line(file: str, line: int, sources: Mapping[str, Sequence[str]]) -> str:
-    found = place(sources.get(file, ()), line)
-    return f"cell {found[0]}, line {found[1]}" if found else f"line {line}"
+    return place(sources.get(file, ()), line) or f"line {line}"
 
 
 class Journal:
@@ -208,9 +208,12 @@ class Program:
         """The code of a source, which is told to the journal with its places."""
         first = len(self.sites)
         code = rewritten(text, file, self.sites)
+        if file in self.notebook:
+            lines = self.notebook[file]
+            self.sites[first:] = [replace(site, cell=place(lines, site.line)) for site in self.sites[first:]]
         shown = text if isinstance(text, str) else self._text(text, Path(file).suffix)
         self.journal.line({"source": file, "text": shown[: 1 << 20]})
-        self.journal.line({"sites": [list(vars(site).values())[:-1] for site in self.sites[first:]]})
+        self.journal.line({"sites": [list(vars(site).values()) for site in self.sites[first:]]})
         return code
 
     def _text(self, data: bytes, suffix: str) -> str:

@@ -362,12 +362,12 @@ class Values:
             return True
         if visits[site] <= self.limits.visits:
             if visits[site] % 8 == 0 and time.monotonic() - self.begun > self.limits.enough:
-                line = self.sites[site].line
-                self._stop(f"stopped after {self.limits.enough:g} s, and {visits[site]} values of line {line}")
+                place = self.sites[site].place
+                self._stop(f"stopped after {self.limits.enough:g} s, and {visits[site]} values of {place}")
             return True
         self.exhausted += 1
         if self.exhausted % CHECKED == 0 and time.monotonic() - self.fresh > self.limits.patience:
-            self._stop(f"stopped after {self.limits.visits} values of line {self.sites[site].line}")
+            self._stop(f"stopped after {self.limits.visits} values of {self.sites[site].place}")
         return False
 
     def _stop(self, reason: str) -> None:

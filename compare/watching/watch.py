@@ -19,7 +19,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from compare.watching import notebook
 from compare.watching.dataflow import Dataflow, Value
 from compare.watching.observation import Array, Observation
 from compare.watching.progress import Progress, Tell
@@ -216,7 +215,7 @@ def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
             case {"source": str(file), "text": str(text)}:
                 sources[file] = text.splitlines()
             case {"sites": list(found)}:
-                sites += [_in_cell(site, sources) for each in found if (site := _site(each)) is not None]
+                sites += [site for each in found if (site := _site(each)) is not None]
             case {"ended": str(words), "complete": bool(done)}:
                 ended, complete = words, done
             case [int(site), int(number), str(name)] if 0 <= number < len(values) and 0 <= site < len(sites):
@@ -230,17 +229,9 @@ def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
 
 def _site(found: Any) -> Site | None:
     match found:
-        case [str(what), str(file), int(a), int(b), int(c), int(d), str(of), list(names)]:
-            return Site(what, file, a, b, c, d, of, tuple(map(str, names)))
+        case [str(what), str(file), int(a), int(b), int(c), int(d), str(of), list(names), str(cell)]:
+            return Site(what, file, a, b, c, d, of, tuple(map(str, names)), cell)
     return None
-
-
-def _in_cell(site: Site, sources: Mapping[str, Sequence[str]]) -> Site:
-    """With its place in a notebook."""
-    if not site.file.endswith(".ipynb"):
-        return site
-    found = notebook.place(sources.get(site.file, ()), site.line)
-    return replace(site, cell=f"cell {found[0]}, line {found[1]}") if found else site
 
 
 def _value(values: Sequence[Value], site: Site | None, operands: Sequence[Any], array: Array) -> Value:

@@ -83,11 +83,11 @@ def test_what_is_no_notebook(data: bytes) -> None:
 def test_places() -> None:
     lines = cells(notebook(("markdown", "x"), "a = 1\n\nb = 2", "c = 3")).splitlines()
     found = {line: place(lines, number) for number, line in enumerate(lines, 1)}
-    assert found["a = 1"] == (2, 1)
-    assert found["b = 2"] == (2, 3)
-    assert found["c = 3"] == (3, 1)
-    assert place(["a = 1"], 1) is None
-    assert place([], 5) is None
+    assert found["a = 1"] == "cell 2, line 1"
+    assert found["b = 2"] == "cell 2, line 3"
+    assert found["c = 3"] == "cell 3, line 1"
+    assert place(["a = 1"], 1) == ""
+    assert place([], 5) == ""
 
 
 def test_a_notebook_is_watched(tmp_path: Path) -> None:
@@ -114,6 +114,7 @@ ENDS = {
     "raise SystemExit('enough')": "SystemExit(enough) at cell 2, line 1 of lab.ipynb",
     "raise SyntaxError('mine')": "SyntaxError: mine at cell 2, line 1 of lab.ipynb",
     "b = 1\nb = = 2": "SyntaxError: invalid syntax (lab.ipynb, cell 2, line 2)",
+    "b = 0.5\nwhile True:\n    b = -b": "stopped after 400 values of cell 2, line 3",
     "import broken": "SyntaxError: invalid syntax (broken.py, line 1) at cell 2, line 1 of lab.ipynb",
 }
 
