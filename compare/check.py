@@ -56,7 +56,7 @@ def check(
       batches and watched (an object is copied first);
     - another torch.nn.Module, a port or a fused layer, whose `loss` is torch's;
     - a script's or notebook's path (.py, .ipynb), watched while it runs in a process of its own, for at most `seconds`
-      and `memory` bytes, with `answers` for its input();
+      and `memory` bytes, with `answers` for its input(), while `progress(seconds, values)` hears how far it is;
       x and t are then its own.
 
     `network` says what is to be computed: a text such as "784-256-10 relu, softmax cross-entropy", or a scratch network

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from scratch.printable import printable
 
 if TYPE_CHECKING:
     from scratch.training import BatchProgress
 
 
+MOMENT = 2.0  # seconds after which one asks oneself whether anything happens
 FEW_EPOCHS = 200  # up to here every epoch has its line; of more, twenty have one
 
 
@@ -59,3 +64,24 @@ class Display:
         self.bars.update(self._epochs, completed=epoch, total=epochs, visible=True)
         if epochs <= FEW_EPOCHS or epoch == 1 or epoch % (epochs // 20) == 0:
             self.say(f"epoch {epoch:{len(str(epochs))}}/{epochs}  {text}")
+
+
+class WatchedScript:
+    """One line of how far a script is, while it is watched for longer than a moment; use it in a `with`."""
+
+    def __init__(self, file: str, seconds: float, console: Console | None = None) -> None:
+        self.file, self.seconds = printable(file), seconds
+        self.console = console or Console(stderr=True)
+        self.line = Live(console=self.console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> WatchedScript:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.line.stop()
+
+    def tell(self, seconds: float, values: int) -> None:
+        if seconds >= MOMENT and self.console.is_terminal:
+            self.line.start()
+            words = f"{self.file}: watched for {seconds:.0f} s (at most {self.seconds:.0f}), {values:,} values seen"
+            self.line.update(Text(words, no_wrap=True, overflow="ellipsis"), refresh=True)

@@ -21,7 +21,8 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -334,11 +335,24 @@ def _check_script(arguments: argparse.Namespace) -> list[Report]:
         raise UsageError(
             '--watch needs --network: what the script computes, such as "784-256-10 relu, softmax cross-entropy"'
         )
+    limits = {"seconds": float(arguments.seconds), "answers": arguments.answers}
     try:
-        limits = {"seconds": float(arguments.seconds), "answers": arguments.answers}
-        return [compare.check(arguments.watch, network=arguments.network, **limits)]
+        with _told_progress(arguments) as progress:
+            return [compare.check(arguments.watch, network=arguments.network, progress=progress, **limits)]
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+@contextmanager
+def _told_progress(arguments: argparse.Namespace) -> Iterator[Callable[[float, int], None] | None]:
+    """What hears how far the script is: a line on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from _progress import WatchedScript
+
+    with WatchedScript(arguments.watch.name, arguments.seconds) as line:
+        yield line.tell
 
 
 def _is_parity(report: Report) -> bool:

@@ -1,15 +1,21 @@
-"""Check a folder of submissions, each a script that is watched, unedited, in a process of its own.
+"""Check a folder of submissions, each a script or notebook that is watched, unedited, in a process of its own.
 
     python scripts/check_submissions.py FOLDER --network "5-7-4 relu, softmax cross-entropy" [--out DIR]
                                         [--seconds S] [--memory MB] [--workers N]
     python scripts/check_submissions.py FOLDER --table networks.csv --out checked
 
+Every .py and .ipynb in FOLDER is a submission, and so is every folder in it, of which one script runs: the one that the
+table names; else the only one; else main.py or main.ipynb; else the only one that no other imports. If this does not
+say which, the folder's row says which files there are. What was passed over is listed, each with its reason.
+
 The table says which network each file computes: CSV with the columns file and network, or JSON, either a list of
-{"file": ..., "network": ...} or one object of file: network. Each script runs as a copy in a temporary folder, with the
-data files beside it but not the other scripts. DIR gets index.html, a page for each, submissions.csv and
+{"file": ..., "network": ...} or one object of file: network. A file is "anna.py", "anna/train.py" or the folder "anna".
+Each script runs as a copy in a temporary folder. With it are copied the files of its own folder, and the data files
+that lie in FOLDER, but not the scripts there. DIR gets index.html, a page for each, submissions.csv and
 submissions.json.
 
-Exit codes: 0 all were examined, whatever was found (the table is the result); 2 bad usage or bad input.
+Exit codes: 0 every submission has its row and everything else is listed, whatever was found (the table is the result);
+2 bad usage or bad input, or no submission in FOLDER.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,20 +35,25 @@ from _exit_code import UsageError, exit_code
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from compare.submissions.handed_in import HandedIn, PassedOver
     from compare.submissions.submission import Examined, Submission
 
 EXAMPLES = """examples:
   check_submissions.py handed_in --network "784-128-10 relu, softmax cross-entropy" --out checked
   check_submissions.py handed_in --table networks.csv --seconds 60 --workers 4
 
-exit codes: 0 all were examined, whatever was found; 2 bad usage or bad input
+of a folder in FOLDER one script runs: the one that the table names; else the only one; else main.py or main.ipynb;
+else the only one that no other imports. What was passed over is listed, with the reason.
+
+exit codes: 0 every submission has its row, whatever was found, and everything else is listed;
+2 bad usage or bad input, or no submission in FOLDER
 Not a sandbox: a submission has your rights. Run those of strangers as a user, or in a container, of their own."""
 STYLES = {"parity": "green", "mismatch": "red"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    submissions, absent = _submissions(arguments)
+    submissions, absent, passed_over = _submissions(arguments)
     if arguments.out:
         _expect_free(arguments.out)
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -61,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     found = examine(submissions, limits=limits, workers=arguments.workers, out=arguments.out, said=say)
     found = sorted([*found, *absent], key=lambda each: each.file)
-    _print(_table(found), class_report.counted(found))
+    _print(_table(found), class_report.counted(found), class_report.by_reason(passed_over))
     if arguments.out:
-        class_report.write(arguments.out, found, f"Submissions in {arguments.folder.absolute().name}")
+        class_report.write(arguments.out, found, f"Submissions in {arguments.folder.absolute().name}", passed_over)
         print(f"the pages begin at {arguments.out / 'index.html'}")
     return 0
 
@@ -71,11 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="check_submissions",
-        description="Watch every script of a folder. Say which are right, and which line is wrong in the others.",
+        description="Watch every submission of a folder. Say which are right, and which line is wrong in the others.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder; every *.py in it is a submission")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="each .py, .ipynb and folder in it is checked")
     parser.add_argument("--network", metavar="TEXT", help='what they all compute: "5-7-4 relu, softmax cross-entropy"')
     parser.add_argument("--table", type=Path, metavar="F", help="the network of each script (.csv or .json)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder for pages, CSV and JSON")
@@ -92,8 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _submissions(arguments: argparse.Namespace) -> tuple[list[Submission], list[Examined]]:
-    """The scripts to be examined, and a row for each that cannot be: not handed in, or without a network."""
+def _submissions(arguments: argparse.Namespace) -> tuple[list[Submission], list[Examined], list[PassedOver]]:
+    """What is to be examined, a row for each submission that cannot be, and what is no submission."""
+    from compare.submissions import handed_in
     from compare.submissions.submission import UNEXAMINED, Examined, Submission
 
     if not arguments.folder.is_dir():
@@ -103,19 +115,25 @@ def _submissions(arguments: argparse.Namespace) -> tuple[list[Submission], list[
     networks = _networks(arguments.table) if arguments.table else {}
     for text in [*networks.values(), *([arguments.network] if arguments.network else [])]:
         _expect_network(text)
-    files = {path.name: path for path in sorted(arguments.folder.glob("*.py")) if path.is_file()}
-    if not files:
-        raise UsageError(f"{arguments.folder}: no *.py in it")
-    found, absent = [], []
-    for name in sorted({*files, *networks}):
-        network = networks.get(name, arguments.network)
-        if name not in files:
-            absent.append(Examined(name, network, UNEXAMINED, "no such file in the folder"))
-        elif network is None:
-            absent.append(Examined(name, "", UNEXAMINED, "the table has no network for it, and there is no --network"))
+    found = handed_in.read(arguments.folder, networks)
+    _expect_any(arguments.folder, found)
+    folders = {name.partition("/")[0] for name in found.scripts}
+    why = dict.fromkeys(networks.keys() - found.scripts.keys() - folders, "no such file in the folder") | found.unclear
+    submissions = []
+    for name, script in sorted(found.scripts.items()):
+        network = networks.get(name, networks.get(name.partition("/")[0], arguments.network))
+        if network is None:
+            why[name] = "the table has no network for it, and there is no --network"
         else:
-            found.append(Submission(files[name], network))
-    return found, absent
+            submissions.append(Submission(script, network))
+    rows = [Examined(name, networks.get(name, arguments.network or ""), UNEXAMINED, why[name]) for name in sorted(why)]
+    return submissions, rows, found.passed_over
+
+
+def _expect_any(folder: Path, found: HandedIn) -> None:
+    if not (found.scripts or found.unclear):
+        over = "; ".join(f"{each.file} is passed over, {each.why}" for each in found.passed_over[:3])
+        raise UsageError(f"{folder}: no .py, no .ipynb and no folder of a submission in it{over and f'; {over}'}")
 
 
 def _expect_network(text: str) -> None:
@@ -144,7 +162,7 @@ def _networks(path: Path) -> dict[str, str]:
     for file, network in found.items():
         if not (isinstance(file, str) and isinstance(network, str)):
             raise UsageError(f"{path}: got file {file!r} with network {network!r}, expected two texts")
-    return found
+    return {file.rstrip("/"): network for file, network in found.items()}
 
 
 def _expect_free(out: Path) -> None:
@@ -163,21 +181,25 @@ def _table(found: Sequence[Examined]) -> Table:
         table.add_column(name, overflow="fold")
     for each in found:
         words = [each.cause, each.ended and f"it did not run to its end: {each.ended}"]
-        line = each.line.removeprefix(f"{each.file} ") or each.tensor
+        line = each.line.removeprefix(f"{Path(each.file).name} ") or each.tensor
         cells = [each.file, each.verdict, line, "; ".join(word for word in words if word)]
         styles = ["", STYLES.get(each.verdict, "yellow"), "", ""]
         table.add_row(*(Text(printable(cell), style) for cell, style in zip(cells, styles, strict=True)))
     return table
 
 
-def _print(table: Table, counted: str) -> None:
+def _print(table: Table, counted: str, reasons: Mapping[str, Sequence[str]]) -> None:
     from rich.console import Console
+
+    from scratch.printable import printable
 
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
         console.width = 140
     console.print(table)
     console.print(counted)
+    for why, files in reasons.items():
+        console.print(printable(f"passed over, {why}: {', '.join(files)}"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """One submission of many, examined in a process of its own, so that nothing it does harms another's.
 
-The script is copied into a temporary folder with the data files beside it, and watched there. The process that watches
-it is a process of its own too: whatever the numbers do to the check, the others are examined.
+The script is copied into a temporary folder with the files that belong to it, and watched there. The process that
+watches it is a process of its own too: whatever the numbers do to the check, the others are examined.
 
 This bounds accidents, not malice: a submission runs with the rights of whoever calls, and can delete what they can.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -17,22 +18,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from compare.recording.notes import DidNotEnd
 from compare.report.findings import findings
 from compare.report.outcome import Outcome
+from compare.submissions.handed_in import Script
 
 UNEXAMINED = "not examined"
 VERDICTS = ("mismatch", "incomplete", "parity", UNEXAMINED)  # in the order of a class's table
 CHECKING = 300.0  # seconds for naming, judging and drawing, after the script has ended
 GRACE = 5.0  # seconds to end what was started, before the process is killed
-DATA = 200 << 20  # bytes of data files that are copied with each submission
+NAME = 200  # bytes of a page's name, of which a file system takes 255
 
 FOLDER = partial(tempfile.TemporaryDirectory, ignore_cleanup_errors=True)
 
@@ -48,8 +51,12 @@ main(sys.argv[2])
 class Submission:
     """A script, and the network that it is to compute, as a text."""
 
-    path: Path
+    script: Script
     network: str
+
+    @property
+    def name(self) -> str:
+        return self.script.name
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,10 @@ def examine(
     processes = _Processes()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            jobs = [pool.submit(_examined, each, limits or RunLimits(), out, processes) for each in submissions]
+            jobs = [
+                pool.submit(_examined, each, limits or RunLimits(), page, processes)
+                for each, page in zip(submissions, _pages(submissions, out), strict=True)
+            ]
             for job in as_completed(jobs):
                 said(job.result())
         except BaseException:  # an interruption too: the threads then end, and their folders with them
@@ -124,27 +134,46 @@ def examine(
     return [job.result() for job in jobs]
 
 
-def _examined(submission: Submission, limits: RunLimits, out: Path | None, processes: _Processes) -> Examined:
+def _pages(submissions: Sequence[Submission], out: Path | None) -> list[Path | None]:
+    """A page for each, all in one folder; no two have the same name, and none that of the index."""
+    if out is None:
+        return [None] * len(submissions)
+    taken = {"index.html"}
+    pages: list[Path | None] = []
+    for each in submissions:
+        short = os.fsdecode(os.fsencode(each.name.replace("/", " - "))[:NAME])
+        page = next(name for name in _numbered(short) if name.casefold() not in taken)
+        taken.add(page.casefold())
+        pages.append(out / page)
+    return pages
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield f"{name}.html"
+    yield from (f"{name} ({k}).html" for k in count(2))
+
+
+def _examined(submission: Submission, limits: RunLimits, page: Path | None, processes: _Processes) -> Examined:
     """In a process of its own, on a copy."""
     try:
-        submission.path.open("rb").close()
+        submission.script.path.open("rb").close()
     except OSError as error:
         return _unexamined(submission, f"it cannot be read: {error.strerror}")
     began = time.monotonic()
     with FOLDER(prefix="submission-") as work, FOLDER(prefix="examined-") as folder:
-        script, results = _copy(submission.path, Path(work)), Path(folder)
-        where = {"script": str(script), "results": folder, "draw": out is not None}
+        script, results = _copy(submission.script, Path(work)), Path(folder)
+        where = {"script": str(script), "name": submission.name, "results": folder, "draw": page is not None}
         settings = where | {"network": submission.network} | asdict(limits)
         code = _run(settings, results, limits.seconds + CHECKING, processes)
         if code is None:
             found = _unexamined(submission, f"the check took longer than {CHECKING:g} s")
         else:
-            found = _left_behind(submission, results, code, out)
+            found = _left_behind(submission, results, code, page)
         return replace(found, seconds=round(time.monotonic() - began, 1))
 
 
 def _unexamined(submission: Submission, why: str) -> Examined:
-    return Examined(submission.path.name, submission.network, UNEXAMINED, why)
+    return Examined(submission.name, submission.network, UNEXAMINED, why)
 
 
 def _run(settings: dict[str, Any], results: Path, seconds: float, processes: _Processes) -> int | None:
@@ -163,7 +192,7 @@ def _run(settings: dict[str, Any], results: Path, seconds: float, processes: _Pr
         processes.running.discard(process)
 
 
-def _left_behind(submission: Submission, results: Path, code: int, out: Path | None) -> Examined:
+def _left_behind(submission: Submission, results: Path, code: int, page: Path | None) -> Examined:
     """What its process found, or, if it left nothing that can be read, its exit code and last words."""
     try:
         found = json.loads((results / "found.json").read_text())
@@ -171,24 +200,19 @@ def _left_behind(submission: Submission, results: Path, code: int, out: Path | N
         last = (results / "stderr").read_text(errors="replace").strip().splitlines()[-1:] or [""]
         why = f"the check itself failed with exit code {code}: {last[0]}"
         return _unexamined(submission, why.rstrip(": "))
-    file = submission.path.name
-    page = f"{file}.html" if out is not None and (results / "page.html").exists() else ""
-    if out is not None and page:
-        shutil.copyfile(results / "page.html", out / page)
-    return Examined(file, submission.network, page=page, **found | {"findings": tuple(found["findings"])})
+    name = ""
+    if page is not None and (results / "page.html").exists():
+        name = Path(shutil.copyfile(results / "page.html", page)).name
+    return Examined(submission.name, submission.network, page=name, **found | {"findings": tuple(found["findings"])})
 
 
-def _copy(script: Path, folder: Path) -> Path:
-    """The script and the data files beside it, the smallest first and as many as are allowed; other scripts are not."""
-    beside = [path for path in script.parent.iterdir() if path.is_file() and path.suffix not in (".py", ".pyc")]
-    left = DATA
-    for path in sorted(beside, key=lambda path: path.stat().st_size):
-        left -= path.stat().st_size
-        if left < 0:
-            break
+def _copy(script: Script, folder: Path) -> Path:
+    """All that belongs to a script; the path of its own copy."""
+    for at, path in script.files.items():
+        (folder / at).parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError):  # what cannot be read cannot be read by the submission either
-            shutil.copyfile(path, folder / path.name)
-    return Path(shutil.copyfile(script, folder / script.name))
+            shutil.copyfile(path, folder / at)
+    return folder / script.at
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -210,23 +234,23 @@ def main(text: str) -> None:
     settings = json.loads(text)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the block that ends the script
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
-    script, results = Path(settings["script"]), Path(settings["results"])
-    found = _found(script, settings["network"], settings, results / "page.html" if settings["draw"] else None)
+    results = Path(settings["results"])
+    found = _found(Path(settings["script"]), settings, results / "page.html" if settings["draw"] else None)
     (results / "found.json").write_text(json.dumps(found))
 
 
-def _found(script: Path, network: str, settings: dict[str, Any], page: Path | None) -> dict[str, Any]:
+def _found(script: Path, settings: dict[str, Any], page: Path | None) -> dict[str, Any]:
     import compare
     from compare.report.page import Reproduction
 
-    unexamined: dict[str, Any] = {"verdict": UNEXAMINED, "findings": []}
+    network, unexamined = settings["network"], {"verdict": UNEXAMINED, "findings": []}
     try:
         report = compare.check(script, network=network, seconds=settings["seconds"], memory=settings["memory"])
     except (ValueError, TypeError, MemoryError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         return unexamined | {"cause": said.replace(f"{script}: ", "").replace(str(script), script.name)}
     if page is not None:
-        command = ["python", "scripts/check_parity.py", "--watch", script.name, "--network", network]
+        command = ["python", "scripts/check_parity.py", "--watch", settings["name"], "--network", network]
         report.to_html(page, Reproduction(shlex.join(command)))
     return from_report(report)
 

@@ -57,9 +57,9 @@ def _without_magic(line: str) -> str:
 MARK = "# %% [cell"
 
 
-def place(lines: Sequence[str], line: int) -> tuple[int, int] | None:
-    """(cell, line in it) of a line of `cells`; None where the text is no notebook's."""
+def place(lines: Sequence[str], line: int) -> str:
+    """ "cell 4, line 12" of a line of `cells`; "" where the text is no notebook's."""
     for k in range(min(line, len(lines)) - 1, -1, -1):
         if lines[k].startswith(MARK):
-            return int(lines[k].removeprefix(MARK).rstrip("]")), line - k - 1
-    return None
+            return f"cell {int(lines[k].removeprefix(MARK).rstrip(']'))}, line {line - k - 1}"
+    return ""

@@ -41,6 +41,7 @@ OPERATORS = {
     ast.GtE: "ge",
 }
 IN_PLACE = {name: f"i{name.rstrip('_')}" for name in OPERATORS.values()} | {"or_": "ior", "and_": "iand"}
+LOOPS = frozenset({"zip", "enumerate", "map"})  # take what they loop over as arguments
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -62,6 +63,10 @@ class Site:
     def is_loop(self) -> bool:
         """Whether it is what a loop binds, whose end is not told."""
         return (self.line, self.column) == (self.end_line, self.end_column)
+
+    @property
+    def place(self) -> str:
+        return self.cell or f"line {self.line}"
 
 
 def rewritten(source: str | bytes, file: str, sites: list[Site]) -> CodeType:
@@ -150,6 +155,8 @@ class Rewriter(ast.NodeTransformer):
         if len(node.targets) == 1 and isinstance(target, ast.Subscript):
             return self._store(node, target)
         names = [_names(each) for each in node.targets]
+        if len(node.targets) == 1 and isinstance(target, ast.Tuple | ast.List):
+            node.value = self._call(node, "getitem", "opened", [node.value, _parts(target)])
         node.value = self._bound(node, node.value, names[0])
         node.targets = [self._target(each) for each in node.targets]
         return node
@@ -203,11 +210,22 @@ class Rewriter(ast.NodeTransformer):
                 loop[ast.unparse(root)] = root
 
     def visit_For(self, node: ast.For) -> list[ast.stmt]:
-        node.iter = self.visit(node.iter)
+        node.iter = self._items(node)
         names = [name for name in _flat_names(node.target)]
         begun = [self._see(node, name) for name in names]
         node.target = self._target(node.target)
         return self._loop(node, begun)
+
+    def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
+        node.iter = self.visit(node.iter) if node.is_async else self._items(node)
+        node.target = self._target(node.target)
+        node.ifs = [self.visit(each) for each in node.ifs]
+        return node
+
+    def _items(self, node: ast.For | ast.comprehension) -> ast.expr:
+        """What is looped over; numbers that are taken from it are told."""
+        over = node.iter
+        return self._call(over, "getitem", "items", [self.visit(over), _parts(node.target)])
 
     def visit_While(self, node: ast.While) -> list[ast.stmt]:
         node.test = self.visit(node.test)
@@ -296,7 +314,10 @@ class Rewriter(ast.NodeTransformer):
         function = self._target(node.func) if isinstance(node.func, ast.Attribute) else self.visit(node.func)
         args = [function, *(self.visit(each) for each in node.args)]
         keywords = [self.visit(each) for each in node.keywords]
-        made = self._call(node, f"call:{_called(node.func)}", "call", args, keywords)
+        back = "call"
+        if isinstance(node.func, ast.Name) and node.func.id in LOOPS:
+            back, args = "loop", [ast.Constant(self._site(node, "getitem")), *args]
+        made = self._call(node, f"call:{_called(node.func)}", back, args, keywords)
         return _at_name(made, node.func)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
@@ -396,6 +417,13 @@ def _names(target: ast.expr) -> tuple[str, ...]:
     if isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
         return (ast.unparse(target),)
     return ("",)
+
+
+def _parts(target: ast.expr) -> ast.expr:
+    """What a target unpacks, with None for what it takes whole: ((None, None), None) of ((x, y), t)."""
+    if isinstance(target, ast.Tuple | ast.List) and not any(isinstance(each, ast.Starred) for each in target.elts):
+        return ast.Tuple([_parts(each) for each in target.elts], ast.Load())
+    return ast.Constant(None)
 
 
 def _flat_names(target: ast.expr) -> list[str]:

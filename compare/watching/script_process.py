@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -24,11 +25,11 @@ from importlib.machinery import (
     SourceFileLoader,
 )
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
 from compare.watching.held_arrays import Array, is_library
-from compare.watching.notebook import cells
+from compare.watching.notebook import cells, place
 from compare.watching.rewriting import Site, rewritten
 from compare.watching.tracing import OWN_FILES
 from compare.watching.values import Operand, ValueLimits, Values
@@ -37,8 +38,11 @@ ASKS = "give its answers after --, in their order"
 SLACK = 1 << 26  # bytes of files that the script may write besides
 
 
-def in_words(error: BaseException) -> str:
-    """One line: its type, what it says, and the line of the user's code at which it was raised."""
+def in_words(error: BaseException, sources: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
+    """One line: its type, what it says, and where it was raised in the user's code.
+
+    That is a line, or in a notebook, whose lines are in `sources`, a cell and its line.
+    """
     try:
         said = " ".join(str(error).split())[:200]
     except Exception:
@@ -48,11 +52,21 @@ def in_words(error: BaseException) -> str:
         words = f"SystemExit({said})"
     else:
         words = f"{name}: {said}" if said else name
-    if isinstance(error, SyntaxError) and error.lineno and f"line {error.lineno}" not in words:
-        return f"{words} at line {error.lineno}"
+    if isinstance(error, SyntaxError) and error.lineno:
+        line, at = f"line {error.lineno}", _line(error.filename or "", error.lineno, sources)
+        if line not in words:
+            return f"{words} at {at}"
+        words = words.replace(line, at)
     trail = traceback.extract_tb(error.__traceback__)
     frames = [frame for frame in trail if not is_library(frame.filename) and frame.filename not in OWN_FILES]
-    return f"{words} at line {frames[-1].lineno} of {Path(frames[-1].filename).name}" if frames else words
+    if not frames:
+        return words
+    file = frames[-1].filename
+    return f"{words} at {_line(file, frames[-1].lineno or 0, sources)} of {Path(file).name}"
+
+
+def _line(file: str, line: int, sources: Mapping[str, Sequence[str]]) -> str:
+    return place(sources.get(file, ()), line) or f"line {line}"
 
 
 class Journal:
@@ -141,11 +155,12 @@ def main(settings: dict[str, Any]) -> None:
         program.run(settings["argv"], settings["answers"])
         ended, complete = "finished", True
     except SystemExit as error:
-        ended, complete = in_words(error), error.code in (None, 0)
+        ended, complete = in_words(error, program.notebook), error.code in (None, 0)
     except MemoryError as error:
-        ended, complete = f"memory limit of {settings['memory'] / 1e9:.1f} GB: {in_words(error)}", False
+        words = in_words(error, program.notebook)
+        ended, complete = f"memory limit of {settings['memory'] / 1e9:.1f} GB: {words}", False
     except BaseException as error:
-        ended, complete = in_words(error), False
+        ended, complete = in_words(error, program.notebook), False
     if os.getpid() != owner:
         os._exit(0)
     with contextlib.suppress(Exception):
@@ -164,11 +179,14 @@ class Program:
         self.path = Path(path)
         self.journal = journal
         self.sites: list[Site] = []
+        self.notebook: dict[str, list[str]] = {}  # the lines of its cells, by its file
 
     def run(self, argv: list[str], answers: list[str]) -> None:
         """As `python path argv` would, in its own folder; input() gets the answers, one after the other."""
         sys.setrecursionlimit(3 * sys.getrecursionlimit())  # a call is two, and so is an expression in another
         text = self._text(self.path.read_bytes(), self.path.suffix)
+        if self.path.suffix == ".ipynb":
+            self.notebook[str(self.path)] = text.splitlines()
         without_windows(text)
         code = self.rewritten(text, str(self.path))
         for name in [name for name in sys.modules if name.partition(".")[0] == "compare"]:
@@ -190,9 +208,12 @@ class Program:
         """The code of a source, which is told to the journal with its places."""
         first = len(self.sites)
         code = rewritten(text, file, self.sites)
+        if file in self.notebook:
+            lines = self.notebook[file]
+            self.sites[first:] = [replace(site, cell=place(lines, site.line)) for site in self.sites[first:]]
         shown = text if isinstance(text, str) else self._text(text, Path(file).suffix)
         self.journal.line({"source": file, "text": shown[: 1 << 20]})
-        self.journal.line({"sites": [list(vars(site).values())[:-1] for site in self.sites[first:]]})
+        self.journal.line({"sites": [list(vars(site).values()) for site in self.sites[first:]]})
         return code
 
     def _text(self, data: bytes, suffix: str) -> str:

@@ -12,8 +12,8 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from types import BuiltinMethodType, MethodType, MethodWrapperType, ModuleType
+from itertools import chain, islice
+from types import BuiltinMethodType, GeneratorType, MethodType, MethodWrapperType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,19 @@ from compare.watching.rewriting import PREFIX, Site
 
 Array = NDArray[Any]
 Operand = int | list[float]  # a value's number, or [constant]
+Parts = tuple[Any, ...] | None  # what is unpacked, see rewriting
 
 CONTAINED = 16  # values of one container that count as operands
 CHECKED = 1 << 10  # visits of exhausted sites between two looks at the clock
 SEEN, CHANGED = -1, -2  # in the place of a site: was there before; was written into where no line shows it
 CALLED = (
-    *("binary", "unary", "call", "attr", "getitem", "setitem", "whole", "gather", "bind"),
+    *("binary", "unary", "call", "loop", "attr", "getitem", "setitem", "whole", "gather", "bind", "items", "opened"),
     *("part_attr", "augment_attr", "part_item", "augment_item"),
 )
 METHODS = (BuiltinMethodType, MethodType, MethodWrapperType)
+LOOPED = (np.ndarray, list, zip, enumerate)  # where a loop may find numbers that nothing has told yet
+SUMMED = (sum, max, min)
+TERMS = 1000  # of what a generator gives to these, those that are seen
 LIBRARIES = ("torch", "pandas", "tensorflow", "jax")
 
 
@@ -98,16 +102,44 @@ class Values:
         return self._made(site, op(a), operands)
 
     def call(self, site: int, function: Any, /, *args: Any, **keywords: Any) -> Any:
+        if type(function) is BuiltinMethodType and function.__name__ == "resize":
+            return self._resized(site, function, *args, **keywords)
         if not self._wanted(site):
             return function(*args, **keywords)
-        values = (*_owner(function), *args, *keywords.values())
+        seen = args
+        if args and type(args[0]) is GeneratorType and any(function is each for each in SUMMED):
+            first = list(islice(args[0], TERMS))
+            seen, args = (*first, *args[1:]), (chain(first, args[0]), *args[1:])
+        values = (*_owner(function), *seen, *keywords.values())
         operands = [operand for value in values for operand in self._operands(value)]
         result = function(*args, **keywords)
         if result is None:  # np.add.at(W, ...), x.sort(): what it wrote into
             for value in values:
                 if isinstance(value, np.ndarray):
                     self._changed(site, value, operands)
+        if type(result) is list:
+            operands += self._base(result)
         return self._made(site, result, operands)
+
+    def _resized(self, site: int, resize: Any, /, *args: Any, **keywords: Any) -> Any:
+        """NumPy resizes no array that has a weak reference, or more references than its user's."""
+        number = self._forget(resize.__self__)
+        result = resize(*args, **keywords)
+        array = _array(resize.__self__)
+        if number is not None and array is not None and self.is_on:
+            mark = fingerprint(array)
+            self._keep(resize.__self__, mark, self._new(site, [number], array, mark))
+        return result
+
+    def _forget(self, value: Any) -> int | None:
+        held = self._known(value)
+        return self.held.pop(id(value)).number if held is not None else None
+
+    def loop(self, site: int, taken: int, function: Any, /, *args: Any, **keywords: Any) -> Any:
+        """A call of zip, enumerate or map, if it is Python's own."""
+        if function is zip or function is enumerate or function is map:
+            args = tuple(self.items(taken, each, None) for each in args)
+        return self.call(site, function, *args, **keywords)
 
     def attr(self, site: int, owner: Any, name: str, /) -> Any:
         value = getattr(owner, name)
@@ -121,12 +153,12 @@ class Values:
             return value
         if isinstance(value, np.generic | float):
             return self._made(site, value, [*self._quick(owner), *self._indices(index)])
-        if isinstance(owner, np.ndarray | list | tuple) or _of_library(owner):
+        if isinstance(owner, np.ndarray | list | tuple | type(np.c_) | type(np.r_)) or _of_library(owner):
             return self._made(site, value, [*self._operands(owner), *self._indices(index)])
         return value
 
     def setitem(self, site: int, value: Any, owner: Any, index: Any, /) -> None:
-        if not self._wanted(site) or not isinstance(owner, np.ndarray | list):
+        if not self._wanted(site) or not (isinstance(owner, np.ndarray | list) or _of_library(owner)):
             owner[index] = value
             return
         if _is_element(owner, index):
@@ -152,6 +184,31 @@ class Values:
 
     def augment_item(self, op: int, bind: int, store: int, owner: Any, index: Any, now: Any, value: Any, /) -> None:
         self.setitem(store, self.bind(bind, self.binary(op, now, value)), owner, index)
+
+    def items(self, site: int, values: Any, parts: Parts, /) -> Any:
+        """What is looped over; each number that is taken from it is a value."""
+        kind = type(values)
+        is_looped = (kind in LOOPED or _of_library(values)) and self._wanted(site)
+        if is_looped and (_is_of_numbers(values) or _is_opened(kind, parts)):
+            return self._taken(site, values, parts)
+        return values
+
+    def _taken(self, site: int, values: Any, parts: Parts) -> Iterator[Any]:
+        for k, value in enumerate(values):
+            if not self._wanted(site):
+                yield value
+            elif isinstance(value, np.generic | float):
+                yield self._made(site, value, [*self._quick(values), [float(k)]])
+            else:
+                yield self.opened(site, value, parts)
+
+    def opened(self, site: int, value: Any, parts: Parts, /) -> Any:
+        """What is to be unpacked: of an array of numbers, these, each a value that comes from it."""
+        if parts is not None and type(value) is tuple and len(value) == len(parts):
+            return tuple(self.opened(site, each, its) for each, its in zip(value, parts, strict=True))
+        if parts is not None and type(value) is np.ndarray and value.shape == (len(parts),) and _is_of_numbers(value):
+            return tuple(self._taken(site, value, None))
+        return value
 
     def whole(self, site: int, value: Any, /) -> Any:
         if self._wanted(site) and type(value) is list and as_array(value) is not None:
@@ -224,6 +281,8 @@ class Values:
             for part in parts:
                 if _array(part) is not None and type(part) not in (int, bool):
                     yield from self._operands(part, site)
+        elif _of_library(value) and (frame := _frame(value)) is not None:
+            yield from self._operands(frame, site)
 
     def _indices(self, index: Any) -> list[Operand]:
         """Of an index, each of its parts."""
@@ -303,12 +362,12 @@ class Values:
             return True
         if visits[site] <= self.limits.visits:
             if visits[site] % 8 == 0 and time.monotonic() - self.begun > self.limits.enough:
-                line = self.sites[site].line
-                self._stop(f"stopped after {self.limits.enough:g} s, and {visits[site]} values of line {line}")
+                place = self.sites[site].place
+                self._stop(f"stopped after {self.limits.enough:g} s, and {visits[site]} values of {place}")
             return True
         self.exhausted += 1
         if self.exhausted % CHECKED == 0 and time.monotonic() - self.fresh > self.limits.patience:
-            self._stop(f"stopped after {self.limits.visits} values of line {self.sites[site].line}")
+            self._stop(f"stopped after {self.limits.visits} values of {self.sites[site].place}")
         return False
 
     def _stop(self, reason: str) -> None:
@@ -341,10 +400,22 @@ def _array(value: Any) -> Array | None:
 
 
 def _of_library(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] in LIBRARIES
+    return _library(value) in LIBRARIES
+
+
+def _library(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _frame(value: Any) -> Any:
+    """The frame that df.iloc, df.loc or df.groupby(...) goes into; None of anything else."""
+    frame = getattr(value, "obj", None) if _library(value) == "pandas" else None
+    return frame if hasattr(type(frame), "__array__") else None
 
 
 def _from_library(value: Any) -> Array | None:
+    if not hasattr(type(value), "__array__"):
+        return None
     try:
         value = value.detach() if hasattr(value, "detach") else value
         return as_array(np.asarray(value))
@@ -352,9 +423,22 @@ def _from_library(value: Any) -> Array | None:
         return None
 
 
+def _is_of_numbers(values: Any) -> bool:
+    """Whether the elements of an array, series or list are numbers, and of a list not all of them whole."""
+    array = _array(values)
+    return array is not None and array.ndim == 1 and (type(values) is not list or array.dtype.kind == "f")
+
+
+def _is_opened(kind: type, parts: Parts) -> bool:
+    """Whether a loop unpacks what may be an array."""
+    return parts is not None and (kind is np.ndarray or any(each is not None for each in parts))
+
+
 def _is_element(owner: Any, index: Any) -> bool:
-    """Whether one number is stored."""
+    """Whether one number is stored into an array or a list."""
     if type(owner) is list:
         return type(index) is int
+    if not isinstance(owner, np.ndarray):
+        return False
     parts = index if type(index) is tuple else (index,)
     return len(parts) == owner.ndim and all(type(p) is int or isinstance(p, np.integer) for p in parts)

@@ -19,9 +19,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from compare.watching import notebook
 from compare.watching.dataflow import Binding, Dataflow, Value
 from compare.watching.observation import Array, Observation
+from compare.watching.progress import Progress, Tell
 from compare.watching.rewriting import Site
 from compare.watching.script_process import in_words
 from compare.watching.tracing import Tracer, WatchLimits, tracing
@@ -110,13 +110,15 @@ def watch_script(
     seconds: float = 20.0,
     memory: int = MEMORY,
     answers: Sequence[str] = (),
+    progress: Tell | None = None,
     **limits: Any,
 ) -> Dataflow:
     """Run an unedited script or notebook in a process of its own and watch every expression of it.
 
     For `seconds` and with `memory` bytes at most, in its own folder, with no windows and one thread; input() gets the
-    `answers`. `limits` are those of values.ValueLimits. Whatever it does, what was seen until then is returned; `ended`
-    says how it ended. FileNotFoundError or IsADirectoryError if `path` is no file.
+    `answers`. `progress` hears twice a second of the seconds and the values that were seen. `limits` are those of
+    values.ValueLimits. Whatever it does, what was seen until then is returned; `ended` says how it ended.
+    FileNotFoundError or IsADirectoryError if `path` is no file.
     """
     script = Path(path).absolute()
     if script.is_dir():
@@ -145,19 +147,20 @@ def watch_script(
             pass_fds=(arrays.fileno(), events.fileno()),
             start_new_session=True,
         )
-        output, in_time = _output(process, seconds)
+        output, in_time = _output(process, seconds, Progress(events.fileno(), progress))
         flow = _read(arrays, events)
     ended = flow.ended or _ended(process.returncode, in_time, seconds)
     return replace(flow, ended=ended, output=output)
 
 
-def _output(process: subprocess.Popen[bytes], seconds: float) -> tuple[str, bool]:
+def _output(process: subprocess.Popen[bytes], seconds: float, progress: Progress) -> tuple[str, bool]:
     """The last part of what it prints until it ends, and whether it ended in time; afterwards its group is dead."""
     assert process.stdout is not None
     pipe, kept, deadline, is_open = process.stdout.fileno(), b"", time.monotonic() + seconds, True
     os.set_blocking(pipe, False)
     try:
         while process.poll() is None and time.monotonic() < deadline:
+            progress.tick()
             if is_open and select.select([pipe], [], [], 0.05)[0]:
                 part = os.read(pipe, OUTPUT)
                 kept, is_open = (kept + part)[-OUTPUT:], bool(part)
@@ -212,7 +215,7 @@ def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
             case {"source": str(file), "text": str(text)}:
                 sources[file] = text.splitlines()
             case {"sites": list(found)}:
-                sites += [_in_cell(site, sources) for each in found if (site := _site(each)) is not None]
+                sites += [site for each in found if (site := _site(each)) is not None]
             case {"ended": str(words), "complete": bool(done)}:
                 ended, complete = words, done
             case [int(site), int(number), str(name)] if 0 <= number < len(values) and 0 <= site < len(sites):
@@ -226,17 +229,9 @@ def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
 
 def _site(found: Any) -> Site | None:
     match found:
-        case [str(what), str(file), int(a), int(b), int(c), int(d), str(of), list(names)]:
-            return Site(what, file, a, b, c, d, of, tuple(map(str, names)))
+        case [str(what), str(file), int(a), int(b), int(c), int(d), str(of), list(names), str(cell)]:
+            return Site(what, file, a, b, c, d, of, tuple(map(str, names)), cell)
     return None
-
-
-def _in_cell(site: Site, sources: Mapping[str, Sequence[str]]) -> Site:
-    """With its place in a notebook."""
-    if not site.file.endswith(".ipynb"):
-        return site
-    found = notebook.place(sources.get(site.file, ()), site.line)
-    return replace(site, cell=f"cell {found[0]}, line {found[1]}") if found else site
 
 
 def _value(values: Sequence[Value], site: Site | None, operands: Sequence[Any], array: Array) -> Value:

@@ -108,11 +108,54 @@ def test_a_table_of_networks(tmp_path: Path) -> None:
     assert row["line"].startswith(f"{name} line {wrong['line']},")
 
 
+# what a platform's download holds: file -> text
+DOWNLOAD = {
+    "Anna Berg_123_assignsubmission_file_/main.py": f"from half import half\nhalf(1.0)\n{WRONG}",
+    "Anna Berg_123_assignsubmission_file_/half.py": "def half(x):\n    return x / 2\n",
+    "Anna Berg_123_assignsubmission_file_/old.py": "print(1)\n",
+    "bert/lab 1.ipynb": json.dumps({"cells": [{"cell_type": "code", "source": WRONG}]}),
+    "bert/.ipynb_checkpoints/lab 1.ipynb": "",
+    "carla/a.py": "print(1)\n",
+    "carla/b.py": "print(1)\n",
+    "dora/work.zip": "",
+    "emil.ipynb": json.dumps({"cells": [{"cell_type": "code", "source": f"open('data.csv').read()\n{RIGHT}"}]}),
+    "data.csv": "1,2\n",
+    "__MACOSX/emil.py": "",
+}
+
+
+@pytest.mark.slow
+def test_a_download_of_folders_and_notebooks(tmp_path: Path) -> None:
+    """The rows, and what was passed over in the terminal, as JSON and as CSV."""
+    for file, text in DOWNLOAD.items():
+        (tmp_path / "in" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / file).write_text(text)
+    done = run(tmp_path / "in", "--network", NETWORK, "--out", tmp_path / "out", "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "out" / "submissions.json").read_text())
+    anna, bert, carla, dora, emil = written["submissions"]
+    assert (anna["file"], anna["verdict"]) == ("Anna Berg_123_assignsubmission_file_/main.py", "mismatch")
+    assert anna["line"] == "main.py line 23, dZ1"
+    assert (bert["file"], bert["line"]) == ("bert/lab 1.ipynb", "lab 1.ipynb cell 1, line 21, dZ1")
+    assert (carla["file"], carla["verdict"]) == ("carla", "not examined")
+    assert "which of 2 scripts runs: a.py, b.py;" in carla["cause"]
+    assert dora["cause"] == "no .py or .ipynb in it: work.zip"
+    assert (emil["file"], emil["verdict"], emil["ended"]) == ("emil.ipynb", "parity", "")
+    assert all((tmp_path / "out" / row["page"]).is_file() for row in (anna, bert, emil))
+    over = {each["file"]: each["why"] for each in written["passed_over"]}
+    assert len(over) == 5
+    assert all(f"passed over, {why}: {file}" in done.stdout for file, why in over.items())
+    with (tmp_path / "out" / "submissions.csv").open(newline="") as file:
+        rows = {row["file"]: row["cause"] for row in csv.DictReader(file) if row["verdict"] == "passed over"}
+    assert rows == over
+
+
 WRONG_USAGE = [
     (["absent", "--network", NETWORK], "absent: no such folder"),
     (["."], "expected --network"),
     ([".", "--network", "3-5"], "expected SIZES"),
-    ([".", "--network", NETWORK], "no *.py in it"),
+    (["empty", "--network", NETWORK], "empty: no .py, no .ipynb and no folder of a submission in it"),
+    (["packed", "--network", NETWORK], "in it; all.zip is passed over, an archive; unpack it to have it checked"),
     ([".", "--table", "absent.csv"], "absent.csv"),
     ([".", "--table", "other.csv"], "expected a file and a network in each row"),
     ([".", "--table", "list.json"], "expected a file and a network in each row"),
@@ -127,7 +170,9 @@ def test_bad_usage_is_one_line(
     script: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "with_one").mkdir()
+    for name in ("with_one", "empty", "packed"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "packed" / "all.zip").write_text("")
     (tmp_path / "with_one" / "a.py").write_text("")
     (tmp_path / "other.csv").write_text("name,text\na.py,b\n")
     (tmp_path / "list.json").write_text("[1, 2]")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from compare.submissions import class_report, submission
+from compare.submissions.handed_in import PassedOver, Script
 from compare.submissions.submission import UNEXAMINED, Examined, Submission, examine
 from scratch.printable import printable
 from tests.compare.report.html_page import HtmlPage
@@ -26,9 +27,13 @@ def folder(tmp_path: Path) -> Path:
     return handed_in
 
 
+def handed_in(path: Path) -> Submission:
+    return Submission(Script(path.name, path.name, {path.name: path}), "2-1, mse")
+
+
 def found(folder: Path, *names: str, **options: Any) -> list[Examined]:
     chosen = names or ("a.py", "b.py")
-    return examine([Submission(folder / name, "2-1, mse") for name in chosen], workers=2, **options)
+    return examine([handed_in(folder / name) for name in chosen], workers=2, **options)
 
 
 def test_a_check_that_fails_is_a_row_that_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +50,7 @@ def test_a_check_that_does_not_end_is_stopped(folder: Path, monkeypatch: pytest.
 
 
 def test_a_script_that_cannot_be_read_is_a_row_too(folder: Path) -> None:
-    (row,) = examine([Submission(folder / "gone.py", "2-1, mse")])
+    (row,) = examine([handed_in(folder / "gone.py")])
     assert (row.verdict, row.cause) == (UNEXAMINED, "it cannot be read: No such file or directory")
 
 
@@ -95,13 +100,26 @@ time.sleep(600)""",
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_only_the_script_and_data_are_copied(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_submission_is_copied_with_what_belongs_to_it(folder: Path, tmp_path: Path) -> None:
+    """In its folders; what cannot be read is left out."""
     (folder / "data.txt").write_text("1")
-    (folder / "large.txt").write_text("1" * 100)
-    monkeypatch.setattr(submission, "DATA", 50)
+    files = {"src/a.py": folder / "a.py", "src/data.txt": folder / "data.txt", "gone.txt": folder / "gone.txt"}
     (tmp_path / "work").mkdir()
-    assert submission._copy(folder / "a.py", tmp_path / "work") == tmp_path / "work" / "a.py"
-    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["a.py", "data.txt"]
+    script = Script("anna/src/a.py", "src/a.py", files)
+    assert submission._copy(script, tmp_path / "work") == tmp_path / "work" / "src" / "a.py"
+    copied = sorted(path for path in (tmp_path / "work").rglob("*") if path.is_file())
+    assert [path.relative_to(tmp_path / "work").as_posix() for path in copied] == ["src/a.py", "src/data.txt"]
+
+
+def test_no_two_pages_have_one_name(tmp_path: Path) -> None:
+    names = ["anna/main.py", "anna - main.py", "Anna - Main.py", "index", "x" * 250 + ".py"]
+    submissions = [Submission(Script(name, "", {}), "2-1, mse") for name in names]
+    pages = [page.name for page in submission._pages(submissions, tmp_path) if page is not None]
+    assert pages[:2] == ["anna - main.py.html", "anna - main.py (2).html"]
+    assert pages[2:4] == ["Anna - Main.py (3).html", "index (2).html"]
+    assert len({page.casefold() for page in pages} | {"index.html"}) == 6
+    assert all(len(page) < 255 for page in pages)
+    assert submission._pages(submissions, None) == [None] * 5
 
 
 def test_the_index_shows_what_it_is_given_as_text(tmp_path: Path) -> None:
@@ -110,12 +128,19 @@ def test_the_index_shows_what_it_is_given_as_text(tmp_path: Path) -> None:
         Examined(f"=1+{HOSTILE}", HOSTILE, "mismatch", HOSTILE, HOSTILE, HOSTILE, "0.weight", HOSTILE, (HOSTILE,)),
         Examined("none.py", "2-1, mse", UNEXAMINED, "no array was bound", ended=HOSTILE),
     ]
-    class_report.write(tmp_path, rows, HOSTILE)
+    passed_over = [
+        PassedOver(f"=2{HOSTILE}", "an archive"),
+        PassedOver("b.zip", "an archive"),
+        PassedOver("c", HOSTILE),
+    ]
+    class_report.write(tmp_path, rows, HOSTILE, passed_over)
     page = HtmlPage((tmp_path / "index.html").read_text())
     assert not page.all("script")
     assert [link.attributes["href"] for link in page.all("a")] == ["#main", "./right.py.html"]
     assert [e.text.split()[0] for e in page.all("td") if "word" not in e.attributes][:1] == ["mismatch"]
     with (tmp_path / "submissions.csv").open(newline="") as file:
-        assert [row["file"][:3] for row in csv.DictReader(file)] == ["rig", "'=1", "non"]
+        assert [row["file"][:3] for row in csv.DictReader(file)] == ["rig", "'=1", "non", "'=2", "b.z", "c"]
+    assert [e.text.strip() for e in page.all("dt")] == ["an archive", HOSTILE]
+    assert page.all("dd")[0].text.strip() == f"=2{HOSTILE}, b.zip"
     assert class_report.counted(rows) == "3 submissions: 1 mismatch, 1 parity, 1 not examined"
     assert "\x1b" not in printable(HOSTILE)

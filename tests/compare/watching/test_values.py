@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from compare.watching.rewriting import PREFIX, Site, rewritten
 from compare.watching.values import Operand, ValueLimits, Values
+from tests.compare.watching.table import Table
 
 
 class Graph:
     """What the sink was given: of every value its site, its operands and what it was."""
 
-    def __init__(self, code: str, **limits: Any) -> None:
+    def __init__(self, code: str, space: Mapping[str, Any] = MappingProxyType({}), **limits: Any) -> None:
         self.sites: list[Site] = []
         self.made: list[tuple[int, list[Operand], Any]] = []
         self.names: list[tuple[str, int]] = []
@@ -25,7 +27,7 @@ class Graph:
         compiled = rewritten("import numpy as np\n" + code, "program.py", self.sites)
         values = Values(self.sites, ValueLimits(**limits), self._sink, self._name, self.stopped.append)
         values.install()
-        self.space: dict[str, Any] = {}
+        self.space: dict[str, Any] = dict(space)
         exec(compiled, self.space)
 
     def _sink(self, site: int, operands: Sequence[Operand], array: Any, mark: Any) -> None:
@@ -99,6 +101,7 @@ OPERANDS = {
     "a, b = np.ones(2), np.zeros(2)\ny = np.concatenate((a, b))": ("call:concatenate", ["a", "b"]),
     "a = np.ones(2)\ny = np.where(a > 0, a, 0)": ("call:where", ["gt", "a", 0.0]),
     "a = [1.5, 2.5]\ny = sum(a)": ("call:sum", ["a"]),
+    "a, b = 1.5, 2.5\ny = sum(v for v in (a, b))": ("call:sum", ["a", "b"]),
     "import math\na = 1.5\ny = math.exp(a)": ("call:exp", ["a"]),
     "def f(u):\n    return u * 2\na = np.ones(2)\ny = f(a)": ("mul", ["a", 2.0]),
     "f = lambda u: u + 1\na = np.ones(2)\ny = f(u=a)": ("add", ["a", 1.0]),
@@ -169,6 +172,7 @@ CHANGED = {
     "c = a\nc += 1": [2.0, 3.0],
     "c = a[1:]\nc += 1": [1.0, 3.0],
     "c = a.reshape(2, 1)\nc[0] = 5": [5.0, 2.0],
+    "a.resize((2, 2))": [[1.0, 2.0], [0.0, 0.0]],
     "for c in [a]:\n    c -= 0.5": [0.5, 1.5],
     "d = {'a': a}\nfor k in d:\n    d[k] -= 0.5": [0.5, 1.5],
     "def f(c):\n    c[0] = 7\nf(a)": [7.0, 2.0],
@@ -241,9 +245,50 @@ def test_a_list_that_grows() -> None:
     assert graph.comes_from("y", "x")
 
 
-@pytest.mark.xfail(reason="a number that a loop takes from an array of one axis is not known to come from it")
-def test_a_loop_over_the_numbers_of_an_array() -> None:
-    assert Graph("x = np.array([1.0, 2.0])\nfor v in x:\n    y = v * 2.5").comes_from("y", "x")
+# what takes the numbers of x and w, the last of which are u and v -> the line that does it
+LOOPS = [
+    "for u in x: v = u * w[0]",
+    "for u, v in zip(x, w): pass",
+    "for i, (u, v) in enumerate(zip(x, w)): pass",
+    "for i, u in enumerate(x): v = w[i]",
+    "for i, u in enumerate(x, 1): v = w[i - 1]",
+    "for u, v in map(lambda a, b: (a, b), x, w): pass",
+    "for u, v in zip(list(x), w.tolist()): pass",
+    "for u, v in zip(sorted(x), [*w]): v = v + w[0] * 0",
+    "for u, v in zip(*[x, w]): pass",
+    "[(u := a, v := b) for a, b in zip(x, w)]",
+    "for u in (a for a in x): v = w[1]",
+    "for u, v in np.stack([x, w], 1): pass",
+    "for (u, v), t in zip(np.stack([x, w], 1), [0, 1]): pass",
+    "for i, ((u, v), t) in enumerate(zip(np.stack([x, w], 1), [0, 1])): pass",
+    "u, v = np.array([x[1], w[1]])",
+    "(u, v), t = np.array([x[1], w[1]]), 1",
+    "h = list(a * 1.0 for a in x); u, v = h[1], w[1]",
+    "u = sum(a for a in x) - x[0]; v = max(b for b in w)",
+    "u = sum((a for a in x), 0.0) - x[0]; v = -min(-b for b in w)",
+]
+
+
+@pytest.mark.parametrize("code", LOOPS)
+def test_numbers_that_are_taken_from_an_array_come_from_it(code: str) -> None:
+    graph = Graph(f"x = np.array([1.0, 2.0])\nw = np.array([10.0, 20.0])\n{code}\ny, z = u * 2.5, v * 2.5")
+    assert (graph.value("y"), graph.value("z")) in ((5.0, 50.0), (5.0, 500.0))
+    assert graph.comes_from("y", "x")
+    assert graph.comes_from("z", "w")
+
+
+def test_of_a_long_generator_the_first_terms_are_seen() -> None:
+    """It is never held as a whole, and nothing of it is lost."""
+    graph = Graph("x = np.array([1.0, 2.0])\ny = sum(x[k % 2] for k in range(3001))\nn = sum(1 for k in range(10**5))")
+    assert (graph.value("y"), graph.value("n")) == (4501.0, 10**5)
+    assert graph.comes_from("y", "x")
+
+
+def test_a_number_of_a_loop_is_the_element_of_its_array() -> None:
+    graph = Graph("x = np.array([1.0, 2.0])\nfor v in x:\n    y = v * 2.5")
+    taken = graph.number("v")
+    assert (graph.what(taken), graph.of(taken)) == ("getitem", ["x", 1.0])
+    assert graph.sites[graph.made[taken][0]].line == 3
 
 
 def test_a_loop_over_the_rows_of_an_array_and_the_numbers_of_a_list() -> None:
@@ -286,6 +331,54 @@ def test_the_same_code_again_is_the_same_sites() -> None:
     assert [graph.value("W", k)[0] for k in range(4)] == [1.0, 0.5, 0.25, 0.125]
     chain = [graph.number("W", k) for k in range(4)]
     assert all(before in graph.all_of(after) for before, after in pairwise(chain))
+
+
+FRAME = {
+    "pandas": "import pandas\ndf = pandas.DataFrame({'a': [1.0, 2.0], 'b': [3.0, 4.0], 'c': [0.0, 1.0]})\n",
+    "a stand-in": "df = Table({'a': np.array([1.0, 2.0]), 'b': np.array([3.0, 4.0]), 'c': np.array([0.0, 1.0])})\n",
+}
+# code -> what y is
+OF_FRAMES = {
+    "y = df.values": [[1.0, 3.0, 0.0], [2.0, 4.0, 1.0]],
+    "y = df.to_numpy()": [[1.0, 3.0, 0.0], [2.0, 4.0, 1.0]],
+    "y = np.array(df)": [[1.0, 3.0, 0.0], [2.0, 4.0, 1.0]],
+    "y = df[['a', 'b']].values": [[1.0, 3.0], [2.0, 4.0]],
+    "y = df['a'].values.reshape(-1, 1) * 2": [[2.0], [4.0]],
+    "y = df.drop(columns='c').to_numpy()": [[1.0, 3.0], [2.0, 4.0]],
+    "y = df.iloc[:, :2].values": [[1.0, 3.0], [2.0, 4.0]],
+    "y = df.iloc[:, 2].to_numpy()": [0.0, 1.0],
+    "df['a'] = df['a'] / 2\ny = df[['a']].values": [[0.5], [1.0]],
+    "for v in df['a']:\n    y = v * 2.5": 5.0,
+    "for u, v in zip(df['a'], df['b']):\n    y = u * v": 8.0,
+    "w = np.full(3, 0.5)\ny = df.values @ w": [2.0, 3.5],
+    "y = np.c_[df['a'], df['b']]": [[1.0, 3.0], [2.0, 4.0]],
+    "y = np.sum(df['a'])": 3.0,
+}
+
+
+@pytest.mark.parametrize("frame", FRAME)
+@pytest.mark.parametrize("code", OF_FRAMES)
+def test_frames_are_values_too(code: str, frame: str) -> None:
+    if frame == "pandas":
+        pytest.importorskip("pandas")
+    graph = Graph(FRAME[frame] + code, {"Table": Table})
+    assert graph.value("y") == OF_FRAMES[code]
+    assert graph.comes_from("y", "df")
+
+
+def test_what_of_a_frame_is_no_value() -> None:
+    """Texts; a frame with a column of them, of which the columns of numbers are values all the same."""
+    graph = Graph(
+        "df = Table({'a': np.array([1.0, 2.0]), 't': np.array(['u', 'v'])})\nt = df['t']\ny = df['a']", {"Table": Table}
+    )
+    assert [name for name, _ in graph.names] == ["y"]
+    assert graph.value("y") == [1.0, 2.0]
+
+
+def test_columns_of_ones_beside_an_array() -> None:
+    graph = Graph("x, o = np.full(2, 3.0), np.ones(2)\ny = np.c_[o, x]\nz = np.r_[x, o]")
+    assert graph.of(graph.number("y")) == ["o", "x"]
+    assert graph.of(graph.number("z")) == ["x", "o"]
 
 
 @pytest.mark.parametrize("name", ["torch", "pandas"])
