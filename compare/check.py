@@ -124,6 +124,8 @@ def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, 
     batches = consecutive(x, t, steps if optimizer is not None else 1)
     given = given_batches(batches)
     if isinstance(candidate, scratch.Sequential):
+        if isinstance(network, str):
+            Architecture.of(network).expect_no_penalty()
         loss = _loss(loss, network)
         Architecture.of(candidate, loss)
         originals = named_parameters(candidate)
