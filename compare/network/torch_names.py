@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar
@@ -85,7 +86,9 @@ def _as_typed(text: str) -> str:
 def _parsed(text: str, example: str) -> list[ast.expr]:
     text = " ".join(text.split())
     try:
-        body = ast.parse(f"[{text}]", mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of odd numbers and backslashes, which Python reads all the same
+            body = ast.parse(f"[{text}]", mode="eval").body
     except SyntaxError as error:
         at = max((error.offset or 0) - 2, 0)
         raise ValueError(f"cannot read {text[at : at + 40] or text[-40:]!r}, expected such as {example}") from None

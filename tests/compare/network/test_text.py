@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -154,6 +155,33 @@ def test_torchs_own_print_can_be_typed(architecture: Architecture) -> None:
     modules = nn.Sequential(*(layer.to_torch(torch.float32) for layer in architecture.layers))
     read = Architecture.of(f"{modules}; {architecture.loss}")
     assert read == Architecture.of(modules, architecture.loss.to_torch())
+
+
+PIECES = [
+    *"(),;=-+.'\"[]{}*#:\n\\\0 ",
+    "0x",
+    "1_0",
+    "9" * 5000,
+    "if",
+    "lambda",
+    "\\d",
+    *" ".join([*RIGHT, *WRONG]).split(),
+]
+
+
+def said(text: str) -> str:
+    try:
+        return str(Architecture.of(text))
+    except ValueError as error:
+        return str(error)
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=2), max_size=12).map("".join))
+@settings(max_examples=10 * settings().max_examples)
+def test_of_any_other_text_one_line_is_said(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "\n" not in said(text)
 
 
 # --- penalties --------------------------------------------------------------------------------------------------------
