@@ -359,12 +359,16 @@ class Settled:
         own = 0.0 if name in self.update.penalties else amount  # which move.gradient has in it
         found = self.back.whole(name, gradient + own * slope)
         held = self.names.tensors.get(name.gradient)
-        if found is None or held is None:
-            return
-        array = np.asarray(found.view.array, dtype=np.float64) - found.scale * in_loss.amount * slope
-        view = replace(found.view, array=array)
-        self.names.tensors[name.gradient] = Named(observed(found.value), view, found.scale, equal=False)
         declared = None if self.declared is None else self.declared.amount
+        if held is None or (found is None and declared is None):
+            return
+        if found is not None:
+            array = np.asarray(found.view.array, dtype=np.float64) - found.scale * in_loss.amount * slope
+            made = Named(observed(found.value), replace(found.view, array=array), found.scale, equal=False)
+        else:  # what no line holds with its penalty, such as a gradient that the change of the weights alone shows
+            array = np.asarray(held.view.array, dtype=np.float64) + held.scale * (amount - in_loss.amount) * slope
+            made = replace(held, view=replace(held.view, array=array), equal=False)
+        self.names.tensors[name.gradient] = made
         self.notes.append(PenaltyDiffers(name.gradient, in_loss.kind, in_loss.amount, amount, declared))
         if (new := self.names.tensors.get(name.new)) is not None:
             beyond = self.names.rate or 0.0

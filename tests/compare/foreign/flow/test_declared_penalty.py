@@ -84,6 +84,15 @@ def test_wrong(name: str, tmp_path: Path) -> None:
     assert any(finding.startswith("the penalty in the network's text is 0.01") for finding in report.findings)
 
 
+@pytest.mark.parametrize("name", ["update_element_by_element.py", "one_sample_sgd.py"])
+def test_where_no_line_holds_the_gradient(name: str) -> None:
+    script = Path(__file__).parent / "strangers" / name
+    network = "3-2, half squared error"
+    assert compare.check(script, network=network).verdict == "parity"
+    report = compare.check(script, network=f"{network} + 0.05 L2")
+    assert report.cause == "0.grad_weight: the network's text has a penalty of 0.05 L2, this gradient one of 0"
+
+
 def test_a_bias_may_have_it_too(tmp_path: Path) -> None:
     alone = checked(tmp_path, " + 0.01 L2", "", L2, SGD, bias="+ 0.01 * b")
     both = checked(tmp_path, " + 0.01 L2", f"{LOSS_L2} + 0.005 * np.sum(b**2)", L2, SGD, bias="+ 0.01 * b")
