@@ -59,8 +59,9 @@ def check(
       and `memory` bytes, with `answers` for its input(), while `progress(seconds, values)` hears how far it is;
       x and t are then its own.
 
-    `network` says what is to be computed: a text such as "784-256-10 relu, softmax cross-entropy", or a scratch network
-    or a torch module with its `loss`. `convention` declares how arrays are laid out and scaled; what it leaves out is
+    `network` says what is to be computed: a text such as "784-256-10 relu, softmax cross-entropy", also in torch's
+    names, such as "Linear(4, 8), ReLU, Linear(8, 3); CrossEntropyLoss", or a scratch network or a torch module with its
+    `loss`. `convention` declares how arrays are laid out and scaled; what it leaves out is
     found by value and said in `Report.findings`.
 
     Of somebody's code, `Report.side_effects` says what backward writes into. Where backward updates the weights itself
@@ -124,6 +125,8 @@ def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, 
     batches = consecutive(x, t, steps if optimizer is not None else 1)
     given = given_batches(batches)
     if isinstance(candidate, scratch.Sequential):
+        if isinstance(network, str):
+            Architecture.of(network).expect_no_penalty()
         loss = _loss(loss, network)
         Architecture.of(candidate, loss)
         originals = named_parameters(candidate)

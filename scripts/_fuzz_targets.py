@@ -28,7 +28,7 @@ import numpy as np
 SECONDS = 1.0
 SLACK = 64 << 20  # bytes beside four times what a file promises
 CAP = 1 << 30
-NETWORK = "3-2 relu, mse"
+NETWORK = "3-2, relu output, mse"
 
 
 class Finding(AssertionError):

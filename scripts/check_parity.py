@@ -48,6 +48,8 @@ EXAMPLES = """examples:
   check_parity.py digits --inject bias-missing            an example of a report that finds a mistake
   check_parity.py --watch mine.py --network "784-128-10 relu, softmax cross-entropy"
                                                           your script or notebook, unedited
+  check_parity.py --watch mine.py --network "2-8-1 tanh, no bias, mse + 0.001 L2"
+                                                          no layer has a bias, and the weights a penalty
   check_parity.py --watch mine.py --network "2-8-2 tanh, mse" -- 0.5 20
                                                           answers for a program that asks for input
   check_parity.py --record step.safetensors               your arrays from any language
@@ -147,7 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=positive_int, default=20, metavar="S", help="limit for --watch (default: 20)")
     parser.add_argument(
-        "--network", metavar="TEXT", help='what the record, the script or --exact computes: "8-6-4 relu, mse"'
+        "--network",
+        metavar="TEXT",
+        help='what the record, the script or --exact computes: "8-6-4 relu, mse", or in torch\'s names '
+        '"Linear(8, 6), ReLU, Linear(6, 4); MSELoss"; docs/check-your-own.md has all words',
     )
     parser.add_argument(
         "--inject", metavar="FAULT", help="plant this mistake, and check the network that shows it; 'list' names them"

@@ -129,6 +129,7 @@ def exact_check(
     NotExact (a ValueError) in one line where exactness cannot hold; ValueError or TypeError as `Architecture.of`.
     """
     architecture = Architecture.of(network, loss)
+    architecture.expect_no_penalty()
     candidate = _Candidate.of(network, loss, optimizer, architecture, dtype)
     case = draw(architecture, candidate.spec, candidate.dtype, steps=steps, batch=batch, seed=seed)
     records = candidate.run(case)

@@ -57,6 +57,7 @@ def read_arrays(
 
 
 def _by_record_name(arrays: Mapping[str, Any], x: Array, t: Array, network: Architecture) -> Recorded:
+    network.expect_no_penalty()
     tensors = {name: numbers(name, a) for name, a in arrays.items()}
     record = Record(network, {"input": x, "target": t} | tensors, plain_loss=type(arrays.get("loss")) in (int, float))
     return Recorded([record], {"input": x, "target": t})

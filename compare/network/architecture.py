@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import scratch
 from compare.network import text
+from compare.network.penalty import Penalty
 from compare.network.tensor_name import TensorName
 from compare.network.text import sizes
 from compare.operations import LAYERS, LOSSES, layer_type, loss_type
@@ -22,10 +23,11 @@ from compare.operations.operation import ROWS, Layer, Loss, Reduction, Shape
 
 @dataclass(frozen=True)
 class Architecture:
-    """Layers in order, and the loss with its reduction."""
+    """Layers in order, the loss with its reduction, and the penalty that a text adds to it."""
 
     layers: tuple[Layer, ...]
     loss: Loss
+    penalty: Penalty | None = None
 
     @property
     def reduction(self) -> Reduction:
@@ -53,8 +55,16 @@ class Architecture:
         """Of a part of layer k; what enters layer 0 is the input."""
         return TensorName.of(k, part)
 
+    def expect_no_penalty(self) -> None:
+        """ValueError in one line where a penalty is declared: only code that is watched is judged with one."""
+        if self.penalty is not None:
+            raise ValueError(
+                f"network '{self}': got the penalty {self.penalty}, which only a script is judged with; leave it out"
+            )
+
     def __str__(self) -> str:
-        return text.written(self.layers, self.loss)
+        """As a text that can be typed."""
+        return text.written(self.layers, self.loss, self.penalty)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, for a file: layers, loss and reduction."""

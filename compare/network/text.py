@@ -1,22 +1,32 @@
-"""Text: a network in the words of the README, such as "784-256-10 relu, softmax cross-entropy", read and written."""
+"""Text: a network in the words of the README, such as "784-256-10 relu, softmax cross-entropy", read and written.
+
+Or in torch's names (torch_names.py), which say any order of layers: "Linear(4, 8), ReLU, Linear(8, 3); MSELoss".
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import pairwise, zip_longest
 
+from compare.network import torch_names
+from compare.network.known import known
+from compare.network.penalty import Penalty
 from compare.operations import LAYERS, LOSSES
 from compare.operations.linear import Linear
 from compare.operations.operation import Activation, Layer, Loss, Reduction
 
 ACTIVATIONS = {kind: layer for kind, layer in LAYERS.items() if issubclass(layer, Activation)}
 LOSS_WORDS = {word: loss for loss in LOSSES.values() for word in loss.words}
+LINEAR, OUTPUT = "linear", " output"
+NO_BIAS = ("no bias", "without bias")
+ACTIVATION_WORDS: Mapping[str, type[Activation] | None] = {**ACTIVATIONS, LINEAR: None}
 GRAMMAR = (
-    'SIZES [ACTIVATION, ...] [, ACTIVATION output], LOSS [sum|mean], such as "784-256-10 relu, softmax cross-entropy" '
-    'or "2-8-4-1 tanh, sigmoid, sigmoid output, mse"; '
-    f"ACTIVATION: {', '.join(ACTIVATIONS)}; LOSS: {', '.join(LOSS_WORDS)}"
+    "SIZES [ACTIVATION, ...] [, ACTIVATION output] [, no bias], LOSS [sum|mean] [+ NUMBER L1|L2], "
+    'such as "784-256-10 relu, softmax cross-entropy" or "2-8-4-1 tanh, sigmoid, sigmoid output, mse"; '
+    f"ACTIVATION: {', '.join(ACTIVATION_WORDS)}; LOSS: {', '.join(LOSS_WORDS)}; "
+    f'or torch\'s names, such as "{torch_names.EXAMPLE}; CrossEntropyLoss"'
 )
 
 
@@ -26,58 +36,128 @@ def sizes(layers: Sequence[Layer]) -> tuple[int, ...]:
     return (*(fan_in for fan_in, _ in fans[:1]), *(fan_out for _, fan_out in fans))
 
 
-def written(layers: Sequence[Layer], loss: Loss) -> str:
-    """Layers and loss as a text that can be read again, unless an activation between two layers is missing."""
-    words = "-".join(map(str, sizes(layers)))
-    hidden = [layer.word for layer in layers[:-1] if isinstance(layer, Activation)]
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def written(layers: Sequence[Layer], loss: Loss, penalty: Penalty | None) -> str:
+    """As a text that can be read again: in words where there are words for all of it, else in torch's names."""
+    words = _words(layers)
+    network = torch_names.written(layers, loss) if words is None else f"{words}, {loss}"
+    return network + (f" + {penalty}" if penalty else "")
+
+
+def _words(layers: Sequence[Layer]) -> str | None:
+    """Of linear layers, all with a bias or all without, and at most one activation after each; None of others."""
+    linear, activations = _in_pairs(layers)
+    biases = {layer.bias for layer in linear}
+    said = [_word(each) for each in activations]
+    if len(biases) != 1 or None in said or any(a.out_features != b.in_features for a, b in pairwise(linear)):
+        return None
+    *hidden, output = map(str, said)
     hidden = hidden if len(set(hidden)) > 1 else hidden[:1]
-    last = f", {layers[-1].word} output" if isinstance(layers[-1], Activation) else ""
-    return f"{' '.join([words, ', '.join(hidden)]).strip()}{last}, {loss}"
+    numbers = "-".join(map(str, sizes(layers)))
+    last = [] if output == LINEAR else [output + OUTPUT]
+    without = [] if biases == {True} else [NO_BIAS[0]]
+    return ", ".join([" ".join([numbers, *hidden[:1]]), *hidden[1:], *last, *without])
 
 
-def parsed(text: str) -> tuple[tuple[Layer, ...], Loss]:
-    """Layers and loss; one activation for all hidden layers, or one for each. ValueError that shows the grammar."""
-    parts = [" ".join(part.split()) for part in text.lower().split(",")]
-    match = re.fullmatch(r"(\d+(?:-\d+)+)(?: (.+))?", parts[0])
-    if not match or len(parts) < 2:
-        raise ValueError(f"network {text!r}: expected {GRAMMAR}")
-    columns = [int(n) for n in match[1].split("-")]
+def _in_pairs(layers: Sequence[Layer]) -> tuple[list[Linear], list[Activation | None]]:
+    """Linear layers, and the activation after each; nothing where layers are in another order."""
+    linear: list[Linear] = []
+    activations: list[Activation | None] = []
+    for layer in layers:
+        if isinstance(layer, Linear):
+            linear.append(layer)
+            activations.append(None)
+        elif isinstance(layer, Activation) and activations and activations[-1] is None:
+            activations[-1] = layer
+        else:
+            return [], []
+    return linear, activations
+
+
+def _word(activation: Activation | None) -> str | None:
+    """None where the word does not say all of it."""
+    if activation is None:
+        return LINEAR
+    return activation.word if _activation(activation.word, "activation") == activation else None
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def parsed(text: str) -> tuple[tuple[Layer, ...], Loss, Penalty | None]:
+    """Layers, loss and penalty. ValueError in one line that says what is wrong and what was expected."""
+    try:
+        in_words = text.lstrip()[:1].isdigit() or not re.search(r";|^\s*[A-Za-z_.]+\s*\(", text)
+        return _in_words(text) if in_words else _in_torchs_names(text)
+    except ValueError as error:
+        raise ValueError(f"network {text!r}: {error}") from None
+
+
+def _in_torchs_names(text: str) -> tuple[tuple[Layer, ...], Loss, Penalty | None]:
+    network, semicolon, loss = text.partition(";")
+    if not semicolon or not loss.strip():
+        raise ValueError(f"the loss is missing, expected it after a semicolon, such as {network[:40]!r}; MSELoss")
+    return torch_names.layers(network), *_loss_and_penalty(loss)
+
+
+def _in_words(text: str) -> tuple[tuple[Layer, ...], Loss, Penalty | None]:
+    """One activation for all hidden layers, or one for each."""
+    numbers, *parts = (" ".join(part.split()) for part in re.split(r",(?![^(]*\))", text))
+    numbers, _, first = numbers.partition(" ")
+    if not re.fullmatch(r"\d+(?:-\d+)+", numbers) or not parts:
+        raise ValueError(f"expected {GRAMMAR}")
+    columns = [int(n) for n in numbers.split("-")]
     if min(columns) < 1:
-        raise ValueError(f"network {text!r}: got a size of 0, expected at least 1")
-    between = len(columns) - 2
-    words = [*([match[2]] if match[2] else []), *parts[1:-1]]
-    has_output = bool(words) and (words[-1].endswith(" output") or len(words) > max(between, 1) or not match[2])
-    output = [_known(words.pop().removesuffix(" output"), "output activation", text)] if has_output else []
-    hidden = [_known(each, "activation", text) for each in words]
+        raise ValueError("got a size of 0, expected at least 1")
+    parts = [first, *parts] if first else parts
+    said = [part for part in parts if part.lower() not in NO_BIAS]
+    if not said:
+        raise ValueError(f"the loss is missing, expected {GRAMMAR}")
+    *words, loss = said
+    linear: list[Layer] = [Linear(*fans, bias=said == parts) for fans in pairwise(columns)]
+    activations = _activations([w.lower() for w in words], len(columns) - 2, first.lower() in ("", *NO_BIAS))
+    layers = [layer for pair in zip_longest(linear, activations) for layer in pair if layer is not None]
+    return tuple(layers), *_loss_and_penalty(loss)
+
+
+def _activations(words: list[str], between: int, apart: bool) -> list[Activation | None]:
+    """One after each linear layer but the last, then that of the output if it has one.
+
+    `apart`: the words begin after a comma, so that they end with the output's.
+    """
+    has_output = bool(words) and (words[-1].endswith(OUTPUT) or len(words) > max(between, 1) or apart)
+    output = [_activation(words[-1].removesuffix(OUTPUT), "output activation")] if has_output else []
+    hidden = [_activation(each, "activation") for each in words[: len(words) - has_output]]
     if between and not hidden:
-        raise ValueError(f"network {text!r}: the activation between its layers is missing; expected {GRAMMAR}")
+        raise ValueError("the activation between its layers is missing; expected one, such as relu, or linear for none")
+    if hidden and not between:
+        raise ValueError(f"got activation {words[0]!r}, but there is no hidden layer; expected {words[0] + OUTPUT!r}")
     if len(hidden) not in (1, between) and hidden:
-        got = f"{len(hidden)} activations for {between} hidden layers"
-        raise ValueError(f"network {text!r}: got {got}, expected 1 or {between}")
-    each_layer = (hidden * between if len(hidden) == 1 else hidden)[:between]
-    linear: list[Layer] = [Linear(*fans) for fans in pairwise(columns)]
-    layers = [layer for pair in zip_longest(linear, each_layer) for layer in pair if layer is not None]
-    return (*layers, *output), _loss(parts[-1], text)
+        raise ValueError(f"got {len(hidden)} activations for {between} hidden layers, expected 1 or {between}")
+    return (hidden * between if len(hidden) == 1 else hidden) + output
 
 
-def _known(words: str, what: str, text: str) -> Activation:
-    layer = _activation(words)
-    if layer is None:
-        raise ValueError(f"network {text!r}: got {what} {words!r}, expected one of {', '.join(ACTIVATIONS)}")
-    return layer
-
-
-def _activation(words: str) -> Activation | None:
-    """From its word, its first number in brackets where that is not the usual one: "elu(0.5)"; None for another."""
+def _activation(words: str, what: str) -> Activation | None:
+    """From its word, its first number in brackets where that is not the usual one: "elu(0.5)"; None for "linear"."""
     match = re.fullmatch(r"(\w+)(?:\((-?\d+\.?\d*(?:e[+-]?\d+)?)\))?", words)
-    kind = ACTIVATIONS.get(match[1]) if match else None
-    numbers = [float(match[2])] if match and match[2] else []
-    return kind(*numbers) if kind and len(numbers) <= len(fields(kind)) else None
+    word, number = match.groups() if match else (words, None)
+    kind = known(word, what, ACTIVATION_WORDS, shown=words)
+    if number and not (kind and fields(kind)):
+        raise ValueError(f"got {what} {words!r}, expected one of {', '.join(ACTIVATION_WORDS)}; {word} has no number")
+    return kind(*([float(number)] if number else [])) if kind else None
 
 
-def _loss(words: str, text: str) -> Loss:
+def _loss_and_penalty(text: str) -> tuple[Loss, Penalty | None]:
+    loss, plus, penalty = (part.strip() for part in text.partition("+"))
+    return _loss(loss), Penalty.of(" ".join(penalty.split())) if plus else None
+
+
+def _loss(text: str) -> Loss:
+    if torch_names.is_loss(text):
+        return torch_names.loss(text)
+    words = " ".join(text.lower().split())
     reduction: Reduction = "sum" if words.endswith(" sum") else "mean"
     words = words.removesuffix(" sum").removesuffix(" mean")
-    if words not in LOSS_WORDS:
-        raise ValueError(f"network {text!r}: got loss {words!r}, expected one of {', '.join(LOSS_WORDS)}")
-    return LOSS_WORDS[words](reduction)
+    return known(words, "loss", LOSS_WORDS | torch_names.LOSS_NAMES, shown=text)(reduction)

@@ -25,7 +25,7 @@ MAX_NAME = 10_000  # characters of a tensor's name or of a network in a file
 def save_records(records: Sequence[Record], path: str | Path) -> None:
     """Write consecutive steps as one safetensors file; with several, names are prefixed "1/", "2/", ... by step.
 
-    Metadata: network, its layers as JSON where its text cannot say them, optimiser with its options as JSON, number of
+    Metadata: network, its layers as JSON where its text is too long, optimiser with its options as JSON, number of
     the first step, "tf32" where that was on.
     """
     several = len(records) > 1
@@ -55,6 +55,7 @@ def load_records(path: str | Path, network: Architecture | None = None, *, max_b
         )
     try:
         network = network or _network(metadata)
+        network.expect_no_penalty()
         optimizer, first = _optimizer(metadata), _step(metadata.get("step", "1"))
         by_step: dict[int, dict[str, Array]] = {}
         for name, a in tensors.items():
@@ -72,9 +73,9 @@ def load_records(path: str | Path, network: Architecture | None = None, *, max_b
 
 
 def _can_be_said(network: Architecture) -> bool:
-    """Whether the network's text says all of it: one activation for all hidden layers, a bias in each."""
+    """Whether its text can be read again: it is not too long for a file, and all layers fit."""
     try:
-        return Architecture.of(str(network)) == network
+        return len(str(network)) <= MAX_NAME and Architecture.of(str(network)) == network
     except ValueError:
         return False
 

@@ -94,7 +94,8 @@ class RateFound(Note):
 class PenaltyFound(Note):
     """A penalty of this `amount` (lambda, of lambda / 2 sum W^2 or lambda sum |W|) on these variables.
 
-    where: in "both" loss and gradient, or in the "gradient" alone, as weight decay is.
+    where: in "both" loss and gradient, or in the "gradient" alone, as weight decay is; in the "text" of the network,
+    and in the gradient as it says.
     """
 
     kind: str
@@ -105,12 +106,16 @@ class PenaltyFound(Note):
 
 @dataclass(frozen=True)
 class PenaltyDiffers(Note):
-    """The loss has a penalty of another amount than the gradient of this tensor has; 0 for none."""
+    """The loss has a penalty of another amount than the gradient of this tensor has; 0 for none.
+
+    declared: what the network's text has, where it has one; tensor is then what differs from it, "loss" or a gradient.
+    """
 
     tensor: str
     kind: str
     loss: float
     gradient: float
+    declared: float | None = None
 
 
 @dataclass(frozen=True)

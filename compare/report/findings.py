@@ -143,9 +143,18 @@ def _own_run(note: notes.OwnRun) -> str:
 
 def _penalty(note: notes.PenaltyFound) -> str:
     on = f"{note.amount:g} {note.kind} on {listed(note.held)}"
+    if note.where == "text":
+        return f"the gradient has {on}, as the network's text says"
     if note.where == "both":
         return f"the loss has a penalty, {on}, and so has its gradient"
     return f"the gradient has {on}, which the loss beside it has not (weight decay)"
+
+
+def _penalty_differs(note: notes.PenaltyDiffers) -> str:
+    if note.declared is None:
+        return f"the penalty of the loss is {note.loss:g} {note.kind}, that in {note.tensor} is {note.gradient:g}"
+    found = note.loss if note.tensor == "loss" else note.gradient
+    return f"the penalty in the network's text is {note.declared:g} {note.kind}, that in {note.tensor} is {found:g}"
 
 
 def _not_judged(note: notes.UpdateNotJudged) -> str:
@@ -164,7 +173,7 @@ SENTENCES: Mapping[type[Note], Words] = {
     notes.RecoveredFound: _recovered,
     notes.RateFound: "the weights move by {rate:g} times the gradient",
     notes.PenaltyFound: _penalty,
-    notes.PenaltyDiffers: "the penalty of the loss is {loss:g} {kind}, that in {tensor} is {gradient:g}",
+    notes.PenaltyDiffers: _penalty_differs,
     notes.MomentumFound: "the step has momentum {momentum:g}",
     notes.UpdateNotJudged: _not_judged,
     notes.OneSample: "warning: there is one sample, so a sum and a mean over the samples are the same",

@@ -95,6 +95,13 @@ def _exchanged(reason: reasons.Exchanged) -> str:
     return EXCHANGES[reason.how].format(size=len(reason.rows), first=reason.rows[0], rows=rows)
 
 
+def _penalty_differs(note: PenaltyDiffers) -> str:
+    if note.declared is None:
+        return f"the loss has a penalty of {note.loss:g} {note.kind}, this gradient one of {note.gradient:g}"
+    has = f"the loss one of {note.loss:g}" if note.tensor == "loss" else f"this gradient one of {note.gradient:g}"
+    return f"the network's text has a penalty of {note.declared:g} {note.kind}, {has}"
+
+
 OF_ONE_TENSOR = (reasons.Made, reasons.ReferenceWrong, reasons.Rounded, reasons.Odd, NeverUpdated, PenaltyDiffers)
 SENTENCES: Mapping[type[Reason], Words] = {
     reasons.Made: _made,
@@ -104,7 +111,7 @@ SENTENCES: Mapping[type[Reason], Words] = {
     reasons.OtherWeights: _other_weights,
     reasons.Exchanged: _exchanged,
     reasons.Unknown: _unknown,
-    PenaltyDiffers: "the loss has a penalty of {loss:g} {kind}, this gradient one of {gradient:g}",
+    PenaltyDiffers: _penalty_differs,
     NeverUpdated: "it is never updated: the second step begins with the same values",
     RateDependence: OF_NOTES[RateDependence],
 }

@@ -25,7 +25,7 @@ class Penalty:
     amount: float
     kind: str
     names: tuple[str, ...]
-    value: Value  # the loss with it
+    value: Value | None = None  # the loss with it; None for what a network's text declares
 
 
 def penalty(
@@ -40,9 +40,9 @@ def penalty(
         used = tuple(n for n, s in old.items() if _is_used(s, added))
         amount = sum(sign * number(each.array) for each, sign in zip(added, signs, strict=True)) / abs(factor)
         kind = "L1" if any("abs" in v.what for v in behind.values()) else "L2"
-        size = sum(_size(old[name], kind) for name in used)
-        if used and size and _of_parameters(behind.values(), old):
-            return Penalty(amount / size, kind, used, total)
+        whole = sum(size(old[name], kind) for name in used)
+        if used and whole and _of_parameters(behind.values(), old):
+            return Penalty(amount / whole, kind, used, total)
     return None
 
 
@@ -81,6 +81,6 @@ def _sums(value: Value, computed: set[int], until: int) -> Iterator[tuple[Value,
                     yield user, other
 
 
-def _size(seen: Seen, kind: str) -> float:
+def size(seen: Seen, kind: str) -> float:
     a = np.asarray(seen.view.array, dtype=np.float64)
     return float(np.abs(a).sum() if kind == "L1" else (a**2).sum() / 2)

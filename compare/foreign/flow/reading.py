@@ -16,7 +16,7 @@ from compare.foreign.flow.backward import Backward, Gradient
 from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.pairs import belonging
 from compare.foreign.flow.passes import Passes, Seen
-from compare.foreign.flow.penalties import Penalty, penalty
+from compare.foreign.flow.penalties import Penalty, penalty, size
 from compare.foreign.flow.products import IN_PLACE, moves, near
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import MOVES, TrainingStep, steps
@@ -26,6 +26,7 @@ from compare.foreign.naming.named import Named, Names, most
 from compare.foreign.naming.values import number
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
+from compare.network.penalty import Penalty as Declared
 from compare.network.tensor_name import TensorName
 from compare.operations.linear import Linear
 from compare.recording.notes import (
@@ -188,8 +189,13 @@ class Reader:
         return adaptive.adam(update.moves, update.written, self.moments)
 
     def _without_absent_biases(self, step: TrainingStep) -> Architecture:
-        """A layer that was computed without a bias has none."""
-        old = step.old
+        """A layer that was computed without a bias has none. ValueError for a bias that the network has not."""
+        old, known = step.old, self.network.parameters()
+        for name in map(TensorName, old):
+            if name not in known:
+                raise ValueError(
+                    f"layer {name.layer} has a bias ({old[name].value.place}), which network '{self.network}' has not"
+                )
         layers = tuple(
             replace(layer, bias=False) if isinstance(layer, Linear) and layer.bias and f"{k}.bias" not in old else layer
             for k, layer in enumerate(self.network.layers)
@@ -366,14 +372,70 @@ class Settled:
         if self.optimizer is not None:
             amounts = {n: amount for n, (amount, _) in self.update.penalties.items()}
             in_gradient = {move.name: Law(1.0) for move in self.update.moves}
+        kind = "L1" if any(law.shrink for law in in_gradient.values()) else "L2"
+        if self.declared is not None:
+            in_loss = self._as_declared(in_loss)
+            self._told({n: a for n, a in amounts.items() if n not in in_loss.names}, "gradient", kind)
+            amounts = self._of_the_kind(in_loss, in_gradient)
+            in_loss = replace(in_loss, names=tuple(amounts))
         if in_loss is None:
-            self._told(amounts, "gradient", "L1" if any(law.shrink for law in in_gradient.values()) else "L2")
+            self._told(amounts, "gradient", kind)
             return
-        wrong = [n for n in in_loss.names if n in in_gradient and not _near(amounts.get(n, 0.0), in_loss.amount)]
+        known = {*in_gradient, *amounts}
+        wrong = [n for n in in_loss.names if n in known and not _near(amounts.get(n, 0.0), in_loss.amount)]
         right = {n: in_loss.amount for n in in_loss.names if n not in wrong}
-        self._told(right, "both", in_loss.kind)
+        self._told(right, "both" if self.declared is None else "text", in_loss.kind)
         for name in map(TensorName, wrong):
             self._without(name, amounts.get(name, 0.0), in_loss)
+
+    @property
+    def declared(self) -> Declared | None:
+        """The penalty in the network's text."""
+        return self.back.network.penalty
+
+    def _as_declared(self, in_loss: Penalty | None) -> Penalty:
+        """The text's penalty on all weights, and on the biases that the loss has in it. Another loss is wrong."""
+        assert self.declared is not None
+        old, amount, kind = self.back.step.old, self.declared.amount, self.declared.kind
+        weights = [n for n in old if n.endswith(".weight")]
+        beside = [n for n in in_loss.names if n not in weights] if in_loss is not None else []
+        wanted = Penalty(amount, kind, (*weights, *beside))
+        if in_loss is None or (
+            in_loss.kind == kind and set(in_loss.names) == set(wanted.names) and _near(in_loss.amount, amount)
+        ):
+            return wanted
+        whole = sum(size(old[n], kind) for n in wanted.names)
+        found = in_loss.amount * sum(size(old[n], in_loss.kind) for n in in_loss.names) / (whole or 1.0)
+        self.notes.append(PenaltyDiffers("loss", kind, found if in_loss.kind == kind else 0.0, 0.0, amount))
+        if (loss := self.names.tensors.get("loss")) is not None:
+            array = np.asarray(loss.view.array + abs(loss.scale) * (found - amount) * whole, loss.view.array.dtype)
+            self.names.tensors["loss"] = replace(loss, view=replace(loss.view, array=array))
+        return wanted
+
+    def _of_the_kind(self, wanted: Penalty, laws: dict[str, Law]) -> dict[str, float]:
+        """The amounts in the gradients; the wanted one where it explains the move as well as what was found.
+
+        Of a parameter that never moves the gradient itself tells; one that moved by no law that is known is left out.
+        """
+        amounts, part = {}, "decay" if wanted.kind == "L2" else "shrink"
+        moves = {move.name: move for move in self.update.moves}
+        for name in map(TensorName, wanted.names):
+            if self.optimizer is not None and name in moves:
+                amount, kind = self.update.penalties.get(name, (0.0, ""))
+                amounts[name] = amount if kind == wanted.kind else 0.0
+            elif name in laws:
+                law = replace(laws[name], decay=0.0, shrink=0.0)
+                is_wanted = replace(law, **{part: wanted.amount}).explains(moves[name])
+                amounts[name] = wanted.amount if is_wanted else getattr(laws[name], part)
+            elif name not in self.back.step.new and name.gradient in self.back.expected:
+                gradient = self.back.expected[name.gradient] + wanted.amount * self._slope(name, wanted.kind)
+                amounts[name] = wanted.amount if self.back.whole(name, gradient) is not None else 0.0
+        return {str(name): amount for name, amount in amounts.items()}
+
+    def _slope(self, name: TensorName, kind: str) -> Array:
+        """The derivative of a penalty of 1."""
+        old = np.asarray(self.back.step.old[name].view.array, dtype=np.float64)
+        return old if kind == "L2" else np.sign(old)
 
     def _told(self, amounts: dict[str, float], where: str, kind: str) -> None:
         for amount in dict.fromkeys(float(f"{a:.6g}") for a in amounts.values()):
@@ -383,16 +445,23 @@ class Settled:
 
     def _without(self, name: TensorName, amount: float, in_loss: Penalty) -> None:
         """The gradient with its own penalty, less the loss's: what is left is wrong."""
-        move = next(m for m in self.update.moves if m.name == name)
-        slope = move.old if in_loss.kind == "L2" else np.sign(move.old)
-        found = self.back.whole(name, move.gradient + amount * slope)
+        move = next((m for m in self.update.moves if m.name == name), None)
+        slope = self._slope(name, in_loss.kind)
+        gradient = self.back.expected[name.gradient] if move is None else move.gradient
+        own = 0.0 if name in self.update.penalties else amount  # which move.gradient has in it
+        found = self.back.whole(name, gradient + own * slope)
         held = self.names.tensors.get(name.gradient)
-        if found is None or held is None:
+        declared = None if self.declared is None else self.declared.amount
+        if held is None or (found is None and declared is None):
             return
-        array = np.asarray(found.view.array, dtype=np.float64) - found.scale * in_loss.amount * slope
-        view = replace(found.view, array=array)
-        self.names.tensors[name.gradient] = Named(observed(found.value), view, found.scale, equal=False)
-        self.notes.append(PenaltyDiffers(name.gradient, in_loss.kind, in_loss.amount, amount))
+        if found is not None:
+            array = np.asarray(found.view.array, dtype=np.float64) - found.scale * in_loss.amount * slope
+            made = Named(observed(found.value), replace(found.view, array=array), found.scale, equal=False)
+        else:  # what no line holds with its penalty, such as a gradient that the change of the weights alone shows
+            array = np.asarray(held.view.array, dtype=np.float64) + held.scale * (amount - in_loss.amount) * slope
+            made = replace(held, view=replace(held.view, array=array), equal=False)
+        self.names.tensors[name.gradient] = made
+        self.notes.append(PenaltyDiffers(name.gradient, in_loss.kind, in_loss.amount, amount, declared))
         if (new := self.names.tensors.get(name.new)) is not None:
             beyond = self.names.rate or 0.0
             moved = np.asarray(new.view.array - beyond * (amount - in_loss.amount) * slope)

@@ -41,8 +41,10 @@ def find(
 ) -> Names:
     """The names of one training step, the first that the observations hold. x (m, in) and t where they are known.
 
-    NotFound, in one line, where input, weights or outputs of the network are not among the arrays.
+    NotFound, in one line, where input, weights or outputs of the network are not among the arrays. ValueError for a
+    penalty, which is not looked for.
     """
+    network.expect_no_penalty()
     everything, declared = Observations(observations), convention or Convention()
     attempts = list(_attempts(network, everything, x, t, declared))
     if not attempts:

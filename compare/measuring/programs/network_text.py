@@ -8,8 +8,8 @@ from compare.measuring.programs.style import Style
 
 # What the grammar can say. Where one is off, programs that need it are not drawn, or it is left out of the text.
 ACTIVATION_PER_LAYER = True  # "2-8-4-1 tanh, sigmoid, sigmoid output, mse"
-WITHOUT_BIAS = False  # "4-8-3 relu, softmax cross-entropy without bias"
-PENALTY = False  # "... + 0.001 L2"
+WITHOUT_BIAS = False  # "4-8-3 relu, no bias, softmax cross-entropy"; left out, as that is seen too
+PENALTY = False  # "... + 0.001 L2"; left out, so that it is found by value
 
 
 def network_text(style: Style) -> str:
@@ -18,7 +18,8 @@ def network_text(style: Style) -> str:
     words = ["-".join(map(str, style.sizes)) + (f" {hidden[0]}" if hidden else ""), *hidden[1:]]
     if style.output not in ("linear", "softmax"):
         words.append(f"{style.output} output")
-    return ", ".join([*words, style.loss]) + _reduction(style) + _without_bias(style) + _penalty(style)
+    words += ["no bias"] if WITHOUT_BIAS and style.bias == "none" else []
+    return ", ".join([*words, style.loss]) + _reduction(style) + _penalty(style)
 
 
 def sayable(style: Style) -> Style:
@@ -30,10 +31,6 @@ def sayable(style: Style) -> Style:
 
 def _reduction(style: Style) -> str:
     return " sum" if style.reduction == "sum" and style.loop != "one" else ""
-
-
-def _without_bias(style: Style) -> str:
-    return " without bias" if WITHOUT_BIAS and style.bias == "none" else ""
 
 
 def _penalty(style: Style) -> str:

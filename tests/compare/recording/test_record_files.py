@@ -19,7 +19,7 @@ from compare.recording.files import load_records, save_records
 from compare.recording.record import Record
 from scratch.tensor_file import TensorFileError, read_tensors
 
-NET = "3-2 relu, mse"
+NET = "3-2, relu output, mse"
 ARRAYS = {"0.weight": np.ones((2, 3), "f4"), "input": np.arange(6.0).reshape(2, 3)}
 META = {"network": NET}
 
