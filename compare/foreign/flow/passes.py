@@ -78,13 +78,13 @@ class Passes:
             yield from self._all()
 
     def _all(self) -> Iterator[Pass]:
-        """What leaves a layer of one pass begins no other."""
+        """What leaves a layer of one pass begins no other, and is no other's first product."""
         inside: set[int] = set()
         for value in self.values:
             if time.monotonic() > self.until:
                 return
             first = self._product(self.linear[0], value)
-            if first is None or root(first.entering).time in inside:
+            if first is None or not inside.isdisjoint((value.time, root(first.entering).time)):
                 continue
             if (found := self._followed(first)) is not None:
                 if all(seen.equal for seen in found.tensors.values()):
@@ -166,8 +166,10 @@ class Passes:
         for position in range(k + 1, following):
             layer = self.network.layers[position]
             assert isinstance(layer, Activation)
-            seen = _equal(computed, layer, x)
-            if seen is None and position == following - 1:
+            is_last = position == following - 1
+            seen = _equal([step.entering], layer, x) if is_last else None
+            seen = seen or _equal(computed, layer, x)
+            if seen is None and is_last:
                 seen = Seen(step.entering, step.views[2], equal=False)
             if seen is None:
                 return

@@ -37,7 +37,7 @@ def penalty(
         if not added:
             continue
         behind = {v.time: v for each in added for v in before([each], _olds(old))}
-        used = tuple(n for n, s in old.items() if _is_used(s, added))
+        used = tuple(n for n, s in old.items() if _is_used(s, added, old))
         amount = sum(sign * number(each.array) for each, sign in zip(added, signs, strict=True)) / abs(factor)
         kind = "L1" if any("abs" in v.what for v in behind.values()) else "L2"
         whole = sum(size(old[name], kind) for name in used)
@@ -56,10 +56,11 @@ def _olds(old: Mapping[str, Seen]) -> list[Value]:
     return [v for seen in old.values() for v in with_elements(root(seen.value))]
 
 
-def _is_used(seen: Seen, added: Sequence[Value]) -> bool:
-    of = root(seen.value)
-    times = {v.time for v in with_elements(of)}
-    return not times.isdisjoint(v.time for each in added for v in before([each]))
+def _is_used(seen: Seen, added: Sequence[Value], old: Mapping[str, Seen]) -> bool:
+    """Whether what is added is computed from this parameter, not from what became another one."""
+    own = {v.time for v in with_elements(root(seen.value))}
+    behind = [*added, *before(added, _olds(old))]
+    return any(o.time in own for v in behind for o in (v, *v.operands))
 
 
 def _added(value: Value, computed: set[int], until: int) -> tuple[list[Value], list[int], Value]:

@@ -18,7 +18,7 @@ from compare.foreign.flow.pairs import belonging
 from compare.foreign.flow.passes import Passes, Seen
 from compare.foreign.flow.penalties import Penalty, penalty, size
 from compare.foreign.flow.products import IN_PLACE, moves, near
-from compare.foreign.flow.target import Aim, aim, stacked
+from compare.foreign.flow.target import Aim, aim, stacked, totals
 from compare.foreign.flow.training import MOVES, TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
@@ -471,7 +471,7 @@ class Settled:
 
     def _scale(self) -> float:
         """The factor of the reported loss by which the step has a rate that is written; else the gradients' own."""
-        law, losses = self.update.law, reported(self.aims, self.back.network)
+        law, losses = self.update.law, reported(self.back, self.aims)
         finals = [g.scale for n, g in self.back.found.items() if g.equal and n.endswith(("weight", "bias"))]
         usual = abs(most(finals) if finals else self.back.usual())
         if law is None:
@@ -611,23 +611,25 @@ def _scale_before(back: Backward, update: Update, aims: Sequence[Aim]) -> float 
     first = next(iter(back.found.values()), None)
     if first is None or first.equal or update.law is None:
         return None
-    rate = abs(update.law.rate) / next(iter(reported(aims, back.network)), 1.0)
+    rate = abs(update.law.rate) / next(iter(reported(back, aims)), 1.0)
     scales = (abs(factor.value) for factor in back.known_of_few)
     found = next((scale for scale in (1.0, *scales) if is_written(rate * scale, update.rates)), 1.0)
     scale = math.copysign(found, update.law.rate)
     return scale if scale != 1 else None
 
 
-def reported(aims: Sequence[Aim], network: Architecture) -> list[float]:
-    """The factors of the losses that are reported, those with a name first; added up over passes, a mean or a sum.
+def reported(back: Backward, aims: Sequence[Aim]) -> list[float]:
+    """The factors of the losses that are reported, those with a name first. A log-likelihood has the other sign.
 
-    A log-likelihood has the other sign.
+    Of several passes, those of their whole loss: what is reported of one says nothing of it.
     """
-    if not aims:
+    last = f"{len(back.network.layers) - 1}.output"
+    if not aims or last not in back.tensors:
         return []
-    named = sorted(aims[0].losses, key=lambda pair: not pair[0].names)
-    whole = len(aims) if len(aims) > 1 and network.reduction == "mean" else 1
-    return [abs(factor) * times for _, factor in named for times in dict.fromkeys((whole, whole / len(aims)))]
+    if len(aims) > 1:
+        until = back.step.end + BESIDE if back.step.new else ENDLESS
+        return [abs(f) for f in totals(back.network, aims, back.tensors[last], back.tensors["target"], until)]
+    return [abs(factor) for _, factor in sorted(aims[0].losses, key=lambda pair: not pair[0].names)]
 
 
 def _written(step: TrainingStep, names: Names) -> dict[str, Written]:

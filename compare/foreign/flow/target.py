@@ -133,6 +133,12 @@ def _losses(network: Architecture, y: Array, t: Array, computed: Sequence[Value]
     return [pair for time, pair in found.items() if _is_final(pair[0], set(found) - {time})]
 
 
+def totals(network: Architecture, aims: Sequence[Aim], y: Array, t: Array, until: int) -> list[float]:
+    """Of several passes, the factors of their whole loss that is reported: a sum over them, or what is made of one."""
+    began = [value for value, _ in aims[0].losses]
+    return [factor for _, factor in _losses(network, y, t, list(after(began, until)), len(y))]
+
+
 def _factor(scale: float, known: list[Factor], value: Value) -> Factor | None:
     within = CLOSE if value.array.dtype == np.float64 else 1e-4
     return next((f for f in known if abs(scale - f.value) <= within * abs(f.value)), None)

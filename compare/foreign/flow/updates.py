@@ -110,6 +110,7 @@ def _agrees(move: Move, change: Array) -> bool:
 
 
 LONGER = (("rate", "decay", "momentum"), ("rate", "momentum", "shrink"))
+JOINT = (("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "momentum"), ("rate", "shrink"))
 TERMS = (("rate",), ("rate", "decay"), ("rate", "momentum"), ("rate", "shrink"), *LONGER)
 
 
@@ -124,8 +125,7 @@ def laws(move: Move) -> Iterator[Law]:
             continue
         fit, _, rank, _ = np.linalg.lstsq(matrix, move.change.ravel().astype(np.float64), rcond=None)
         if rank == len(terms) and fit[0]:
-            found = dict(zip(terms, map(float, fit), strict=True))
-            law = Law(**{t: v / found["rate"] if t in ("decay", "shrink") else v for t, v in found.items()})
+            law = _law(terms, fit)
             if law.explains(move):
                 yield law
 
@@ -136,15 +136,20 @@ def _joint(moves: Sequence[Move]) -> Iterator[Law]:
         return
     weights = [move.old * (move.name.part == "weight") for move in moves]
     earlier = [np.zeros(m.old.shape) if m.earlier is None else m.earlier for m in moves]
-    parts = {"rate": [m.gradient for m in moves], "decay": weights, "momentum": earlier}
+    signs = [np.sign(old) for old in weights]
+    parts = {"rate": [m.gradient for m in moves], "decay": weights, "momentum": earlier, "shrink": signs}
     change = np.concatenate([m.change.ravel() for m in moves])
-    for terms in (("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "momentum")):
+    for terms in JOINT:
         columns = [np.concatenate([np.asarray(a, dtype=float).ravel() for a in parts[t]]) for t in terms]
         matrix = np.stack(columns, axis=1)
         fit, _, rank, _ = np.linalg.lstsq(matrix, change.astype(np.float64), rcond=None)
         if rank == len(terms) < len(change) and fit[0]:
-            found = dict(zip(terms, map(float, fit), strict=True))
-            yield Law(found["rate"], found.get("decay", 0.0) / found["rate"], found.get("momentum", 0.0))
+            yield _law(terms, fit)
+
+
+def _law(terms: Sequence[str], fit: Array) -> Law:
+    found = dict(zip(terms, map(float, fit), strict=True))
+    return Law(**{t: v / found["rate"] if t in ("decay", "shrink") else v for t, v in found.items()})
 
 
 @dataclass
