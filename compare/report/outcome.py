@@ -14,7 +14,7 @@ import torch
 from compare.judging.judged_step import Wrong
 from compare.judging.reasons import Diagnosis
 from compare.judging.verdict import Power, Row, plain, verdict
-from compare.recording.notes import Note
+from compare.recording.notes import Note, UpdateNotJudged
 from compare.recording.record import Record
 from torch_ref.tf32 import tf32_is_on
 
@@ -64,6 +64,7 @@ class Outcome:
         absent = [(step, name) for step, name in expected if (step, name) not in held]
         last = f"{len(first.network.layers) - 1}.output"
         needed = {last, *(name.gradient for name in first.network.parameters())}
+        needed |= {n for note in more.get("notes", ()) if isinstance(note, UpdateNotJudged) for n in note.tensors}
         several = len(records) > 1
         named = [(f"step {step}: {name}" if several else name, name in needed) for step, name in absent]
         return cls(

@@ -38,16 +38,18 @@ class Numbers(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """The number of steps by which each moment's bias is corrected; 0 where it is not."""
+    """The number of steps by which each moment's bias is corrected, 0 where it is not; by which of the betas."""
 
     first: int
     second: int
+    betas: tuple[int, int] = (0, 1)
 
 
 def _corrections(t: int) -> Iterator[Correction]:
     """The right one, and those that are mistakes."""
     yield from (Correction(t, t), Correction(t + 1, t + 1), Correction(t - 1, t - 1))
     yield from (Correction(0, 0), Correction(t, 0), Correction(0, t))
+    yield from (Correction(t, t, (0, 0)), Correction(t, t, (1, 1)), Correction(t, t, (1, 0)))
 
 
 @dataclass
@@ -130,11 +132,33 @@ def adam(moves: Sequence[Move], written: Sequence[float], moments: Moments) -> O
     return OptimizerSpec("Adam", best[0]._asdict() | {"weight_decay": 0.0})
 
 
-def counted(move: Move, moments: Moments, spec: OptimizerSpec) -> int | None:
-    """The number of steps by which the move is Adam's, where that is not the one that was made."""
+def corrected_at(
+    move: Move, moments: Moments, spec: OptimizerSpec, olds: Sequence[Value], gradient: Value
+) -> Value | None:
+    """The first value that a wrong correction of a moment's bias is in; None where the move is wrong in another way."""
     t = moments.steps + 1
-    counts = [n for n in range(1, t + MISCOUNTED) if n != t]
-    return next((n for n in counts if _explains(move, moments, Numbers.of(spec), Correction(n, n))), None)
+    counts = (Correction(n, n) for n in range(1, t + MISCOUNTED) if n != t)
+    numbers = Numbers.of(spec)
+    made = next((c for c in (*_corrections(t), *counts) if _explains(move, moments, numbers, c)), None)
+    if made is None:
+        return None
+    if made.first == made.second not in (0, t):
+        powers = (v for v in before([move.value], olds) if v.what == "pow" and v.size == 1)
+        return next((v for v in powers if made.first in v.constants), None)
+    found = averages(move, olds, gradient)
+    which = 0 if made.first != t or made.betas[0] != 0 else 1
+    between = list(_between(move, olds, found[which])) if found is not None else []
+    return next((v for v in between if v.names), None)
+
+
+def _between(move: Move, olds: Sequence[Value], average: Value) -> Iterator[Value]:
+    """What is made of an average by numbers, in order."""
+    behind = {v.time for v in before([move.value], olds)}
+    left = [average]
+    while left:
+        value = left.pop()
+        left = [u for u in value.users if u.time in behind and u.what in ("mul", "truediv") and u.size == value.size]
+        yield from left[:1]
 
 
 def _is_typed(number: float) -> bool:
@@ -152,7 +176,8 @@ def _explains(move: Move, moments: Moments, numbers: Numbers, count: Correction)
     lr, b1, b2, eps = numbers
     m, v = moments.of(move)
     m, v = b1 * m + (1 - b1) * move.gradient, b2 * v + (1 - b2) * move.gradient**2
-    c, d = (1 - b**n if n else 1.0 for b, n in ((b1, count.first), (b2, count.second)))
+    of = (b1, b2)
+    c, d = (1 - of[k] ** n if n else 1.0 for k, n in zip(count.betas, (count.first, count.second), strict=True))
     with np.errstate(all="ignore"):
         change = lr * (m / c) / (np.sqrt(v / d) + eps)
     return bool(np.allclose(move.change, change, rtol=1e-6, atol=4 * float(move.lost.max(initial=0))))

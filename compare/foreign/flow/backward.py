@@ -152,7 +152,7 @@ class Backward:
         """What the gradient of the layer's weight is a product of, right or wrong; else by value alone."""
         placed = self._in_place_of_samples(name)
         if placed is None:
-            return self._by_value(wanted) or self._in_place_of_input(name, wanted)
+            return self._by_value(wanted) or self._in_place_of_input(name, wanted) or self._masked(name, wanted)
         judged = self._judged(placed, wanted)
         return judged if judged.equal else self._unused(wanted) or judged
 
@@ -179,6 +179,17 @@ class Backward:
             return None
         view = next(layout.samples(value.array, *wanted.shape), None)
         return Gradient(value, view, out.scale, equal=False) if view is not None else None
+
+    def _masked(self, name: TensorName, wanted: Array) -> Gradient | None:
+        """The one product of the gradient after an activation that is zero everywhere, as by a mask."""
+        after_it = self.found.get(f"{name.layer}.grad_output") or self.found.get(f"{int(name.layer) + 1}.grad_input")
+        if name.part != "grad_input" or after_it is None or len(self.step.passes) > 1:
+            return None
+        made = [u for u in after_it.value.users if u.what in ("mul", "setitem", "changed") and not np.any(u.array)]
+        if len(made) != 1 or made[0].size != wanted.size or made[0].time not in self.behind:
+            return None
+        view = next(layout.samples(made[0].array, *wanted.shape), None)
+        return Gradient(made[0], view, after_it.scale, equal=False) if view is not None else None
 
     def _judged(self, placed: Gradient, wanted: Array) -> Gradient:
         """By a known factor, it is right."""
@@ -212,16 +223,16 @@ class Backward:
         return replace(placed, value=value, view=next(views, placed.view))
 
     def _multiple_of(self, value: Value) -> Value | None:
-        """The operand that it is a multiple of, by a number that is not computed from the output where it is one."""
+        """The operand that it is a multiple of: all others are numbers, or not computed from the output."""
         operands = [o for o in value.operands if o.time in self.pool.times]
+        whole = [o for o in operands if o.array.shape == value.array.shape and o.what not in VIEWS]
+        if len(whole) != 1 or any(o.size > 1 or value.size == 1 for o in operands if o is not whole[0]):
+            return None
         if value.size == 1:
-            return operands[0] if len(operands) == 1 and value.what in ("mul", "truediv") else None
-        for o in operands:
-            if o.size == value.size and o.array.shape == value.array.shape and o.what not in VIEWS:
-                scale = multiple(value.array, np.asarray(o.array, dtype=np.float64))
-                if scale is not None and distance(value.array, scale * o.array) <= tight(value.array):
-                    return o
-        return None
+            return whole[0] if value.what in ("mul", "truediv") else None
+        scale = multiple(value.array, np.asarray(whole[0].array, dtype=np.float64))
+        is_multiple = scale is not None and distance(value.array, scale * whole[0].array) <= tight(value.array)
+        return whole[0] if is_multiple else None
 
     def _by_value(self, wanted: Array) -> Gradient | None:
         parts = self._parts(wanted)
@@ -267,11 +278,21 @@ class Backward:
         if k is None:
             return None
         found = [self._delta(k, n) for n in range(len(self.step.passes))]
+        found = [each or self._at_the_place_of(found, n) for n, each in enumerate(found)]
         if any(each is None for each in found):
             return None
         scale = self._scale_before()
         made = self._stacked([Multiple(v, view, scale) for v, view in found if v is not None])  # type: ignore[misc]
         return replace(made, equal=False)
+
+    def _at_the_place_of(self, others: Sequence[tuple[Value, View] | None], n: int) -> tuple[Value, View] | None:
+        """Of a pass whose products are all zero: what is computed where that of another pass is."""
+        like = next((each for each in others if each is not None), None)
+        if like is None or like[0].site is None:
+            return None
+        there = (v for v in self.later[n] if v.site == like[0].site and v.size == like[0].size)
+        views = ((v, next(layout.samples(v.array, *like[1].array.shape), None)) for v in there)
+        return next(((v, view) for v, view in views if view is not None), None)
 
     def _scale_before(self) -> float:
         """The scale of the last gradient of samples: the next is computed from it."""
@@ -353,8 +374,10 @@ class Backward:
         more = old.value.size - wanted.size
         pool = Pool(moving)
         found = list(pool.multiples(wanted, read, self.known, more))
-        if not found and self.step.new.get(name.parameter) is None:
-            found = list(self.pool.multiples(wanted, read, self.known, more))
+        if not found:  # it may be computed and not be used
+            everywhere = self.pool.multiples(wanted, read, self.known_of_few, more) if np.any(wanted) else iter(())
+            is_moved = name.parameter in self.step.new
+            found = [m for m in everywhere if m.value.names or not is_moved]
         if found:
             self.multiples[name] = found
             return _gradient(self._plainest(found))
@@ -376,6 +399,20 @@ class Backward:
         found = list(pool.multiples(wanted, read, self.known, more))
         return _gradient(self._plainest(found)) if found else None
 
+    def reordered(self, name: TensorName) -> Gradient | None:
+        """What the parameter moves by that has the gradient's numbers in another order, as transposed."""
+        found, old = self.found[name], self.step.old[name.parameter]
+        own = np.sort(np.abs(found.view.array), axis=None)
+        for value in self._moving(int(name.layer), name.parameter.part):
+            if value.size != own.size or value.time < found.value.time or value is found.value:
+                continue
+            scale = scale_of(np.sort(np.abs(value.array), axis=None), own, self.known_of_few)
+            view = layout.like(value.array, old.view) if name.part == "grad_weight" else None
+            if scale is None or view is None or scale_of(view.array, found.view.array, self.known) is not None:
+                continue
+            return Gradient(value, view, found.scale * scale, equal=False)
+        return None
+
     def _reading(self, name: TensorName, weight: View):  # type: ignore[no-untyped-def]
         if name.part == "grad_weight":
             return lambda a: (v for v in (layout.like(a, weight),) if v is not None)
@@ -385,18 +422,22 @@ class Backward:
         return lambda a: (View(v.bias, v.layout) for v in (like(a),) if v is not None and v.bias is not None)
 
     def _plainest(self, found: list[Multiple]) -> Multiple:
-        """The plainest factor that is no learning rate, then a name; of what has another sign, a name first.
+        """The plainest factor that is no learning rate, and the first of these; or what it is stored in, by name.
 
-        What is called so after it was only multiplied may be more: an average, corrected.
+        Of what has another sign, a name first.
         """
         if all(m.scale * self.usual() < 0 for m in found):
             return min(found, key=lambda m: (not m.value.names, m.value.time))
-        is_called = lambda v: bool(v.names) and v.what not in ("mul", "truediv")  # noqa: E731
-        rank = lambda m: (plainness(m.scale, self.known_of_few), not is_called(m.value), m.value.time)  # noqa: E731
-        return min(found, key=rank)
+        plain = min(plainness(m.scale, self.known_of_few) for m in found)
+        first, *later = sorted(
+            (m for m in found if plainness(m.scale, self.known_of_few) == plain), key=lambda m: m.value.time
+        )
+        stored = (m for m in later if m.value.names and (m.value.is_changed or m.value.what in IN_PLACE))
+        return first if first.value.names else next(stored, first)
 
     def _in_place_of_parameter(self, wanted: Array, read, moving: list[Value]) -> Gradient | None:  # type: ignore[no-untyped-def]
-        """The first of its size, added up where it is; of one nothing is computed, none."""
+        """The first of its size that is computed from the target, added up where it is; none of no such value."""
+        moving = [v for v in moving if v.time in self.aimed] or moving
         views = [(v, next(read(v.array), None)) for v in moving if v.what == "gather" or root(v) is v]
         held = [(v, view) for v, view in views if view is not None and view.array.shape == wanted.shape]
         if not np.any(wanted):  # what is none is no multiple, and is right if it is none

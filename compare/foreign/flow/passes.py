@@ -68,14 +68,23 @@ class Passes:
         return any(v.size in sizes and v.array.dtype.kind == "f" and moves(v) == 2 for v in self.values)
 
     def __iter__(self) -> Iterator[Pass]:
-        """Those whose activations are right; only where there is none, those with another one in their place."""
+        """Those whose activations are right; only where there is none, those with another one in their place.
+
+        A weight moves; only where there is none that does, one that is never updated.
+        """
         found = False
-        for each in self._all():
-            if all(seen.equal for seen in each.tensors.values()):
+        for _ in (True, False):
+            for each in self._all():
+                if all(seen.equal for seen in each.tensors.values()):
+                    found = True
+                    yield each
+            for each in self._all() if not found else ():
                 found = True
                 yield each
-        if not found:
-            yield from self._all()
+            if found or not any(self.trains.values()):
+                return
+            self.trains = dict.fromkeys(self.linear, False)
+            self.tried.clear()
 
     def _all(self) -> Iterator[Pass]:
         """What leaves a layer of one pass begins no other, and is no other's first product."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compare.foreign import layout
-from compare.foreign.convention import Convention
+from compare.foreign.convention import Convention, nearest
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
@@ -39,7 +39,7 @@ from compare.recording.notes import (
     UpdateNotJudged,
     Written,
 )
-from compare.watching.dataflow import Array, Binding, Dataflow, Value, before
+from compare.watching.dataflow import Array, Binding, Dataflow, Value
 from compare.watching.observation import Observation
 
 STATES = ("exp_avg", "exp_avg_sq")
@@ -223,6 +223,8 @@ class Settled:
         law, rate = self.update.law if self.optimizer is None else None, None
         if law is not None:
             rate = self._rate(law.rate, scale)
+            if self.is_fitted and sum(move.change.size for move in self.update.moves) == 1:  # any rate explains it
+                law = rate = None
         taken: set[int] = set()
         for name, found in self.back.found.items():
             again = self._again(TensorName(name), found) if found.value.time in taken else None
@@ -267,7 +269,7 @@ class Settled:
                 continue
             view = updates.reread(self.back, move.name, move.value)
             assert view is not None
-            self.names.tensors[move.name.new] = Named(self._counter(move) or observed(move.value), view)
+            self.names.tensors[move.name.new] = Named(self._corrected(move) or observed(move.value), view)
             simulated = SIMULATED * np.abs(move.change) if self.moments.steps else 0.0
             self.names.slack[move.name.new] = self._scaled(move) + 4 * move.lost + simulated
             self._averages(move)
@@ -307,15 +309,13 @@ class Settled:
             self.names.tensors[name] = Named(observed(value), replace(view, array=array))
             self.names.slack[name] = (ROUNDED + (SIMULATED if self.moments.steps else 0.0)) * np.abs(array)
 
-    def _counter(self, move: Move) -> Observation | None:
-        """The new value at the first line that has a wrong number of steps, where it is wrong by that alone."""
-        assert self.optimizer is not None
-        if adaptive.explains(move, self.moments, self.optimizer):
+    def _corrected(self, move: Move) -> Observation | None:
+        """The new value where its bias is corrected, where it is wrong by that alone."""
+        found = self.back.found.get(move.name.gradient)
+        if self.optimizer is None or found is None or adaptive.explains(move, self.moments, self.optimizer):
             return None
-        count = adaptive.counted(move, self.moments, self.optimizer)
-        behind = before([move.value], self.back.step.olds)
-        powers = [v for v in behind if v.size == 1 and v.what == "pow" and count in v.constants]
-        return replace(observed(powers[0]), array=move.value.array) if powers else None
+        value = adaptive.corrected_at(move, self.moments, self.optimizer, self.back.step.olds, found.value)
+        return replace(observed(value), array=move.value.array) if value is not None else None
 
     def _scaled(self, move: Move) -> Array:
         """What the gradient's own factor changes in Adam's step: no more than its epsilon does."""
@@ -368,7 +368,12 @@ class Settled:
             in_loss = penalty(aim.losses, step.old, aim.computed, step.end if step.new else ENDLESS)
         of = self.update.of
         in_gradient: dict[str, Law] = {move.name: of[move.name] for move in self.update.moves if move.name in of}
-        amounts = {n: law.decay or law.shrink for n, law in in_gradient.items() if law.decay or law.shrink}
+        common = self.update.law
+        amounts = {  # of a law with another rate, beside a gradient with a wrong factor
+            n: (law.decay or law.shrink) * (law.rate / common.rate if common is not None else 1.0)
+            for n, law in in_gradient.items()
+            if law.decay or law.shrink
+        }
         if self.optimizer is not None:
             amounts = {n: amount for n, (amount, _) in self.update.penalties.items()}
             in_gradient = {move.name: Law(1.0) for move in self.update.moves}
@@ -476,14 +481,15 @@ class Settled:
         usual = abs(most(finals) if finals else self.back.usual())
         if law is None:
             return losses[0] if losses and usual not in losses else usual
-        good = [f for f in losses if is_written(law.rate / f, self.update.rates)]
+        rate = abs(law.rate)
+        good = [f for f in losses if is_written(rate / f, self.update.rates)]
         if good:
             return good[0]
         if losses:
             return losses[0]
-        if is_written(law.rate / usual, self.update.rates):
+        if is_written(rate / usual, self.update.rates):
             return usual
-        known = [abs(f.value) for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.rates)]
+        known = [abs(f.value) for f in self.back.known_of_few if is_written(rate / abs(f.value), self.update.rates)]
         return known[0] if known else usual
 
     def _loss(self, scale: float) -> None:
@@ -524,11 +530,42 @@ class Settled:
         wrong = [n for n in finals if not tensors[n].equal or (n.parameter not in moved and n not in stayed)]
         usual, ratio = self._usual(finals, moved, scale), self._ratio(finals)
         for name in wrong:
+            if not tensors[name].equal and (own_scale := self._by_its_move(name, rate)) is not None:
+                tensors[name] = replace(tensors[name], scale=own_scale)
+                continue
+            if tensors[name].equal and (turned := self._turned(name, rate)) is not None:
+                tensors[name] = turned
+                continue
+            if tensors[name].equal and self._is_only_uphill(name, rate, usual):
+                continue
             own = self._where_it_went_wrong(name, rate, usual)
-            if tensors[name].equal and tensors[name].scale != usual:  # what it is computed from may have the factor
+            others = [n for n in finals if n not in wrong and int(n.layer) <= int(name.layer)]
+            if tensors[name].equal and tensors[name].scale != usual and not others:  # it may come with the factor
                 for between in self._between(int(name.layer)):
                     tensors[between] = replace(tensors[between], scale=usual * ratio)
             tensors[name] = replace(tensors[name], scale=own)
+
+    def _turned(self, name: TensorName, rate: float | None) -> Named | None:
+        """The gradient by which its parameter moved, where that is it in another order."""
+        if not rate or name.parameter in self.update.of or name.parameter not in self.back.step.new:
+            return None
+        found = self.back.reordered(name)
+        return _gradient(found, None) if found is not None else None
+
+    def _is_only_uphill(self, name: TensorName, rate: float | None, usual: float) -> bool:
+        """Whether its parameter moved by it at the right rate and in the wrong direction, which the step has made."""
+        own = self.update.of.get(name.parameter)
+        if own is None or not rate or not updates.same(own.rate, -rate):
+            return False
+        return all(each.scale * usual > 0 for each in self.back.multiples.get(name, ()))
+
+    def _by_its_move(self, name: TensorName, rate: float | None) -> float | None:
+        """The scale of a wrong gradient by which its parameter moved at the rate of the others, if that is a count."""
+        own, found = self.update.of.get(name.parameter), self.back.found.get(name)
+        if own is None or found is None or not rate or not own.rate:
+            return None
+        factor = nearest(rate / own.rate, self.back.known_of_few, 1e-6)
+        return found.scale * factor.value if factor is not None else None
 
     def _where_it_went_wrong(self, name: TensorName, rate: float | None, usual: float) -> float:
         """Name the first multiple that has the factor, or else the sign, by which a parameter moved wrongly.
@@ -582,9 +619,21 @@ class Settled:
             self.names.slack[name] = 4 * move.lost + (FITTED if is_fitted else ROUNDED) * terms
             if np.any(beside):
                 view = replace(view, array=np.asarray(view.array + beside, dtype=view.array.dtype))
-            self.names.tensors[name] = Named(observed(move.value), view)
+            self.names.tensors[name] = Named(self._step_of(move, own) or observed(move.value), view)
             if move.name.gradient not in self.names.tensors:
                 self._recover(move, rate, beside)
+
+    def _step_of(self, move: Move, own: Law) -> Observation | None:
+        """The new value at what is added to the old one, where its rate is another and it has a name of its own."""
+        law = self.update.law
+        assert law is not None
+        found = self.back.found.get(move.name.gradient)
+        if own.rate * law.rate <= 0 or updates.same(own.rate, law.rate) or len(move.value.operands) != 2:
+            return None
+        added = move.value.operands[1]
+        if added.size != move.value.size or not added.names or (found is not None and added is found.value):
+            return None
+        return replace(observed(added), array=move.value.array)
 
     def _is_unsure(self, move: Move) -> bool:
         """Of a step with momentum or a penalty, what no law explains may follow one that is not known."""

@@ -126,8 +126,14 @@ def laws(move: Move) -> Iterator[Law]:
         fit, _, rank, _ = np.linalg.lstsq(matrix, move.change.ravel().astype(np.float64), rcond=None)
         if rank == len(terms) and fit[0]:
             law = _law(terms, fit)
-            if law.explains(move):
+            if law.explains(move) and _takes_the_gradient(law, move):
                 yield law
+
+
+def _takes_the_gradient(law: Law, move: Move) -> bool:
+    """Whether the gradient has a part in the change that is more than its rounding."""
+    part = np.linalg.norm(law.rate * move.gradient)
+    return bool(part > EQUAL**1.5 * np.linalg.norm(move.change))
 
 
 def _joint(moves: Sequence[Move]) -> Iterator[Law]:
@@ -169,13 +175,10 @@ class Update:
         parts = [w for w in self.written if w < 1][:PARTS]
         return [*self.written, *(a * b for k, a in enumerate(parts) for b in parts[k + 1 :])]
 
-    def explained(self, law: Law) -> int:
-        """How many elements moved by it."""
-        return sum(
-            move.change.size
-            for move in self.moves
-            if any(each.explains(move) for each in law.variants())
-        )
+    def explained(self, law: Law, right: bool = False) -> int:
+        """How many elements moved by it; `right`: of parameters whose gradient is right."""
+        moves = [move for move in self.moves if move.right or not right]
+        return sum(move.change.size for move in moves if any(each.explains(move) for each in law.variants()))
 
 
 def moves(back: Backward, earlier: Mapping[str, Move]) -> list[Move]:
@@ -230,7 +233,7 @@ def _by_law(back: Backward, found: list[Move]) -> Update:
     candidates = [law for found in own.values() for law in found]
     candidates += [law.as_written(made.rates) for law in _joint(made.moves)]
     if candidates:
-        made.law = max(candidates, key=lambda law: (made.explained(law), -law.terms))
+        made.law = max(candidates, key=lambda law: (made.explained(law, right=True), made.explained(law), -law.terms))
         for move in made.moves:
             variants = list(made.law.variants())[:: 1 if np.any(move.old) else -1]  # of zeros any decay is none
             common = (law for law in variants if law.explains(move))
@@ -250,9 +253,15 @@ def written(back: Backward, move: Move) -> list[float]:
     for value in before([move.value], [*back.step.olds, *_own_gradient(back, move)]):
         for constant in value.constants:
             found[abs(constant)] = None
-        if value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants):
+        is_number = value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants)
+        if is_number and (move.value.size > 1 or _is_of_numbers(value)):
             found[abs(number(value.array))] = None
     return [w for w in found if 0 < w < LARGEST_RATE and w not in counts]
+
+
+def _is_of_numbers(value: Value) -> bool:
+    """Whether it is computed from numbers alone: a rate, and no gradient of one number."""
+    return all(v.size == 1 or v.array.dtype.kind != "f" for v in before([value]))
 
 
 def _own_gradient(back: Backward, move: Move) -> list[Value]:

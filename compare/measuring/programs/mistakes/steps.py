@@ -230,8 +230,8 @@ def adam_corrects_by_one_beta(site: Site) -> bool:
 
 @mistake("momentum", 1, "momentum-missing", "moving-average-reset")
 def momentum_not_kept(site: Site) -> bool:
-    """v is new in every step."""
-    found = site.one_layer("kept") if site.style.optimizer == "adam" else site.marks("kept")
+    """m is new in every step. Of Adam alone: without momentum, what is left of others is plain descent, and right."""
+    found = site.one_layer("kept") if site.style.optimizer == "adam" else []
     for each in found:
         total = site.parent(each.call)
         assert isinstance(total, ast.BinOp)
@@ -242,8 +242,8 @@ def momentum_not_kept(site: Site) -> bool:
 
 @mistake("momentum", 1, "moving-average-weight", "moving-average-not-decayed", "momentum-missing", "factor")
 def moving_average_without_its_weight(site: Site) -> bool:
-    """m <- 0.9 m + g."""
-    if site.style.optimizer not in ("average", "adam"):
+    """m <- 0.9 m + g. Of Adam alone: of a moving average it makes momentum, which is right."""
+    if site.style.optimizer != "adam":
         return False
     found = site.one_layer("fresh")
     for each in found:
