@@ -60,6 +60,9 @@ def weights(a: Array, fan_out: int, fan_in: int) -> Iterator[View]:
     """All ways to read `a` as a weight (out, in), a bias attached or not."""
     if a.ndim == 1 and 1 in (fan_out, fan_in) and a.size == fan_out * fan_in:
         yield View(a.reshape(fan_out, fan_in), IN_OUT if fan_out == 1 else OUT_IN)
+    if a.shape == (fan_in + 1,) and fan_out == 1:
+        yield View(a[None, :-1], OUT_IN, a[-1:], "last column")
+        yield View(a[None, 1:], OUT_IN, a[:1], "first column")
     if a.ndim != 2:
         return
     if a.shape == (fan_in, fan_out):

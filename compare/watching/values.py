@@ -164,12 +164,17 @@ class Values:
         if _is_element(owner, index):
             if self._known(owner) is None:
                 list(self._operands(owner))
-            held = self._known(owner)
-            if held is not None:
-                held.pending += self._operands(value)
+            stored = list(self._operands(value))
+            for holder in (owner, getattr(owner, "base", None)):  # W[i][j] = v stores into W
+                if (held := self._known(holder)) is not None:
+                    held.pending += stored
             owner[index] = value
             return
-        operands = [*self._operands(owner), *self._operands(value), *self._indices(index)]
+        stored = list(self._operands(value))
+        held, array = self._known(owner), _array(owner)
+        if held is not None and array is not None and held.mark != fingerprint(array):
+            held.pending += stored  # w[:] -= v has written into w already
+        operands = [*self._operands(owner), *stored, *self._indices(index)]
         owner[index] = value
         self._made(site, owner, operands)
 

@@ -237,13 +237,24 @@ def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
         if user.what not in ("add", "iadd", "call:add") or user.size != value.size:
             continue
         for other in user.operands:
-            if other is value or other.size != n or root(other).time > value.time:  # |z| of one sample is no bias
+            if other is value or other.size != n or _is_made_of(other, value):  # |z| of one sample is no bias
                 continue
             total = read.array + other.array.reshape(-1)
             for view in layout.samples(user.array, m, n):
                 if view.layout == read.layout and distance(view.array, total) <= tight(user.array):
                     return Seen(user, view), _bias(other, n)
     return None
+
+
+def _is_made_of(value: Value, source: Value) -> bool:
+    """Whether it is computed from the source."""
+    left = [value]
+    while left:
+        v = left.pop()
+        if v is source:
+            return True
+        left += [o for o in v.operands if o.time >= source.time]
+    return False
 
 
 def _equal(computed: Sequence[Value], layer: Activation, x: Array) -> Seen | None:

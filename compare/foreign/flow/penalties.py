@@ -41,15 +41,14 @@ def penalty(
         amount = sum(sign * number(each.array) for each, sign in zip(added, signs, strict=True)) / abs(factor)
         kind = "L1" if any("abs" in v.what for v in behind.values()) else "L2"
         whole = sum(size(old[name], kind) for name in used)
-        if used and whole and _of_parameters(behind.values(), old):
+        if used and whole and _of_parameters(behind.values()):
             return Penalty(amount / whole, kind, used, total)
     return None
 
 
-def _of_parameters(behind: Iterable[Value], old: Mapping[str, Seen]) -> bool:
-    """Whether nothing from before these parameters were made is in it, but numbers: no sum of earlier losses."""
-    begun = min(root(seen.value).time for seen in old.values())
-    return all(v.time > begun or (v.size == 1 and not v.operands) for v in behind)
+def _of_parameters(behind: Iterable[Value]) -> bool:
+    """Whether it is of these parameters and numbers alone: no loss of an earlier step, with its data and weights."""
+    return all(v.operands or v.size == 1 for v in behind)
 
 
 def _olds(old: Mapping[str, Seen]) -> list[Value]:

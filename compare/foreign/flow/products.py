@@ -53,9 +53,12 @@ class Product:
 
 
 def root(value: Value) -> Value:
-    """What a view, a copy or another order of its elements is a view of."""
+    """What a view, a copy or another order of its elements is a view of; of one number, as long as it is the same."""
     while value.what in VIEWS and value.operands and value.operands[0].size == value.size and not value.is_changed:
-        value = value.operands[0]
+        of = value.operands[0]
+        if value.size == 1 and of.array.item() != value.array.item():  # b[0], after something was stored into it
+            return value
+        value = of
     return value
 
 

@@ -38,7 +38,7 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
     last = f"{len(network.layers) - 1}.output"
     start = found.tensors.get(last) or _last_output(found)
     computed = list(after(with_elements(start.value), until))
-    pool, times = Pool(computed), {v.time for v in computed}
+    times = {v.time for v in computed}
     y = found.tensors[last].view.array if last in found.tensors else None
     best: tuple[tuple[int, bool, int, int], Aim] | None = None
     order = 0
@@ -46,7 +46,10 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
         if y is None:
             continue
         t = seen.view.array
-        found_slopes, losses = _slopes(network, found, y, t, pool), _losses(network, y, t, computed, found.m)
+        made = {v.time for v in after(with_elements(seen.value), until)} if seen.value.users else times
+        used = [v for v in computed if v.time in made]
+        found_slopes = _slopes(network, found, y, t, Pool(v for v in used if v is not start.value))
+        losses = _losses(network, y, t, used, found.m)
         rank = bool(found_slopes) + bool(losses), bool(losses), found_slopes, -order
         if best is None or rank > best[0]:
             best = rank, Aim(seen, found_slopes > 0 or bool(losses), losses, times)

@@ -70,7 +70,7 @@ def _between(passes: list[Pass], following: Pass, number: int) -> TrainingStep |
             continue
         if not _comes_of(now, old):
             continue
-        new[name], moved = now, True
+        new[name], moved = later.value if later.value.array.shape == seen.value.array.shape else now, True
     return _made(passes, number, new) if moved else None
 
 
