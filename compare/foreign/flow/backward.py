@@ -12,7 +12,7 @@ from compare.foreign import layout
 from compare.foreign.convention import Factor, factors
 from compare.foreign.flow.multiples import Multiple, Pool, scale_of
 from compare.foreign.flow.passes import Pass, Seen
-from compare.foreign.flow.products import IN_PLACE, MULTIPLIED, VIEWS, near, root
+from compare.foreign.flow.products import IN_PLACE, MULTIPLIED, VIEWS, is_of_numbers, near, root
 from compare.foreign.flow.training import TrainingStep
 from compare.foreign.layout import View
 from compare.foreign.naming.factors import plainness
@@ -88,8 +88,9 @@ class Backward:
         """Numbers of the code by which a gradient may be multiplied before its line is done."""
         counts = {float(self.step.m), float(self.network.sizes[-1]), 1.0, 2.0, 0.5}
         found: dict[float, None] = {}
-        for value in self.step.behind:
-            if value.size == 1 and not value.operands and value.array.dtype.kind == "f":
+        numbers = [v for v in self.step.behind if v.size == 1 and v.array.dtype.kind == "f"]
+        for value in sorted(numbers, key=lambda v: bool(v.operands)):  # those that change from step to step last
+            if not value.operands or is_of_numbers(value):
                 found[abs(float(value.array.reshape(-1)[0]))] = None
         return [rate for rate in found if 0 < rate < 1 and rate not in counts][:RATES]
 
@@ -237,6 +238,8 @@ class Backward:
     def _by_value(self, wanted: Array) -> Gradient | None:
         parts = self._parts(wanted)
         first = self._ranked(self.pools[0].multiples(parts[0], _samples(parts[0]), self.known_of_few))
+        if all(target.users for target in self.targets):
+            first = [found for found in first if found.value.time in self.aimed]
         for found in first:
             others = [self._like(pool, part, found.scale) for pool, part in zip(self.pools[1:], parts[1:], strict=True)]
             if all(other is not None for other in others):

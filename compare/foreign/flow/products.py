@@ -11,7 +11,7 @@ from compare.foreign import layout
 from compare.foreign.layout import View
 from compare.foreign.naming.values import distance, tight
 from compare.operations.linear import Linear
-from compare.watching.dataflow import FILLED, Array, Value
+from compare.watching.dataflow import FILLED, Array, Value, before
 
 # Of the same numbers in the same or another order: what holds them is the same tensor.
 VIEWS = frozenset(
@@ -60,6 +60,11 @@ def root(value: Value) -> Value:
             return value
         value = of
     return value
+
+
+def is_of_numbers(value: Value) -> bool:
+    """Whether it is computed from numbers alone: a rate, and no gradient of one number."""
+    return all(v.size == 1 or v.array.dtype.kind != "f" for v in before([value]))
 
 
 def near(value: Value) -> list[Value]:

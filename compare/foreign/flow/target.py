@@ -62,7 +62,7 @@ def _last_output(found: Pass) -> Seen:
 
 
 def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], given: Array | None) -> Iterator[Seen]:
-    """What is combined with something that is computed from the output and is not so itself."""
+    """What is combined with something that is computed from the output, is not so itself, and no part of the pass."""
     labels, n = network.loss.takes_labels, network.sizes[-1]
     if given is not None:
         value = Value(-1, None, given)
@@ -76,6 +76,8 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
             if other.time in times or other.time in tried or root(other).time in own:
                 continue
             tried.add(other.time)
+            if any(found.begin.time <= u.time < start.time for u in other.users):
+                continue
             yield from (Seen(other, view) for view in layout.targets(other.array, found.m, n, labels))
     if labels and found.m == 1:
         yield from _numbers(found, computed, n)

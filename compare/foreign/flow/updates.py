@@ -14,6 +14,7 @@ import numpy as np
 from compare.foreign import layout
 from compare.foreign.convention import nearest
 from compare.foreign.flow.backward import Backward
+from compare.foreign.flow.products import is_of_numbers
 from compare.foreign.layout import View
 from compare.foreign.naming.values import number
 from compare.network.tensor_name import TensorName
@@ -254,14 +255,9 @@ def written(back: Backward, move: Move) -> list[float]:
         for constant in value.constants:
             found[abs(constant)] = None
         is_number = value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants)
-        if is_number and (move.value.size > 1 or _is_of_numbers(value)):
+        if is_number and (move.value.size > 1 or is_of_numbers(value)):
             found[abs(number(value.array))] = None
     return [w for w in found if 0 < w < LARGEST_RATE and w not in counts]
-
-
-def _is_of_numbers(value: Value) -> bool:
-    """Whether it is computed from numbers alone: a rate, and no gradient of one number."""
-    return all(v.size == 1 or v.array.dtype.kind != "f" for v in before([value]))
 
 
 def _own_gradient(back: Backward, move: Move) -> list[Value]:
