@@ -148,7 +148,9 @@ def corrected_at(
     found = averages(move, olds, gradient)
     which = 0 if made.first != t or made.betas[0] != 0 else 1
     between = list(_between(move, olds, found[which])) if found is not None else []
-    return next((v for v in between if v.names), None)
+    is_missing = 0 in (made.first, made.second)
+    renamed = [v for v in found or () if is_missing and len(v.names) > 1]
+    return next((v for v in between if v.names), None) or next(iter(renamed), None)
 
 
 def _between(move: Move, olds: Sequence[Value], average: Value) -> Iterator[Value]:

@@ -33,12 +33,16 @@ RATES = 8  # numbers that are tried as rates inside a gradient
 
 @dataclass(frozen=True)
 class Gradient:
-    """A gradient that was seen: `scale` times torch's; `equal` to it, or standing in its place."""
+    """A gradient that was seen: `scale` times torch's; `equal` to it, or standing in its place.
+
+    again: it is a multiple of the gradient before it, and nothing else.
+    """
 
     value: Value
     view: View
     scale: float = 1.0
     equal: bool = True
+    again: bool = False
 
 
 @dataclass
@@ -163,23 +167,28 @@ class Backward:
         return right if right is not None and right.value.names and np.any(wanted) else None
 
     def _in_place_of_input(self, name: TensorName, wanted: Array) -> Gradient | None:
-        """The one product of the gradient of a linear layer's output that has the size of its input."""
+        """The one product with the linear layer's weight that has the size of its input; with its delta first."""
         k = int(name.layer)
         out = self.found.get(f"{k}.grad_output") or self.found.get(f"{k + 1}.grad_input")
         if name.part != "grad_input" or not isinstance(self.network.layers[k], Linear) or out is None:
             return None
-        if len(self.step.passes) > 1 or wanted.size == self.step.old[f"{k}.weight"].value.size:
+        weight = self.step.old[f"{k}.weight"].value
+        if len(self.step.passes) > 1 or wanted.size == weight.size:
             return None
-        views = [out.value, *(u for u in out.value.users if u.what in VIEWS)]
-        made = {u.time: u for v in views for u in v.users if u.what in PRODUCTS and u.size == wanted.size}
-        if len(made) != 1 or not set(made) <= self.behind:
+        weights = [root(weight), *([self.step.new[f"{k}.weight"]] if f"{k}.weight" in self.step.new else [])]
+        made = self._products(out.value, weights, wanted.size) or self._products(weights[0], weights, wanted.size)
+        if made is None:
             return None
-        value = next(iter(made.values()))
-        weights = (root(self.step.old[f"{k}.weight"].value), self.step.new.get(f"{k}.weight"))
-        if not any(root(o) in weights for o in value.operands):
-            return None
-        view = next(layout.samples(value.array, *wanted.shape), None)
-        return Gradient(value, view, out.scale, equal=False) if view is not None else None
+        view = next(layout.samples(made.array, *wanted.shape), None)
+        return Gradient(made, view, out.scale, equal=False) if view is not None else None
+
+    def _products(self, of: Value, weights: Sequence[Value], size: int) -> Value | None:
+        """The one product of a value with a weight that is computed from the target and used."""
+        views = [of, *(u for u in of.users if u.what in VIEWS)]
+        made = {u.time: u for v in views for u in v.users if u.what in PRODUCTS and u.size == size}
+        found = [u for u in made.values() if u.time in self.behind and u.time in self.aimed]
+        used = [u for u in found if any(root(o) in weights for o in u.operands)]
+        return used[0] if len(used) == 1 else None
 
     def _masked(self, name: TensorName, wanted: Array) -> Gradient | None:
         """The one product of the gradient after an activation that is zero everywhere, as by a mask."""
@@ -213,15 +222,20 @@ class Backward:
         return right
 
     def _first_of(self, placed: Gradient) -> Gradient:
-        """The first value that a wrong one is a multiple of: there the mistake is made."""
+        """The first value that a wrong one is a multiple of: there the mistake is made.
+
+        Of what is a multiple of another gradient, that one, or what was given a second name on the way.
+        """
         taken = {each.value.time for each in self.found.values()}
-        value = placed.value
-        while value.time not in taken and (before_it := self._multiple_of(value)) is not None:
-            value = before_it
+        chain = [placed.value]
+        while chain[-1].time not in taken and (before_it := self._multiple_of(chain[-1])) is not None:
+            chain.append(before_it)
+        again = chain[-1].time in taken
+        value = next((v for v in chain if again and len(v.names) > 1), chain[-1])
         if value is placed.value or len(self.step.passes) > 1:
-            return replace(placed, value=value)
+            return replace(placed, value=value, again=again)
         views = (v for v in layout.samples(value.array, *placed.view.array.shape) if v.layout == placed.view.layout)
-        return replace(placed, value=value, view=next(views, placed.view))
+        return replace(placed, value=value, view=next(views, placed.view), again=again)
 
     def _multiple_of(self, value: Value) -> Value | None:
         """The operand that it is a multiple of: all others are numbers, or not computed from the output."""
@@ -401,6 +415,17 @@ class Backward:
         pool, read = Pool(self._moving(int(name.layer), name.part)), self._reading(name.gradient, weight)
         found = list(pool.multiples(wanted, read, self.known, more))
         return _gradient(self._plainest(found)) if found else None
+
+    def times(self, name: TensorName, factor: float) -> Gradient | None:
+        """The first value that is this many times the gradient, on its way into the parameter."""
+        found = self.found[name]
+        for value in self._moving(int(name.layer), name.parameter.part):
+            if value.time > found.value.time and value.array.shape == found.value.array.shape:
+                share = factor / found.scale
+                if distance(value.array, share * found.value.array) <= tight(value.array):
+                    view = replace(found.view, array=share * found.view.array)
+                    return replace(found, value=value, scale=factor, view=view)
+        return None
 
     def reordered(self, name: TensorName) -> Gradient | None:
         """What the parameter moves by that has the gradient's numbers in another order, as transposed."""

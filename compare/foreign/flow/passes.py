@@ -128,12 +128,12 @@ class Passes:
     def _linear(self, made: Pass, k: int, found: Product) -> Seen:
         """Weight, bias and output of a linear layer."""
         weight, value, read = found.views[1], found.value, found.views[0]
-        made.tensors[f"{k}.weight"] = _held(found.weight, weight)
-        weight = made.tensors[f"{k}.weight"].view
+        held = made.tensors[f"{k}.weight"] = _held(found.weight, weight)
+        weight = held.view
         bias = _bias(found.bias, read.array.shape[1]) if found.bias else None
         z = Seen(value, read)
         if weight.bias is not None:
-            made.tensors[f"{k}.bias"] = Seen(root(found.weight), View(weight.bias, weight.layout))
+            made.tensors[f"{k}.bias"] = Seen(held.value, View(weight.bias, weight.layout))
         elif bias is None and (added := _with_bias(value, read)) is not None:
             z, bias = added
         if bias is not None:

@@ -17,7 +17,7 @@ from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.pairs import belonging
 from compare.foreign.flow.passes import Passes, Seen
 from compare.foreign.flow.penalties import Penalty, penalty, size
-from compare.foreign.flow.products import IN_PLACE, moves, near
+from compare.foreign.flow.products import IN_PLACE, VIEWS, moves, near
 from compare.foreign.flow.target import Aim, aim, stacked, totals
 from compare.foreign.flow.training import MOVES, TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
@@ -227,7 +227,8 @@ class Settled:
                 law = rate = None
         taken: set[int] = set()
         for name, found in self.back.found.items():
-            again = self._again(TensorName(name), found) if found.value.time in taken else None
+            is_again = found.again or found.value.time in taken
+            again = self._again(TensorName(name), found) if is_again else None
             self.names.tensors[name] = _gradient(found, again)
             taken.add(found.value.time)
         if self.optimizer is None:
@@ -252,8 +253,10 @@ class Settled:
         """
         product = self.back.found.get(TensorName.of(str(int(name.layer) - 1), "grad_weight"))
         until = product.value.time if product is not None else ENDLESS
+        copies = [u for u in found.value.users if u.what in VIEWS and u.size == found.value.size]
+        given = sorted((b for v in (found.value, *copies) for b in v.names), key=lambda bound: bound.time)
         known = set[tuple[str, str]]()
-        for bound in found.value.names:
+        for bound in given:
             is_new = (bound.name, bound.site.function) not in known
             if known and is_new and bound.time <= until and not bound.site.is_loop:
                 return bound
@@ -315,7 +318,10 @@ class Settled:
         if self.optimizer is None or found is None or adaptive.explains(move, self.moments, self.optimizer):
             return None
         value = adaptive.corrected_at(move, self.moments, self.optimizer, self.back.step.olds, found.value)
-        return replace(observed(value), array=move.value.array) if value is not None else None
+        if value is None:
+            return None
+        o = replace(observed(value), array=move.value.array)
+        return replace(o, name=value.names[-1].name, line=value.names[-1].site.line) if value.names else o  # m_hat = m
 
     def _scaled(self, move: Move) -> Array:
         """What the gradient's own factor changes in Adam's step: no more than its epsilon does."""
@@ -362,10 +368,9 @@ class Settled:
 
     def _penalties(self) -> None:
         """What the loss adds for the weights, and the gradient with it; where both differ, the gradient is wrong."""
-        in_loss = None
-        if len(self.aims) == 1:
-            aim, step = self.aims[0], self.back.step
-            in_loss = penalty(aim.losses, step.old, aim.computed, step.end if step.new else ENDLESS)
+        step, computed = self.back.step, {time for aim in self.aims for time in aim.computed}
+        until = step.end + BESIDE if step.new and len(self.aims) > 1 else step.end if step.new else ENDLESS
+        in_loss = penalty(losses(self.back, self.aims), step.old, computed, until)
         of = self.update.of
         in_gradient: dict[str, Law] = {move.name: of[move.name] for move in self.update.moves if move.name in of}
         common = self.update.law
@@ -557,7 +562,11 @@ class Settled:
         own = self.update.of.get(name.parameter)
         if own is None or not rate or not updates.same(own.rate, -rate):
             return False
-        return all(each.scale * usual > 0 for each in self.back.multiples.get(name, ()))
+        return not any(self._is_turned(each.scale, usual) for each in self.back.multiples.get(name, ()))
+
+    def _is_turned(self, scale: float, usual: float) -> bool:
+        """Whether it has the other sign, and no rate in it: what has one is the step."""
+        return scale * usual < 0 and nearest(abs(scale), self.back.known_of_few) is not None
 
     def _by_its_move(self, name: TensorName, rate: float | None) -> float | None:
         """The scale of a wrong gradient by which its parameter moved at the rate of the others, if that is a count."""
@@ -576,11 +585,13 @@ class Settled:
         if own is None or not rate:
             return usual
         wanted = own.rate / rate * usual
-        turned = [each for each in found if each.scale * usual < 0] if wanted * usual < 0 else []
+        turned = [each for each in found if self._is_turned(each.scale, usual)] if wanted * usual < 0 else []
         turned.sort(key=lambda each: (not each.value.names, each.value.time))
         for each in turned or (each for each in found if updates.same(each.scale, wanted)):
             self.names.tensors[name] = Named(observed(each.value), each.view, each.scale)
             return abs(each.scale) * float(np.sign(usual)) if turned else usual
+        if wanted * usual > 0 and (scaled := self.back.times(name, wanted)) is not None:
+            self.names.tensors[name] = _gradient(scaled, None)
         return usual
 
     def _between(self, k: int) -> list[str]:
@@ -636,12 +647,19 @@ class Settled:
         return replace(observed(added), array=move.value.array)
 
     def _is_unsure(self, move: Move) -> bool:
-        """Of a step with momentum or a penalty, what no law explains may follow one that is not known."""
+        """Of a step with momentum or a penalty, what no law explains may follow one that is not known.
+
+        Of the first step, only few numbers may.
+        """
         law = self.update.law
         assert law is not None
-        if not law.terms and (move.earlier is None or not np.any(move.earlier)):
+        is_first = move.earlier is None or not np.any(move.earlier)
+        if is_first and (not law.terms or move.change.size > FEW):
             return False
-        is_told = move.name in self.update.of and move.change.size > FEW
+        own = self.update.of.get(move.name)
+        if own is not None and nearest(abs(own.rate / law.rate), self.back.known_of_few, 1e-6) is not None:
+            return False
+        is_told = own is not None and move.change.size > FEW
         return not is_told and not any(each.explains(move) for each in law.variants())
 
     def _recover(self, move: Move, rate: float, beside: Array) -> None:
@@ -668,17 +686,28 @@ def _scale_before(back: Backward, update: Update, aims: Sequence[Aim]) -> float 
 
 
 def reported(back: Backward, aims: Sequence[Aim]) -> list[float]:
-    """The factors of the losses that are reported, those with a name first. A log-likelihood has the other sign.
-
-    Of several passes, those of their whole loss: what is reported of one says nothing of it.
-    """
-    last = f"{len(back.network.layers) - 1}.output"
-    if not aims or last not in back.tensors:
-        return []
+    """The factors of the losses that are reported, those with a name first. A log-likelihood has the other sign."""
+    named = sorted(losses(back, aims), key=lambda pair: not pair[0].names)
     if len(aims) > 1:
-        until = back.step.end + BESIDE if back.step.new else ENDLESS
-        return [abs(f) for f in totals(back.network, aims, back.tensors[last], back.tensors["target"], until)]
-    return [abs(factor) for _, factor in sorted(aims[0].losses, key=lambda pair: not pair[0].names)]
+        return [abs(factor) for _, factor in named]
+    return [f for value, factor in named for f in _over_samples(abs(factor), value, back.step.m)]
+
+
+def losses(back: Backward, aims: Sequence[Aim]) -> list[tuple[Value, float]]:
+    """What is reported of a step's loss: of several passes, of all together, for one says nothing of it."""
+    last = f"{len(back.network.layers) - 1}.output"
+    if not aims or last not in back.tensors or "target" not in back.tensors:
+        return []
+    if len(aims) == 1:
+        return aims[0].losses
+    until = back.step.end + BESIDE if back.step.new else ENDLESS
+    return totals(back.network, aims, back.tensors[last], back.tensors["target"], until)
+
+
+def _over_samples(factor: float, value: Value, m: int) -> list[float]:
+    """The factor; of a sum over samples that is added up over batches, also that of their mean: it is divided later."""
+    is_added_up = value.what == "iadd" or any(u.what == "iadd" and u.size == 1 for u in value.users)
+    return [factor, factor / m] if is_added_up and factor >= m > 1 else [factor]
 
 
 def _written(step: TrainingStep, names: Names) -> dict[str, Written]:

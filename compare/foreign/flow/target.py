@@ -40,21 +40,29 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
     computed = list(after(with_elements(start.value), until))
     times = {v.time for v in computed}
     y = found.tensors[last].view.array if last in found.tensors else None
-    best: tuple[tuple[int, bool, int, int], Aim] | None = None
+    best: tuple[tuple[int, bool, bool, int, int], Aim] | None = None
     order = 0
     for order, seen in enumerate(_candidates(network, found, computed, given)):
         if y is None:
             continue
         t = seen.view.array
-        made = {v.time for v in after(with_elements(seen.value), until)} if seen.value.users else times
+        is_held = bool(seen.value.users)
+        made = {v.time for v in after(_alike(seen.value), until)} if is_held else times
         used = [v for v in computed if v.time in made]
         found_slopes = _slopes(network, found, y, t, Pool(v for v in used if v is not start.value))
         losses = _losses(network, y, t, used, found.m)
-        rank = bool(found_slopes) + bool(losses), bool(losses), found_slopes, -order
+        rank = bool(found_slopes) + bool(losses), is_held, bool(losses), found_slopes, -order
         if best is None or rank > best[0]:
             best = rank, Aim(seen, found_slopes > 0 or bool(losses), losses, times)
     is_only = order == 0 and found.m * network.sizes[-1] > 1
     return best[1] if best and (best[1].certain or is_only) else None
+
+
+def _alike(value: Value) -> list[Value]:
+    """It, its elements, and the same part taken of the same array again, as y[i] in several places."""
+    again = value.operands[0].users if value.what == "getitem" and value.operands else []
+    same = [v for v in again if v.what == "getitem" and np.array_equal(v.array, value.array)]
+    return [o for v in (value, *same) for o in with_elements(v)]
 
 
 def _last_output(found: Pass) -> Seen:
@@ -138,10 +146,12 @@ def _losses(network: Architecture, y: Array, t: Array, computed: Sequence[Value]
     return [pair for time, pair in found.items() if _is_final(pair[0], set(found) - {time})]
 
 
-def totals(network: Architecture, aims: Sequence[Aim], y: Array, t: Array, until: int) -> list[float]:
-    """Of several passes, the factors of their whole loss that is reported: a sum over them, or what is made of one."""
+def totals(
+    network: Architecture, aims: Sequence[Aim], y: Array, t: Array, until: int
+) -> list[tuple[Value, float]]:
+    """Of several passes, their whole loss that is reported: a sum over them, or what is made of one; and its factor."""
     began = [value for value, _ in aims[0].losses]
-    return [factor for _, factor in _losses(network, y, t, list(after(began, until)), len(y))]
+    return _losses(network, y, t, list(after(began, until)), len(y))
 
 
 def _factor(scale: float, known: list[Factor], value: Value) -> Factor | None:
