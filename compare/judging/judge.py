@@ -158,8 +158,7 @@ def _measured(got: Array, expected: Expected, p: Precision, sound: Callable[[], 
     value = expected.value.astype(np.float64)
     difference = np.abs(got.astype(np.float64) - value)
     allowed = expected.allowance.for_difference(np.where(np.isnan(difference), 0, difference))
-    reach = np.maximum(np.abs(value), expected.allowance.reach)
-    undecided = _undecided(got, value, allowed, reach, p.largest / expected.headroom, sound())
+    undecided = _undecided(got, value, allowed, expected.allowance.reach, p.largest / expected.headroom, sound())
     wrong = ~undecided & ~(difference <= allowed)
     ratio = np.where(difference <= 0, 0.0, difference / allowed)
     ratio = np.where(undecided, -1.0, np.where(np.isnan(ratio), np.inf, ratio))
@@ -174,14 +173,15 @@ def _measured(got: Array, expected: Expected, p: Precision, sound: Callable[[], 
     return Finding(largest, worst, float(allowed[at]), above, status, note, int(wrong.sum()))
 
 
-def _undecided(got: Array, value: Array, allowed: Array, reach: Array, largest: float, sound: bool) -> Array:
+def _undecided(got: Array, value: Array, allowed: Array, reach: Array | float, largest: float, sound: bool) -> Array:
     """Where neither side can be held against the other: the same non-finite value; an overflow, in the candidate's
-    precision, of a value that float64 can hold, or on the way to it; anything not finite that follows from what was not
-    finite before."""
+    precision, of a value that float64 can hold, or on the way to it; on the way to both, in another order; anything not
+    finite that follows from what was not finite before."""
     with np.errstate(all="ignore"):
         got = got.astype(np.float64)
         same = (np.isnan(got) & np.isnan(value)) | (np.isinf(got) & (got == value))
-        overflow = ~np.isfinite(got) & np.isfinite(value) & (reach + allowed >= largest)
+        overflow = ~np.isfinite(got) & np.isfinite(value) & (np.maximum(np.abs(value), reach) + allowed >= largest)
+        overflow |= ~np.isfinite(got) & ~np.isfinite(value) & (np.asarray(reach) >= largest)
         inherited = (~np.isfinite(got) | ~np.isfinite(value)) & (not sound)
         boundless = np.isfinite(got) & np.isfinite(value) & ~np.isfinite(allowed)
     undecided: Array = same | overflow | inherited | boundless

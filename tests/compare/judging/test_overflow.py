@@ -8,6 +8,7 @@ import pytest
 
 import scratch
 from compare.check import check
+from compare.checking import check_records
 from compare.judging.judge import judge
 from compare.judging.step import rules
 from compare.numbers.allowance import Precision
@@ -65,3 +66,18 @@ def test_a_sum_may_overflow_on_its_way(weights: tuple[float, ...], verdict: str)
     row = next(row for row in report.rows if row.tensor == "0.output")
     assert row.status == ("ok" if verdict == "parity" else "not checked")
     assert report.verdict != "mismatch"
+
+
+@pytest.mark.parametrize("found", [np.nan, np.inf, -np.inf])
+def test_a_sum_whose_terms_overflow_in_double_precision_may_be_any_that_is_not_finite(found: float) -> None:
+    network = scratch.Sequential(scratch.Linear(3, 1, rng=np.random.default_rng(0), bias=False, dtype="float64"))
+    network.params["0.weight"][:] = np.array([[1.0, 1.0, -1.0]])
+    batch = np.full((1, 3), 1.7e308), np.zeros((1, 1))
+    with np.errstate(all="ignore"):
+        (record,) = record_scratch(network, scratch.MSELoss(), None, [batch])
+        record.tensors["input"] = np.array([[1.7e308, 1.7e308, np.finfo(np.float64).max]])
+        record.tensors["0.weight"] = np.array([[2.0, 2.0, -2.0]])
+        record.tensors["0.output"] = np.array([[found]])
+        report = check_records([record], {})
+    row = next(row for row in report.rows if row.tensor == "0.output")
+    assert row.status == "not checked"
