@@ -19,11 +19,11 @@ from compare.numbers.array import Array
 from compare.operations import STATES
 from compare.recording.notes import (
     AlsoWrong,
+    LaterStepsRight,
     NeverUpdated,
     Note,
     PenaltyDiffers,
     RateDependence,
-    SecondStepRight,
     UpdateNotJudged,
 )
 from compare.recording.record import Record, left_behind
@@ -53,8 +53,15 @@ def check_recorded(recorded: Recorded, **more: Any) -> Report:
     report = check_recorded(later.recorded, **more)
     if later.completes or report.first is not None or any(_unjudged(later.recorded)):
         return report
-    right = [SecondStepRight()] if report.verdict == "parity" else []
+    right = [LaterStepsRight(_right(later.recorded, report))] if report.verdict == "parity" else []
     return _reported(replace(recorded, notes=[*recorded.notes, *later.notes, *right]), judged, **more)
+
+
+def _right(recorded: Recorded, report: Report) -> tuple[tuple[int, int], ...]:
+    """This later step, and those after it that its report names."""
+    last = recorded.records[-1]
+    further = [step for note in report.notes if isinstance(note, LaterStepsRight) for step in note.steps]
+    return (last.step, len(last["input"])), *further
 
 
 def _unjudged(recorded: Recorded) -> Iterator[tuple[int, str]]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+import time
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from compare.foreign.convention import Convention
+from compare.foreign.flow.products import root
 from compare.foreign.flow.reading import Read, Reader
 from compare.foreign.steps import Step, recorded
 from compare.network.architecture import Architecture
-from compare.recording.notes import DidNotEnd, MomentumFound, SecondStep, StepNotFound
+from compare.recording.notes import DidNotEnd, LaterStep, MomentumFound, StepNotFound
 from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
 from compare.watching.dataflow import Dataflow
 from compare.watching.watch import watch_script
 
-STEPS = 2
+STEPS = 2  # the first ones, which are judged in any case
+MOST = 60  # that are read for one of another size
+SECONDS = 2.0  # for which they are read
 STOPPED = "stopped"
 LIBRARIES = r"^\s*(import|from) (torch|tensorflow|jax)\b"
 
@@ -28,9 +32,9 @@ def run_script(path: Path, network: Architecture, convention: Convention | None,
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     flow = watch_script(path, **limits)
-    read = list(islice(Reader(network, flow, convention), STEPS))
-    if read:
-        return _recorded(read, flow)
+    judged = _judged(Reader(network, flow, convention))
+    if judged:
+        return _recorded(judged, flow)
     if not flow.complete and not flow.ended.startswith(STOPPED):
         raise ValueError(f"{path}: {flow.ended}, and no training step was seen before that")
     return Recorded([Record(network, {})], notes=[StepNotFound(missing(network, flow))], sources=flow.sources)
@@ -50,13 +54,39 @@ def missing(network: Architecture, flow: Dataflow) -> str:
     )
 
 
-def _recorded(read: list[Read], flow: Dataflow, earlier: Read | None = None) -> Recorded:
+Judged = tuple[Read, Read | None]  # a step that is judged, and the one before it
+
+
+def _judged(reader: Reader) -> list[Judged]:
+    """The first two steps; of mini-batches also the first of another size, as an epoch's last, and the next one."""
+    judged: list[Judged] = []
+    before: Read | None = None
+    begun = time.monotonic()
+    for read in islice(reader, MOST):
+        is_other = len(judged) == STEPS and read.step.m != judged[0][0].step.m
+        if len(judged) < STEPS or is_other or len(judged) > STEPS:
+            judged.append((read, before))
+        if len(judged) > STEPS + 1 or (len(judged) >= STEPS and not _goes_on(judged, begun)):
+            break
+        before = read
+    return judged
+
+
+def _goes_on(judged: list[Judged], begun: float) -> bool:
+    """Whether steps of another size may follow: not where each has one sample, or all in one order."""
+    first, second = (read.step for read, _ in judged[:STEPS])
+    inputs = [root(each.passes[0].tensors["input"].value) for each in (first, second)]
+    return first.m > 1 and inputs[0] is not inputs[1] and time.monotonic() - begun < SECONDS
+
+
+def _recorded(judged: list[Judged], flow: Dataflow) -> Recorded:
     """The first of these steps, after the one before it where that is known; the others are asked for later."""
-    first, *others = read
-    steps = [Step(r.names, None, r.written, r.looked_at, r.became) for r in (earlier, first) if r is not None]
-    made = recorded(steps, first.notes, later=partial(_later, others, flow, first))
+    (first, earlier), *others = judged
+    reads = [each for each in (earlier, first) if each is not None]
+    steps = [Step(r.names, None, r.written, r.looked_at, r.became) for r in reads]
+    made = recorded(steps, first.notes, later=partial(_later, others, flow))
     notes = [*made.notes, *([] if flow.complete else [DidNotEnd(flow.ended)])]
-    for record, each in zip(made.records, [earlier, first] if earlier else [first], strict=True):
+    for record, each in zip(made.records, reads, strict=True):
         record.step = each.number
     if earlier is not None:  # its update is judged already, and new values are kept without decay and momentum
         earliest = made.records[0]
@@ -65,11 +95,10 @@ def _recorded(read: list[Read], flow: Dataflow, earlier: Read | None = None) -> 
     return Recorded(made.records, {**made.given, **first.given}, notes, made.places, flow.sources, made.later)
 
 
-def _later(others: list[Read], flow: Dataflow, earlier: Read) -> Later | None:
+def _later(others: list[Judged], flow: Dataflow) -> Later | None:
     if not others:
         return None
-    follows = others[0].number == earlier.number + 1
-    made = _recorded(others, flow, earlier if follows else None)
-    told = [note for note in others[0].notes if isinstance(note, MomentumFound)]  # one step cannot show it
-    notes = [*made.notes, SecondStep()]
+    made, read = _recorded(others, flow), others[0][0]
+    told = [note for note in read.notes if isinstance(note, MomentumFound)]  # one step cannot show it
+    notes = [*made.notes, LaterStep(read.number, read.step.m)]
     return Later(Recorded(made.records, made.given, notes, made.places, flow.sources, made.later), told)

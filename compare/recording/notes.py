@@ -205,13 +205,18 @@ class NeverUpdated(Note):
 
 
 @dataclass(frozen=True)
-class SecondStep(Note):
-    """What is reported is the second step; nothing is wrong in the first."""
+class LaterStep(Note):
+    """What is reported is a later step, on `rows` samples; nothing is wrong in those that were judged before it."""
+
+    number: int
+    rows: int
 
 
 @dataclass(frozen=True)
-class SecondStepRight(Note):
-    """What is reported is the first step; the second is right too."""
+class LaterStepsRight(Note):
+    """What is reported is the first step; these later ones are right too: (number, samples) of each."""
+
+    steps: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,22 @@ def _not_judged(note: notes.UpdateNotJudged) -> str:
     return f"the update was not judged: {listed(note.tensors)} moved by no rule that is known"
 
 
+def _later_step(note: notes.LaterStep) -> str:
+    if note.number == 2:
+        return "this is the second step: in the first one, from the initial weights, nothing is wrong"
+    return f"this is step {note.number}, on {_samples(note.rows)}: in those that were judged before it nothing is wrong"
+
+
+def _later_steps_right(note: notes.LaterStepsRight) -> str:
+    if [number for number, _ in note.steps] == [2]:
+        return "a second step, from the updated weights, is right too"
+    return "steps " + listed([f"{number} ({_samples(rows)})" for number, rows in note.steps]) + " are right too"
+
+
+def _samples(rows: int) -> str:
+    return f"{rows} sample{'s' * (rows > 1)}"
+
+
 # In the order in which they are told; a text has the note's fields in braces.
 SENTENCES: Mapping[type[Note], Words] = {
     notes.LayoutFound: _layout,
@@ -186,8 +202,8 @@ SENTENCES: Mapping[type[Note], Words] = {
     "through them; at the rates {rates[0]:g} and {rates[1]:g} the change of {tensor} over the rate differs by "
     "{difference:.2g}, and may by {allowed:.2g}",
     notes.NotUpdated: "{tensor} ({held}) is not updated in the first step, and no gradient of it was seen",
-    notes.SecondStep: "this is the second step: in the first one, from the initial weights, nothing is wrong",
-    notes.SecondStepRight: "a second step, from the updated weights, is right too",
+    notes.LaterStep: _later_step,
+    notes.LaterStepsRight: _later_steps_right,
     notes.SeveralRanks: _several_ranks,
     notes.OwnRun: _own_run,
 }

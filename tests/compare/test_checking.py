@@ -9,7 +9,7 @@ import pytest
 
 import scratch
 from compare.checking import check_recorded
-from compare.recording.notes import NotUpdated, SecondStep
+from compare.recording.notes import LaterStep, NotUpdated
 from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
 from compare.recording.scratch_recorder import record_scratch
@@ -27,7 +27,7 @@ def wrong(records: list[Record]) -> list[Record]:
     return [replace(records[0], tensors=records[0].tensors | {"0.grad_weight": gradient})]
 
 
-RIGHT, SECOND = Recorded(steps()), (SecondStep(),)
+RIGHT, SECOND = Recorded(steps()), (LaterStep(2, 6),)
 WRONG = Recorded(wrong(steps()), notes=SECOND)
 NOTED = NotUpdated("0.bias", "b")
 TOLD = "0.bias (b) is not updated in the first step, and no gradient of it was seen"

@@ -416,6 +416,16 @@ class Backward:
         found = list(pool.multiples(wanted, read, self.known, more))
         return _gradient(self._plainest(found)) if found else None
 
+    def sampled(self, name: TensorName, scale: float) -> Gradient | None:
+        """Another value that is a gradient of samples, on this scale, and goes into the step."""
+        found = self.found.get(name)
+        if found is None or len(self.step.passes) > 1:
+            return None
+        wanted = np.asarray(found.view.array, dtype=np.float64) / found.scale
+        known = self.pool.multiples(wanted, _samples(wanted), self.known_of_few)
+        held = (m for m in known if abs(m.scale - scale) <= 1e-9 * abs(scale) and m.value.time in self.behind)
+        return next((_gradient(m) for m in held), None)
+
     def times(self, name: TensorName, factor: float) -> Gradient | None:
         """The first value that is this many times the gradient, on its way into the parameter."""
         found = self.found[name]

@@ -547,7 +547,9 @@ class Settled:
             others = [n for n in finals if n not in wrong and int(n.layer) <= int(name.layer)]
             if tensors[name].equal and tensors[name].scale != usual and not others:  # it may come with the factor
                 for between in self._between(int(name.layer)):
-                    tensors[between] = replace(tensors[between], scale=usual * ratio)
+                    other = self.back.sampled(TensorName(between), tensors[name].scale * ratio)
+                    held = tensors[between] if other is None else _gradient(other, None)
+                    tensors[between] = replace(held, scale=usual * ratio)
             tensors[name] = replace(tensors[name], scale=own)
 
     def _turned(self, name: TensorName, rate: float | None) -> Named | None:
