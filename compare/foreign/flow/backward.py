@@ -470,6 +470,9 @@ class Backward:
         first, *later = sorted(
             (m for m in found if plainness(m.scale, self.known_of_few) == plain), key=lambda m: m.value.time
         )
+        for m in later:  # a last summand may be no more than a rounding
+            if m.value.what in SUMS and m.value.operands[0] is first.value:
+                first = m
         stored = (m for m in later if m.value.names and (m.value.is_changed or m.value.what in IN_PLACE))
         return first if first.value.names else next(stored, first)
 
@@ -485,7 +488,8 @@ class Backward:
             return None
         if len(self.step.passes) > 1 or any(v.what in ("gather", "changed") for v, _ in held):
             sums = [pair for pair in held if pair[0].what in SUMS]
-            ends = [(v, view) for v, view in sums if not any(u.what in SUMS and u.operands[0] is v for u in v.users)]
+            added = {v.operands[0].time for v, _ in sums}
+            ends = [(v, view) for v, view in sums if v.time not in added]
             best = max(ends or held, key=lambda pair: (round(abs(cosine(pair[1].array, wanted)), 9), -pair[0].time))
         else:
             best = held[0]

@@ -11,7 +11,7 @@ from compare.foreign import layout
 from compare.foreign.layout import View
 from compare.foreign.naming.values import distance, tight
 from compare.operations.linear import Linear
-from compare.watching.dataflow import FILLED, Array, Value, before
+from compare.watching.dataflow import FILLED, Array, Value
 
 # Of the same numbers in the same or another order: what holds them is the same tensor.
 VIEWS = frozenset(
@@ -64,7 +64,14 @@ def root(value: Value) -> Value:
 
 def is_of_numbers(value: Value) -> bool:
     """Whether it is computed from numbers alone: a rate, and no gradient of one number."""
-    return all(v.size == 1 or v.array.dtype.kind != "f" for v in before([value]))
+    left, seen = [value], set[int]()
+    while left:
+        v = left.pop()
+        if v.size > 1 and v.array.dtype.kind == "f":
+            return False
+        left += [o for o in v.operands if o.time not in seen]
+        seen.update(o.time for o in v.operands)
+    return True
 
 
 def near(value: Value) -> list[Value]:

@@ -23,7 +23,7 @@ from compare.foreign.flow.training import MOVES, TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names, most
-from compare.foreign.naming.values import number
+from compare.foreign.naming.values import distance, multiple, number, tight
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.penalty import Penalty as Declared
@@ -149,7 +149,7 @@ class Reader:
             if old.time < begun and value in old.users:
                 for view in layout.biases(old.array, wanted.size):
                     change = view.array - value.array.reshape(-1)
-                    if np.any(change) and scale_of(change, wanted, back.known) is not None:
+                    if np.any(change) and _is_along(change, wanted, back):
                         return Seen(old, view), value
         return None
 
@@ -670,6 +670,14 @@ class Settled:
         held = replace(observed(move.value), array=change, name=f"the change of {move.value.name}")
         self.names.tensors[move.name.gradient] = Named(held, View(change, "change"), rate, True, rate=rate)
         self.names.recovered[move.name.gradient] = move.lost
+
+
+def _is_along(change: Array, wanted: Array, back: Backward) -> bool:
+    """Whether a change is along a gradient: of one number, by a known factor."""
+    if wanted.size == 1:
+        return scale_of(change, wanted, back.known) is not None
+    scale = multiple(change, wanted)
+    return scale is not None and distance(change, scale * wanted) <= tight(change)
 
 
 def _scale_before(back: Backward, update: Update, aims: Sequence[Aim]) -> float | None:

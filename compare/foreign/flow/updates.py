@@ -167,14 +167,19 @@ class Update:
     law: Law | None = None
     of: dict[str, Law] = field(default_factory=dict)  # each parameter's own
     written: list[float] = field(default_factory=list)
+    measured: list[float] = field(default_factory=list)  # numbers that were computed from data
     kept: list[str] = field(default_factory=list)  # parameters that did not move
     penalties: dict[str, tuple[float, str]] = field(default_factory=dict)  # in gradients that a law cannot show
 
     @property
     def rates(self) -> list[float]:
-        """What a rate may be: one of the code's numbers, or the product of two below 1, as alpha (1 - beta)."""
-        parts = [w for w in self.written if w < 1][:PARTS]
-        return [*self.written, *(a * b for k, a in enumerate(parts) for b in parts[k + 1 :])]
+        """What a rate may be: one of the code's numbers, or the product of two below 1, as alpha (1 - beta).
+
+        Then what was computed from data, as a norm is, and a rate times that.
+        """
+        parts, measured = [w for w in self.written if w < 1][:PARTS], self.measured[:PARTS]
+        products = [a * b for k, a in enumerate(parts) for b in parts[k + 1 :]]
+        return [*self.written, *products, *measured, *(a * b for a in parts for b in measured)]
 
     def explained(self, law: Law, right: bool = False) -> int:
         """How many elements moved by it; `right`: of parameters whose gradient is right."""
@@ -229,7 +234,8 @@ def update(back: Backward, earlier: Mapping[str, Move]) -> Update:
 def _by_law(back: Backward, found: list[Move]) -> Update:
     made = Update(found)
     for move in made.moves:
-        made.written += [w for w in written(back, move) if w not in made.written]
+        for kept, more in zip((made.written, made.measured), written(back, move), strict=True):
+            kept += [w for w in more if w not in kept]
     own = {move.name: [law.as_written(made.rates) for law in laws(move)] for move in made.moves}
     candidates = [law for found in own.values() for law in found]
     candidates += [law.as_written(made.rates) for law in _joint(made.moves)]
@@ -247,17 +253,20 @@ def same(a: float, b: float) -> bool:
     return abs(a - b) <= EQUAL * max(abs(a), abs(b))
 
 
-def written(back: Backward, move: Move) -> list[float]:
-    """Numbers that stand between the gradient and the new value, those that no count went into."""
+def written(back: Backward, move: Move) -> tuple[list[float], list[float]]:
+    """Numbers that stand between the gradient and the new value, those that no count went into.
+
+    First those that are computed from numbers alone, then those from data, as a norm is; of one number, there are none.
+    """
     counts = {float(back.step.m), float(back.network.sizes[-1]), float(back.step.m * back.network.sizes[-1])} - {1.0}
-    found: dict[float, None] = {}
+    numbers: dict[float, None] = {}
+    data: dict[float, None] = {}
     for value in before([move.value], [*back.step.olds, *_own_gradient(back, move)]):
-        for constant in value.constants:
-            found[abs(constant)] = None
-        is_number = value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants)
-        if is_number and (move.value.size > 1 or is_of_numbers(value)):
-            found[abs(number(value.array))] = None
-    return [w for w in found if 0 < w < LARGEST_RATE and w not in counts]
+        numbers |= dict.fromkeys(map(abs, value.constants))
+        if value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants):
+            (numbers if is_of_numbers(value) else data)[abs(number(value.array))] = None
+    kept = [[w for w in found if 0 < w < LARGEST_RATE and w not in counts] for found in (numbers, data)]
+    return kept[0], kept[1] if move.value.size > 1 else []
 
 
 def _own_gradient(back: Backward, move: Move) -> list[Value]:
