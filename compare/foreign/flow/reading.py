@@ -17,7 +17,7 @@ from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.pairs import belonging
 from compare.foreign.flow.passes import Passes, Seen
 from compare.foreign.flow.penalties import Penalty, penalty, size
-from compare.foreign.flow.products import IN_PLACE, VIEWS, moves, near
+from compare.foreign.flow.products import IN_PLACE, VIEWS, moves, near, root
 from compare.foreign.flow.target import Aim, aim, stacked, totals
 from compare.foreign.flow.training import MOVES, TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
@@ -146,6 +146,8 @@ class Reader:
             old = value.operands[0] if value.operands else None
             if old is None or old.size != wanted.size or value.size != wanted.size or moves(old) != 2:
                 continue
+            if any(root(old) is root(seen.value) for seen in step.old.values()):
+                continue
             if old.time < begun and value in old.users:
                 for view in layout.biases(old.array, wanted.size):
                     change = view.array - value.array.reshape(-1)
@@ -171,7 +173,8 @@ class Reader:
         """With the penalty that is in a gradient, which Adam's step cannot show: by value."""
         for k, move in enumerate(update.moves):
             slopes = {"L2": move.old, "L1": np.sign(move.old)}
-            for amount, kind in ((a, kind) for a in update.rates if a < 1 for kind in slopes):
+            amounts = [a for a in update.rates if a < 1]
+            for amount, kind in ((a, kind) for a in (*amounts, *(2 * a for a in amounts)) for kind in slopes):
                 is_seen = np.linalg.norm(amount * slopes[kind]) > VISIBLE * np.linalg.norm(move.gradient)
                 if not is_seen or move.value.size == 1:
                     continue
