@@ -19,6 +19,7 @@ from compare.numbers.array import Array
 from compare.operations import STATES
 from compare.recording.notes import (
     AlsoWrong,
+    LaterStep,
     LaterStepsRight,
     NeverUpdated,
     Note,
@@ -59,9 +60,9 @@ def check_recorded(recorded: Recorded, **more: Any) -> Report:
 
 def _right(recorded: Recorded, report: Report) -> tuple[tuple[int, int], ...]:
     """This later step, and those after it that its report names."""
-    last = recorded.records[-1]
+    own = [(note.number, note.rows) for note in recorded.notes if isinstance(note, LaterStep)]
     further = [step for note in report.notes if isinstance(note, LaterStepsRight) for step in note.steps]
-    return (last.step, len(last["input"])), *further
+    return (*own, *further)
 
 
 def _unjudged(recorded: Recorded) -> Iterator[tuple[int, str]]:

@@ -12,7 +12,7 @@ from compare.foreign import layout
 from compare.foreign.convention import Factor, factors
 from compare.foreign.flow.multiples import Multiple, Pool, scale_of
 from compare.foreign.flow.passes import Pass, Seen
-from compare.foreign.flow.products import IN_PLACE, MULTIPLIED, VIEWS, is_of_numbers, near, root
+from compare.foreign.flow.products import IN_PLACE, MULTIPLIED, VIEWS, alike, is_of_numbers, near, root
 from compare.foreign.flow.training import TrainingStep
 from compare.foreign.layout import View
 from compare.foreign.naming.factors import plainness
@@ -110,7 +110,7 @@ class Backward:
     def aimed(self) -> set[int]:
         """What is computed from the target."""
         until = self.step.end if self.step.new else ENDLESS
-        return {v.time for each in self.targets for v in after(with_elements(each), int(until))}
+        return {v.time for each in self.targets for v in after(alike(each), int(until))}
 
     @cached_property
     def later(self) -> list[list[Value]]:

@@ -11,7 +11,7 @@ from compare.foreign import layout
 from compare.foreign.layout import View
 from compare.foreign.naming.values import distance, tight
 from compare.operations.linear import Linear
-from compare.watching.dataflow import FILLED, Array, Value
+from compare.watching.dataflow import FILLED, Array, Value, with_elements
 
 # Of the same numbers in the same or another order: what holds them is the same tensor.
 VIEWS = frozenset(
@@ -54,12 +54,24 @@ class Product:
 
 def root(value: Value) -> Value:
     """What a view, a copy or another order of its elements is a view of; of one number, as long as it is the same."""
-    while value.what in VIEWS and value.operands and value.operands[0].size == value.size and not value.is_changed:
-        of = value.operands[0]
-        if value.size == 1 and of.array.item() != value.array.item():  # b[0], after something was stored into it
-            return value
+    while (of := _viewed(value)) is not None:
         value = of
     return value
+
+
+def _viewed(value: Value) -> Value | None:
+    if value.what not in VIEWS or value.is_changed or not value.operands or value.operands[0].size != value.size:
+        return None
+    of = value.operands[0]
+    is_stored_into = value.size == 1 and of.array.item() != value.array.item()  # b[0], after b[0] = v
+    return None if is_stored_into else of
+
+
+def alike(value: Value) -> list[Value]:
+    """It, its elements, and the same part taken of the same array again, as y[i] in several places."""
+    again = value.operands[0].users if value.what == "getitem" and value.operands else []
+    same = [v for v in again if v.what == "getitem" and np.array_equal(v.array, value.array)]
+    return [o for v in (value, *same) for o in with_elements(v)]
 
 
 def is_of_numbers(value: Value) -> bool:
@@ -145,10 +157,14 @@ def _is_part(one: Value, other: Value) -> bool:
 
 
 def moves(value: Value) -> int:
-    """2 for what is written over in its place, or bound anew to its name; 1 for what something is taken from."""
-    value = root(value)
+    """2 for what is written over in its place, or bound anew to its name; 1 for what something is taken from.
+
+    It, or what it is a view or a copy of.
+    """
     if value.moves is None:
-        value.moves = max((_moved(value, user) for user in value.users), default=0)
+        own = max((_moved(value, user) for user in value.users), default=0)
+        of = _viewed(value)
+        value.moves = own if of is None else max(own, moves(of))
     return value.moves
 
 

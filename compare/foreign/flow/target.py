@@ -11,7 +11,7 @@ from compare.foreign import layout
 from compare.foreign.convention import Factor, factors
 from compare.foreign.flow.multiples import Pool
 from compare.foreign.flow.passes import Pass, Seen
-from compare.foreign.flow.products import root
+from compare.foreign.flow.products import alike, root
 from compare.foreign.layout import View
 from compare.foreign.naming.values import number
 from compare.network.architecture import Architecture
@@ -47,7 +47,7 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
             continue
         t = seen.view.array
         is_held = bool(seen.value.users)
-        made = {v.time for v in after(_alike(seen.value), until)} if is_held else times
+        made = {v.time for v in after(alike(seen.value), until)} if is_held else times
         used = [v for v in computed if v.time in made]
         found_slopes = _slopes(network, found, y, t, Pool(v for v in used if v is not start.value))
         losses = _losses(network, y, t, used, found.m)
@@ -56,13 +56,6 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
             best = rank, Aim(seen, found_slopes > 0 or bool(losses), losses, times)
     is_only = order == 0 and found.m * network.sizes[-1] > 1
     return best[1] if best and (best[1].certain or is_only) else None
-
-
-def _alike(value: Value) -> list[Value]:
-    """It, its elements, and the same part taken of the same array again, as y[i] in several places."""
-    again = value.operands[0].users if value.what == "getitem" and value.operands else []
-    same = [v for v in again if v.what == "getitem" and np.array_equal(v.array, value.array)]
-    return [o for v in (value, *same) for o in with_elements(v)]
 
 
 def _last_output(found: Pass) -> Seen:
