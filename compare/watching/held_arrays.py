@@ -121,7 +121,7 @@ def attributes(value: Any) -> dict[str, Any]:
     """Those that are stored with an object (or class, or module) of the user's own; none for a library's."""
     if type(value) is ModuleType:
         name = vars(value).get("__name__")
-        return dict(vars(value)) if not (_is_library_module(name) or _is_own_module(name)) else {}
+        return dict(vars(value)) if not (_is_library_module(name) or is_own_module(name)) else {}
     if issubclass(type(value), type):
         return dict(vars(value)) if _is_users(value) else {}
     if not _is_users(type(value)):
@@ -155,7 +155,7 @@ def _is_users(kind: type) -> bool:
     return _of_user[kind]
 
 
-def _is_own_module(name: Any) -> bool:
+def is_own_module(name: Any) -> bool:
     """Whether a module is of the package that watches, which a line that calls it mentions."""
     file = getattr(sys.modules.get(name), "__file__", None) if isinstance(name, str) else None
     return file is not None and file.startswith(OWN)

@@ -29,6 +29,7 @@ OWN_FILES = frozenset(
     str(Path(__file__).parents[1] / name)
     for name in (
         *("watching/tracing.py", "watching/watch.py", "watching/script_process.py", "watching/held_arrays.py"),
+        *("watching/calls.py", "watching/growing.py", "watching/reach.py", "watching/recompiled.py"),
         *("watching/statements.py", "watching/values.py", "watching/rewriting.py", "watching/notebook.py"),
         "foreign/objects.py",
     )

@@ -20,12 +20,13 @@ from typing import IO, Any
 import numpy as np
 
 from compare.watching import notebook
-from compare.watching.dataflow import Dataflow, Value
+from compare.watching.dataflow import Dataflow
+from compare.watching.growing import Growing
 from compare.watching.observation import Array, Observation
 from compare.watching.rewriting import Site
 from compare.watching.script_process import in_words
 from compare.watching.tracing import Tracer, WatchLimits, tracing
-from compare.watching.values import CHANGED, ValueLimits
+from compare.watching.values import ValueLimits
 
 MEMORY = 4 << 30
 OUTPUT = 1 << 16  # bytes of what a script prints that are kept, the last ones
@@ -202,8 +203,8 @@ def _ended(returncode: int, in_time: bool, seconds: float) -> str:
 def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
     """What the process wrote. It is not trusted: what is not well-formed is left out."""
     kept: dict[tuple[Any, ...], Array] = {}
-    values: list[Value] = []
     sites: list[Site] = []
+    growing = Growing(sites)
     sources: dict[str, Sequence[str]] = {}
     ended, complete = "", False
     size = os.fstat(arrays.fileno()).st_size
@@ -215,13 +216,11 @@ def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
                 sites += [_in_cell(site, sources) for each in found if (site := _site(each)) is not None]
             case {"ended": str(words), "complete": bool(done)}:
                 ended, complete = words, done
-            case [int(site), int(number), str(name)] if 0 <= number < len(values) and 0 <= site < len(sites):
-                values[number].names.append((name, sites[site]))
+            case [int(site), int(number), str(name)] if 0 <= number < len(growing.values) and 0 <= site < len(sites):
+                growing.name(site, number, name)
             case [int(site), list(operands), *held] if site < len(sites):
-                array = _array(arrays, size, held, kept)
-                values.append(_value(values, sites[site] if site >= 0 else None, operands, array))
-                values[-1].is_changed = site == CHANGED
-    return Dataflow(tuple(values), ended, sources, complete)
+                growing.value(site, operands, _array(arrays, size, held, kept))
+    return Dataflow(tuple(growing.values), ended, sources, complete)
 
 
 def _site(found: Any) -> Site | None:
@@ -237,15 +236,6 @@ def _in_cell(site: Site, sources: Mapping[str, Sequence[str]]) -> Site:
         return site
     found = notebook.place(sources.get(site.file, ()), site.line)
     return replace(site, cell=f"cell {found[0]}, line {found[1]}") if found else site
-
-
-def _value(values: Sequence[Value], site: Site | None, operands: Sequence[Any], array: Array) -> Value:
-    known = dict.fromkeys(o for o in operands if isinstance(o, int) and 0 <= o < len(values))
-    constants = tuple(float(o[0]) for o in operands if isinstance(o, list) and o and isinstance(o[0], int | float))
-    value = Value(len(values), site, array, tuple(values[o] for o in known), constants)
-    for operand in value.operands:
-        operand.users.append(value)
-    return value
 
 
 def _events(file: IO[bytes]) -> Iterator[Any]:

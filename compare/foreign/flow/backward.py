@@ -180,7 +180,7 @@ class Backward:
         value = self._multiple_of(right.value) if len(self.step.passes) == 1 else None
         for view in layout.samples(value.array, *wanted.shape) if value is not None else ():
             scale = scale_of(view.array, wanted, self.known_of_few)
-            if value is None or scale is None or view.layout != right.view.layout:
+            if value is None or scale is None or scale * right.scale < 0:
                 continue
             if plainness(scale, self.known_of_few) < plainness(right.scale, self.known_of_few):
                 return Gradient(value, view, scale)
@@ -195,10 +195,10 @@ class Backward:
 
     def _multiple_of(self, value: Value) -> Value | None:
         for o in value.operands:
-            if o.size == value.size > 1 and o.array.shape == value.array.shape and o.what not in VIEWS:
+            if o.size == value.size > 1 and o.array.shape == value.array.shape and value.what not in VIEWS:
                 scale = multiple(value.array, np.asarray(o.array, dtype=np.float64))
                 if scale is not None and distance(value.array, scale * o.array) <= tight(value.array):
-                    return o
+                    return root(o)
         return None
 
     def _by_value(self, wanted: Array) -> Gradient | None:
@@ -313,8 +313,11 @@ class Backward:
             return []
         size = old.value.size
         new = self.step.new.get(f"{k}.{part}")
-        if new is None:
+        if new is None and self.step.left is None:
             return self.pool.sized.get(size, [])
+        if new is None:
+            left = before([v for v in self.step.left or () if v.size == size], self.step.olds)
+            return [v for v in left if v.size == size]
         found = [v for v in before([new], self.step.olds) if v.size == size and v is not new]
         made = [v for v in found if v.what not in ("", "bind") and v.time in self.pool.times]
         return [v for v in made if not _is_of(v, root(old.value))]
@@ -335,7 +338,8 @@ class Backward:
             found = list(self.pool.multiples(wanted, read, self.known, more))
         if found:
             self.multiples[name] = found
-            return _gradient(self._plainest(found))
+            left = [each for each in found if each.value in (self.step.left or ())]
+            return _gradient(self._plainest(left or found))
         return self._in_place_of_parameter(wanted, read, self._from_delta(int(name.layer), moving))
 
     def _from_delta(self, k: int, moving: list[Value]) -> list[Value]:
@@ -371,7 +375,9 @@ class Backward:
 
     def _in_place_of_parameter(self, wanted: Array, read, moving: list[Value]) -> Gradient | None:  # type: ignore[no-untyped-def]
         """The first of its size, added up where it is; of one nothing is computed, none."""
-        views = [(v, next(read(v.array), None)) for v in moving if v.what not in VIEWS or v.what == "gather"]
+        left = {v.time for v in self.step.left or () if v.operands and v.operands[0].size != v.size}
+        made = [v for v in moving if v.what not in VIEWS or v.what == "gather" or v.time in left]
+        views = [(v, next(read(v.array), None)) for v in made]
         held = [(v, view) for v, view in views if view is not None and view.array.shape == wanted.shape]
         if not np.any(wanted):  # what is none is no multiple, and is right if it is none
             zeros = [pair for pair in held if not np.any(pair[1].array)]

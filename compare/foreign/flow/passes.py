@@ -53,10 +53,12 @@ class Pass:
 class Passes:
     """All passes of a program, found one after the other."""
 
-    def __init__(self, network: Architecture, values: Sequence[Value]) -> None:
-        self.network, self.values = network, values
+    def __init__(
+        self, network: Architecture, values: Sequence[Value], entered: frozenset[int] | None = None
+    ) -> None:
+        self.network, self.values, self.entered = network, values, entered
         self.linear = [k for k, layer in enumerate(network.layers) if isinstance(layer, Linear)]
-        self.trains = {k: self._trains(k) for k in self.linear}
+        self.trains = {k: entered is None and self._trains(k) for k in self.linear}
         self.until = time.monotonic() + SECONDS
         self.tried: dict[tuple[int, int], Product | None] = {}
 
@@ -96,7 +98,7 @@ class Passes:
         if key not in self.tried:
             layer = self.network.layers[k]
             assert isinstance(layer, Linear)
-            found = product(value, layer)
+            found = product(value, layer, self.entered)
             self.tried[key] = None if found is not None and self.trains[k] and not moves(found.weight) else found
         return self.tried[key]
 
@@ -226,7 +228,9 @@ def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
         if user.what not in ("add", "iadd", "call:add") or user.size != value.size:
             continue
         for other in user.operands:
-            if other is value or other.size != n or root(other).time > value.time:  # |z| of one sample is no bias
+            if other is value or other.size != n:
+                continue
+            if root(other).time > value.time and root(other).operands:  # |z| of one sample is no bias
                 continue
             total = read.array + other.array.reshape(-1)
             for view in layout.samples(user.array, m, n):

@@ -89,8 +89,8 @@ def _holders(number: Value, until: int) -> list[Value]:
     return list(found.values())
 
 
-def product(value: Value, layer: Linear) -> Product | None:
-    """The value as this layer's product; None where it is none.
+def product(value: Value, layer: Linear, entered: frozenset[int] | None = None) -> Product | None:
+    """The value as this layer's product; None where it is none. `entered`: what is computed from the input, if known.
 
     Of what could be the weight and the input, the weight is what is written over, or moves.
     """
@@ -103,7 +103,11 @@ def product(value: Value, layer: Linear) -> Product | None:
     entering = {m * layer.in_features, m * (layer.in_features + 1)}
     weights = _latest([v for v in behind if v.size in sizes and v.array.dtype.kind == "f"])
     inputs = _latest([v for v in behind if v.size in entering])
-    pairs = [(w, h) for w in weights for h in inputs if not _is_part(h, w) and moves(w) >= moves(h)]
+    pairs = [(w, h) for w in weights for h in inputs if not _is_part(h, w)]
+    if entered is None:
+        pairs = [(w, h) for w, h in pairs if moves(w) >= moves(h)]
+    else:
+        pairs = [(w, h) for w, h in pairs if h.time in entered and w.time not in entered]
     biases = [v for v in behind if v.size == layer.out_features] if value.what not in MULTIPLIED else []
     biases = _latest(biases)
     biases.sort(key=lambda b: (b.what not in FILLED, -moves(b)))

@@ -12,13 +12,16 @@ from compare.foreign.convention import Convention
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
+from compare.foreign.flow.given import Given
+from compare.foreign.flow.losses import called, guarded
 from compare.foreign.flow.multiples import scale_of
-from compare.foreign.flow.passes import Passes, Seen
+from compare.foreign.flow.passes import Pass, Passes, Seen
 from compare.foreign.flow.penalties import Penalty, penalty
-from compare.foreign.flow.products import IN_PLACE, moves, near
+from compare.foreign.flow.products import moves, near, root
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
+from compare.foreign.flow.written import written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names, most
 from compare.foreign.naming.values import number
@@ -71,14 +74,31 @@ class Read:
 class Reader:
     """Reads the steps of a program one after the other."""
 
-    def __init__(self, network: Architecture, flow: Dataflow, convention: Convention | None) -> None:
+    def __init__(
+        self, network: Architecture, flow: Dataflow, convention: Convention | None, given: Given | None = None
+    ) -> None:
         self.network, self.flow, self.convention = network, flow, convention or Convention()
+        self.given = given
         self.earlier: dict[str, Move] = {}
         self.moments = Moments()
 
     def __iter__(self) -> Iterator[Read]:
-        for step in steps(Passes(self.network, self.flow.values)):
+        given = self.given
+        if given is None:
+            found = steps(Passes(self.network, self.flow.values))
+        else:
+            for number in self.flow.replaced:
+                root(self.flow.values[number]).moves = 2
+            passes = Passes(self.network, self.flow.values, given.entered)
+            found = steps(passes, self.flow.replaced, given.left)
+        for step in found:
             yield self._read(step)
+
+    def following(self, given: Given) -> Reader:
+        """A reader of the next call, which goes on with the same parameters."""
+        made = Reader(self.network, given.flow, self.convention, given)
+        made.earlier, made.moments = self.earlier, self.moments
+        return made
 
     def _read(self, step: TrainingStep) -> Read:
         back, found, tensors = self._searched(step)
@@ -89,9 +109,10 @@ class Reader:
         self.earlier = {m.name: updates.with_decay(m, update.of.get(m.name)) for m in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
         settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
+        settled.is_given = self.given is not None
         settled.settle()
         self.moments.take(update.moves, settled.optimizer)
-        return Read(step, names, update, settled.notes, max(self.moments.steps, 1), _written(step, names))
+        return Read(step, names, update, settled.notes, max(self.moments.steps, 1), written(step, names, self.flow))
 
     def _add_unused_biases(self, step: TrainingStep, back: Backward) -> bool:
         """Biases that are updated by the gradient of one, but are in no sum: the forward pass leaves them out."""
@@ -125,7 +146,7 @@ class Reader:
         """The step's gradients, what it aims at, and its forward tensors."""
         network = self._without_absent_biases(step)
         until = step.end if step.new else ENDLESS
-        aims = [aim(network, each, until) for each in step.passes]
+        aims = [aim(network, each, until, self._target(each)) for each in step.passes]
         tensors = backward.stacked(step.passes)
         found = [each for each in aims if each is not None]
         if len(found) == len(aims):
@@ -134,6 +155,11 @@ class Reader:
         if "target" in tensors:
             back.search()
         return back, found, tensors
+
+    def _target(self, found: Pass) -> tuple[Value, Array] | None:
+        """Of a pass, where it is given."""
+        rows = None if self.given is None else self.given.targets(found)
+        return None if self.given is None or rows is None else (self.given.target, rows)
 
     def _penalized(self, back: Backward, update: Update) -> None:
         """With the penalty that is in a gradient, which Adam's step cannot show: by value."""
@@ -178,6 +204,7 @@ class Settled:
     moments: Moments = field(default_factory=Moments)
     notes: list[Note] = field(default_factory=list)
     judged: set[str] = field(default_factory=set)  # new values that are right, and no part of the record
+    is_given: bool = False  # the target
     is_fitted: bool = False  # the rate is no number of the code, and only as exact as the changes
 
     def settle(self) -> None:
@@ -313,6 +340,8 @@ class Settled:
         law, losses = self.update.law, self._reported()
         finals = [g.scale for n, g in self.back.found.items() if g.equal and n.endswith(("weight", "bias"))]
         usual = abs(most(finals)) if finals else 1.0
+        if not self.back.step.new and self.optimizer is None:
+            return self._unmoved(finals)
         if law is None:
             return losses[0] if losses and usual not in losses else usual
         good = [f for f in losses if is_written(law.rate / f, self.update.rates)]
@@ -324,6 +353,16 @@ class Settled:
             return usual
         known = [abs(f.value) for f in self.back.known_of_few if is_written(law.rate / f.value, self.update.rates)]
         return known[0] if known else usual
+
+    def _unmoved(self, finals: Sequence[float]) -> float:
+        """Without an update, the gradients' own factor, if the reported loss has it; else that of the loss.
+
+        A log-likelihood may be reported beside the gradient of its negative.
+        """
+        losses = [f for each in self.aims[:1] for _, f in sorted(each.losses, key=lambda pair: not pair[0].names)]
+        usual = most(finals) if finals else 1.0
+        is_of_loss = usual in losses or usual in map(abs, losses)
+        return usual if is_of_loss or not losses else losses[0]
 
     def _reported(self) -> list[float]:
         """The factors of the losses that are reported, those with a name first; added up over passes, a mean or a sum.
@@ -338,13 +377,26 @@ class Settled:
         return [abs(factor) * times for _, factor in named for times in dict.fromkeys((whole, whole / passes))]
 
     def _loss(self, scale: float) -> None:
-        if len(self.aims) != 1 or not self.aims[0].losses:
+        if len(self.aims) != 1:
+            return
+        if not self.aims[0].losses:
+            self._other_loss()
             return
         value, factor = min(self.aims[0].losses, key=lambda pair: (abs(pair[1]) != scale, not pair[0].names))
         view = View(value.array.reshape(()), "number")
         if self._is_guarded(value, factor):
+            self._other_loss(may_be_wrong=False)
             return
         self.names.tensors["loss"] = Named(observed(value), view, factor)
+
+    def _other_loss(self, may_be_wrong: bool = True) -> None:
+        """A loss that is kept finite is said, and not judged; a wrong one is judged where the target is given."""
+        if (found := guarded(self.back)) is not None:
+            value, factor, self.names.guard = found
+            self.names.tensors["loss"] = Named(observed(value), View(value.array.reshape(()), "number"), factor)
+        elif may_be_wrong and self.is_given and (wrong := called(self.back)) is not None:
+            value, factor = wrong
+            self.names.tensors["loss"] = Named(observed(value), View(value.array.reshape(()), "number"), factor, False)
 
     def _is_guarded(self, value: Value, factor: float) -> bool:
         """Whether a small number in its logarithms keeps it finite: it is then near the loss, and not judged."""
@@ -374,9 +426,10 @@ class Settled:
         stayed = {n for n in finals if new and n.parameter not in new}
         wrong = [n for n in finals if not tensors[n].equal or (n.parameter not in moved and n not in stayed)]
         usual, ratio = self._usual(finals, moved, scale), self._ratio(finals)
+        right = {n for n in finals if not new and tensors[n].equal and tensors[n].scale == usual}
         for name in wrong:
-            own = self._where_it_went_wrong(name, rate, usual)
-            if tensors[name].equal and tensors[name].scale != usual:  # what it is computed from may have the factor
+            own, is_alone = self._where_it_went_wrong(name, rate, usual), not right.isdisjoint(_of_layer(name))
+            if tensors[name].equal and tensors[name].scale != usual and not is_alone:  # what it is computed from may be
                 for between in self._between(int(name.layer)):
                     tensors[between] = replace(tensors[between], scale=usual * ratio)
             tensors[name] = replace(tensors[name], scale=own)
@@ -453,18 +506,9 @@ class Settled:
         self.names.recovered[move.name.gradient] = move.lost
 
 
-def _written(step: TrainingStep, names: Names) -> dict[str, Written]:
-    """What backward writes into the arrays of the forward pass."""
-    outputs = {n: s for n, s in step.passes[0].tensors.items() if n == "input" or n.endswith(".output")}
-    end, found = max(s.value.time for s in outputs.values()), {}
-    for name, seen in outputs.items():
-        for user in seen.value.users if len(step.passes) == 1 else ():
-            is_written = user.is_changed or user.what in IN_PLACE
-            if is_written and end < user.time <= step.end and user.operands[0] is seen.value:
-                view = next((v for v in layout.samples(user.array, *seen.view.array.shape)), None)
-                if view is not None and view.layout == seen.view.layout:
-                    found[name] = Written(name, view.array, user.place)
-    return found
+def _of_layer(name: TensorName) -> set[str]:
+    """The gradients of its layer's parameters."""
+    return {f"{name.layer}.grad_weight", f"{name.layer}.grad_bias"}
 
 
 def observed(value: Value) -> Observation:
@@ -481,8 +525,9 @@ def _named(seen: Seen) -> Named:
 def _gradient(found: Gradient, again: bool) -> Named:
     """A value that is another tensor already is this one by its last name: delta = dh leaves something out."""
     o = observed(found.value)
-    if again and len(found.value.names) > 1 and not found.equal:
-        name, site = found.value.names[-1]
+    names = [(name, site) for name, site in found.value.names if site.function == o.function]
+    if again and len(names) > 1 and not found.equal:
+        name, site = names[-1]
         o = replace(o, name=name, line=site.line, cell=site.cell)
     return Named(o, found.view, found.scale, found.equal)
 
