@@ -10,9 +10,11 @@ from typing import Any
 
 from compare.foreign.convention import Convention
 from compare.foreign.flow.given import Given
+from compare.foreign.flow.products import MULTIPLIED
 from compare.foreign.flow.reading import Read, Reader, observed
 from compare.foreign.flow.written import given_back
 from compare.foreign.naming.search import NotFound, find
+from compare.foreign.scripts import missing
 from compare.foreign.steps import Step, recorded
 from compare.foreign.two_rates import Run, depends_on_rate, rate_argument, run_of
 from compare.network.architecture import Architecture
@@ -28,6 +30,10 @@ StepFunction = Callable[[Array, Array], Any]
 CALLS = 2  # of a step function: all rows, then half of them, so that a factor of m is no constant
 
 
+class Refused(BaseException):
+    """It cannot be called; why, in one line. Nothing that watches takes it for an error of the code that is called."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A step function, and what is known of it. of: whose code it is. between: what the step computes for that code."""
@@ -41,17 +47,26 @@ class Candidate:
     def watched(self, args: Sequence[Array]) -> Dataflow:
         """What was seen of one call."""
         self.between.clear()
-        return watch_call(self.step, *args, of=self.of, between=self.between)[1]
+        try:
+            return watch_call(self.step, *args, of=self.of, between=self.between)[1]
+        except Refused as error:
+            raise TypeError(str(error)) from None
 
     def reader(self, given: Given) -> Reader:
         return Reader(self.network, given.flow, self.convention, given)
 
     def named(self, given: Given) -> Step:
-        """What was computed where nobody sees it, in a library say, by value. NotFound says how the code ended."""
+        """By value, what was computed where nobody sees it, in a library say. NotFound says how the code ended.
+
+        NotFound too where the code multiplies itself: what it computes is then seen, and no such step.
+        """
         flow = given.flow
         try:
             seen = [observed(value) for value in flow.values]
-            return Step(find(self.network, seen, given.x, given.t, self.convention))
+            found = Step(find(self.network, seen, given.x, given.t, self.convention))
+            if any(value.what in MULTIPLIED for value in flow.values):
+                raise NotFound(missing(self.network, flow))
+            return found
         except NotFound as error:
             ended = "" if flow.complete else f"; it did not run to its end: {flow.ended}"
             raise NotFound(f"{error}{ended}") from None
@@ -98,15 +113,16 @@ def watch_function(
 def calls(candidate: Candidate, x: Array, t: Array) -> Calls:
     """Its steps on two batches, each with what it wrote into, x and t included."""
     given: list[Given] = []
-    read: list[Read] = []
+    found: list[list[Read]] = []
     reader: Reader | None = None
     for batch in consecutive(x, t, CALLS):
         theirs = batch[0].copy(), batch[1].copy()
         given.append(Given(*batch, candidate.watched(theirs)))
         reader = candidate.reader(given[-1]) if reader is None else reader.following(given[-1])
-        for each in islice(reader, 1):
+        found.append(list(islice(reader, CALLS)))
+        for each in found[-1][:1]:
             each.written |= given_back(given[-1], theirs)
-            read.append(each)
+    read = found[0] if len(found[0]) > 1 else [each for call in found for each in call[:1]]
     flows = [each.flow for each in given]
     if len(read) < CALLS:
         return Calls([candidate.named(each) for each in given], flows, [])

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.foreign.convention import Convention
-from compare.foreign.functions import Candidate, StepFunction, calls, run
+from compare.foreign.functions import Candidate, Refused, StepFunction, calls, run
+from compare.foreign.naming.probabilities import activation_of
 from compare.foreign.two_rates import RATES, Run, at_half_the_rate, depends_on_rate, is_rate
 from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
+from compare.operations.softmax import Softmax
 from compare.recording.notes import Note
 from compare.recording.recorded import Recorded
 from compare.watching.calls import Between
@@ -126,12 +128,21 @@ def _arguments(
     return found, made
 
 
+def _are_shares(y: Array) -> bool:
+    return bool(np.all(y >= 0) and np.allclose(y.sum(axis=-1), 1))
+
+
 def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Array:
     """The loss's gradient, for an argument that is called like one."""
     if not name.lower().startswith(("d", "g", "delta", "upstream", "error", "loss")):
-        raise TypeError(f"backward's argument {name!r} says nothing known; pass a function step(x, t) that calls it")
+        raise Refused(f"backward's argument {name!r} says nothing known; pass a function step(x, t) that calls it")
     columns = output.ndim == 2 and output.shape != (len(t), network.sizes[-1])
     y = output.T if columns else output
+    if isinstance(activation_of(network.loss), Softmax) and y.shape[-1:] == (network.sizes[-1],) and _are_shares(y):
+        raise Refused(
+            f"forward returns probabilities: whether {name!r} is the gradient by these, or by what they are made of, is "
+            "not known; pass a function step(x, t) that calls the object"
+        )
     dy = network.loss.gradient(y.astype(np.float64), t, Precision.of(np.float64)).value.astype(y.dtype)
     upstream: Array = dy.T if columns else dy
     return upstream

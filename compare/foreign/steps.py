@@ -104,8 +104,9 @@ def _begin_alike(one: Record, other: Record) -> bool:
 def _record(step: Step, number: int) -> Record:
     names, kept = step.names, _kept(step.names)
     tensors = {name: named.view.array for name, named in kept.items()}
-    if tensors["input"].dtype.kind != "f":
-        tensors["input"] = tensors["input"].astype(tensors["0.weight"].dtype)
+    for name, a in tensors.items():
+        if a.dtype.kind != "f" and name != "target":  # whole numbers that enter, a mask that is taken for numbers
+            tensors[name] = a.astype(tensors["0.weight"].dtype)
     return Record(
         names.network,
         tensors,

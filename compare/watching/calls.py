@@ -112,6 +112,7 @@ class _Call:
             site = next((user.site for user in value.users if user.site is not None), None)
             if site is not None and value.site is None and not (value.names and value.time in given):
                 value.names.insert(0, (name, site))
+                value.named.insert(0, 0)
 
     def _first(self, number: int) -> Value:
         """What its array held at first."""

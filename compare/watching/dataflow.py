@@ -21,8 +21,8 @@ WRITTEN = ("setitem", "isub", "iadd", "imul", "itruediv")  # into the first oper
 class Value:
     """What an expression computed. time: its number. operands: the values that it was computed from, in order.
 
-    constants: the numbers among its operands. names: what it was bound to, each with its site. site: None for what
-    was there before it was used. is_changed: the first operand, written into.
+    constants: the numbers among its operands. names: what it was bound to, each with its site; named: when.
+    site: None for what was there before it was used. is_changed: the first operand, written into.
     """
 
     time: int
@@ -31,6 +31,7 @@ class Value:
     operands: tuple[Value, ...] = ()
     constants: tuple[float, ...] = ()
     names: list[tuple[str, Site]] = field(default_factory=list)
+    named: list[int] = field(default_factory=list)
     users: list[Value] = field(default_factory=list)
     is_changed: bool = False
     moves: int | None = None  # see foreign/flow/products.py

@@ -44,3 +44,4 @@ class Growing:
     def name(self, site: int, number: int, name: str) -> None:
         """A name of a value, where it has one."""
         self.values[number].names.append((name, self.sites[site]))
+        self.values[number].named.append(len(self.values))

@@ -173,7 +173,7 @@ class Backward:
             if scale is not None:
                 right = replace(placed, view=replace(placed.view, array=view.array), scale=scale, equal=True)
                 return self._unscaled(right, wanted)
-        return replace(placed, value=self._first_of(placed.value))
+        return replace(placed, value=self._first_of(placed.value, wanted))
 
     def _unscaled(self, right: Gradient, wanted: Array) -> Gradient:
         """What a gradient was before it was multiplied by a number, where it was one then."""
@@ -186,10 +186,13 @@ class Backward:
                 return Gradient(value, view, scale)
         return right
 
-    def _first_of(self, value: Value) -> Value:
-        """The first value that is a multiple of a wrong one, and no tensor itself: there the mistake is made."""
+    def _first_of(self, value: Value, wanted: Array) -> Value:
+        """The first value that is a multiple of a wrong one, and neither right nor a tensor: there is the mistake."""
         taken = {each.value.time for each in self.found.values()}
         while (before_it := self._multiple_of(value)) is not None and before_it.time not in taken:
+            views = layout.samples(before_it.array, *wanted.shape)
+            if any(scale_of(view.array, wanted, self.known_of_few) is not None for view in views):
+                break
             value = before_it
         return value
 

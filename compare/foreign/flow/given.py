@@ -9,7 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from compare.foreign.flow.passes import Pass
-from compare.watching.dataflow import Array, Dataflow, Value, after, with_elements
+from compare.watching.dataflow import Array, Dataflow, Value, with_elements
+
+UPDATES = ("sub", "add", "isub", "iadd", "setitem", "changed", "gather", "call:subtract", "call:add")
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,12 @@ class Given:
 
     @cached_property
     def entered(self) -> frozenset[int]:
-        """Times of what is computed from x: no weight is."""
-        return frozenset(v.time for v in after(with_elements(self.input), len(self.flow.values)))
+        """Times of what is computed from x: no weight is, but by its update."""
+        found = {v.time for v in with_elements(self.input)}
+        for value in self.flow.values:
+            if not found.isdisjoint(o.time for o in value.operands) and not _is_update(value, found):
+                found.add(value.time)
+        return frozenset(found)
 
     @cached_property
     def left(self) -> tuple[Value, ...]:
@@ -54,3 +60,11 @@ class Given:
     def ends(self, sizes: set[int]) -> list[Value]:
         """Of what is left, what has one of these sizes."""
         return [v for v in self.left if v.size in sizes]
+
+
+def _is_update(value: Value, entered: set[int]) -> bool:
+    """Whether it is something that was used with x, and is not computed from it, with a step added."""
+    old = value.operands[0]
+    if value.what not in UPDATES or old.size != value.size or old.time in entered:
+        return False
+    return any(u.time in entered for u in old.users if u.time < value.time)

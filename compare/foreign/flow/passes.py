@@ -175,6 +175,8 @@ class Passes:
                 return
             made.tensors[f"{position}.output"] = seen
             x = seen.view.array
+        if distance(step.views[2].array, x) > tight(step.views[2].array):  # something was done to it
+            made.tensors[f"{following - 1}.output"] = Seen(step.entering, step.views[2], equal=False)
 
     def _outputs(self, made: Pass, k: int, z: Seen) -> None:
         """The activations after the last linear layer, by value."""

@@ -17,7 +17,7 @@ from compare.foreign.flow.losses import called, guarded
 from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.passes import Pass, Passes, Seen
 from compare.foreign.flow.penalties import Penalty, penalty
-from compare.foreign.flow.products import moves, near, root
+from compare.foreign.flow.products import MULTIPLIED, moves, near, root
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
@@ -83,16 +83,16 @@ class Reader:
         self.moments = Moments()
 
     def __iter__(self) -> Iterator[Read]:
-        given = self.given
-        if given is None:
-            found = steps(Passes(self.network, self.flow.values))
-        else:
-            for number in self.flow.replaced:
-                root(self.flow.values[number]).moves = 2
-            passes = Passes(self.network, self.flow.values, given.entered)
-            found = steps(passes, self.flow.replaced, given.left)
-        for step in found:
-            yield self._read(step)
+        for old in self.flow.replaced:
+            root(self.flow.values[old]).moves = 2
+        left, values = self.given.left if self.given else None, self.flow.values
+        for entered in (self.given.entered, None) if self.given else (None,):
+            found = False
+            for step in steps(Passes(self.network, values, entered), self.flow.replaced, left):
+                found = True
+                yield self._read(step)
+            if found:
+                return
 
     def following(self, given: Given) -> Reader:
         """A reader of the next call, which goes on with the same parameters."""
@@ -108,6 +108,7 @@ class Reader:
         update = updates.update(back, self.earlier)
         self.earlier = {m.name: updates.with_decay(m, update.of.get(m.name)) for m in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
+        names.unbiased = [k for k, layer in enumerate(network.layers) if layer != self.network.layers[k]]
         settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
         settled.is_given = self.given is not None
         settled.settle()
@@ -523,9 +524,14 @@ def _named(seen: Seen) -> Named:
 
 
 def _gradient(found: Gradient, again: bool) -> Named:
-    """A value that is another tensor already is this one by its last name: delta = dh leaves something out."""
+    """A value that is another tensor already is this one by the last name that it had when it was multiplied.
+
+    delta = dh leaves something out.
+    """
     o = observed(found.value)
-    names = [(name, site) for name, site in found.value.names if site.function == o.function]
+    last = max((u.time for u in found.value.users if u.what in MULTIPLIED), default=ENDLESS)
+    named = zip(found.value.names, found.value.named, strict=True)
+    names = [pair for pair, time in named if time <= last]
     if again and len(names) > 1 and not found.equal:
         name, site = names[-1]
         o = replace(o, name=name, line=site.line, cell=site.cell)
