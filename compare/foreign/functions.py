@@ -126,7 +126,7 @@ def calls(candidate: Candidate, x: Array, t: Array) -> Calls:
     flows = [each.flow for each in given]
     if len(read) < CALLS:
         return Calls([candidate.named(each) for each in given], flows, [])
-    return Calls([Step(each.names, None, each.written, each.looked_at) for each in read], flows, read)
+    return Calls([Step(each.names, each.written, each.looked_at) for each in read], flows, read)
 
 
 def run(candidate: Candidate, batch: Batch) -> Run | None:

@@ -140,8 +140,8 @@ def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Arra
     y = output.T if columns else output
     if isinstance(activation_of(network.loss), Softmax) and y.shape[-1:] == (network.sizes[-1],) and _are_shares(y):
         raise Refused(
-            f"forward returns probabilities: whether {name!r} is the gradient by these, or by what they are made of, is "
-            "not known; pass a function step(x, t) that calls the object"
+            f"forward returns probabilities: whether {name!r} is the gradient by these, or by what they are made of, "
+            "is not known; pass a function step(x, t) that calls the object"
         )
     dy = network.loss.gradient(y.astype(np.float64), t, Precision.of(np.float64)).value.astype(y.dtype)
     upstream: Array = dy.T if columns else dy

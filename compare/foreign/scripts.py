@@ -53,7 +53,7 @@ def missing(network: Architecture, flow: Dataflow) -> str:
 def _recorded(read: list[Read], flow: Dataflow, earlier: Read | None = None) -> Recorded:
     """The first of these steps, after the one before it where that is known; the others are asked for later."""
     first, *others = read
-    steps = [Step(each.names, None, each.written, each.looked_at) for each in (earlier, first) if each is not None]
+    steps = [Step(each.names, each.written, each.looked_at) for each in (earlier, first) if each is not None]
     made = recorded(steps, first.notes, later=partial(_later, others, flow, first))
     notes = [*made.notes, *([] if flow.complete else [DidNotEnd(flow.ended)])]
     for record, each in zip(made.records, [earlier, first] if earlier else [first], strict=True):

@@ -24,6 +24,7 @@ UNWATCHED = Site("call:unwatched", "", 0, 0, 0, 0, "")
 DEEPER = 3  # of a call in rewritten code: it is two, and so is an expression in another
 RESTING = Values(SITES, ValueLimits(), lambda *_: None, lambda *_: None, lambda *_: None)
 RESTING.is_on = False
+TOLD = [RESTING]  # what rewritten code tells at present is the last of these
 ONE_AT_A_TIME = threading.RLock()  # code is swapped for the whole process
 
 
@@ -124,20 +125,22 @@ class _Call:
 
 @contextmanager
 def _installed(values: Values) -> Iterator[None]:
-    """Rewritten code tells these values. Afterwards it tells nobody: functions that were made meanwhile go on."""
+    """Rewritten code tells these values; afterwards nobody, or a call around this one. Functions made here go on."""
     depth, shown = sys.getrecursionlimit(), warnings.showwarning
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
         place = _of_somebody(sys._getframe(1)) if filename == watching.__file__ else None
         shown(message, category, *(place or (filename, lineno)), file, line)
 
+    TOLD.append(values)
     values.install()
     sys.setrecursionlimit(DEEPER * depth)
     warnings.showwarning = show
     try:
         yield
     finally:
-        RESTING.install()
+        TOLD.pop()
+        TOLD[-1].install()
         sys.setrecursionlimit(depth)
         if warnings.showwarning is show:
             warnings.showwarning = shown

@@ -27,10 +27,9 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from compare.watching.held_arrays import Array, is_library
+from compare.watching.held_arrays import OWN, Array, is_library
 from compare.watching.notebook import cells
 from compare.watching.rewriting import Site, rewritten
-from compare.watching.tracing import OWN_FILES
 from compare.watching.values import Operand, ValueLimits, Values
 
 ASKS = "give its answers after --, in their order"
@@ -51,7 +50,7 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.lineno and f"line {error.lineno}" not in words:
         return f"{words} at line {error.lineno}"
     trail = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in trail if not is_library(frame.filename) and frame.filename not in OWN_FILES]
+    frames = [frame for frame in trail if not (is_library(frame.filename) or frame.filename.startswith(OWN))]
     return f"{words} at line {frames[-1].lineno} of {Path(frames[-1].filename).name}" if frames else words
 
 
