@@ -13,6 +13,7 @@ from compare.foreign.flow.given import Given
 from compare.foreign.flow.products import MULTIPLIED
 from compare.foreign.flow.reading import Read, Reader, observed
 from compare.foreign.flow.written import given_back
+from compare.foreign.layout import SEPARATE
 from compare.foreign.naming.search import NotFound, find
 from compare.foreign.scripts import missing
 from compare.foreign.steps import Step, recorded
@@ -123,10 +124,22 @@ def calls(candidate: Candidate, x: Array, t: Array) -> Calls:
         for each in found[-1][:1]:
             each.written |= given_back(given[-1], theirs)
     read = found[0] if len(found[0]) > 1 else [each for call in found for each in call[:1]]
+    for each in read[:1]:
+        _follow(each, candidate.convention or Convention())
     flows = [each.flow for each in given]
     if len(read) < CALLS:
         return Calls([candidate.named(each) for each in given], flows, [])
     return Calls([Step(each.names, each.written, each.looked_at) for each in read], flows, read)
+
+
+def _follow(read: Read, declared: Convention) -> None:
+    """ValueError in one line where an array is kept otherwise than was declared."""
+    for name, named in read.names.tensors.items():
+        part, view = name.rpartition(".")[2], named.view
+        kind = "weights" if part == "weight" else "samples" if part in ("output", "input") else ""
+        if kind and 1 not in view.array.shape and not declared.allows(view, kind):
+            held = view.layout if view.attached == SEPARATE else f"{view.layout}, with the bias in its {view.attached}"
+            raise ValueError(f"convention: {kind} are declared otherwise: {named.observation.name} was found as {held}")
 
 
 def run(candidate: Candidate, batch: Batch) -> Run | None:

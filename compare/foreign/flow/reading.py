@@ -110,7 +110,7 @@ class Reader:
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
         names.unbiased = [k for k, layer in enumerate(network.layers) if layer != self.network.layers[k]]
         settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
-        settled.is_given = self.given is not None
+        settled.is_given, settled.declared = self.given is not None, self.convention
         settled.settle()
         self.moments.take(update.moves, settled.optimizer)
         return Read(step, names, update, settled.notes, max(self.moments.steps, 1), written(step, names, self.flow))
@@ -206,6 +206,7 @@ class Settled:
     notes: list[Note] = field(default_factory=list)
     judged: set[str] = field(default_factory=set)  # new values that are right, and no part of the record
     is_given: bool = False  # the target
+    declared: Convention = field(default_factory=Convention)
     is_fitted: bool = False  # the rate is no number of the code, and only as exact as the changes
 
     def settle(self) -> None:
@@ -224,6 +225,9 @@ class Settled:
             self.names.rate = rate
         else:
             self._adapted()
+        for name in self.back.found:
+            if name.endswith((".grad_weight", ".grad_bias")) and self.declared.rate is not None:
+                self.names.tensors[name] = replace(self.names.tensors[name], rate=self.declared.rate)
         if law is not None and law.momentum:
             self.notes.append(MomentumFound(float(f"{law.momentum:.6g}")))
         self._penalties()
@@ -338,6 +342,8 @@ class Settled:
 
     def _scale(self) -> float:
         """The factor of the reported loss by which the step has a rate that is written; else the gradients' own."""
+        if self.declared.factor is not None:
+            return self.declared.factor * (self.declared.rate or 1.0)
         law, losses = self.update.law, self._reported()
         finals = [g.scale for n, g in self.back.found.items() if g.equal and n.endswith(("weight", "bias"))]
         usual = abs(most(finals)) if finals else 1.0
@@ -388,7 +394,7 @@ class Settled:
         if self._is_guarded(value, factor):
             self._other_loss(may_be_wrong=False)
             return
-        self.names.tensors["loss"] = Named(observed(value), view, factor)
+        self.names.tensors["loss"] = Named(observed(value), view, self.declared.factor or factor)
 
     def _other_loss(self, may_be_wrong: bool = True) -> None:
         """A loss that is kept finite is said, and not judged; a wrong one is judged where the target is given."""

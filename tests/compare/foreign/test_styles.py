@@ -408,7 +408,7 @@ def data(network: str) -> tuple[Any, Any]:
     return x, rng.integers(0, 3, 8) if "cross" in network else rng.normal(size=(8, fan_out))
 
 
-def checked(folder: Path, code: str, network: str) -> Report:
+def checked(folder: Path, code: str, network: str, convention: compare.Convention | None = None) -> Report:
     file = folder / "mine.py"
     file.write_text(BEGIN + code)
     spec = importlib.util.spec_from_file_location("mine", file)
@@ -416,7 +416,9 @@ def checked(folder: Path, code: str, network: str) -> Report:
     assert spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return compare.check(module.net if hasattr(module, "net") else module.step, *data(network), network=network)
+    return compare.check(
+        module.net if hasattr(module, "net") else module.step, *data(network), network=network, convention=convention
+    )
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -425,6 +427,31 @@ def test_what_is_right_is_in_parity(style: str, tmp_path: Path) -> None:
     report = checked(tmp_path, code, network)
     assert report.verdict == "parity", report.text(verbose=True)
     assert report.side_effects == []
+
+
+WITHOUT_UPDATE = STYLES["samples are columns"][1].partition("    for k in P")[0] + "    return grads\n"
+DECLARED = WITHOUT_UPDATE.replace("dY = (Y - T)", "dY = 2 * (Y - T)")
+
+
+@pytest.mark.parametrize(
+    ("declared", "verdict"),
+    [
+        ({"samples": "columns", "weights": "(out, in)", "bias": "separate"}, "parity"),
+        ({"factor": 2.0}, "parity"),
+        ({"factor": 1.0}, "mismatch"),
+        ({"samples": "rows"}, "samples are declared otherwise: X was found as columns"),
+        ({"weights": "(in, out)"}, r"weights are declared otherwise: P\['W1'\] was found as \(out, in\)"),
+        ({"bias": "last row"}, "weights are declared otherwise"),
+    ],
+)
+def test_declared_conventions(declared: dict[str, Any], verdict: str, tmp_path: Path) -> None:
+    convention, network = compare.Convention(**declared), STYLES["samples are columns"][0]
+    if verdict not in ("parity", "mismatch"):
+        with pytest.raises(ValueError, match=verdict):
+            checked(tmp_path, DECLARED, network, convention)
+        return
+    report = checked(tmp_path, DECLARED, network, convention)
+    assert report.verdict == verdict, report.text(verbose=True)
 
 
 SUM_OF_PRODUCTS = """
