@@ -197,8 +197,8 @@ class Backward:
         return value
 
     def _multiple_of(self, value: Value) -> Value | None:
-        for o in value.operands:
-            if o.size == value.size > 1 and o.array.shape == value.array.shape and value.what not in VIEWS:
+        for o in value.operands if value.what not in VIEWS else ():
+            if o.size == value.size > 1 and o.array.shape == value.array.shape and root(o).time in self.pool.times:
                 scale = multiple(value.array, np.asarray(o.array, dtype=np.float64))
                 if scale is not None and distance(value.array, scale * o.array) <= tight(value.array):
                     return root(o)
