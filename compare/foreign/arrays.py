@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 
 from compare.foreign.convention import Convention
 from compare.foreign.naming.search import find
-from compare.foreign.side_effects import shared
 from compare.foreign.steps import Step, recorded
 from compare.judging.step import rules
 from compare.network.architecture import Architecture
 from compare.recording.files import load_records
+from compare.recording.notes import SharedArray
 from compare.recording.numbers import numbers
 from compare.recording.record import Record
 from compare.recording.recorded import Recorded
@@ -53,7 +54,7 @@ def read_arrays(
 ) -> Recorded:
     """Arrays under any names. NotFound in one line where the network's own are not among them."""
     observations = [Observation(np.asarray(a), name, time=k) for k, (name, a) in enumerate(arrays.items())]
-    return recorded([Step(find(network, observations, x, t, convention))], list(shared(arrays)))
+    return recorded([Step(find(network, observations, x, t, convention))], list(_shared(arrays)))
 
 
 def _by_record_name(arrays: Mapping[str, Any], x: Array, t: Array, network: Architecture) -> Recorded:
@@ -72,3 +73,11 @@ def _are_record_names(names: Iterable[Any], network: Architecture) -> bool:
     """Whether at least one is."""
     known = {"input", "target", "loss", *(rule.name for rule in rules(network, None, 1, ())), *network.parameters()}
     return any(name in known for name in names)
+
+
+def _shared(arrays: Mapping[str, Any]) -> Iterator[SharedArray]:
+    """Of a dictionary: which of its names stand for one array, so that what the first stood for may be gone."""
+    held = [(name, a) for name, a in arrays.items() if isinstance(a, np.ndarray) and a.size > 1]
+    for (one, a), (other, b) in combinations(held, 2):
+        if a.shape == b.shape and a.strides == b.strides and a.ctypes.data == b.ctypes.data:
+            yield SharedArray(one, other)

@@ -18,7 +18,6 @@ from compare.recording.notes import (
     RateFound,
     RecoveredFound,
     SquareWeights,
-    UphillFound,
     WithoutBias,
 )
 from compare.watching.rewriting import IN_PLACE, OPERATORS
@@ -63,9 +62,7 @@ def _layout(name: str, named: Named) -> Iterator[tuple[str, str]]:
         yield "samples", view.layout
 
 
-def _factor(names: Names) -> Iterator[UphillFound | FactorFound]:
-    if names.uphill:
-        yield UphillFound()
+def _factor(names: Names) -> Iterator[FactorFound]:
     loss, finals = names.tensors.get("loss"), _factors(names)
     reported = loss if loss is not None and loss.equal else None
     scale = reported.scale if reported else max(finals, default=1.0)

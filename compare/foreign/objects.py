@@ -5,20 +5,22 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compare.foreign.convention import Convention
-from compare.foreign.functions import StepFunction, calls
-from compare.foreign.naming.named import Names
-from compare.foreign.steps import recorded
-from compare.foreign.two_rates import RATES, at_half_the_rate, depends_on_rate, is_rate, updates
+from compare.foreign.functions import Candidate, Refused, StepFunction, calls, run
+from compare.foreign.naming.probabilities import activation_of
+from compare.foreign.two_rates import RATES, Run, at_half_the_rate, depends_on_rate, is_rate
 from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
-from compare.recording.notes import RateDependence
+from compare.operations.softmax import Softmax
+from compare.recording.notes import Note
 from compare.recording.recorded import Recorded
+from compare.watching.calls import Between
 
 Array = NDArray[Any]
 
@@ -32,8 +34,8 @@ RATE = 0.01
 
 def watch_object(candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None) -> Recorded:
     """A copy of it, run on two batches. Where it updates its weights itself, another runs at half the rate."""
-    found = calls(driver(copy.deepcopy(candidate), network), x, t, network, convention)
-    return recorded(found, _depends_on_rate(candidate, found[0].names, x, t, network, convention))
+    found = calls(_candidate(copy.deepcopy(candidate), network, convention), x, t)
+    return found.recorded(_depends_on_rate(candidate, found.first, x, t, network, convention))
 
 
 def has_backward(candidate: Any) -> bool:
@@ -42,17 +44,25 @@ def has_backward(candidate: Any) -> bool:
 
 
 def _depends_on_rate(
-    candidate: Any, one: Names, x: Array, t: Array, network: Architecture, convention: Convention | None
-) -> list[RateDependence]:
-    if not updates(one):
+    candidate: Any, one: Run, x: Array, t: Array, network: Architecture, convention: Convention | None
+) -> list[Note]:
+    if not one.updates:
         return []
     if _takes_a_rate(candidate):
-        other, rates = driver(copy.deepcopy(candidate), network, RATE / 2), (RATE, RATE / 2)
+        theirs, argument, rates = copy.deepcopy(candidate), RATE / 2, (RATE, RATE / 2)
     elif (half := at_half_the_rate(candidate)) is not None:
-        other, rates = driver(half[0], network), half[1]
+        (theirs, rates), argument = half, RATE
     else:
         return []
-    return depends_on_rate(one, other, rates, (x, t), convention)
+    other = _candidate(theirs, network, convention, argument)
+    return [*depends_on_rate(one, partial(run, other, (x, t)), rates)]
+
+
+def _candidate(
+    theirs: Any, network: Architecture, convention: Convention | None, rate: float = RATE
+) -> Candidate:
+    between: list[Between] = []
+    return Candidate(driver(theirs, network, rate, between), network, convention, theirs, between)
 
 
 def _takes_a_rate(candidate: Any) -> bool:
@@ -64,10 +74,13 @@ def _takes_a_rate(candidate: Any) -> bool:
 # --- calling it -------------------------------------------------------------------------------------------------------
 
 
-def driver(candidate: Any, network: Architecture, rate: float = RATE) -> StepFunction:
+def driver(
+    candidate: Any, network: Architecture, rate: float = RATE, between: list[Between] | None = None
+) -> StepFunction:
     """One training step of an object: its forward on x, its backward on what its arguments' names say.
 
-    `rate` is for a backward that takes the learning rate as an argument.
+    `rate` is for a backward that takes the learning rate as an argument. `between` gets a gradient of the loss that is
+    computed here, with what it is computed from.
 
     TypeError in one line where it has no such methods, or where an argument's name says nothing: pass a function
     step(x, t) then, that calls the object.
@@ -80,7 +93,10 @@ def driver(candidate: Any, network: Architecture, rate: float = RATE) -> StepFun
     def step(x: Array, t: Array) -> Any:
         output = forward(x)
         offered = {INPUTS: x, TARGETS: t, OUTPUTS: output, RATES: rate}
-        backward(*_arguments(backward, offered, output, t, network))
+        arguments, made = _arguments(backward, offered, output, t, network)
+        if between is not None:
+            between.extend((each, (output, t)) for each in made)
+        backward(*arguments)
         return output
 
     return step
@@ -93,9 +109,10 @@ def _method(candidate: Any, names: Sequence[str]) -> Callable[..., Any] | None:
 
 def _arguments(
     backward: Callable[..., Any], offered: Mapping[tuple[str, ...], Any], output: Array, t: Array, network: Architecture
-) -> list[Any]:
-    """What backward asks for, argument by argument."""
+) -> tuple[list[Any], list[Array]]:
+    """What backward asks for, argument by argument; and those of them that are computed here."""
     found: list[Any] = []
+    made: list[Array] = []
     for parameter in inspect.signature(backward).parameters.values():
         known = [value for names, value in offered.items() if parameter.name.lower().strip("_") in names]
         if known:
@@ -106,16 +123,26 @@ def _arguments(
         ):
             break
         else:
-            found.append(_upstream(parameter.name, np.asarray(output), t, network))
-    return found
+            made.append(_upstream(parameter.name, np.asarray(output), t, network))
+            found.append(made[-1])
+    return found, made
+
+
+def _are_shares(y: Array) -> bool:
+    return bool(np.all(y >= 0) and np.allclose(y.sum(axis=-1), 1))
 
 
 def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Array:
     """The loss's gradient, for an argument that is called like one."""
     if not name.lower().startswith(("d", "g", "delta", "upstream", "error", "loss")):
-        raise TypeError(f"backward's argument {name!r} says nothing known; pass a function step(x, t) that calls it")
+        raise Refused(f"backward's argument {name!r} says nothing known; pass a function step(x, t) that calls it")
     columns = output.ndim == 2 and output.shape != (len(t), network.sizes[-1])
     y = output.T if columns else output
+    if isinstance(activation_of(network.loss), Softmax) and y.shape[-1:] == (network.sizes[-1],) and _are_shares(y):
+        raise Refused(
+            f"forward returns probabilities: whether {name!r} is the gradient by these, or by what they are made of, "
+            "is not known; pass a function step(x, t) that calls the object"
+        )
     dy = network.loss.gradient(y.astype(np.float64), t, Precision.of(np.float64)).value.astype(y.dtype)
     upstream: Array = dy.T if columns else dy
     return upstream

@@ -83,7 +83,7 @@ def _recorded(judged: list[Judged], flow: Dataflow) -> Recorded:
     """The first of these steps, after the one before it where that is known; the others are asked for later."""
     (first, earlier), *others = judged
     reads = [each for each in (earlier, first) if each is not None]
-    steps = [Step(r.names, None, r.written, r.looked_at, r.became) for r in reads]
+    steps = [Step(r.names, r.written, r.looked_at, r.became) for r in reads]
     made = recorded(steps, first.notes, later=partial(_later, others, flow))
     notes = [*made.notes, *([] if flow.complete else [DidNotEnd(flow.ended)])]
     for record, each in zip(made.records, reads, strict=True):

@@ -12,48 +12,26 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from compare.foreign.convention import Convention
 from compare.foreign.findings import describe
 from compare.foreign.naming.named import Named, Names
-from compare.foreign.naming.search import NotFound, find
-from compare.foreign.side_effects import followed, written_into
-from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.numbers.same_bits import same_bits
-from compare.recording.notes import DidNotEnd, Note, Written
+from compare.recording.notes import Note, Written
 from compare.recording.place import Place
 from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
-from compare.watching.watch import Watched
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One training step: its names, what was watched of it, and what backward wrote into."""
+    """One training step: its names, and what backward wrote into."""
 
     names: Names
-    watched: Watched | None = None
     written: dict[str, Written] = field(default_factory=dict)
     looked_at: int = 0  # arrays that backward could have written into
     became: dict[str, Array] = field(default_factory=dict)  # parameters after it, where new values are not kept so
-
-    @classmethod
-    def of(cls, names: Names, watched: Watched) -> Step:
-        """With what backward wrote into, as far as lines show it."""
-        return cls(names, watched, written_into(names, watched))
-
-    @classmethod
-    def found(
-        cls, network: Architecture, watched: Watched, x: Array | None, t: Array | None, convention: Convention | None
-    ) -> Step:
-        """Found in what was watched. NotFound says how the code ended, where that was not at its end."""
-        try:
-            return cls.of(find(network, watched.observations, x, t, convention), watched)
-        except NotFound as error:
-            ended = "" if watched.complete else f"; it did not run to its end: {watched.ended}"
-            raise NotFound(f"{error}{ended}") from None
 
     @property
     def places(self) -> dict[str, Place]:
@@ -64,15 +42,9 @@ class Step:
 def recorded(
     steps: Sequence[Step], more: Sequence[Note] = (), later: Callable[[], Later | None] = lambda: None
 ) -> Recorded:
-    """Consecutive steps, with what is noted of the first one's conventions and how the code ended, and `more`."""
-    first, watched = steps[0].names, steps[0].watched
-    notes, sources = [*describe(first), *more], dict[str, Sequence[str]]()
-    notes += _written(steps)
-    if watched is not None:
-        notes += [] if watched.complete else [DidNotEnd(watched.ended)]
-        sources |= watched.sources
-    places = [step.places for step in steps]
-    return Recorded(records(steps), {}, notes, places, sources, later)
+    """Consecutive steps, with what is noted of the first one's conventions, and `more`."""
+    notes = [*describe(steps[0].names), *more, *_written(steps)]
+    return Recorded(records(steps), {}, notes, [step.places for step in steps], {}, later)
 
 
 def _written(steps: Sequence[Step]) -> list[Written]:
@@ -105,15 +77,16 @@ def _begin_alike(one: Record, other: Record) -> bool:
 def _record(step: Step, number: int) -> Record:
     names, kept = step.names, _kept(step.names)
     tensors = {name: named.view.array for name, named in kept.items()}
-    if tensors["input"].dtype.kind != "f":
-        tensors["input"] = tensors["input"].astype(tensors["0.weight"].dtype)
+    for name, a in tensors.items():
+        if a.dtype.kind != "f" and name != "target":  # whole numbers that enter, a mask that is taken for numbers
+            tensors[name] = a.astype(tensors["0.weight"].dtype)
     return Record(
         names.network,
         tensors,
         names.optimizer or (OptimizerSpec("SGD", {"lr": names.rate}) if names.rate is not None else None),
         number,
         touched=_touched(step),
-        watched=followed(names, step.watched) if step.watched and number == 1 else step.looked_at,
+        watched=step.looked_at,
         plain_loss=True,
         scales=_scales(kept),
         slack=names.slack | names.recovered,

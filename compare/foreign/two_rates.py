@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.foreign.convention import Convention
+from compare.foreign.flow.reading import Read
 from compare.foreign.naming.named import Names
-from compare.foreign.naming.search import NotFound, find
+from compare.network.architecture import Architecture
 from compare.network.tensor_name import TensorName
 from compare.numbers.same_bits import same_bits
-from compare.recording.batches import Batch
 from compare.recording.notes import RateDependence
-from compare.watching.watch import watch_call
 
 Array = NDArray[Any]
 
@@ -83,29 +82,36 @@ def rate_argument(step: Callable[..., Any]) -> tuple[str, float] | None:
     return found[0] if len(found) == 1 and found[0][1] > 0 else None
 
 
-def updates(names: Names) -> bool:
-    """Whether weights were seen to change in the step."""
-    return any(".new_" in name for name in names.tensors)
+@dataclass(frozen=True)
+class Run:
+    """One step's tensors, new values included, by record name."""
+
+    network: Architecture
+    tensors: Mapping[str, Array]
+
+    @property
+    def updates(self) -> bool:
+        """Whether weights were seen to change in the step."""
+        return any(".new_" in name for name in self.tensors)
+
+
+def run_of(names: Names, read: Read | None = None) -> Run:
+    """A step, with new values as they are."""
+    tensors = {name: named.view.array for name, named in names.tensors.items()}
+    moves = read.update.moves if read is not None else ()
+    return Run(names.network, tensors | {move.name.new: move.new for move in moves})
 
 
 def depends_on_rate(
-    one: Names,
-    step: Callable[[Array, Array], Any],
-    rates: tuple[float, float],
-    batch: Batch,
-    convention: Convention | None,
+    one: Run, again: Callable[[], Run | None], rates: tuple[float, float]
 ) -> list[RateDependence]:
-    """What depends on the rate: `one` step at the first, and the same step watched at the second."""
-    _, seen = watch_call(step, *(a.copy() for a in batch))
-    try:
-        other = find(one.network, seen.observations, *batch, convention)
-    except NotFound:
-        return []
-    found = dependence(one, other, rates)
+    """What depends on the rate: `one` step at the first, and the same step `again`, at the second."""
+    other = again()
+    found = dependence(one, other, rates) if other is not None else None
     return [found] if found else []
 
 
-def dependence(one: Names, other: Names, rates: tuple[float, float]) -> RateDependence | None:
+def dependence(one: Run, other: Run, rates: tuple[float, float]) -> RateDependence | None:
     """What depends on the rate, of two runs from the same weights on the same data.
 
     None too where the runs differ before their updates, or where no change is a multiple of the rate: the number that
@@ -123,25 +129,25 @@ def dependence(one: Names, other: Names, rates: tuple[float, float]) -> RateDepe
     return RateDependence(str(next(k for k in linear if k > last)), worst, rates, *found[worst])
 
 
-def _alike_until_backward(one: Names, other: Names) -> bool:
+def _alike_until_backward(one: Run, other: Run) -> bool:
     """Whether both runs have the same bits in what they begin with and what goes forward."""
     names = [n for n in one.tensors if n.endswith((".weight", ".bias", ".output")) or n in ("input", "target")]
     return all(
-        name in other.tensors and same_bits(one.tensors[name].view.array, other.tensors[name].view.array)
+        name in other.tensors and same_bits(one.tensors[name], other.tensors[name])
         for name in names
     )
 
 
-def _difference(name: TensorName, one: Names, other: Names, rates: tuple[float, float]) -> tuple[float, float] | None:
+def _difference(name: TensorName, one: Run, other: Run, rates: tuple[float, float]) -> tuple[float, float] | None:
     """How far a parameter's change over the rate differs between the runs, and may, where it does most."""
     ends = [run.tensors.get(name.new) for run in (one, other)]
     if name not in one.tensors or ends[0] is None or ends[1] is None:
         return None
-    before = np.asarray(one.tensors[name].view.array)
+    before = np.asarray(one.tensors[name])
     u = float(np.finfo(before.dtype).eps) / 2
     gradients, allowed = [], np.zeros(before.shape)
     for end, rate in zip(ends, rates, strict=True):
-        after = np.asarray(end.view.array, dtype=np.float64) if end else before
+        after = np.asarray(before if end is None else end, dtype=np.float64)
         gradients.append((before - after) / rate)
         allowed = allowed + u * (np.abs(before) + np.abs(after)) / rate + ROUNDINGS * u * np.abs(gradients[-1])
     far = np.abs(gradients[0] - gradients[1])

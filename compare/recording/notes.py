@@ -41,11 +41,6 @@ class LayoutFound(Note):
 
 
 @dataclass(frozen=True)
-class UphillFound(Note):
-    """The gradient is the negative loss's, and the step adds it."""
-
-
-@dataclass(frozen=True)
 class FactorFound(Note):
     """The loss, and its gradient with it, is `scale` times the network's: `times` a sum; None where no sum is known.
 

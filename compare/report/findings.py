@@ -180,8 +180,6 @@ def _samples(rows: int) -> str:
 # In the order in which they are told; a text has the note's fields in braces.
 SENTENCES: Mapping[type[Note], Words] = {
     notes.LayoutFound: _layout,
-    notes.UphillFound: "your gradient is that of the negative loss, and the step adds it: this is descent on the loss "
-    "itself",
     notes.FactorFound: _factor,
     notes.GuardFound: "your loss ({loss}) keeps its logarithms finite by {guard:g}: it is not judged, and the gradient "
     "is held against the loss without it",

@@ -79,6 +79,9 @@ class Dataflow:
     """All values of a run in order of time, how it ended in words, and the lines of every file that was watched.
 
     `complete` says whether the code ran to its end. `output` is the last part of what it printed.
+
+    Of a call: `given` are its arguments, `left` what it returned or keeps; `replaced` has what stands in the place of a
+    value that was there, `written` what an array became that was written into.
     """
 
     values: tuple[Value, ...]
@@ -86,6 +89,10 @@ class Dataflow:
     sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
     complete: bool = False
     output: str = ""
+    given: tuple[Value, ...] = ()
+    left: tuple[Value, ...] = ()
+    replaced: Mapping[int, Value] = field(default_factory=dict)
+    written: Mapping[int, Value] = field(default_factory=dict)
 
 
 FILLED = ("list", "gather", "changed", "setitem")  # what these make holds other values as its elements

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Hashable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,7 +18,6 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 DEPTH = 5
-ELEMENTS = 64  # of one container
 NUMBERS = 20_000  # in one list of numbers
 WHOLE = 1 << 16  # bytes up to which the fingerprint reads every one of them in order
 SUMMED = 1 << 23  # bytes up to which it reads every one of them
@@ -37,26 +34,6 @@ def is_library(file: str) -> bool:
     if file.startswith("<"):
         return not file.startswith(("<ipython", "<doctest"))
     return file.startswith(_folders) or "/site-packages/" in file or "/dist-packages/" in file
-
-
-def held(name: str, value: Any) -> Iterator[tuple[str, Array, bool]]:
-    """(name, array, whether it is the object itself) for every array, number and rectangular list of numbers.
-
-    Five levels deep at most.
-    """
-    yield from _held(name, value, DEPTH, set())
-
-
-def _held(name: str, value: Any, depth: int, above: set[int]) -> Iterator[tuple[str, Array, bool]]:
-    array = as_array(value)
-    if array is not None:
-        yield name, array, array is value
-        return
-    if depth == 0 or id(value) in above:
-        return
-    inner = above | {id(value)}
-    for part, element in _parts(value):
-        yield from _held(name + part, element, depth - 1, inner)
 
 
 def as_array(value: Any) -> Array | None:
@@ -88,40 +65,11 @@ def _of_numbers(value: Any) -> Array | None:
     return _numeric(array) if array.ndim == axes else None
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    kind = type(value)  # isinstance would ask the object itself
-    if issubclass(kind, dict):
-        for key, element in _first(dict.items(value)):
-            yield f"[{key!r}]" if type(key) in (str, int, tuple) else "[...]", element
-    elif issubclass(kind, tuple):
-        fields = kind.__dict__.get("_fields", ())
-        for k, element in _first(enumerate(tuple.__iter__(value))):
-            yield f".{fields[k]}" if k < len(fields) else f"[{k}]", element
-    elif issubclass(kind, list):
-        for k, element in _first(enumerate(list.__iter__(value))):
-            yield f"[{k}]", element
-    elif issubclass(kind, deque):
-        for k, element in _first(enumerate(deque.__iter__(value))):
-            yield f"[{k}]", element
-    elif issubclass(kind, np.ndarray):
-        if value.dtype.hasobject and value.ndim:
-            for k, element in _first(np.ndenumerate(np.ndarray.view(value, np.ndarray))):
-                yield f"[{', '.join(map(str, k))}]", element
-    else:
-        for key, element in _first(attributes(value).items()):
-            if not key.startswith("__"):
-                yield f".{key}", element
-
-
-def _first(elements: Iterable[Any]) -> Iterator[Any]:
-    return islice(elements, ELEMENTS)
-
-
 def attributes(value: Any) -> dict[str, Any]:
     """Those that are stored with an object (or class, or module) of the user's own; none for a library's."""
     if type(value) is ModuleType:
         name = vars(value).get("__name__")
-        return dict(vars(value)) if not (_is_library_module(name) or _is_own_module(name)) else {}
+        return dict(vars(value)) if not (_is_library_module(name) or is_own_module(name)) else {}
     if issubclass(type(value), type):
         return dict(vars(value)) if _is_users(value) else {}
     if not _is_users(type(value)):
@@ -155,7 +103,7 @@ def _is_users(kind: type) -> bool:
     return _of_user[kind]
 
 
-def _is_own_module(name: Any) -> bool:
+def is_own_module(name: Any) -> bool:
     """Whether a module is of the package that watches, which a line that calls it mentions."""
     file = getattr(sys.modules.get(name), "__file__", None) if isinstance(name, str) else None
     return file is not None and file.startswith(OWN)

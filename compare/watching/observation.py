@@ -1,4 +1,4 @@
-"""Observation: an array as a line of somebody's code left it, or as an attribute or a dictionary holds it."""
+"""Observation: an array that somebody's code computed, or that a dictionary holds."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ class Observation:
     """An array (or number) that somebody's code bound, and where.
 
     array: a copy with its own dtype; Python's numbers are arrays of no dimension. name: as the code says it, "dz1",
-    "self.W1", "grads['W1']", "return of affine_backward". file, line: of the statement; "" and 0 where it comes from
-    none. function: "<module>" or the function's qualified name. time: order of appearance, strictly growing. holder: a
-    number of the array object itself, by which it is known when it has changed; 0 where there is none.
+    "self.W1", "grads['W1']". file, line: of the statement; "" and 0 where it comes from
+    none. function: "<module>" or the function's qualified name. time: order of appearance, strictly growing.
     """
 
     array: Array
@@ -28,7 +27,6 @@ class Observation:
     line: int = 0
     function: str = "<module>"
     time: int = 0
-    holder: int = 0
     cell: str = ""
 
     @property

@@ -28,10 +28,9 @@ from pathlib import Path
 from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
-from compare.watching.held_arrays import Array, is_library
+from compare.watching.held_arrays import OWN, Array, is_library
 from compare.watching.notebook import cells, place
 from compare.watching.rewriting import Site, rewritten
-from compare.watching.tracing import OWN_FILES
 from compare.watching.values import Operand, ValueLimits, Values
 
 ASKS = "give its answers after --, in their order"
@@ -58,7 +57,7 @@ def in_words(error: BaseException, sources: Mapping[str, Sequence[str]] = Mappin
             return f"{words} at {at}"
         words = words.replace(line, at)
     trail = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in trail if not is_library(frame.filename) and frame.filename not in OWN_FILES]
+    frames = [frame for frame in trail if not (is_library(frame.filename) or frame.filename.startswith(OWN))]
     if not frames:
         return words
     file = frames[-1].filename

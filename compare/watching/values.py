@@ -79,6 +79,7 @@ class Values:
         self.sites, self.limits, self.sink, self.name, self.stop = sites, limits, sink, name, stop
         self.visits: list[int] = []
         self.held: dict[int, Held] = {}
+        self.written: dict[int, int] = {}  # what an object held -> what it held next
         self.count = 0
         self.bytes = 0
         self.exhausted = 0
@@ -117,9 +118,19 @@ class Values:
             for value in values:
                 if isinstance(value, np.ndarray):
                     self._changed(site, value, operands)
+        for value in values:
+            if type(value) in (list, dict):
+                self._put(site, value, operands)
         if type(result) is list:
             operands += self._base(result)
         return self._made(site, result, operands)
+
+    def _put(self, site: int, container: Any, operands: Sequence[Operand]) -> None:
+        """Arrays that a call put into a container."""
+        parts = container.values() if type(container) is dict else container
+        for part in list(islice(parts, CONTAINED)):
+            if isinstance(part, np.ndarray) and self._known(part) is None:
+                self._made(site, part, operands)
 
     def _resized(self, site: int, resize: Any, /, *args: Any, **keywords: Any) -> Any:
         """NumPy resizes no array that has a weak reference, or more references than its user's."""
@@ -240,6 +251,26 @@ class Values:
                         self._named(site, name, part)
         return value
 
+    # --- called by who watches ----------------------------------------------------------------------------------------
+
+    def see(self, value: Any) -> int:
+        """The number of an array, number or list of numbers as it is now."""
+        array = _array(value)
+        assert array is not None
+        return self._number(value, array, SEEN)
+
+    def known(self, value: Any) -> int | None:
+        """Its number, where it has one."""
+        held = self._known(value)
+        return None if held is None else held.number
+
+    def see_changed(self) -> None:
+        """Look once more at every array that is still there."""
+        for held in list(self.held.values()):
+            value = held.owner() if type(held.owner) is weakref.ref else held.owner
+            if isinstance(value, np.ndarray | list) and held.is_of(value):
+                self.see(value)
+
     # --- what becomes a value -----------------------------------------------------------------------------------------
 
     def _named(self, site: int, name: str, value: Any) -> None:
@@ -340,6 +371,9 @@ class Values:
             owner: Any = weakref.ref(value)
         except TypeError:
             owner = value
+        before = self._known(value)
+        if before is not None:
+            self.written[before.number] = number
         self.held[id(value)] = Held(owner, mark, number)
         return number
 

@@ -1,4 +1,4 @@
-"""See every array that the lines of somebody's code make: of a function here, of a script in a process of its own."""
+"""See every value that a script computes, in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from compare.watching.dataflow import Binding, Dataflow, Value
-from compare.watching.observation import Array, Observation
+from compare.watching.dataflow import Array, Dataflow
+from compare.watching.growing import Growing
 from compare.watching.progress import Progress, Tell
 from compare.watching.rewriting import Site
-from compare.watching.script_process import in_words
-from compare.watching.tracing import Tracer, WatchLimits, tracing
-from compare.watching.values import CHANGED, ValueLimits
+from compare.watching.values import ValueLimits
 
 MEMORY = 4 << 30
 OUTPUT = 1 << 16  # bytes of what a script prints that are kept, the last ones
@@ -54,53 +52,6 @@ sys.modules["compare"] = package
 from compare.watching.script_process import main
 main(settings)
 """
-
-
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """All observations of a run in order of time, how it ended in words, and the lines of every file that was watched.
-
-    `complete` says whether the code ran to its end. `output` is the last part of what a script printed. `left` has, by
-    holder, what arrays of a function had become at its end, where no line that was watched shows it.
-    """
-
-    observations: tuple[Observation, ...]
-    ended: str
-    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    complete: bool = False
-    output: str = ""
-    left: Mapping[int, Array] = field(default_factory=dict)
-
-
-def watch_call(function: Callable[..., Any], *args: Any, **limits: Any) -> tuple[Any, Watched]:
-    """function(*args) in this process, and what was seen of every frame outside the standard library and site-packages.
-
-    `limits` are those of tracing.WatchLimits; at a limit watching ends, while the function runs on. If it raises, the
-    result is None and `ended` says what and where.
-    """
-    kept: dict[Hashable, Array] = {}
-    observations: list[Observation] = []
-    sources: dict[str, Sequence[str]] = {}
-    stopped: list[str] = []
-
-    def observe(mark: Hashable, array: Array, name: str, file: str, line: int, of: str, holder: int) -> None:
-        if mark not in kept:
-            kept[mark] = np.array(array)
-            kept[mark].flags.writeable = False
-        observations.append(Observation(kept[mark], name, file, line, of, len(observations), holder))
-
-    def keep_source(file: str, text: str) -> None:
-        sources[file] = text.splitlines()
-
-    tracer = Tracer(WatchLimits(**limits), observe, stopped.append, keep_source)
-    result, ended, complete = None, "finished", True
-    try:
-        result = tracing(tracer, function, *args)
-    except (Exception, SystemExit) as error:
-        ended, complete = in_words(error), False
-    ended = "; ".join([*(f"watching {words}" for words in stopped), ended]) if stopped else ended
-    left = {holder: np.array(array) for holder, array in tracer.changed_since()}
-    return result, Watched(tuple(observations), ended, sources, complete, left=left)
 
 
 def watch_script(
@@ -205,8 +156,8 @@ def _ended(returncode: int, in_time: bool, seconds: float) -> str:
 def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
     """What the process wrote. It is not trusted: what is not well-formed is left out."""
     kept: dict[tuple[Any, ...], Array] = {}
-    values: list[Value] = []
     sites: list[Site] = []
+    growing = Growing(sites)
     sources: dict[str, Sequence[str]] = {}
     ended, complete = "", False
     size = os.fstat(arrays.fileno()).st_size
@@ -218,13 +169,11 @@ def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
                 sites += [site for each in found if (site := _site(each)) is not None]
             case {"ended": str(words), "complete": bool(done)}:
                 ended, complete = words, done
-            case [int(site), int(number), str(name)] if 0 <= number < len(values) and 0 <= site < len(sites):
-                values[number].names.append(Binding(name, sites[site], len(values)))
+            case [int(site), int(number), str(name)] if 0 <= number < len(growing.values) and 0 <= site < len(sites):
+                growing.name(site, number, name)
             case [int(site), list(operands), *held] if site < len(sites):
-                array = _array(arrays, size, held, kept)
-                values.append(_value(values, sites[site] if site >= 0 else None, operands, array))
-                values[-1].is_changed = site == CHANGED
-    return Dataflow(tuple(values), ended, sources, complete)
+                growing.value(site, operands, _array(arrays, size, held, kept))
+    return Dataflow(tuple(growing.values), ended, sources, complete)
 
 
 def _site(found: Any) -> Site | None:
@@ -234,13 +183,6 @@ def _site(found: Any) -> Site | None:
     return None
 
 
-def _value(values: Sequence[Value], site: Site | None, operands: Sequence[Any], array: Array) -> Value:
-    known = dict.fromkeys(o for o in operands if isinstance(o, int) and 0 <= o < len(values))
-    constants = tuple(float(o[0]) for o in operands if isinstance(o, list) and o and isinstance(o[0], int | float))
-    value = Value(len(values), site, array, tuple(values[o] for o in known), constants)
-    for operand in value.operands:
-        operand.users.append(value)
-    return value
 
 
 def _events(file: IO[bytes]) -> Iterator[Any]:

@@ -208,27 +208,29 @@ class Backward:
             if scale is not None:
                 right = replace(placed, view=replace(placed.view, array=view.array), scale=scale, equal=True)
                 return self._unscaled(right, wanted)
-        return self._first_of(placed)
+        return self._first_of(placed, wanted)
 
     def _unscaled(self, right: Gradient, wanted: Array) -> Gradient:
         """What a gradient was before it was multiplied by a number, where it was one then."""
         value = self._multiple_of(right.value) if len(self.step.passes) == 1 else None
         for view in layout.samples(value.array, *wanted.shape) if value is not None else ():
             scale = scale_of(view.array, wanted, self.known_of_few)
-            if value is None or scale is None or view.layout != right.view.layout:
+            if value is None or scale is None or scale * right.scale < 0:
                 continue
             if plainness(scale, self.known_of_few) < plainness(right.scale, self.known_of_few):
                 return Gradient(value, view, scale)
         return right
 
-    def _first_of(self, placed: Gradient) -> Gradient:
-        """The first value that a wrong one is a multiple of: there the mistake is made.
+    def _first_of(self, placed: Gradient, wanted: Array) -> Gradient:
+        """The first value that a wrong one is a multiple of, and that is not right: there the mistake is made.
 
         Of what is a multiple of another gradient, that one, or what was given a second name on the way.
         """
         taken = {each.value.time for each in self.found.values()}
         chain = [placed.value]
         while chain[-1].time not in taken and (before_it := self._multiple_of(chain[-1])) is not None:
+            if before_it.time not in taken and self._is_right(before_it, wanted):
+                break
             chain.append(before_it)
         again = chain[-1].time in taken
         value = next((v for v in chain if again and len(v.names) > 1), chain[-1])
@@ -237,17 +239,21 @@ class Backward:
         views = (v for v in layout.samples(value.array, *placed.view.array.shape) if v.layout == placed.view.layout)
         return replace(placed, value=value, view=next(views, placed.view), again=again)
 
+    def _is_right(self, value: Value, wanted: Array) -> bool:
+        views = layout.samples(value.array, *wanted.shape)
+        return any(scale_of(view.array, wanted, self.known_of_few) is not None for view in views)
+
     def _multiple_of(self, value: Value) -> Value | None:
         """The operand that it is a multiple of: all others are numbers, or not computed from the output."""
-        operands = [o for o in value.operands if o.time in self.pool.times]
-        whole = [o for o in operands if o.array.shape == value.array.shape and o.what not in VIEWS]
+        operands = [o for o in value.operands if root(o).time in self.pool.times] if value.what not in VIEWS else []
+        whole = [o for o in operands if o.array.shape == value.array.shape]
         if len(whole) != 1 or any(o.size > 1 or value.size == 1 for o in operands if o is not whole[0]):
             return None
         if value.size == 1:
-            return whole[0] if value.what in ("mul", "truediv") else None
+            return root(whole[0]) if value.what in ("mul", "truediv") else None
         scale = multiple(value.array, np.asarray(whole[0].array, dtype=np.float64))
         is_multiple = scale is not None and distance(value.array, scale * whole[0].array) <= tight(value.array)
-        return whole[0] if is_multiple else None
+        return root(whole[0]) if is_multiple else None
 
     def _by_value(self, wanted: Array) -> Gradient | None:
         parts = self._parts(wanted)
@@ -373,8 +379,11 @@ class Backward:
             return []
         size = old.value.size
         new = self.step.new.get(f"{k}.{part}")
-        if new is None:
+        if new is None and self.step.left is None:
             return self.pool.sized.get(size, [])
+        if new is None:
+            left = before([v for v in self.step.left or () if v.size == size], self.step.olds)
+            return [v for v in left if v.size == size]
         found = [v for v in before([new], self.step.olds) if v.size == size and v is not new]
         made = [v for v in found if v.what not in ("", "bind") and v.time in self.pool.times]
         return [v for v in made if not _is_of(v, root(old.value))]
@@ -397,7 +406,8 @@ class Backward:
             found = [m for m in everywhere if m.value.names or not is_moved]
         if found:
             self.multiples[name] = found
-            return _gradient(self._plainest(found))
+            left = [each for each in found if each.value in (self.step.left or ())]
+            return _gradient(self._plainest(left or found))
         return self._in_place_of_parameter(wanted, read, self._from_delta(int(name.layer), moving))
 
     def _from_delta(self, k: int, moving: list[Value]) -> list[Value]:
@@ -479,7 +489,9 @@ class Backward:
     def _in_place_of_parameter(self, wanted: Array, read, moving: list[Value]) -> Gradient | None:  # type: ignore[no-untyped-def]
         """The first of its size that is computed from the target, added up where it is; none of no such value."""
         moving = [v for v in moving if v.time in self.aimed] or moving
-        views = [(v, next(read(v.array), None)) for v in moving if v.what == "gather" or root(v) is v]
+        left = {v.time for v in self.step.left or () if v.operands and v.operands[0].size != v.size}
+        made = [v for v in moving if v.what == "gather" or root(v) is v or v.time in left]
+        views = [(v, next(read(v.array), None)) for v in made]
         held = [(v, view) for v, view in views if view is not None and view.array.shape == wanted.shape]
         if not np.any(wanted):  # what is none is no multiple, and is right if it is none
             zeros = [pair for pair in held if not np.any(pair[1].array)]

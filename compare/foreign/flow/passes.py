@@ -53,10 +53,12 @@ class Pass:
 class Passes:
     """All passes of a program, found one after the other."""
 
-    def __init__(self, network: Architecture, values: Sequence[Value]) -> None:
-        self.network, self.values = network, values
+    def __init__(
+        self, network: Architecture, values: Sequence[Value], entered: frozenset[int] | None = None
+    ) -> None:
+        self.network, self.values, self.entered = network, values, entered
         self.linear = [k for k, layer in enumerate(network.layers) if isinstance(layer, Linear)]
-        self.trains = {k: self._trains(k) for k in self.linear}
+        self.trains = {k: entered is None and self._trains(k) for k in self.linear}
         self.until = time.monotonic() + SECONDS
         self.tried: dict[tuple[int, int], Product | None] = {}
 
@@ -105,7 +107,7 @@ class Passes:
         if key not in self.tried:
             layer = self.network.layers[k]
             assert isinstance(layer, Linear)
-            found = product(value, layer)
+            found = product(value, layer, self.entered)
             self.tried[key] = None if found is not None and self.trains[k] and not moves(found.weight) else found
         return self.tried[key]
 
@@ -184,6 +186,8 @@ class Passes:
                 return
             made.tensors[f"{position}.output"] = seen
             x = seen.view.array
+        if distance(step.views[2].array, x) > tight(step.views[2].array):  # something was done to it
+            made.tensors[f"{following - 1}.output"] = Seen(step.entering, step.views[2], equal=False)
 
     def _outputs(self, made: Pass, k: int, z: Seen) -> None:
         """The activations after the last linear layer, by value."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -116,8 +116,8 @@ def _holders(number: Value, until: int) -> list[Value]:
     return list(found.values())
 
 
-def product(value: Value, layer: Linear) -> Product | None:
-    """The value as this layer's product; None where it is none.
+def product(value: Value, layer: Linear, entered: frozenset[int] | None = None) -> Product | None:
+    """The value as this layer's product; None where it is none. `entered`: what is computed from the input, if known.
 
     Of what could be the weight and the input, the weight is what is written over, or moves.
     """
@@ -127,10 +127,16 @@ def product(value: Value, layer: Linear) -> Product | None:
         return None
     sizes = {layer.out_features * layer.in_features, layer.out_features * (layer.in_features + 1)}
     m, behind = value.size // layer.out_features, value.operands if value.what in MULTIPLIED[:3] else near(value)
+    turned = {v.operands[0].time: v for v in behind if v.what == "neg" and v.operands}  # as in e^(-x w)
+    behind = [*behind, *(v.operands[0] for v in turned.values())]
     entering = {m * layer.in_features, m * (layer.in_features + 1)}
     weights = _latest([v for v in behind if v.size in sizes and v.array.dtype.kind == "f"])
     inputs = _latest([v for v in behind if v.size in entering])
-    pairs = [(w, h) for w in weights for h in inputs if not _is_part(h, w) and moves(w) >= moves(h)]
+    pairs = [(w, h) for w in weights for h in inputs if not _is_part(h, w)]
+    if entered is None:
+        pairs = [(w, h) for w, h in pairs if moves(w) >= moves(h)]
+    else:
+        pairs = [(w, h) for w, h in pairs if h.time in entered and w.time not in entered]
     biases = [v for v in behind if v.size == layer.out_features] if value.what not in MULTIPLIED else []
     biases = _latest(biases)
     biases.sort(key=lambda b: (b.what not in FILLED, -moves(b)))
@@ -142,7 +148,8 @@ def product(value: Value, layer: Linear) -> Product | None:
             return None
     for weight, h in sorted(pairs, key=lambda pair: moves(pair[1]) - moves(pair[0])):
         for b in (None, *(b for b in biases if b is not h and b is not weight)):
-            if (found := _verified(value, layer, weight, h, b, m)) is not None:
+            sign = -1 if (weight.time in turned) != (h.time in turned) else 1
+            if (found := _verified(value, layer, weight, h, b, m, sign)) is not None:
                 return found
     return None
 
@@ -179,7 +186,9 @@ def _moved(value: Value, user: Value) -> int:
     return int(user.what in ("sub", "add") and len(user.operands) > 1)
 
 
-def _verified(value: Value, layer: Linear, weight: Value, h: Value, b: Value | None, m: int) -> Product | None:
+def _verified(
+    value: Value, layer: Linear, weight: Value, h: Value, b: Value | None, m: int, sign: int
+) -> Product | None:
     for w in layout.weights(weight.array, layer.out_features, layer.in_features):
         for x in layout.inputs(h.array, m, layer.in_features):
             if (w.bias is None) != (x.bias is None) or (x.bias is not None and w.attached.split()[0] != x.attached):
@@ -187,8 +196,8 @@ def _verified(value: Value, layer: Linear, weight: Value, h: Value, b: Value | N
             with np.errstate(all="ignore"):
                 z = _affine(x.array, w, b)
             for read in layout.samples(value.array, m, layer.out_features):
-                if distance(read.array, z) <= tight(value.array):
-                    return Product(value, weight, h, b, (read, w, x))
+                if distance(sign * read.array, z) <= tight(value.array):
+                    return Product(value, weight, h, b, (replace(read, array=sign * read.array), w, x))
     return None
 
 

@@ -13,14 +13,17 @@ from compare.foreign.convention import Convention, nearest
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
+from compare.foreign.flow.given import Given
+from compare.foreign.flow.losses import called, guarded
 from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.pairs import belonging
-from compare.foreign.flow.passes import Passes, Seen
+from compare.foreign.flow.passes import Pass, Passes, Seen
 from compare.foreign.flow.penalties import Penalty, penalty, size
-from compare.foreign.flow.products import IN_PLACE, VIEWS, moves, near, root
+from compare.foreign.flow.products import VIEWS, moves, near, root
 from compare.foreign.flow.target import Aim, aim, stacked, totals
 from compare.foreign.flow.training import MOVES, TrainingStep, steps
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
+from compare.foreign.flow.written import written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names, most
 from compare.foreign.naming.values import distance, multiple, number, tight
@@ -90,15 +93,32 @@ class Read:
 class Reader:
     """Reads the steps of a program one after the other."""
 
-    def __init__(self, network: Architecture, flow: Dataflow, convention: Convention | None) -> None:
+    def __init__(
+        self, network: Architecture, flow: Dataflow, convention: Convention | None, given: Given | None = None
+    ) -> None:
         self.network, self.flow, self.convention = network, flow, convention or Convention()
+        self.given = given
         self.earlier: dict[str, Move] = {}
         self.moments = Moments()
         self.unused: dict[str, Value] = {}  # biases that are updated and in no sum
 
     def __iter__(self) -> Iterator[Read]:
-        for step in steps(Passes(self.network, self.flow.values)):
-            yield self._read(step)
+        for old in self.flow.replaced:
+            root(self.flow.values[old]).moves = 2
+        left, values = self.given.left if self.given else None, self.flow.values
+        for entered in (self.given.entered, None) if self.given else (None,):
+            found = False
+            for step in steps(Passes(self.network, values, entered), self.flow.replaced, left):
+                found = True
+                yield self._read(step)
+            if found:
+                return
+
+    def following(self, given: Given) -> Reader:
+        """A reader of the next call, which goes on with the same parameters."""
+        made = Reader(self.network, given.flow, self.convention, given)
+        made.earlier, made.moments = self.earlier, self.moments
+        return made
 
     def _read(self, step: TrainingStep) -> Read:
         back, found, tensors = self._searched(step)
@@ -111,10 +131,13 @@ class Reader:
         network = back.network
         self.earlier = {m.name: updates.with_decay(m, update.of.get(m.name)) for m in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
+        names.unbiased = [k for k, layer in enumerate(network.layers) if layer != self.network.layers[k]]
         settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
+        settled.is_given, settled.convention = self.given is not None, self.convention
         settled.settle()
         self.moments.take(update.moves, settled.optimizer)
-        return Read(step, names, update, settled.notes, found, max(self.moments.steps, 1), _written(step, names))
+        beside = written(step, names, self.flow)
+        return Read(step, names, update, settled.notes, found, max(self.moments.steps, 1), beside)
 
     def _add_unused_biases(self, step: TrainingStep, back: Backward) -> bool:
         """Biases that are updated by the gradient of one, but are in no sum: the forward pass leaves them out."""
@@ -159,7 +182,7 @@ class Reader:
         """The step's gradients, what it aims at, and its forward tensors."""
         network = self._without_absent_biases(step)
         until = step.end if step.new else ENDLESS
-        aims = [aim(network, each, until) for each in step.passes]
+        aims = [aim(network, each, until, self._target(each)) for each in step.passes]
         tensors = backward.stacked(step.passes)
         found = [each for each in aims if each is not None]
         if len(found) == len(aims):
@@ -168,6 +191,11 @@ class Reader:
         if "target" in tensors:
             back.search()
         return back, found, tensors
+
+    def _target(self, found: Pass) -> tuple[Value, Array] | None:
+        """Of a pass, where it is given."""
+        rows = None if self.given is None else self.given.targets(found)
+        return None if self.given is None or rows is None else (self.given.target, rows)
 
     def _penalized(self, back: Backward, update: Update) -> None:
         """With the penalty that is in a gradient, which Adam's step cannot show: by value."""
@@ -218,6 +246,8 @@ class Settled:
     moments: Moments = field(default_factory=Moments)
     notes: list[Note] = field(default_factory=list)
     judged: set[str] = field(default_factory=set)  # new values that are right, and no part of the record
+    is_given: bool = False  # the target
+    convention: Convention = field(default_factory=Convention)
     is_fitted: bool = False  # the rate is no number of the code, and only as exact as the changes
 
     def settle(self) -> None:
@@ -241,6 +271,9 @@ class Settled:
         else:
             self._adapted()
             self._scaled_alike(scale)
+        for name in self.back.found:
+            if name.endswith((".grad_weight", ".grad_bias")) and self.convention.rate is not None:
+                self.names.tensors[name] = replace(self.names.tensors[name], rate=self.convention.rate)
         if law is not None and law.momentum:
             self.notes.append(MomentumFound(float(f"{law.momentum:.6g}")))
         self._penalties()
@@ -386,7 +419,7 @@ class Settled:
             amounts = {n: amount for n, (amount, _) in self.update.penalties.items()}
             in_gradient = {move.name: Law(1.0) for move in self.update.moves}
         kind = "L1" if any(law.shrink for law in in_gradient.values()) else "L2"
-        if self.declared is not None:
+        if self.stated is not None:
             in_loss = self._as_declared(in_loss)
             self._told({n: a for n, a in amounts.items() if n not in in_loss.names}, "gradient", kind)
             amounts = self._of_the_kind(in_loss, in_gradient)
@@ -397,19 +430,19 @@ class Settled:
         known = {*in_gradient, *amounts}
         wrong = [n for n in in_loss.names if n in known and not _near(amounts.get(n, 0.0), in_loss.amount)]
         right = {n: in_loss.amount for n in in_loss.names if n not in wrong}
-        self._told(right, "both" if self.declared is None else "text", in_loss.kind)
+        self._told(right, "both" if self.stated is None else "text", in_loss.kind)
         for name in map(TensorName, wrong):
             self._without(name, amounts.get(name, 0.0), in_loss)
 
     @property
-    def declared(self) -> Declared | None:
+    def stated(self) -> Declared | None:
         """The penalty in the network's text."""
         return self.back.network.penalty
 
     def _as_declared(self, in_loss: Penalty | None) -> Penalty:
         """The text's penalty on all weights, and on the biases that the loss has in it. Another loss is wrong."""
-        assert self.declared is not None
-        old, amount, kind = self.back.step.old, self.declared.amount, self.declared.kind
+        assert self.stated is not None
+        old, amount, kind = self.back.step.old, self.stated.amount, self.stated.kind
         weights = [n for n in old if n.endswith(".weight")]
         beside = [n for n in in_loss.names if n not in weights] if in_loss is not None else []
         wanted = Penalty(amount, kind, (*weights, *beside))
@@ -464,7 +497,7 @@ class Settled:
         own = 0.0 if name in self.update.penalties else amount  # which move.gradient has in it
         found = self.back.whole(name, gradient + own * slope)
         held = self.names.tensors.get(name.gradient)
-        declared = None if self.declared is None else self.declared.amount
+        declared = None if self.stated is None else self.stated.amount
         if held is None or (found is None and declared is None):
             return
         if found is not None:
@@ -484,9 +517,13 @@ class Settled:
 
     def _scale(self) -> float:
         """The factor of the reported loss by which the step has a rate that is written; else the gradients' own."""
+        if self.convention.factor is not None:
+            return self.convention.factor * (self.convention.rate or 1.0)
         law, losses = self.update.law, reported(self.back, self.aims)
         finals = [g.scale for n, g in self.back.found.items() if g.equal and n.endswith(("weight", "bias"))]
         usual = abs(most(finals) if finals else self.back.usual())
+        if not self.back.step.new and self.optimizer is None:
+            return self._unmoved(finals)
         if law is None:
             return losses[0] if losses and usual not in losses else usual
         rate = abs(law.rate)
@@ -500,14 +537,37 @@ class Settled:
         known = [abs(f.value) for f in self.back.known_of_few if is_written(rate / abs(f.value), self.update.rates)]
         return known[0] if known else usual
 
+    def _unmoved(self, finals: Sequence[float]) -> float:
+        """Without an update, the gradients' own factor, if the reported loss has it; else that of the loss.
+
+        A log-likelihood may be reported beside the gradient of its negative.
+        """
+        losses = [f for each in self.aims[:1] for _, f in sorted(each.losses, key=lambda pair: not pair[0].names)]
+        usual = most(finals) if finals else 1.0
+        is_of_loss = usual in losses or usual in map(abs, losses)
+        return usual if is_of_loss or not losses else losses[0]
+
     def _loss(self, scale: float) -> None:
-        if len(self.aims) != 1 or not self.aims[0].losses:
+        if len(self.aims) != 1:
+            return
+        if not self.aims[0].losses:
+            self._other_loss()
             return
         value, factor = min(self.aims[0].losses, key=lambda pair: (abs(pair[1]) != scale, not pair[0].names))
         view = View(value.array.reshape(()), "number")
         if self._is_guarded(value, factor):
+            self._other_loss(may_be_wrong=False)
             return
-        self.names.tensors["loss"] = Named(observed(value), view, factor)
+        self.names.tensors["loss"] = Named(observed(value), view, self.convention.factor or factor)
+
+    def _other_loss(self, may_be_wrong: bool = True) -> None:
+        """A loss that is kept finite is said, and not judged; a wrong one is judged where the target is given."""
+        if (found := guarded(self.back)) is not None:
+            value, factor, self.names.guard = found
+            self.names.tensors["loss"] = Named(observed(value), View(value.array.reshape(()), "number"), factor)
+        elif may_be_wrong and self.is_given and (wrong := called(self.back)) is not None:
+            value, factor = wrong
+            self.names.tensors["loss"] = Named(observed(value), View(value.array.reshape(()), "number"), factor, False)
 
     def _is_guarded(self, value: Value, factor: float) -> bool:
         """Whether a small number in its logarithms keeps it finite: it is then near the loss, and not judged."""
@@ -537,6 +597,7 @@ class Settled:
         stayed = {n for n in finals if new and n.parameter not in new}
         wrong = [n for n in finals if not tensors[n].equal or (n.parameter not in moved and n not in stayed)]
         usual, ratio = self._usual(finals, moved, scale), self._ratio(finals)
+        right = {n for n in finals if not new and tensors[n].equal and tensors[n].scale == usual}
         for name in wrong:
             if not tensors[name].equal and (own_scale := self._by_its_move(name, rate)) is not None:
                 tensors[name] = replace(tensors[name], scale=own_scale)
@@ -548,7 +609,8 @@ class Settled:
                 continue
             own = self._where_it_went_wrong(name, rate, usual)
             others = [n for n in finals if n not in wrong and int(n.layer) <= int(name.layer)]
-            if tensors[name].equal and tensors[name].scale != usual and not others:  # it may come with the factor
+            is_alone = bool(others) or not right.isdisjoint(_of_layer(name))
+            if tensors[name].equal and tensors[name].scale != usual and not is_alone:  # else it came with the factor
                 for between in self._between(int(name.layer)):
                     other = self.back.sampled(TensorName(between), tensors[name].scale * ratio)
                     held = tensors[between] if other is None else _gradient(other, None)
@@ -723,18 +785,9 @@ def _over_samples(factor: float, value: Value, m: int) -> list[float]:
     return [factor, factor / m] if is_added_up and factor >= m > 1 else [factor]
 
 
-def _written(step: TrainingStep, names: Names) -> dict[str, Written]:
-    """What backward writes into the arrays of the forward pass."""
-    outputs = {n: s for n, s in step.passes[0].tensors.items() if n == "input" or n.endswith(".output")}
-    end, found = max(s.value.time for s in outputs.values()), {}
-    for name, seen in outputs.items():
-        for user in seen.value.users if len(step.passes) == 1 else ():
-            is_written = user.is_changed or user.what in IN_PLACE
-            if is_written and end < user.time <= step.end and user.operands[0] is seen.value:
-                view = next((v for v in layout.samples(user.array, *seen.view.array.shape)), None)
-                if view is not None and view.layout == seen.view.layout:
-                    found[name] = Written(name, view.array, user.place)
-    return found
+def _of_layer(name: TensorName) -> set[str]:
+    """The gradients of its layer's parameters."""
+    return {f"{name.layer}.grad_weight", f"{name.layer}.grad_bias"}
 
 
 def observed(value: Value) -> Observation:

@@ -33,8 +33,11 @@ class Aim:
     computed: set[int] = field(default_factory=set)  # from the output: times
 
 
-def aim(network: Architecture, found: Pass, until: int, given: Array | None = None) -> Aim | None:
-    """Of a pass, by what is computed from its output; None where nothing is held against it."""
+def aim(network: Architecture, found: Pass, until: int, given: tuple[Value, Array] | None = None) -> Aim | None:
+    """Of a pass, by what is computed from its output; None where nothing is held against it.
+
+    `given`: the target, where it is known, and the value that has it, or of which it is rows.
+    """
     last = f"{len(network.layers) - 1}.output"
     start = found.tensors.get(last) or _last_output(found)
     computed = list(after(with_elements(start.value), until))
@@ -43,6 +46,8 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
     best: tuple[tuple[int, bool, bool, int, int], Aim] | None = None
     order = 0
     for order, seen in enumerate(_candidates(network, found, computed, given)):
+        if y is None and given is not None:
+            return Aim(seen, True, [], times)
         if y is None:
             continue
         t = seen.view.array
@@ -53,7 +58,7 @@ def aim(network: Architecture, found: Pass, until: int, given: Array | None = No
         losses = _losses(network, y, t, used, found.m)
         rank = bool(found_slopes) + bool(losses), is_held, bool(losses), found_slopes, -order
         if best is None or rank > best[0]:
-            best = rank, Aim(seen, found_slopes > 0 or bool(losses), losses, times)
+            best = rank, Aim(seen, given is not None or found_slopes > 0 or bool(losses), losses, times)
     is_only = order == 0 and found.m * network.sizes[-1] > 1
     return best[1] if best and (best[1].certain or is_only) else None
 
@@ -62,12 +67,14 @@ def _last_output(found: Pass) -> Seen:
     return max((s for n, s in found.tensors.items() if n.endswith(".output")), key=lambda s: s.value.time)
 
 
-def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], given: Array | None) -> Iterator[Seen]:
+def _candidates(
+    network: Architecture, found: Pass, computed: Sequence[Value], given: tuple[Value, Array] | None
+) -> Iterator[Seen]:
     """What is combined with something that is computed from the output, is not so itself, and no part of the pass."""
     labels, n = network.loss.takes_labels, network.sizes[-1]
     if given is not None:
-        value = Value(-1, None, given)
-        yield from (Seen(value, view) for view in layout.targets(given, found.m, n, labels))
+        value, t = given
+        yield from (Seen(value, view) for view in layout.targets(t, found.m, n, labels))
         return
     times, tried = {v.time for v in computed}, set()
     own = {root(s.value).time for s in found.tensors.values()}

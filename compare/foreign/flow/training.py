@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from types import MappingProxyType
 
 from compare.foreign.flow.passes import Pass, Seen
 from compare.foreign.flow.products import root
@@ -24,6 +25,7 @@ class TrainingStep:
     number: int
     new: dict[str, Value] = field(default_factory=dict)
     behind: list[Value] = field(default_factory=list)
+    left: Sequence[Value] | None = None  # of a call that moves no parameter: what it leaves
 
     @property
     def m(self) -> int:
@@ -45,8 +47,13 @@ class TrainingStep:
         return max((v.time for v in self.new.values()), default=-1)
 
 
-def steps(passes: Iterable[Pass]) -> Iterator[TrainingStep]:
-    """In order of time; a group of passes that no update follows is the last, if it is one at all."""
+def steps(
+    passes: Iterable[Pass], replaced: Mapping[int, Value] = MappingProxyType({}), left: Sequence[Value] | None = None
+) -> Iterator[TrainingStep]:
+    """In order of time; a group of passes that no update follows is the last, if it is one at all.
+
+    replaced: what stands at the end of a call in the place of a value. left: what it leaves beside.
+    """
     number, waiting = 0, None
     for _, group in groupby(passes, key=Pass.key):
         made = list(group)
@@ -54,7 +61,7 @@ def steps(passes: Iterable[Pass]) -> Iterator[TrainingStep]:
             number += 1
             yield step
         waiting = made
-    if waiting is not None and (step := _last(waiting, number + 1)) is not None:
+    if waiting is not None and (step := _last(waiting, number + 1, replaced, left)) is not None:
         yield step
 
 
@@ -78,21 +85,24 @@ def _comes_of(now: Value, old: Value) -> bool:
     return not {v.time for v in with_elements(old)}.isdisjoint(v.time for v in before([now]))
 
 
-def _last(passes: list[Pass], number: int) -> TrainingStep | None:
+def _last(
+    passes: list[Pass], number: int, replaced: Mapping[int, Value], left: Sequence[Value] | None
+) -> TrainingStep | None:
     """What the weights became is the last value that is computed from them in the same place."""
     new = {}
     for name, seen in TrainingStep(passes, number).old.items():
-        if (now := _final(root(seen.value))) is not None:
+        if (now := _final(root(seen.value), replaced)) is not None:
             new[name] = now
-    return _made(passes, number, new)
+    return _made(passes, number, new, left)
 
 
-def _final(old: Value) -> Value | None:
-    """Along what is written over it, or bound to its name."""
+def _final(old: Value, replaced: Mapping[int, Value]) -> Value | None:
+    """Along what is written over it, or bound to its name, or put into its place."""
     found, names = None, {bound.name for bound in old.names}
     current = old
     while True:
         later = [u for u in current.users if u.size == old.size and u.what in MOVES and _replaces(u, current, names)]
+        later += [new for new in (replaced.get(current.time),) if new is not None and new.size == old.size]
         if not later:
             return found
         current = found = later[0]
@@ -105,15 +115,20 @@ def _replaces(user: Value, current: Value, names: set[str]) -> bool:
     return any(bound.name in names for bound in user.names)
 
 
-def _made(passes: list[Pass], number: int, new: dict[str, Value]) -> TrainingStep | None:
+def _made(
+    passes: list[Pass], number: int, new: dict[str, Value], left: Sequence[Value] | None = None
+) -> TrainingStep | None:
     """With the passes that the new values were computed from; None where those are of none, as in a numeric check."""
     made = TrainingStep(passes, number, new)
-    made.behind = before(new.values(), made.olds)
+    if left is not None and not new:
+        sizes = {seen.value.size for seen in made.old.values()}
+        made.left = [v for v in left if v.size in sizes]
+    made.behind = before([*new.values(), *(made.left or ())], made.olds)
     used = {v.time for v in made.behind}
     kept = [p for p in passes if not used.isdisjoint(_outputs(p))]
     if new and not kept:
         return None
-    made.passes = _different(kept) if new else passes[:1]
+    made.passes = _different(kept) if kept else passes[:1]
     return made
 
 

@@ -21,6 +21,7 @@ from compare.network.tensor_name import TensorName
 from compare.watching.dataflow import Array, Value, before
 
 ROUNDINGS = 4  # of a parameter, in its change
+ROUGHLY = 1e-3  # relative: of a fitted rate and a written one, where both explain a move
 EQUAL = 1e-6  # relative: of two fitted rates
 PARTS = 12  # numbers below 1 of which products are rates, as in alpha (1 - beta)
 LARGEST_RATE = 100.0  # a number above it is a count or a size
@@ -71,12 +72,17 @@ class Law:
             yield self
         yield replace(self, decay=0.0, shrink=0.0)
 
-    def as_written(self, numbers: Sequence[float]) -> Law:
+    def written_for(self, moves: Sequence[Move], numbers: Sequence[float]) -> Law:
+        """As it is written, more freely where that explains these moves: in float32 a fit has few digits."""
+        near = self.as_written(numbers, ROUGHLY)
+        return near if all(near.explains(move) for move in moves) else self.as_written(numbers)
+
+    def as_written(self, numbers: Sequence[float], within: float = EQUAL) -> Law:
         """With the code's numbers in the place of what was fitted, where it is one of them."""
 
         def near(value: float) -> float:
             found = min((n for n in (*numbers, 1.0)), key=lambda n: abs(n - abs(value)), default=value)
-            return found if value > 0 and same(found, value) else value
+            return found if value > 0 and abs(found - value) <= within * value else value
 
         return Law(near(self.rate), near(self.decay), near(self.momentum), near(self.shrink))
 
@@ -236,9 +242,9 @@ def _by_law(back: Backward, found: list[Move]) -> Update:
     for move in made.moves:
         for kept, more in zip((made.written, made.measured), written(back, move), strict=True):
             kept += [w for w in more if w not in kept]
-    own = {move.name: [law.as_written(made.rates) for law in laws(move)] for move in made.moves}
+    own = {move.name: [law.written_for([move], made.rates) for law in laws(move)] for move in made.moves}
     candidates = [law for found in own.values() for law in found]
-    candidates += [law.as_written(made.rates) for law in _joint(made.moves)]
+    candidates += [law.written_for(made.moves, made.rates) for law in _joint(made.moves)]
     if candidates:
         made.law = max(candidates, key=lambda law: (made.explained(law, right=True), made.explained(law), -law.terms))
         for move in made.moves:

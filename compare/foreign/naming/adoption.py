@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.foreign.naming import expected, factors, gradients, hints, moves
+from compare.foreign.naming import expected, factors, gradients, hints
 from compare.foreign.naming.named import Named, earliest, parameter_of
 from compare.foreign.naming.state import State
 from compare.foreign.naming.values import cosine
@@ -86,28 +86,19 @@ def _followers(state: State, rule: Rule, named: Named) -> int:
 
 
 def _is_seen(state: State, rule: Rule, value: Array) -> bool:
-    """Whether an array is this gradient, or its parameter moved along it."""
-    if gradients.gradient(state, rule, value) is not None:
-        return True
-    held = state.tensors.get(parameter_of(rule.name)) if _is_of_parameter(rule) else None
-    if held is None:
-        return False
-    after = moves.moved(state, parameter_of(rule.name), held, value)
-    return after is not None and moves.is_along(held, after, value)
+    """Whether an array is this gradient."""
+    return gradients.gradient(state, rule, value) is not None
 
 
 def _likeliest(state: State, rule: Rule, value: Array, found: Sequence[Named]) -> Named | None:
-    """The array that the parameter moved along, else that is called a gradient, else the nearest in direction."""
-    name = parameter_of(rule.name)
-    held = state.tensors.get(name)
+    """The array that is called a gradient, else the nearest in direction."""
+    held = state.tensors.get(parameter_of(rule.name))
 
-    def rank(named: Named) -> tuple[bool, bool, bool, float]:
-        array, called = np.asarray(named.view.array, dtype=np.float64), named.observation.name
-        after = moves.moved(state, name, held, array) if held else None
-        used = held is not None and after is not None and moves.is_along(held, after, array)
+    def rank(named: Named) -> tuple[bool, bool, float]:
+        called = named.observation.name
         related = hints.same_numbers(called, held.observation.name if held else "")
-        return not used, not hints.is_gradient(called), not related, -abs(cosine(named.view.array, value))
+        return not hints.is_gradient(called), not related, -abs(cosine(named.view.array, value))
 
     ranked = [(rank(named), named) for named in found]
-    (unused, uncalled, _, unlike), best = min(ranked, key=lambda pair: pair[0], default=((True, True, True, 0.0), None))
-    return None if unused and uncalled and unlike > -ALIKE else best
+    (uncalled, _, unlike), best = min(ranked, key=lambda pair: pair[0], default=((True, True, 0.0), None))
+    return None if uncalled and unlike > -ALIKE else best

@@ -52,7 +52,6 @@ class Names:
     tensors: dict[str, Named] = field(default_factory=dict)
     m: int = 0
     rate: float | None = None  # of plain gradient descent on torch's gradient, where the weights moved so
-    uphill: bool = False  # the gradient is the negative loss's, and the step is added
     guard: float = 0.0  # what the reported loss adds inside its logarithms, or clips at, to keep them finite
     unbiased: list[int] = field(default_factory=list)  # layers that have no bias, whatever the network's text says
     optimizer: OptimizerSpec | None = None  # where the step is none of plain gradient descent

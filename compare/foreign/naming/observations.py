@@ -1,13 +1,11 @@
-"""Observations: all that was seen, looked up by size, by name and by the moment; and single samples' values as rows."""
+"""Observations: all that was seen, looked up by size, by name and by the moment."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from compare.foreign.naming.named import Named
@@ -97,78 +95,9 @@ class Observations:
         """Whether this attribute was first seen at the line of `moment`: a line's reads are seen after its binding."""
         return self.version[o.time] == 0 and _is_attribute(o) and (o.file, o.line) == (moment.file, moment.line)
 
-    # --- loops ---
-
-    def first_of_each_line(self, rounds: int) -> Observations:
-        """The first so many values of every line's every variable."""
-        return Observations(_firsts(self.all, rounds))
-
-    def rounds_of(self, made: Observation, weight: Observation) -> list[Observation]:
-        """What the line of `made` bound from then on, sample after sample, until the weight changed."""
-        moved = next((o.time for o in self.after(weight) if o.time > made.time), np.inf)
-        same = [o for o in self.by_name[made.name] if _line(o) == _line(made) and o.array.shape == made.array.shape]
-        return [o for o in same if made.time <= o.time < moved]
-
-    def rounds_as_rows(self, rounds: Sequence[Observation], since: int, keep: int) -> Observations:
-        """A loop over single samples, read as if they had passed together: a line's values of all rounds are one array.
-
-        rounds: the values of one line, one a sample. since: when the first round began. A line that binds n times from
-        then on, for n rounds, gives one value to each, wherever in the round it stands.
-
-        Kept as they are: what was bound before the loop; each line's last value in it, and its value in the last round,
-        which may be a sum over the samples; and of what comes after the loop, the first `keep` values of every line.
-        """
-        n, last_round = len(rounds), rounds[-1].time
-        before = [o for o in self.all if o.time < since]
-        after = _firsts([o for o in self.all if o.time > last_round], keep)
-        within = list(self._by_line(since, _end(rounds)).values())
-        last = [values[-1] for values in within]
-        complete = [values[:n] for values in within if len(values) >= n]
-        sums = [values[-1] for values in complete]
-        rows = [_rows(values) for values in complete if _is_row(values[0].array)]
-        kept = {(o.time, o.array.shape): o for o in (*before, *after, *last, *sums, *rows)}
-        return Observations(sorted(kept.values(), key=lambda o: (o.time, o.array.size)))
-
-    def _by_line(self, since: int, end: float) -> dict[tuple[Any, ...], list[Observation]]:
-        """What each line bound in this time, values of one shape together."""
-        found: dict[tuple[Any, ...], list[Observation]] = defaultdict(list)
-        for o in self.all:
-            if since <= o.time <= end:
-                found[(*_line(o), o.array.shape)].append(o)
-        return found
-
-
-def _end(rounds: Sequence[Observation]) -> float:
-    """When the last round is surely over: what belongs to it may be bound a round's length after its value, or two."""
-    length = (rounds[-1].time - rounds[0].time) / max(len(rounds) - 1, 1)
-    return rounds[-1].time + 2 * length
-
 
 def _is_attribute(o: Observation) -> bool:
     return "." in o.name
-
-
-def _line(o: Observation) -> tuple[str, int, str, str]:
-    return o.file, o.line, o.function, o.name
-
-
-def _firsts(found: Iterable[Observation], rounds: int) -> list[Observation]:
-    kept: list[Observation] = []
-    count: dict[tuple[Any, ...], int] = defaultdict(int)
-    for o in found:
-        count[_line(o)] += 1
-        if count[_line(o)] <= rounds or not o.line:
-            kept.append(o)
-    return kept
-
-
-def _is_row(a: Array) -> bool:
-    return a.size == max(a.shape, default=1) and a.ndim <= 2
-
-
-def _rows(found: Sequence[Observation]) -> Observation:
-    """One observation for one line's values in all rounds, timed as its last."""
-    return replace(found[-1], array=np.stack([o.array.ravel() for o in found]))
 
 
 def _size(shape: Sequence[int]) -> tuple[int, ...]:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from compare.foreign.naming import factors
 from compare.foreign.naming.named import Named, most, split
 from compare.foreign.naming.state import State
-from compare.foreign.naming.updates import descent_rate
 
 
 def settle(state: State) -> None:
@@ -34,31 +33,22 @@ def _settle_gradients(state: State, finals: Sequence[str], wanted: float) -> Non
 def _settle_loss(state: State, wanted: float) -> None:
     """A loss that has another factor than the gradients, which have the plainer one, is wrong."""
     loss = state.tensors.get("loss")
-    if loss is not None and loss.scale != wanted and not state.found.uphill:
+    if loss is not None and loss.scale != wanted:
         state.tensors["loss"] = replace(loss, scale=wanted)
 
 
 def _wanted(state: State, usual: float) -> float:
     """The reported loss's factor, where the gradients share it.
 
-    Where loss and gradients differ, the one with the plainer factor is taken to be meant, and the other is wrong;
-    unless the gradient is the negative loss's, and the step is added: two signs that are both meant.
+    Where loss and gradients differ, the one with the plainer factor is taken to be meant, and the other is wrong.
     """
     loss = state.tensors.get("loss")
     if state.convention.factor is not None:
         return state.convention.factor
     if loss is None or not loss.equal or loss.scale == usual:
         return usual
-    if _is_uphill(state, usual, loss):
-        state.found.uphill = True
-        return usual
     known = factors.of_loss(state)
     return min((usual, loss.scale), key=lambda scale: factors.plainness(scale, known))
-
-
-def _is_uphill(state: State, usual: float, loss: Named) -> bool:
-    moved = descent_rate(state)
-    return moved is not None and moved * usual > 0 and -usual == loss.scale
 
 
 def _usual_ratio(state: State, finals: Sequence[str]) -> float:

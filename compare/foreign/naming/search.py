@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compare.foreign import layout
 from compare.foreign.convention import Convention
-from compare.foreign.naming import adoption, departures, expected, gradients, recovery, scales, single_samples, updates
+from compare.foreign.naming import adoption, departures, expected, gradients, scales
 from compare.foreign.naming.forward import forward
 from compare.foreign.naming.inputs import inputs, readings
 from compare.foreign.naming.named import Named, Names
@@ -21,8 +21,6 @@ from compare.watching.observation import Observation
 
 Array = NDArray[Any]
 
-# Of a loop, for each layer: the step that is named, its update, and one more, as a line may serve several layers.
-ROUNDS = 3
 # Inputs that make a first layer's output, and are followed to the end: training data, a batch, a sample, test data.
 ATTEMPTS = 4
 SHAPES = 8  # named in a message, which stays one line
@@ -45,12 +43,12 @@ def find(
     penalty, which is not looked for.
     """
     network.expect_no_penalty()
-    everything, declared = Observations(observations), convention or Convention()
-    attempts = list(_attempts(network, everything, x, t, declared))
+    seen, declared = Observations(observations), convention or Convention()
+    attempts = list(_attempts(network, seen, x, t, declared))
     if not attempts:
-        attempts = list(_attempts(network, everything, x, t, declared, lenient=True))
+        attempts = list(_attempts(network, seen, x, t, declared, lenient=True))
     if not attempts:
-        raise NotFound(_missing(network, everything, x))
+        raise NotFound(_missing(network, seen, x))
     return max(attempts, key=lambda names: names.score)
 
 
@@ -69,10 +67,6 @@ class Search:
         found = Names(network, {"input": entering}, len(entering.view.array))
         self.state = State(seen, found, convention, t, lenient)
 
-    def names(self) -> Names | None:
-        """All that is found; None where not even the first layer is."""
-        return self.complete() if self.begin() else None
-
     def begin(self) -> bool:
         """Name the forward pass; False where not even the first layer is found."""
         return forward(self.state)
@@ -85,9 +79,7 @@ class Search:
         state.tensors.pop("probabilities", None)
         target_and_loss(state)
         _backward(state)
-        updates.new_values(state)
         scales.settle(state)
-        state.found.rate = updates.rate(state)
         return state.found
 
 
@@ -96,32 +88,26 @@ def _backward(state: State) -> None:
     if "target" not in state.tensors or "0.weight" not in state.tensors:
         return
     gradients.match(state)
-    recovery.recover(state, exactly=True)
     for rule in expected.gradient_rules(state):
         if rule.name not in state.tensors and adoption.adopt(state, rule):
             gradients.match(state)
-            recovery.recover(state, exactly=True)
-    recovery.recover(state, exactly=False)
 
 
 def _attempts(
     network: Architecture,
-    everything: Observations,
+    seen: Observations,
     x: Array | None,
     t: Array | None,
     convention: Convention,
     lenient: bool = False,
 ) -> Iterator[Names]:
     """Names from the first few inputs that lead to any."""
-    rounds, made = ROUNDS * max(len(network.sizes) - 1, 1), 0
-    seen = everything.first_of_each_line(rounds)
+    made = 0
     for entering in inputs(network, seen, x, convention):
         search = Search(network, seen, entering, t, convention, lenient)
         if not search.begin():
             continue
-        names = search.state.found
-        rows = single_samples.together(network, everything, names, rounds) if names.m == 1 else None
-        yield (Search(network, *rows, t, convention).names() if rows else None) or search.complete()
+        yield search.complete()
         made += 1
         if made == ATTEMPTS:
             return

@@ -1,7 +1,7 @@
 """Stack: arrays of one reading side by side, to be held against a value all at once.
 
-A loop over samples leaves thousands of small arrays, and one by one most of the time goes into the calls. A stack only
-leaves out what is surely no match: what it gives is looked at once more, one by one.
+Of many small arrays, looked at one by one, most of the time goes into the calls. A stack only leaves out what is surely
+no match: what it gives is looked at once more.
 """
 
 from __future__ import annotations
@@ -50,21 +50,4 @@ class Stack:
             c = self.rows @ v / square if scaled else np.ones(len(self.rows))
             far = np.linalg.norm(self.rows - c[:, None] * v, axis=1)
             near = far <= SLACK * self.tight * np.abs(c) * np.sqrt(square)
-        return [self.named[k] for k in np.flatnonzero(near).tolist()]
-
-    def along(self, start: Array, value: Array, within: float, lost: float) -> Sequence[Named]:
-        """Those whose way from `start` may lie along `value`, with the sign of descent.
-
-        A way may be off by `within`, relative to it, or by `lost`, whichever is more.
-        """
-        if self.rows is None:
-            return self.named
-        v = np.asarray(value, dtype=np.float64).ravel()
-        with np.errstate(all="ignore"):
-            change = np.asarray(start, dtype=np.float64).ravel() - self.rows
-            c = change @ v / float(v @ v)
-            way = np.abs(c) * np.linalg.norm(v)
-            far = np.linalg.norm(change - c[:, None] * v, axis=1)
-            allowed = np.maximum(within, lost / np.linalg.norm(change, axis=1))
-            near = (c > 0) & (far <= SLACK * allowed * way)
         return [self.named[k] for k in np.flatnonzero(near).tolist()]

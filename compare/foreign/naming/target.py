@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,10 @@ from numpy.typing import NDArray
 
 from compare.foreign import layout
 from compare.foreign.convention import Factor, nearest
+from compare.foreign.guards import guard_of
 from compare.foreign.layout import View
 from compare.foreign.naming import factors, hints
 from compare.foreign.naming.named import Named, distinct
-from compare.foreign.naming.probabilities import activation_of
 from compare.foreign.naming.state import State
 from compare.foreign.naming.values import number, tight
 from compare.operations.operation import Activation
@@ -21,10 +20,6 @@ from compare.watching.observation import Observation
 
 Array = NDArray[Any]
 
-GUARDS = tuple(10.0**-k for k in range(6, 17))  # so small that nobody means another loss; larger ones are mistakes
-GUARDED = 1e-11  # relative: float64's roundings in a sum of logarithms, far below what a guard does
-ROUNDED = 1e-13  # relative: what rounding alone may do to a loss in float64
-CLEARLY = 16  # times nearer to the guarded loss than to the plain one
 CLOSELY = 1e-2  # times as far as an array may be: asked first, since many a number is near to one of many factors
 SUMMING = 10  # times as far as an array may be: a loss is a sum of logarithms, which cancel
 PLAINEST = 5  # known factors that a wrong loss may have: the mean, half of it, twice, and the negatives
@@ -97,32 +92,12 @@ def _guarded_loss(state: State, y: Array, t: Named, exact: Named | None) -> tupl
     """The number that is the loss with a tiny number inside its logarithms, and that number."""
     plain, known = _loss(state, y, t), _known(state)
     held = [exact.observation] if exact else state.seen.scalars(state.latest())
-    for guard, value in _guarded(state, y, t):
-        for o in held:
-            found = number(o.array)
-            factor = nearest(found / value, known, GUARDED) if value and np.isfinite(value) else None
-            if factor is None:
-                continue
-            far, far_from_plain = abs(found - factor.value * value), abs(found - factor.value * plain)
-            if far_from_plain > ROUNDED * abs(found) and CLEARLY * far < far_from_plain:
-                return Named(o, View(o.array.reshape(()), "number"), factor.value), guard
-    return None
-
-
-def _guarded(state: State, y: Array, t: Named) -> Iterator[tuple[float, float]]:
-    """Each guard, with the loss that adds it inside the logarithms, and with the one that clips the probabilities."""
-    loss = state.network.loss
-    if not loss.logarithmic:
-        return
-    activation = activation_of(loss)
-    p = activation.apply(y) if activation else y
-    rows = np.eye(p.shape[1])[t.target] if t.target.ndim == 1 else np.asarray(t.target, dtype=np.float64)
-    count = loss.count(len(p), p.size)
-    for guard in GUARDS:
-        for q, added in ((p, guard), (np.clip(p, guard, 1 - guard), 0.0)):
-            with np.errstate(all="ignore"):
-                terms = rows * np.log(q + added) + ((1 - rows) * np.log(1 - q + added) if loss.binary else 0.0)
-            yield guard, float(-terms.sum() / count)
+    numbers = [number(o.array) for o in held]
+    found = guard_of(state.network.loss, y, t.target, plain, numbers, known)
+    if found is None:
+        return None
+    k, factor, guard = found
+    return Named(held[k], View(held[k].array.reshape(()), "number"), factor), guard
 
 
 def _called_loss(state: State, y: Array, t: Named) -> Named | None:

@@ -12,7 +12,7 @@ import pytest
 
 from compare.foreign import layout
 from compare.foreign.convention import Convention
-from compare.foreign.naming import hints, moves
+from compare.foreign.naming import hints
 from compare.foreign.naming.named import Named, distinct, earliest
 from compare.foreign.naming.observations import OBJECTS, VERSIONS, Observations
 from compare.foreign.naming.search import NotFound, find
@@ -114,43 +114,8 @@ def test_only_a_variables_first_values_are_tried() -> None:
     assert times(seen.newest_of_each(seen.all)) == [6, 4, 2, 0, 1]
 
 
-def test_the_first_rounds_of_a_loop_are_kept_and_all_that_no_line_bound() -> None:
-    history = [at(k, "a", line=1 + k % 2) for k in range(8)]
-    given = [Observation(np.asarray(1.0), "given", time=k) for k in range(8, 12)]
-    assert times(Observations([*history, *given]).first_of_each_line(2).all) == [0, 1, 2, 3, 8, 9, 10, 11]
-
-
 def test_text_and_objects_are_not_seen() -> None:
     assert Observations([at(0, "a", np.array("text")), at(1, "b", np.array([None]))]).all == []
-
-
-def loop(samples: int) -> list[Observation]:
-    """W; then for each sample x, z and a running sum; then W again."""
-    found = [at(0, "W", np.eye(2), line=1)]
-    for k in range(samples):
-        found.append(at(3 * k + 1, "x", np.array([k, k + 0.5]), line=3))
-        found.append(at(3 * k + 2, "z", np.array([[2.0 * k], [k]]), line=4))
-        found.append(at(3 * k + 3, "total", np.full((2, 2), float(k)), line=5))
-    return [*found, at(3 * samples + 1, "W", np.zeros((2, 2)), line=6), at(3 * samples + 2, "z", np.ones((2, 1)), 4)]
-
-
-def test_rounds_end_where_the_weight_changes() -> None:
-    history = loop(4)
-    assert times(Observations(history).rounds_of(history[2], history[0])) == [2, 5, 8, 11]
-
-
-def test_values_of_single_samples_are_stacked_as_rows() -> None:
-    history = loop(4)
-    seen = Observations(history)
-    together = seen.rounds_as_rows(seen.rounds_of(history[2], history[0]), since=1, keep=1)
-    stacks = {o.name: o for o in together.all if o.array.shape == (4, 2)}
-    assert set(stacks) == {"x", "z"}
-    np.testing.assert_array_equal(stacks["x"].array, [[0, 0.5], [1, 1.5], [2, 2.5], [3, 3.5]])
-    np.testing.assert_array_equal(stacks["z"].array, [[0, 0], [2, 1], [4, 2], [6, 3]])
-    assert stacks["x"].time == 10  # as its last
-    totals = [o for o in together.all if o.name == "total"]
-    assert [o.array[0, 0] for o in totals] == [3.0]
-    assert [o.array[0, 0] for o in together.all if o.name == "W"] == [1.0, 0.0]
 
 
 # --- values and hints -------------------------------------------------------------------------------------------------
@@ -224,22 +189,7 @@ def test_a_stack_leaves_out_no_match(value: str, dtype: str) -> None:
             assert kept == sorted(kept, key=lambda n: n.observation.time)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_stack_leaves_out_no_way_along_a_value(dtype: str) -> None:
-    rng = np.random.default_rng(1)
-    value, start = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)).astype(dtype)
-    arrays = [(start - way).astype(dtype) for way in near(value, dtype, rng)]
-    named = [Named(at(k, "W", a), layout.View(a, layout.OUT_IN)) for k, a in enumerate(arrays)]
-    held = Named(at(0, "W", start), layout.View(start, layout.OUT_IN))
-    matches = [n for n in named if moves.is_along(held, n, value) and (multiple(start - n.view.array, value) or 0) > 0]
-    kept = Stack.of(named).along(start, value, tight(start), moves.rounding(held))
-    assert matches
-    assert all(n in kept for n in matches)
-    assert len(kept) < len(named)
-
-
 def test_of_a_thousand_arrays_a_stack_leaves_the_one_that_is_looked_for() -> None:
-    """A loop over samples leaves so many: looked at one by one, they would take most of a check's time."""
     arrays = np.random.default_rng(2).normal(size=(1000, 3, 4))
     stack = Stack.of([Named(at(k, "a", a), layout.View(a, layout.ROWS)) for k, a in enumerate(arrays)])
     assert [n.observation.time for n in stack.like(6 * arrays[123])] == [123]

@@ -182,24 +182,30 @@ def test_a_target_that_is_written_into() -> None:
     report = compare.check(lambda x, t: right_step(net, x, t), x, np.eye(4)[t], network=NET)
     assert report.verdict == "parity", report.text(verbose=True)
     (words,) = report.side_effects
-    assert words.startswith("t is not what it was after the step")
+    assert words.startswith("t is written into (test_side_effects.py line")
 
 
-def test_what_no_line_shows_is_seen_at_the_end() -> None:
+def through_a_view(h: Any) -> None:
+    whole = h[:]
+    whole[:] = 0
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_what_is_written_at_the_end(is_shown: bool) -> None:
     net = Net()
 
     def step(x: Any, t: Any) -> None:
-        s = net.forward(x)
-        whole = net.h[:]
-        p = np.exp(s - s.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        net.backward((p - np.eye(4)[t]) / len(x))
-        whole[:] = 0
+        right_step(net, x, np.eye(4)[t])
+        if is_shown:
+            through_a_view(net.h)
+        else:
+            memoryview(net.h)[0, 0] = 7.0
 
     report = compare.check(step, *batch(), network=NET)
     assert report.verdict == "parity", report.text(verbose=True)
     (words,) = report.side_effects
-    assert words.startswith("1.output is not what it was after the step")
+    where = "written into (test_side_effects.py line 190, self.h)" if is_shown else "not what it was after the step"
+    assert words.startswith(f"1.output is {where}")
 
 
 SCRIPT = """import numpy as np
