@@ -37,7 +37,7 @@ def penalty(
         if not added:
             continue
         behind = {v.time: v for each in added for v in before([each], _olds(old))}
-        used = tuple(n for n, s in old.items() if _is_used(s, added, old))
+        used = tuple(n for n, s in old.items() if _is_used(s, added, old) and not _is_cut_off(n, old, behind.values()))
         amount = sum(sign * number(each.array) for each, sign in zip(added, signs, strict=True)) / abs(factor)
         kind = "L1" if any("abs" in v.what for v in behind.values()) else "L2"
         whole = sum(size(old[name], kind) for name in used)
@@ -60,6 +60,14 @@ def _is_used(seen: Seen, added: Sequence[Value], old: Mapping[str, Seen]) -> boo
     own = {v.time for v in with_elements(root(seen.value))}
     behind = [*added, *before(added, _olds(old))]
     return any(o.time in own for v in behind for o in (v, *v.operands))
+
+
+def _is_cut_off(name: str, old: Mapping[str, Seen], behind: Iterable[Value]) -> bool:
+    """Whether it is a bias that is attached to its weight, of which the weight alone is taken."""
+    weight = old.get(name.replace(".bias", ".weight"))
+    if not name.endswith(".bias") or weight is None or root(weight.value) is not root(old[name].value):
+        return False
+    return any(v.size == weight.view.array.size for v in behind)
 
 
 def _added(value: Value, computed: set[int], until: int) -> tuple[list[Value], list[int], Value]:
