@@ -612,10 +612,16 @@ class Settled:
             is_alone = bool(others) or not right.isdisjoint(_of_layer(name))
             if tensors[name].equal and tensors[name].scale != usual and not is_alone:  # else it came with the factor
                 for between in self._between(int(name.layer)):
-                    other = self.back.sampled(TensorName(between), tensors[name].scale * ratio)
-                    held = tensors[between] if other is None else _gradient(other, None)
-                    tensors[between] = replace(held, scale=usual * ratio)
+                    tensors[between] = self._with_the_factor(between, name, usual, ratio)
             tensors[name] = replace(tensors[name], scale=own)
+
+    def _with_the_factor(self, between: str, name: TensorName, usual: float, ratio: float) -> Named:
+        """What a parameter's gradient is computed from, where that comes with its factor: on the scale without it."""
+        held, found = self.names.tensors[between], self.back.found
+        if not held.equal:
+            return replace(held, scale=found[between].scale / found[name].scale * usual)
+        other = self.back.sampled(TensorName(between), self.names.tensors[name].scale * ratio)
+        return replace(held if other is None else _gradient(other, None), scale=usual * ratio)
 
     def _turned(self, name: TensorName, rate: float | None) -> Named | None:
         """The gradient by which its parameter moved, where that is it in another order."""
@@ -662,11 +668,10 @@ class Settled:
         return usual
 
     def _between(self, k: int) -> list[str]:
-        """The right gradients of layer k's output, and of what comes after it, that were seen."""
+        """The gradients of layer k's output, and of what comes after it, that were seen."""
         later = range(k, len(self.names.network.layers))
         parts = (f"{j}.{part}" for j in later for part in ("grad_output", "grad_input"))
-        tensors = self.names.tensors
-        return [n for n in parts if n in tensors and tensors[n].equal and n != f"{k}.grad_input"]
+        return [n for n in parts if n in self.names.tensors and n != f"{k}.grad_input"]
 
     def _usual(self, finals: Sequence[TensorName], moved: set[str], scale: float) -> float:
         scales = [self.names.tensors[n].scale for n in finals if n.parameter in moved and self.names.tensors[n].equal]

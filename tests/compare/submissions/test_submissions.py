@@ -99,7 +99,7 @@ def use(v: Value) -> int:
 def names(v: Value) -> set[str]:
     """Its own, and those of the array that was written into."""
     written = v.what in ("setitem", "changed") and v.operands
-    return {name for name, _ in v.names} | (names(v.operands[0]) if written else set())
+    return {bound.name for bound in v.names} | (names(v.operands[0]) if written else set())
 
 
 def gradients(network: str, x: Any, t: Any, weights: list[Any], biases: list[Any]) -> list[np.ndarray]:
