@@ -620,6 +620,8 @@ class Settled:
         held, found = self.names.tensors[between], self.back.found
         if not held.equal:
             return replace(held, scale=found[between].scale / found[name].scale * usual)
+        if held.scale == usual * ratio:
+            return held
         other = self.back.sampled(TensorName(between), self.names.tensors[name].scale * ratio)
         return replace(held if other is None else _gradient(other, None), scale=usual * ratio)
 
@@ -768,8 +770,6 @@ def _scale_before(back: Backward, update: Update, aims: Sequence[Aim]) -> float 
 def reported(back: Backward, aims: Sequence[Aim]) -> list[float]:
     """The factors of the losses that are reported, those with a name first. A log-likelihood has the other sign."""
     named = sorted(losses(back, aims), key=lambda pair: not pair[0].names)
-    if len(aims) > 1:
-        return [abs(factor) for _, factor in named]
     return [f for value, factor in named for f in _over_samples(abs(factor), value, back.step.m)]
 
 
@@ -786,7 +786,7 @@ def losses(back: Backward, aims: Sequence[Aim]) -> list[tuple[Value, float]]:
 
 def _over_samples(factor: float, value: Value, m: int) -> list[float]:
     """The factor; of a sum over samples that is added up over batches, also that of their mean: it is divided later."""
-    is_added_up = value.what == "iadd" or any(u.what == "iadd" and u.size == 1 for u in value.users)
+    is_added_up = any(v.what in ("iadd", "isub") and v.size == 1 for v in (value, *value.users))
     return [factor, factor / m] if is_added_up and factor >= m > 1 else [factor]
 
 

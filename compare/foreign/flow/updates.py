@@ -116,7 +116,7 @@ def _agrees(move: Move, change: Array) -> bool:
     return bool(np.all(far <= 4 * move.lost + digits * size))
 
 
-LONGER = (("rate", "decay", "momentum"), ("rate", "momentum", "shrink"))
+LONGER = (("rate", "decay", "momentum"), ("rate", "momentum", "shrink"), ("rate", "decay", "shrink"))
 JOINT = (("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "momentum"), ("rate", "shrink"))
 TERMS = (("rate",), ("rate", "decay"), ("rate", "momentum"), ("rate", "shrink"), *LONGER)
 
