@@ -230,9 +230,10 @@ def update(back: Backward, earlier: Mapping[str, Move]) -> Update:
     """The law that explains most of the parameters' moves, weighed by their elements."""
     made = _by_law(back, moves(back, earlier))
     plain = [replace(m, earlier=m.earlier - m.shrunk) if m.earlier is not None else m for m in made.moves]
-    if any(np.any(m.shrunk) for m in plain) and len(made.of) < len(made.moves):
+    if any(np.any(m.shrunk) for m in plain):
         other = _by_law(back, plain)  # a decay beside the velocity, not in it
-        made = other if len(other.of) > len(made.of) else made
+        common = [each.explained(each.law) if each.law is not None else 0 for each in (made, other)]
+        made = other if common[1] > common[0] else made
     made.kept = [n for n in back.step.old if n not in back.step.new and back.step.new]
     return made
 
