@@ -104,6 +104,11 @@ class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
         inherited = (FUNCTION + 2) * p.u * (np.abs(y) * (1 + np.abs(t)) + 1).sum() / count
         return total(terms.ravel() / count, p, value, inherited, count)
 
+    def lost_in_probabilities(self, y: Array, t: Array, count: int, p: Precision) -> float:
+        """log(1 - q) of a rounded q = sigmoid(z): (5 + 2) u q, and u of the difference, over 1 - q = q e^-z."""
+        over = np.minimum(np.exp(np.minimum(y, -np.log(p.u))), 1 / p.u)  # q / (1 - q); beyond it, 1 - q is 0
+        return float(p.u * (np.abs(1 - t) * ((FUNCTION + 2) * over + 1)).sum() / count)
+
     def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
         """dz = (q - t) / c, q = sigmoid(z): 7 u q for the sigmoid, 3 u (q + |t|) for difference and quotients."""
         q = Sigmoid().apply(y)

@@ -294,6 +294,10 @@ class Loss(Operation):
         """What the loss takes the logarithm of; None for a loss without one."""
         return None
 
+    def lost_in_probabilities(self, y: Array, t: Array, count: int, p: Precision) -> float:
+        """What the loss may be off beside its allowance, where it is computed from probabilities that were rounded."""
+        return 0.0
+
     def slope_from(self, q: Bounded, t: Bounded) -> Bounded:
         """`slope`, from the probabilities."""
         return self.slope(q, t)

@@ -31,6 +31,7 @@ from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.penalty import Penalty as Declared
 from compare.network.tensor_name import TensorName
+from compare.numbers.allowance import Precision
 from compare.operations.linear import Linear
 from compare.recording.notes import (
     MomentumFound,
@@ -559,6 +560,15 @@ class Settled:
             self._other_loss(may_be_wrong=False)
             return
         self.names.tensors["loss"] = Named(observed(value), view, self.convention.factor or factor)
+        self.names.slack["loss"] = np.asarray(abs(factor) * self._lost_in_probabilities(value))
+
+    def _lost_in_probabilities(self, value: Value) -> float:
+        network, tensors = self.back.network, self.back.tensors
+        y, t = tensors.get(f"{len(network.layers) - 1}.output"), tensors.get("target")
+        if y is None or t is None:
+            return 0.0
+        count = network.loss.count(len(y), y.size)
+        return network.loss.lost_in_probabilities(y, t, count, Precision.of(value.array.dtype))
 
     def _other_loss(self, may_be_wrong: bool = True) -> None:
         """A loss that is kept finite is said, and not judged; a wrong one is judged where the target is given."""
