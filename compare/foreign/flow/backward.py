@@ -493,6 +493,8 @@ class Backward:
         made = [v for v in moving if v.what == "gather" or root(v) is v or v.time in left]
         views = [(v, next(read(v.array), None)) for v in made]
         held = [(v, view) for v, view in views if view is not None and view.array.shape == wanted.shape]
+        taken = {found.value.time for found in self.found.values()}
+        held = [pair for pair in held if pair[0].time not in taken] or held  # of one sample, a bias's has two names
         if not np.any(wanted):  # what is none is no multiple, and is right if it is none
             zeros = [pair for pair in held if not np.any(pair[1].array)]
             return Gradient(*zeros[0], self.usual()) if zeros else None

@@ -175,9 +175,14 @@ class Reader:
             if old.time < begun and value in old.users:
                 for view in layout.biases(old.array, wanted.size):
                     change = view.array - value.array.reshape(-1)
-                    if np.any(change) and _is_along(change, wanted, back):
+                    if np.any(change) and _is_along(change, wanted, back) and not self._is_made_again(old):
                         return Seen(old, view), value
         return None
+
+    def _is_made_again(self, value: Value) -> bool:
+        """Whether its line makes another one later, as zeros into which every step adds."""
+        first = root(value)
+        return any(v.site == first.site and v.what == first.what for v in self.flow.values[first.time + 1 :])
 
     def _searched(self, step: TrainingStep) -> tuple[Backward, list[Aim], dict[str, Seen]]:
         """The step's gradients, what it aims at, and its forward tensors."""

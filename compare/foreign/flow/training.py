@@ -73,7 +73,7 @@ def _between(passes: list[Pass], following: Pass, number: int) -> TrainingStep |
         if later is None:
             continue
         old, now = root(seen.value), root(later.value)
-        if old is now or old.array is now.array:
+        if old is now or old.array is now.array or (old.size == 1 and old.array.item() == now.array.item()):
             continue
         if not _comes_of(now, old):
             continue

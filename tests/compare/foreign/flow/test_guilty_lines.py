@@ -1,0 +1,169 @@
+"""The line that is named is the guilty one, and what is right is in parity: kinds of code that strangers write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import compare
+
+BATCHES = '''import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(11, 4)), rng.normal(size=(11, 2))
+W1, b1, W2, b2 = rng.normal(size=(4, 5)), rng.normal(size=5), rng.normal(size=(5, 2)), rng.normal(size=2)
+def passed_back(grad, h):
+    return grad * (1 - h**2)
+for epoch in range(3):
+    for start in range(0, 11, 4):
+        rows = np.arange(start, min(start + 4, 11))
+        x, t = X[rows], T[rows]
+        h = np.tanh(x @ W1 + b1)
+        y = h @ W2 + b2
+        loss = np.mean((y - t)**2)
+        dy = 2 * (y - t) / (len(x) * 2)
+        dh = dy @ W2.T
+        dz = dh * (1 - h**2)
+        dW2, db2 = h.T @ dy, dy.sum(axis=0)
+        dW1, db1 = x.T @ dz, dz.sum(axis=0)
+        W1 -= 0.1 * dW1
+        b1 -= 0.1 * db1
+        W2 -= 0.1 * dW2
+        b2 -= 0.1 * db2
+'''
+BATCHES_NET = "4-5-2 tanh, mse"
+
+SUMS = '''import numpy as np
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(6, 3)), rng.integers(0, 2, 6)
+w, b = rng.normal(size=3), np.zeros(1)
+gw, gb = np.zeros(3), np.zeros(1)
+for epoch in range(4):
+    total = 0
+    gw, gb = np.zeros(3), np.zeros(1)
+    for i in range(6):
+        p = 1 / (1 + np.exp(-(w @ X[i] + b[0])))
+        total -= np.log(p) if y[i] == 1 else np.log(1 - p)
+        delta = p - y[i]
+        gw += delta * X[i]
+        gb[0] += delta
+    w[:] -= 0.5 * gw / 6
+    b[0] -= 0.5 * gb[0] / 6
+'''
+SUMS_NET = "3-1, sigmoid output, binary cross-entropy"
+
+ADAM = '''import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
+W = rng.normal(size=(3, 2))
+m, v, step = np.zeros((3, 2)), np.zeros((3, 2)), 0
+for epoch in range(4):
+    d = (X @ W - T) / 6
+    g = X.T @ d
+    step += 1
+    m = 0.9 * m + (1 - 0.9) * g
+    v = 0.999 * v + (1 - 0.999) * g**2
+    m_hat = m / (1 - 0.9**step)
+    v_hat = v / (1 - 0.999**step)
+    W = W - 0.01 * m_hat / (np.sqrt(v_hat) + 1e-8)
+'''
+ADAM_NET = "3-2, no bias, half squared error"
+
+OTHER_BATCH = "mean-over-other-batch factor"
+
+# what is edited: old -> new; the guilty line after it; the tensor, and causes of which one is named
+WRONG = {
+    "delta is dh": (BATCHES, "dz = dh * (1 - h**2)", "dz = dh", "dz = dh", "1.grad_input", "derivative-missing"),
+    "handed on as it is": (
+        BATCHES.replace("dz = dh * (1 - h**2)", "dz = passed_back(dh, h)"),
+        "return grad * (1 - h**2)",
+        "return grad",
+        "return grad",
+        "1.grad_input",
+        "derivative-missing",
+    ),
+    "right, and not used": (
+        BATCHES,
+        "dW1, db1 = x.T @ dz, dz.sum(axis=0)",
+        "dW1, db1 = x.T @ dh, dz.sum(axis=0)",
+        "dW1, db1",
+        "0.grad_weight",
+        "activation-derivative-lost",
+    ),
+    "not its delta": (
+        BATCHES,
+        "dh = dy @ W2.T",
+        "dh = (y - t)**3 @ W2.T",
+        "dh =",
+        "2.grad_input",
+        "",
+    ),
+    "one bias by one sample": (BATCHES, "dz.sum(axis=0)", "dz[-1]", "dW1, db1", "0.grad_bias", "last-sample-only"),
+    "a gradient times three": (BATCHES, "h.T @ dy,", "3 * (h.T @ dy),", "dW2, db2", "2.grad_weight", "factor"),
+    "the last batch by four": (BATCHES, "(len(x) * 2)", "(4 * 2)", "dy =", "2.grad_output", OTHER_BATCH),
+    "other samples' targets": (BATCHES, "T[rows]", "T[rows[::-1]]", "x, t =", "target", "targets-shuffled"),
+    "one step uphill": (BATCHES, "b2 -= 0.1 * db2", "b2 += 0.1 * db2", "b2 +=", "2.new_bias", "update-sign sign"),
+    "a weight that stays": (BATCHES, "        W2 -= 0.1 * dW2\n", "", "W1, b1, W2", "2.new_weight", "update-missing"),
+    "sums that are kept": (
+        SUMS,
+        "    gw, gb = np.zeros(3), np.zeros(1)\n    for",
+        "    for",
+        "gw +=",
+        "0.grad_weight",
+        "accumulated",
+    ),
+    "a bias that is not added": (BATCHES, "y = h @ W2 + b2", "y = h @ W2", "y =", "2.output", "bias-missing"),
+    "no correction": (ADAM, "m / (1 - 0.9**step)", "m", "m_hat = m", "0.new_weight", "bias-correction-missing"),
+    "corrected by one beta": (ADAM, "0.999**step", "0.9**step", "v_hat =", "0.new_weight", "betas-swapped"),
+    "an average that is lost": (
+        ADAM,
+        "m = 0.9 * m + (1 - 0.9) * g",
+        "m = (1 - 0.9) * g",
+        "m = (1",
+        "0.new_weight.exp_avg",
+        "moving-average-reset",
+    ),
+}
+NETWORKS = {BATCHES: BATCHES_NET, SUMS: SUMS_NET, ADAM: ADAM_NET}
+
+
+def checked(folder: Path, script: str, network: str) -> compare.Report:
+    (folder / "s.py").write_text(script)
+    return compare.check(folder / "s.py", network=network)
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_guilty_line(tmp_path: Path, kind: str) -> None:
+    script, old, new, guilty, tensor, causes = WRONG[kind]
+    assert old in script
+    network = NETWORKS.get(script, BATCHES_NET)
+    report = checked(tmp_path, script.replace(old, new), network)
+    assert report.verdict == "mismatch", report
+    assert report.first is not None
+    assert report.first.tensor == tensor, report
+    assert guilty in report.code, report
+    assert not causes or report.diagnosis[0].cause in causes.split(), report
+
+
+RIGHT = {
+    "batches": (BATCHES, "", ""),
+    "handed on by a function": (BATCHES, "dz = dh * (1 - h**2)", "dz = passed_back(dh, h)"),
+    "L1 beside L2": (BATCHES, "dW1, db1 = x.T @ dz,", "dW1, db1 = x.T @ dz + 0.01 * W1 + 0.003 * np.sign(W1),"),
+    "a weight that was cast": (BATCHES, "rng.normal(size=(4, 5)),", "rng.normal(size=(4, 5)).astype(float),"),
+    "sums": (SUMS, "", ""),
+    "Adam": (ADAM, "", ""),
+    "-x @ W": (SUMS.replace("b[0] -= 0.5 * gb[0] / 6", ""), "np.exp(-(w @ X[i] + b[0]))", "np.exp(-w @ X[i])"),
+}
+
+
+@pytest.mark.parametrize("kind", RIGHT)
+def test_what_is_right(tmp_path: Path, kind: str) -> None:
+    script, old, new = RIGHT[kind]
+    network = {BATCHES: BATCHES_NET, ADAM: ADAM_NET}.get(script, SUMS_NET)
+    report = checked(tmp_path, script.replace(old, new) if old else script, network)
+    assert report.verdict == "parity", report
+
+
+def test_the_steps_that_were_judged_are_named(tmp_path: Path) -> None:
+    report = checked(tmp_path, BATCHES, BATCHES_NET)
+    assert "steps 2 (4 samples), 3 (3 samples) and 4 (4 samples) are right too" in report.findings
