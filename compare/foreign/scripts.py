@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compare.foreign.convention import Convention
+from compare.foreign.flow.gathered import gathered
 from compare.foreign.flow.reading import Read, Reader
 from compare.foreign.steps import Step, recorded
 from compare.network.architecture import Architecture
@@ -28,7 +29,8 @@ def run_script(path: Path, network: Architecture, convention: Convention | None,
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     flow = watch_script(path, **limits)
-    read = list(islice(Reader(network, flow, convention), STEPS))
+    arrays = gathered(flow, network) or flow
+    read = list(islice(Reader(network, arrays, convention), STEPS))
     if read:
         return _recorded(read, flow)
     if not flow.complete and not flow.ended.startswith(STOPPED):

@@ -15,7 +15,7 @@ from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward, Gradient
 from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.pairs import belonging
-from compare.foreign.flow.passes import Passes, Seen
+from compare.foreign.flow.passes import Passes, Seen, is_made_of
 from compare.foreign.flow.penalties import Penalty, penalty, size
 from compare.foreign.flow.products import IN_PLACE, moves, near
 from compare.foreign.flow.target import Aim, aim, stacked, totals
@@ -97,7 +97,7 @@ class Reader:
         self.unused: dict[str, Value] = {}  # biases that are updated and in no sum
 
     def __iter__(self) -> Iterator[Read]:
-        for step in steps(Passes(self.network, self.flow.values)):
+        for step in steps(Passes(self.network, self.flow.values, self.flow.products)):
             yield self._read(step)
 
     def _read(self, step: TrainingStep) -> Read:
@@ -145,6 +145,8 @@ class Reader:
         for value in self.flow.values[begun : step.end + BESIDE]:
             old = value.operands[0] if value.operands else None
             if old is None or old.size != wanted.size or value.size != wanted.size or moves(old) != 2:
+                continue
+            if value.is_changed and not _is_updated(value, old):
                 continue
             if old.time < begun and value in old.users:
                 for view in layout.biases(old.array, wanted.size):
@@ -679,6 +681,12 @@ def reported(back: Backward, aims: Sequence[Aim]) -> list[float]:
         until = back.step.end + BESIDE if back.step.new else ENDLESS
         return [abs(f) for f in totals(back.network, aims, back.tensors[last], back.tensors["target"], until)]
     return [abs(factor) for _, factor in sorted(aims[0].losses, key=lambda pair: not pair[0].names)]
+
+
+def _is_updated(value: Value, old: Value) -> bool:
+    """Whether what was stored into it is computed from what was there; a delta's array is filled anew."""
+    held = [old, *(o for o in old.operands if o.size == 1)]
+    return any(is_made_of(stored, each) for stored in value.operands[1:] for each in held)
 
 
 def _written(step: TrainingStep, names: Names) -> dict[str, Written]:

@@ -73,7 +73,7 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
     start = computed[0]
     for user in computed:
         for other in user.operands if user is not start else ():
-            if other.time in times or other.time in tried or root(other).time in own:
+            if other.time in times or other.time in tried or (root(other).time in own and not _is_shared(other, user)):
                 continue
             tried.add(other.time)
             yield from (Seen(other, view) for view in layout.targets(other.array, found.m, n, labels))
@@ -83,6 +83,11 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
         subtracted = {c for user in computed if user.what in ("sub", "isub") for c in user.constants}
         for each in sorted(subtracted):
             yield Seen(Value(found.begin.time, None, np.array([[each]])), View(np.array([[each]]), layout.ROWS))
+
+
+def _is_shared(value: Value, user: Value) -> bool:
+    """Whether it is a number of the source that is subtracted: Python has one 0.0 for a bias and a target."""
+    return value.size == 1 and not value.operands and value.site is None and user.what in ("sub", "isub")
 
 
 def _numbers(found: Pass, computed: Sequence[Value], n: int) -> Iterator[Seen]:

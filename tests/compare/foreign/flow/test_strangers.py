@@ -35,7 +35,6 @@ FINDINGS = {
 CAST = "a target of whole numbers: RuntimeError, result type Double can't be cast to the desired output type Long"
 FAILING = {
     "j_crash_on_integer_labels.py": CAST,
-    "lists.py": "a false alarm at 0.grad_output: o before b[0] is added, or a fitted rate, is taken",
 }
 FAILING_LINES: dict[str, str] = {}
 FAILING_FINDINGS: dict[str, str] = {}
