@@ -7,7 +7,7 @@ same way for every element is an array: of the same operations, at the same line
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -285,9 +285,10 @@ class Arrays:
         site = units[0].value.site
         product = z if bias is None else _product(weight, entering, len(units))
         made = self._new("matmul", site, product, (weight, entering), last)
+        made.elements = tuple(cells)
         self.products.append(made)
         if bias is not None:
-            made = self._new("add", site, z, (made, self.array(bias, last)), last)
+            made = self._new("add", site, z, (made, self.weight(bias, last)), last)
         made.elements = tuple(cells)
         made.names += units[0].value.names
         self.known[_key(cells)] = made
@@ -311,6 +312,8 @@ class Arrays:
             self.known[_key(cells)] = turned
             return turned
         value = self.array(cells, at)
+        if value.size == 1:
+            return value
         if (before := self._before(value)) is not None:
             step, place = value, self.at.get(value.time, value.time)
             value = self._new("setitem", step.site, step.array, (before, step), place)
@@ -334,21 +337,23 @@ class Arrays:
         return None
 
     def _before(self, value: Value) -> Value | None:
-        """The weight that a value is computed from by steps."""
-        left = [(value, 0)]
+        """The nearest weight that a value is computed from by steps, which may shrink it."""
+        left = deque([(value, 0)])
         while left:
-            v, depth = left.pop()
+            v, depth = left.popleft()
             if v.time in self.weights and v is not value:
                 return v
-            if depth < BEHIND:
-                left += [(o, depth + 1) for o in v.operands if o.array.shape == value.array.shape]
+            like = [o for o in v.operands if o.array.shape == value.array.shape]
+            is_step = v.what in UPDATES or (v.what in PRODUCTS and len(like) == 1)
+            left += [(o, depth + 1) for o in like if is_step and depth < BEHIND]
         return None
 
     def follow(self) -> None:
-        """What the last weights became, that no output was computed with."""
+        """What the weights became in a program's only step. Of many, the last may not be watched to its end."""
         for weight in list(self.weights.values()):
             cells = _cells(weight.elements) if weight.elements else None
-            if cells is None or any(u.operands[0] is weight and u.is_changed for u in weight.users):
+            moved = weight.is_changed or any(u.operands[0] is weight and u.is_changed for u in weight.users)
+            if cells is None or moved:
                 continue
             steps = [self._step(v) for v in cells]
             if all(v is not None for v in steps):

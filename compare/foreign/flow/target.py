@@ -69,7 +69,7 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
         yield from (Seen(value, view) for view in layout.targets(given, found.m, n, labels))
         return
     times, tried = {v.time for v in computed}, set()
-    own = {root(s.value).time for s in found.tensors.values()}
+    own = {v.time for s in found.tensors.values() for v in (root(s.value), *s.value.elements)}
     start = computed[0]
     for user in computed:
         for other in user.operands if user is not start else ():
@@ -80,9 +80,11 @@ def _candidates(network: Architecture, found: Pass, computed: Sequence[Value], g
     if labels and found.m == 1:
         yield from _numbers(found, computed, n)
     elif found.m == n == 1:
-        subtracted = {c for user in computed if user.what in ("sub", "isub") for c in user.constants}
-        for each in sorted(subtracted):
-            yield Seen(Value(found.begin.time, None, np.array([[each]])), View(np.array([[each]]), layout.ROWS))
+        subtractions = [user for user in computed if user.what in ("sub", "isub")]
+        for each in sorted({c for user in subtractions for c in user.constants}):
+            users = [user for user in subtractions if each in user.constants]
+            value = Value(found.begin.time, None, np.array([[each]]), users=users)
+            yield Seen(value, View(value.array, layout.ROWS))
 
 
 def _is_shared(value: Value, user: Value) -> bool:
