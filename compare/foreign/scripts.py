@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compare.foreign.convention import Convention
+from compare.foreign.flow.gathered import gathered
 from compare.foreign.flow.products import root
 from compare.foreign.flow.reading import Read, Reader
 from compare.foreign.steps import Step, recorded
@@ -32,7 +33,7 @@ def run_script(path: Path, network: Architecture, convention: Convention | None,
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     flow = watch_script(path, **limits)
-    judged = _judged(Reader(network, flow, convention))
+    judged = _judged(Reader(network, gathered(flow, network) or flow, convention))
     if judged:
         return _recorded(judged, flow)
     if not flow.complete and not flow.ended.startswith(STOPPED):

@@ -42,6 +42,7 @@ class Value:
     users: list[Value] = field(default_factory=list)
     is_changed: bool = False
     moves: int | None = None  # see foreign/flow/products.py
+    elements: tuple[Value, ...] = ()  # the numbers that were gathered into it, see foreign/flow/gathered.py
 
     @property
     def what(self) -> str:
@@ -78,7 +79,8 @@ class Value:
 class Dataflow:
     """All values of a run in order of time, how it ended in words, and the lines of every file that was watched.
 
-    `complete` says whether the code ran to its end. `output` is the last part of what it printed.
+    `complete` says whether the code ran to its end. `output` is the last part of what it printed. products: times of
+    products that were gathered; None where all were computed as arrays.
 
     Of a call: `given` are its arguments, `left` what it returned or keeps; `replaced` has what stands in the place of a
     value that was there, `written` what an array became that was written into.
@@ -93,6 +95,7 @@ class Dataflow:
     left: tuple[Value, ...] = ()
     replaced: Mapping[int, Value] = field(default_factory=dict)
     written: Mapping[int, Value] = field(default_factory=dict)
+    products: frozenset[int] | None = None
 
 
 FILLED = ("list", "gather", "changed", "setitem")  # what these make holds other values as its elements
@@ -100,6 +103,8 @@ FILLED = ("list", "gather", "changed", "setitem")  # what these make holds other
 
 def with_elements(value: Value) -> list[Value]:
     """A value, and the numbers that a list was made of or an array filled with: code may go on with these."""
+    if value.elements:
+        return [value, *value.elements]
     if value.what not in FILLED:
         return [value]
     return [value, *(o for o in value.operands[value.what != "list" :] if o.size == 1)]

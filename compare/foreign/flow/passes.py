@@ -15,7 +15,7 @@ from compare.foreign.naming.values import distance, tight
 from compare.network.architecture import Architecture
 from compare.operations.linear import Linear
 from compare.operations.operation import Activation
-from compare.watching.dataflow import Array, Value, after, with_elements
+from compare.watching.dataflow import FILLED, Array, Value, after, with_elements
 
 SECONDS = 20.0  # after which no more passes are looked for
 HORIZON = 4_000  # values among which the next layer's product is looked for
@@ -54,9 +54,13 @@ class Passes:
     """All passes of a program, found one after the other."""
 
     def __init__(
-        self, network: Architecture, values: Sequence[Value], entered: frozenset[int] | None = None
+        self,
+        network: Architecture,
+        values: Sequence[Value],
+        entered: frozenset[int] | None = None,
+        gathered: frozenset[int] | None = None,
     ) -> None:
-        self.network, self.values, self.entered = network, values, entered
+        self.network, self.values, self.entered, self.gathered = network, values, entered, gathered
         self.linear = [k for k, layer in enumerate(network.layers) if isinstance(layer, Linear)]
         self.trains = {k: entered is None and self._trains(k) for k in self.linear}
         self.until = time.monotonic() + SECONDS
@@ -104,6 +108,8 @@ class Passes:
 
     def _product(self, k: int, value: Value) -> Product | None:
         key = k, value.time
+        if self.gathered is not None and value.time not in self.gathered and (value.size == 1 or value.what in FILLED):
+            return None
         if key not in self.tried:
             layer = self.network.layers[k]
             assert isinstance(layer, Linear)
@@ -241,7 +247,7 @@ def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
         if user.what not in ("add", "iadd", "call:add") or user.size != value.size:
             continue
         for other in user.operands:
-            if other is value or other.size != n or _is_made_of(other, value):  # |z| of one sample is no bias
+            if other is value or other.size != n or is_made_of(other, value):  # |z| of one sample is no bias
                 continue
             total = read.array + other.array.reshape(-1)
             for view in layout.samples(user.array, m, n):
@@ -250,7 +256,7 @@ def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
     return None
 
 
-def _is_made_of(value: Value, source: Value) -> bool:
+def is_made_of(value: Value, source: Value) -> bool:
     """Whether it is computed from the source."""
     left = [value]
     while left:
@@ -270,4 +276,3 @@ def _equal(computed: Sequence[Value], layer: Activation, x: Array) -> Seen | Non
                 if distance(view.array, wanted) <= tight(value.array):
                     return Seen(value, view)
     return None
-

@@ -17,7 +17,7 @@ from compare.foreign.flow.given import Given
 from compare.foreign.flow.losses import called, guarded
 from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.pairs import belonging
-from compare.foreign.flow.passes import Pass, Passes, Seen
+from compare.foreign.flow.passes import Pass, Passes, Seen, is_made_of
 from compare.foreign.flow.penalties import Penalty, penalty, size
 from compare.foreign.flow.products import VIEWS, moves, near, root
 from compare.foreign.flow.target import Aim, aim, stacked, totals
@@ -109,7 +109,7 @@ class Reader:
         left, values = self.given.left if self.given else None, self.flow.values
         for entered in (self.given.entered, None) if self.given else (None,):
             found = False
-            for step in steps(Passes(self.network, values, entered), self.flow.replaced, left):
+            for step in steps(Passes(self.network, values, entered, self.flow.products), self.flow.replaced, left):
                 found = True
                 yield self._read(step)
             if found:
@@ -171,6 +171,8 @@ class Reader:
             if old is None or old.size != wanted.size or value.size != wanted.size or moves(old) != 2:
                 continue
             if any(root(old) is root(seen.value) for seen in step.old.values()):
+                continue
+            if value.is_changed and not _is_updated(value, old):
                 continue
             if old.time < begun and value in old.users:
                 for view in layout.biases(old.array, wanted.size):
@@ -808,6 +810,12 @@ def _over_samples(factor: float, value: Value, m: int) -> list[float]:
 def _of_layer(name: TensorName) -> set[str]:
     """The gradients of its layer's parameters."""
     return {f"{name.layer}.grad_weight", f"{name.layer}.grad_bias"}
+
+
+def _is_updated(value: Value, old: Value) -> bool:
+    """Whether what was stored into it is computed from what was there; a delta's array is filled anew."""
+    held = [old, *(o for o in old.operands if o.size == 1)]
+    return any(is_made_of(stored, each) for stored in value.operands[1:] for each in held)
 
 
 def observed(value: Value) -> Observation:

@@ -43,7 +43,7 @@ def aim(network: Architecture, found: Pass, until: int, given: tuple[Value, Arra
     computed = list(after(with_elements(start.value), until))
     times = {v.time for v in computed}
     y = found.tensors[last].view.array if last in found.tensors else None
-    best: tuple[tuple[int, bool, bool, int, int], Aim] | None = None
+    best: tuple[tuple[int, bool, bool, bool, int, int], Aim] | None = None
     order = 0
     for order, seen in enumerate(_candidates(network, found, computed, given)):
         if y is None and given is not None:
@@ -56,7 +56,8 @@ def aim(network: Architecture, found: Pass, until: int, given: tuple[Value, Arra
         used = [v for v in computed if v.time in made]
         found_slopes = _slopes(network, found, y, t, Pool(v for v in used if v is not start.value))
         losses = _losses(network, y, t, used, found.m)
-        rank = bool(found_slopes) + bool(losses), is_held, bool(losses), found_slopes, -order
+        is_beside = not any(found.begin.time <= u.time < start.value.time for u in seen.value.users)
+        rank = bool(found_slopes) + bool(losses), is_held, is_beside, bool(losses), found_slopes, -order
         if best is None or rank > best[0]:
             best = rank, Aim(seen, given is not None or found_slopes > 0 or bool(losses), losses, times)
     is_only = order == 0 and found.m * network.sizes[-1] > 1
@@ -70,29 +71,34 @@ def _last_output(found: Pass) -> Seen:
 def _candidates(
     network: Architecture, found: Pass, computed: Sequence[Value], given: tuple[Value, Array] | None
 ) -> Iterator[Seen]:
-    """What is combined with something that is computed from the output, is not so itself, and no part of the pass."""
+    """What is combined with something that is computed from the output and is not so itself."""
     labels, n = network.loss.takes_labels, network.sizes[-1]
     if given is not None:
         value, t = given
         yield from (Seen(value, view) for view in layout.targets(t, found.m, n, labels))
         return
     times, tried = {v.time for v in computed}, set()
-    own = {root(s.value).time for s in found.tensors.values()}
+    own = {v.time for s in found.tensors.values() for v in (root(s.value), *s.value.elements)}
     start = computed[0]
     for user in computed:
         for other in user.operands if user is not start else ():
-            if other.time in times or other.time in tried or root(other).time in own:
+            if other.time in times or other.time in tried or (root(other).time in own and not _is_shared(other, user)):
                 continue
             tried.add(other.time)
-            if any(found.begin.time <= u.time < start.time for u in other.users):
-                continue
             yield from (Seen(other, view) for view in layout.targets(other.array, found.m, n, labels))
     if labels and found.m == 1:
         yield from _numbers(found, computed, n)
     elif found.m == n == 1:
-        subtracted = {c for user in computed if user.what in ("sub", "isub") for c in user.constants}
-        for each in sorted(subtracted):
-            yield Seen(Value(found.begin.time, None, np.array([[each]])), View(np.array([[each]]), layout.ROWS))
+        subtractions = [user for user in computed if user.what in ("sub", "isub")]
+        for each in sorted({c for user in subtractions for c in user.constants}):
+            users = [user for user in subtractions if each in user.constants]
+            value = Value(found.begin.time, None, np.array([[each]]), users=users)
+            yield Seen(value, View(value.array, layout.ROWS))
+
+
+def _is_shared(value: Value, user: Value) -> bool:
+    """Whether it is a number of the source that is subtracted: Python has one 0.0 for a bias and a target."""
+    return value.size == 1 and not value.operands and value.site is None and user.what in ("sub", "isub")
 
 
 def _numbers(found: Pass, computed: Sequence[Value], n: int) -> Iterator[Seen]:

@@ -77,8 +77,15 @@ def _between(passes: list[Pass], following: Pass, number: int) -> TrainingStep |
             continue
         if not _comes_of(now, old):
             continue
+        if _is_later(now, old):
+            return None
         new[name], moved = later.value if later.value.array.shape == seen.value.array.shape else now, True
     return _made(passes, number, new) if moved else None
+
+
+def _is_later(now: Value, old: Value) -> bool:
+    """Of what was gathered: whether there is a step between, whose pass was not read."""
+    return bool(now.elements) and now.is_changed and now.operands[0] is not old
 
 
 def _comes_of(now: Value, old: Value) -> bool:
@@ -89,10 +96,15 @@ def _last(
     passes: list[Pass], number: int, replaced: Mapping[int, Value], left: Sequence[Value] | None
 ) -> TrainingStep | None:
     """What the weights became is the last value that is computed from them in the same place."""
-    new = {}
-    for name, seen in TrainingStep(passes, number).old.items():
+    new: dict[str, Value] = {}
+    old = TrainingStep(passes, number).old
+    for name, seen in old.items():
         if (now := _final(root(seen.value), replaced)) is not None:
+            if _is_later(now, root(seen.value)):
+                return None
             new[name] = now
+    if 0 < len(new) < len(old) and any(root(seen.value).elements for seen in old.values()):
+        return None  # number by number, a step may not be watched to its end
     return _made(passes, number, new, left)
 
 
@@ -112,6 +124,8 @@ def _final(old: Value, replaced: Mapping[int, Value]) -> Value | None:
 def _replaces(user: Value, current: Value, names: set[str]) -> bool:
     if user.what.startswith("i") or user.what in ("setitem", "changed", "gather"):
         return user.operands[:1] == (current,)
+    if user.elements:  # a name that sums and biases share says nothing of arrays that no line binds
+        return user.is_changed and user.operands[0] is current
     return any(bound.name in names for bound in user.names)
 
 
@@ -126,10 +140,17 @@ def _made(
     made.behind = before([*new.values(), *(made.left or ())], made.olds)
     used = {v.time for v in made.behind}
     kept = [p for p in passes if not used.isdisjoint(_outputs(p))]
-    if new and not kept:
+    if new and (not kept or _is_unread(made, kept, used)):
         return None
     made.passes = _different(kept) if kept else passes[:1]
     return made
+
+
+def _is_unread(step: TrainingStep, kept: Sequence[Pass], used: set[int]) -> bool:
+    """Whether the new values come of a product of the first layer that is in no pass, where numbers make it up."""
+    weight, known = root(step.passes[0].tensors["0.weight"].value), {v for p in kept for v in with_elements(p.begin)}
+    products = (u for u in weight.users if u.what == "matmul" and u.elements and u.operands[0] is weight)
+    return any(not known.intersection(u.elements) and any(v.time in used for v in u.elements) for u in products)
 
 
 def _outputs(found: Pass) -> set[int]:
