@@ -130,7 +130,7 @@ class Reader:
             back = back.rescaled(scale)
             update = updates.update(back, self.earlier)
         network = back.network
-        self.earlier = {m.name: updates.with_decay(m, update.of.get(m.name)) for m in update.moves}
+        self.earlier = {m.name: updates.with_law(m, update.of.get(m.name)) for m in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
         names.unbiased = [k for k, layer in enumerate(network.layers) if layer != self.network.layers[k]]
         settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
@@ -718,7 +718,8 @@ class Settled:
             assert view is not None
             terms = np.abs(move.change) + np.abs(beside) + np.abs(own.rate * move.gradient)
             is_fitted = self.is_fitted or not own.is_written(self.update.rates)
-            self.names.slack[name] = 4 * move.lost + (FITTED if is_fitted else ROUNDED) * terms
+            lost = 4 * (1 + abs(own.momentum)) * move.lost  # the change before is no better known
+            self.names.slack[name] = lost + (FITTED if is_fitted else ROUNDED) * terms
             if np.any(beside):
                 view = replace(view, array=np.asarray(view.array + beside, dtype=view.array.dtype))
             self.names.tensors[name] = Named(self._step_of(move, own) or observed(move.value), view)

@@ -39,6 +39,7 @@ class Move:
     earlier: Array | None = None
     right: bool = True  # the gradient is as it should be
     shrunk: Array = field(default_factory=lambda: np.zeros(()))  # the part of the change before that was a decay
+    rate: float = 0.0  # of the change before; 0 where that is not known
     decayed: Array = field(default_factory=lambda: np.zeros(()))  # that of its own
 
     @property
@@ -74,8 +75,15 @@ class Law:
 
     def written_for(self, moves: Sequence[Move], numbers: Sequence[float]) -> Law:
         """As it is written, more freely where that explains these moves: in float32 a fit has few digits."""
+        numbers = [*numbers, *self._with_another_rate(moves, numbers)]
         near = self.as_written(numbers, ROUGHLY)
         return near if all(near.explains(move) for move in moves) else self.as_written(numbers)
+
+    def _with_another_rate(self, moves: Sequence[Move], numbers: Sequence[float]) -> list[float]:
+        """A number times what the rate has become of that before: the change before had the rate before."""
+        rates = {move.rate for move in moves if move.rate} if self.momentum else set[float]()
+        rate = replace(self, momentum=0.0).as_written(numbers).rate
+        return [number * rate / before_it for before_it in rates for number in numbers if number < 1]
 
     def as_written(self, numbers: Sequence[float], within: float = EQUAL) -> Law:
         """With the code's numbers in the place of what was fitted, where it is one of them."""
@@ -104,9 +112,11 @@ class Law:
         return _agrees(move, self.change(move))
 
 
-def with_decay(move: Move, law: Law | None) -> Move:
-    """With the part of its change that was a decay, for the step after it."""
-    return replace(move, decayed=law.rate * law.decay * move.old if law is not None and law.decay else np.zeros(()))
+def with_law(move: Move, law: Law | None) -> Move:
+    """With its rate, and the part of its change that was a decay, for the step after it."""
+    if law is None:
+        return replace(move, rate=0.0)
+    return replace(move, rate=law.rate, decayed=law.rate * law.decay * move.old if law.decay else np.zeros(()))
 
 
 def _agrees(move: Move, change: Array) -> bool:
@@ -211,7 +221,8 @@ def moves(back: Backward, earlier: Mapping[str, Move]) -> list[Move]:
         change = before_it.change if before_it is not None and follows else None
         old = np.asarray(seen.view.array, dtype=np.float64)
         shrunk = before_it.decayed if before_it is not None and follows else np.zeros(())
-        made.append(Move(name, old, view.array, gradient, new, change, is_right, shrunk))
+        rate = before_it.rate if before_it is not None and follows else 0.0
+        made.append(Move(name, old, view.array, gradient, new, change, is_right, shrunk, rate))
     return made
 
 
