@@ -1,18 +1,44 @@
-"""Losses: a reported loss that is not the network's: one that is kept finite, and one that is wrong."""
+"""Losses: what is reported of a step's loss, and what is not the network's: kept finite, or wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from compare.foreign.flow.backward import EXACT, Backward
+from compare.foreign.flow.target import Aim, totals
 from compare.foreign.guards import guard_of
 from compare.foreign.naming import hints
 from compare.foreign.naming.values import number
 from compare.watching.dataflow import Value
 
+ENDLESS = 1 << 62
+BESIDE = 60  # values after the last new parameter among which a loss of the step is looked for
 PLAINEST = 5  # known factors that a wrong loss may have: the mean, half of it, twice, and the negatives
+
+
+def reported(back: Backward, aims: Sequence[Aim]) -> list[float]:
+    """The factors of the losses that are reported, those with a name first. A log-likelihood has the other sign."""
+    named = sorted(of_step(back, aims), key=lambda pair: not pair[0].names)
+    return [f for value, factor in named for f in _over_samples(abs(factor), value, back.step.m)]
+
+
+def of_step(back: Backward, aims: Sequence[Aim]) -> list[tuple[Value, float]]:
+    """What is reported of a step's loss: of several passes, of all together, for one says nothing of it."""
+    last = f"{len(back.network.layers) - 1}.output"
+    if not aims or last not in back.tensors or "target" not in back.tensors:
+        return []
+    if len(aims) == 1:
+        return aims[0].losses
+    until = back.step.end + BESIDE if back.step.new else ENDLESS
+    return totals(back.network, aims, back.tensors[last], back.tensors["target"], until)
+
+
+def _over_samples(factor: float, value: Value, m: int) -> list[float]:
+    """The factor; of a sum over samples that is added up over batches, also that of their mean: it is divided later."""
+    is_added_up = any(v.what in ("iadd", "isub") and v.size == 1 for v in (value, *value.users))
+    return [factor, factor / m] if is_added_up and factor >= m > 1 else [factor]
 
 
 def guarded(back: Backward) -> tuple[Value, float, float] | None:

@@ -1,0 +1,88 @@
+"""Unused: biases that are updated by the gradient of one, but are in no sum: the forward pass leaves them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from compare.foreign import layout
+from compare.foreign.flow.backward import Backward
+from compare.foreign.flow.multiples import scale_of
+from compare.foreign.flow.passes import Seen, is_made_of
+from compare.foreign.flow.products import moves, root
+from compare.foreign.flow.training import MOVES, TrainingStep
+from compare.foreign.naming.values import distance, multiple, tight
+from compare.network.architecture import Architecture
+from compare.operations.linear import Linear
+from compare.watching.dataflow import Array, Value
+
+BESIDE = 60  # values after the last new parameter among which that of such a bias is looked for
+
+
+class UnusedBiases:
+    """Those of a program, step by step."""
+
+    def __init__(self, network: Architecture, values: Sequence[Value]) -> None:
+        self.network, self.values = network, values
+        self.known: dict[str, Value] = {}  # what each has become
+
+    def add(self, step: TrainingStep, back: Backward) -> bool:
+        """Add those of a step to its tensors; whether there are any."""
+        added = False
+        for k, layer in enumerate(self.network.layers):
+            if isinstance(layer, Linear) and layer.bias and f"{k}.bias" not in step.old:
+                found = self._found(step, back, k)
+                if found is not None:
+                    old, new = found
+                    for each in step.passes:
+                        each.tensors[f"{k}.bias"] = old
+                    step.new[f"{k}.bias"] = self.known[f"{k}.bias"] = new
+                    added = True
+        return added
+
+    def _found(self, step: TrainingStep, back: Backward, k: int) -> tuple[Seen, Value] | None:
+        """That of the step before, moved once more; else by its gradient."""
+        delta, known = back.delta(k), self.known.get(f"{k}.bias")
+        if known is not None:
+            later = (u for u in known.users if u.size == known.size and u.what in MOVES)
+            view = next(layout.biases(known.array, known.size), None)
+            new = next(later, None)
+            return (Seen(known, view), new) if new is not None and view is not None else None
+        return self._updated_by(step, delta.sum(axis=0), back) if delta is not None else None
+
+    def _updated_by(self, step: TrainingStep, wanted: Array, back: Backward) -> tuple[Seen, Value] | None:
+        begun = step.passes[0].begin.time
+        for value in self.values[begun : step.end + BESIDE]:
+            old = value.operands[0] if value.operands else None
+            if old is None or old.size != wanted.size or value.size != wanted.size or moves(old) != 2:
+                continue
+            if any(root(old) is root(seen.value) for seen in step.old.values()):
+                continue
+            if value.is_changed and not _is_updated(value, old):
+                continue
+            if old.time < begun and value in old.users:
+                for view in layout.biases(old.array, wanted.size):
+                    change = view.array - value.array.reshape(-1)
+                    if np.any(change) and _is_along(change, wanted, back) and not self._is_made_again(old):
+                        return Seen(old, view), value
+        return None
+
+    def _is_made_again(self, value: Value) -> bool:
+        """Whether its line makes another one later, as zeros into which every step adds."""
+        first = root(value)
+        return any(v.site == first.site and v.what == first.what for v in self.values[first.time + 1 :])
+
+
+def _is_along(change: Array, wanted: Array, back: Backward) -> bool:
+    """Whether a change is along a gradient: of one number, by a known factor."""
+    if wanted.size == 1:
+        return scale_of(change, wanted, back.known) is not None
+    scale = multiple(change, wanted)
+    return scale is not None and distance(change, scale * wanted) <= tight(change)
+
+
+def _is_updated(value: Value, old: Value) -> bool:
+    """Whether what was stored into it is computed from what was there; a delta's array is filled anew."""
+    held = [old, *(o for o in old.operands if o.size == 1)]
+    return any(is_made_of(stored, each) for stored in value.operands[1:] for each in held)
