@@ -170,7 +170,7 @@ def _also_wrong(recorded: Recorded, judged: Judged) -> Iterator[AlsoWrong]:
     if first is None or not recorded.sources:
         return
     others = [r for r in judged.rows if r.status == "off" and r.step == first.step and r.tensor != first.tensor]
-    places = recorded.places[0]
+    places = recorded.places_of(first.step)
     if shown := tuple((r.tensor, places[r.tensor]) for r in others if r.tensor in places):
         yield AlsoWrong(shown)
 

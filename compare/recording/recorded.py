@@ -26,10 +26,14 @@ class Recorded:
     sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
     later: Callable[[], Later | None] = lambda: None
 
+    def places_of(self, step: int) -> Mapping[str, Place]:
+        """Where the tensors of a step were bound, as far as that is known."""
+        found = (places for record, places in zip(self.records, self.places, strict=False) if record.step == step)
+        return next(found, {})
+
     def place(self, step: int, tensor: str) -> Place | None:
         """Where a tensor of a step was bound, if that is known."""
-        found = (places for record, places in zip(self.records, self.places, strict=False) if record.step == step)
-        return next(found, {}).get(tensor)
+        return self.places_of(step).get(tensor)
 
 
 @dataclass(frozen=True)

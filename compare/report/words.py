@@ -21,10 +21,11 @@ def in_words(
 ) -> dict[str, Any]:
     """The fields of a report that are words: on these notes and causes, and on where the first divergence is."""
     wrong = recorded.place(first.step, first.tensor) if first else None
+    seen = recorded.places_of(first.step) if first else {}
     return {
         "diagnosis": explained(diagnosis),
         "findings": findings(found),
-        "origins": {name: str(place) for places in recorded.places[:1] for name, place in places.items()},
+        "origins": {name: str(place) for places in (*recorded.places[:1], seen) for name, place in places.items()},
         "side_effects": side_effects(found, diagnosis, first is not None),
         "code": code(wrong, recorded.sources).strip(),
         "excerpt": excerpt(wrong, recorded.sources),

@@ -39,7 +39,7 @@ STATES = ("exp_avg", "exp_avg_sq")
 EXPONENTIAL = ("tanh", "sigmoid")
 ENDLESS = 1 << 62
 ROUNDED = 8 * 2.0**-53  # relative: of a change whose factors are multiplied in another order
-BESIDE = 60  # values after the last new parameter among which that of a bias is looked for that is in no sum
+BESIDE = 60  # values after the last new parameter among which a penalty is looked for
 SIMULATED = 1e-6  # relative: of Adam's step from moments that were computed along, not seen
 GUARDED = 1e-12  # relative: farther from the loss than its rounding
 FEW = 3  # numbers, which many laws explain
@@ -80,6 +80,7 @@ class Settled:
             self._scales(scale, rate)
             self._moved(rate)
             self.names.rate = rate
+            self._forgotten(rate)
         else:
             self._adapted()
             self._scaled_alike(scale)
@@ -541,6 +542,22 @@ class Settled:
         if added.size != move.value.size or not added.names or (found is not None and added is found.value):
             return None
         return replace(observed(added), array=move.value.array)
+
+    def _forgotten(self, rate: float | None) -> None:
+        """A velocity that is zero again in a later step is judged as the momentum that it should be."""
+        law = self.update.law
+        for move in self.update.moves if rate and law is not None and not law.momentum else ():
+            found = updates.forgotten(self.back, move)
+            if found is None or move.earlier is None or not np.any(move.earlier) or not rate:
+                continue
+            momentum, zeros = found
+            self.names.optimizer = OptimizerSpec("SGD", {"lr": rate, "momentum": momentum})
+            before_it = Observation(move.earlier / rate, f"the velocity of {move.value.name}")
+            held = Named(before_it, View(before_it.array, "state"))
+            self.names.tensors[move.name.with_state("momentum_buffer")] = held
+            new = self.names.tensors[move.name.new]
+            at = replace(observed(zeros), array=new.view.array)
+            self.names.tensors[move.name.new] = replace(new, observation=at)
 
     def _is_unsure(self, move: Move) -> bool:
         """Of a step with momentum or a penalty, what no law explains may follow one that is not known.

@@ -14,7 +14,7 @@ import numpy as np
 from compare.foreign import layout
 from compare.foreign.convention import nearest
 from compare.foreign.flow.backward import Backward
-from compare.foreign.flow.products import is_of_numbers
+from compare.foreign.flow.products import is_of_numbers, root
 from compare.foreign.layout import View
 from compare.foreign.naming.values import number
 from compare.network.tensor_name import TensorName
@@ -265,6 +265,20 @@ def _by_law(back: Backward, found: list[Move]) -> Update:
             if (law := next(common, None) or next(iter(own[move.name]), None)) is not None:
                 made.of[move.name] = law
     return made
+
+
+def forgotten(back: Backward, move: Move) -> tuple[float, Value] | None:
+    """A momentum that is made of zeros anew, after the weights of the step were there: its number, and the zeros."""
+    begun, size = root(back.step.old[move.name].value).time, move.value.size
+    for value in before([move.value], back.step.olds):
+        if value.what != "mul" or value.size != size or size == 1:
+            continue
+        beside = [float(o.array.item()) for o in value.operands if o.size == 1]
+        factors = [f for f in (*value.constants, *beside) if 0 < f < 1]
+        zeros = [root(o) for o in value.operands if o.size == size and not np.any(o.array) and root(o).time > begun]
+        if factors and zeros:
+            return factors[0], zeros[0]
+    return None
 
 
 def same(a: float, b: float) -> bool:

@@ -69,6 +69,16 @@ for epoch in range(4):
 '''
 ADAM_NET = "3-2, no bias, half squared error"
 
+MOMENTUM = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
+W, v = rng.normal(size=(3, 2)), np.zeros((3, 2))
+for epoch in range(4):
+    d = (X @ W - T) / 6
+    v = 0.9 * v - 0.1 * X.T @ d
+    W = W + v
+"""
+
 OTHER_BATCH = "mean-over-other-batch factor"
 
 # what is edited: old -> new; the guilty line after it; the tensor, and causes of which one is named
@@ -114,6 +124,14 @@ WRONG = {
     ),
     "a bias that is not added": (BATCHES, "y = h @ W2 + b2", "y = h @ W2", "y =", "2.output", "bias-missing"),
     "no correction": (ADAM, "m / (1 - 0.9**step)", "m", "m_hat = m", "0.new_weight", "bias-correction-missing"),
+    "a velocity that is zero again": (
+        MOMENTUM,
+        "    d =",
+        "    v = np.zeros((3, 2))\n    d =",
+        "v = np.zeros((3, 2))",
+        "0.new_weight",
+        "momentum-missing",
+    ),
     "corrected by one beta": (ADAM, "0.999**step", "0.9**step", "v_hat =", "0.new_weight", "betas-swapped"),
     "an average that is lost": (
         ADAM,
@@ -124,7 +142,7 @@ WRONG = {
         "moving-average-reset",
     ),
 }
-NETWORKS = {BATCHES: BATCHES_NET, SUMS: SUMS_NET, ADAM: ADAM_NET}
+NETWORKS = {BATCHES: BATCHES_NET, SUMS: SUMS_NET, ADAM: ADAM_NET, MOMENTUM: ADAM_NET}
 
 
 def checked(folder: Path, script: str, network: str) -> compare.Report:
@@ -152,6 +170,7 @@ RIGHT = {
     "a weight that was cast": (BATCHES, "rng.normal(size=(4, 5)),", "rng.normal(size=(4, 5)).astype(float),"),
     "sums": (SUMS, "", ""),
     "Adam": (ADAM, "", ""),
+    "momentum": (MOMENTUM, "", ""),
     "-x @ W": (SUMS.replace("b[0] -= 0.5 * gb[0] / 6", ""), "np.exp(-(w @ X[i] + b[0]))", "np.exp(-w @ X[i])"),
 }
 
@@ -159,7 +178,7 @@ RIGHT = {
 @pytest.mark.parametrize("kind", RIGHT)
 def test_what_is_right(tmp_path: Path, kind: str) -> None:
     script, old, new = RIGHT[kind]
-    network = {BATCHES: BATCHES_NET, ADAM: ADAM_NET}.get(script, SUMS_NET)
+    network = NETWORKS.get(script, SUMS_NET)
     report = checked(tmp_path, script.replace(old, new) if old else script, network)
     assert report.verdict == "parity", report
 
