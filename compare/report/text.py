@@ -24,9 +24,21 @@ def text(report: Outcome, *, verbose: bool = False, width: int = 110) -> str:
         console.print(_table(rows, steps=report.steps > 1))
     else:
         console.print(_layers(report))
+    if verbose and report.origins:
+        console.print(_origins(report))
     for line in closing(report):
         console.print(line, soft_wrap=True)
     return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+
+
+def _origins(report: Outcome) -> Table:
+    """What each tensor is in somebody's own code."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("tensor", "found as"):
+        table.add_column(name)
+    for tensor, place in report.origins.items():
+        table.add_row(tensor, place)
+    return table
 
 
 def headline(report: Outcome) -> str:
