@@ -60,8 +60,8 @@ class Site:
     cell: str = ""  # of a notebook: "cell 4, line 12"
 
     @property
-    def is_loop(self) -> bool:
-        """Whether it is what a loop binds, whose end is not told."""
+    def is_handed(self) -> bool:
+        """Whether it is what a loop binds, or what a call gave back: its end is not told."""
         return (self.line, self.column) == (self.end_line, self.end_column)
 
     @property
@@ -150,14 +150,14 @@ class Rewriter(ast.NodeTransformer):
     # --- statements ---------------------------------------------------------------------------------------------------
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
-        target = node.targets[0]
+        target, is_handed = node.targets[0], isinstance(node.value, ast.Call)
         node.value = self.visit(node.value)
         if len(node.targets) == 1 and isinstance(target, ast.Subscript):
             return self._store(node, target)
         names = [_names(each) for each in node.targets]
         if len(node.targets) == 1 and isinstance(target, ast.Tuple | ast.List):
             node.value = self._call(node, "getitem", "opened", [node.value, _parts(target)])
-        node.value = self._bound(node, node.value, names[0])
+        node.value = self._bound(node, node.value, names[0], is_handed)
         node.targets = [self._target(each) for each in node.targets]
         return node
 
@@ -254,10 +254,12 @@ class Rewriter(ast.NodeTransformer):
         call = _call_back("bind", [ast.Constant(site), ast.Name(name, ast.Load())])
         return ast.copy_location(ast.Expr(call), node)
 
-    def _bound(self, node: ast.stmt | ast.NamedExpr, value: ast.expr, names: Sequence[str]) -> ast.expr:
+    def _bound(
+        self, node: ast.stmt | ast.NamedExpr, value: ast.expr, names: Sequence[str], is_handed: bool = False
+    ) -> ast.expr:
         if not any(names):
             return value
-        site = self._site(node, "bind", tuple(names))
+        site = self._site(node, "bind", tuple(names), is_handed)
         return ast.copy_location(_call_back("bind", [ast.Constant(site), value]), node)
 
     # --- expressions --------------------------------------------------------------------------------------------------
@@ -367,10 +369,10 @@ class Rewriter(ast.NodeTransformer):
         site = self._site(node, what)
         return ast.copy_location(_call_back(back, [ast.Constant(site), *args], keywords), node)
 
-    def _site(self, node: ast.AST, what: str, names: tuple[str, ...] = ()) -> int:
+    def _site(self, node: ast.AST, what: str, names: tuple[str, ...] = (), is_handed: bool = False) -> int:
         line, column = node.lineno, node.col_offset  # type: ignore[attr-defined]
         end = node.end_lineno or line, node.end_col_offset or column  # type: ignore[attr-defined]
-        if isinstance(node, ast.For | ast.While):
+        if is_handed or isinstance(node, ast.For | ast.While):
             end = line, column
         self.sites.append(Site(what, self.file, line, column, *end, ".".join(self.scope) or "<module>", names))
         return len(self.sites) - 1

@@ -103,11 +103,12 @@ class Settled:
         product = self.back.found.get(TensorName.of(str(int(name.layer) - 1), "grad_weight"))
         until = product.value.time if product is not None else ENDLESS
         copies = [u for u in found.value.users if u.what in VIEWS and u.size == found.value.size]
-        given = sorted((b for v in (found.value, *copies) for b in v.names), key=lambda bound: bound.time)
+        given = sorted(((b, v) for v in (found.value, *copies) for b in v.names), key=lambda pair: pair[0].time)
         known = set[tuple[str, str]]()
-        for bound in given:
+        for bound, value in given:
+            is_made_here = value is not found.value and value.site is not None and value.site.line == bound.site.line
             is_new = (bound.name, bound.site.function) not in known
-            if known and is_new and bound.time <= until and not bound.site.is_loop:
+            if known and is_new and bound.time <= until and (is_made_here or not bound.site.is_handed):
                 return bound
             known.add((bound.name, bound.site.function))
         return None
@@ -430,12 +431,18 @@ class Settled:
             if tensors[name].equal and self._is_only_uphill(name, rate, usual):
                 continue
             own = self._where_it_went_wrong(name, rate, usual)
-            others = [n for n in finals if n not in wrong and int(n.layer) <= int(name.layer)]
-            is_alone = bool(others) or not right.isdisjoint(_of_layer(name))
+            is_alone = self._is_alone(name, finals, wrong) or not right.isdisjoint(_of_layer(name))
             if tensors[name].equal and tensors[name].scale != usual and not is_alone:  # else it came with the factor
                 for between in self._between(int(name.layer)):
                     tensors[between] = self._with_the_factor(between, name, usual, ratio)
             tensors[name] = replace(tensors[name], scale=own)
+
+    def _is_alone(self, name: TensorName, finals: Sequence[TensorName], wrong: Sequence[TensorName]) -> bool:
+        """Whether as many gradients are right that come of the same one before it, or after it, as have its factor."""
+        beside = [n for n in finals if n not in wrong and int(n.layer) <= int(name.layer)]
+        found = self.back.found
+        alike = [n for n in wrong if n in found and name in found and found[n].scale == found[name].scale]
+        return bool(beside) and len(beside) >= len(alike)
 
     def _with_the_factor(self, between: str, name: TensorName, usual: float, ratio: float) -> Named:
         """What a parameter's gradient is computed from, where that comes with its factor: on the scale without it."""
