@@ -71,7 +71,8 @@ class UnusedBiases:
     def _is_made_again(self, value: Value) -> bool:
         """Whether its line makes another one later, as zeros into which every step adds."""
         first = root(value)
-        return any(v.site == first.site and v.what == first.what for v in self.values[first.time + 1 :])
+        later = self.values[first.time + 1 :] if first.what.startswith("call:") else ()
+        return any(v.site == first.site and v.what == first.what for v in later)
 
 
 def _is_along(change: Array, wanted: Array, back: Backward) -> bool:
