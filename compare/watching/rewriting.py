@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import CodeType
 
 PREFIX = "_backprop_"
+HANDED = -1  # in the place of an end column
 NATIVE = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec", "input", "breakpoint", "print"})
 # These look at the frame that calls them.
 FRAMED = frozenset({"type", "namedtuple", "NamedTuple", "TypeVar", "Enum", "_getframe", "currentframe", "warn"})
@@ -60,9 +61,14 @@ class Site:
     cell: str = ""  # of a notebook: "cell 4, line 12"
 
     @property
-    def is_handed(self) -> bool:
-        """Whether it is what a loop binds, or what a call gave back: its end is not told."""
+    def is_loop(self) -> bool:
+        """Whether it is what a loop binds, whose end is not told."""
         return (self.line, self.column) == (self.end_line, self.end_column)
+
+    @property
+    def is_handed(self) -> bool:
+        """Whether it is what a call gave back: its end is not told either."""
+        return self.end_column == HANDED
 
     @property
     def place(self) -> str:
@@ -372,8 +378,10 @@ class Rewriter(ast.NodeTransformer):
     def _site(self, node: ast.AST, what: str, names: tuple[str, ...] = (), is_handed: bool = False) -> int:
         line, column = node.lineno, node.col_offset  # type: ignore[attr-defined]
         end = node.end_lineno or line, node.end_col_offset or column  # type: ignore[attr-defined]
-        if is_handed or isinstance(node, ast.For | ast.While):
+        if isinstance(node, ast.For | ast.While):
             end = line, column
+        if is_handed:
+            end = line, HANDED
         self.sites.append(Site(what, self.file, line, column, *end, ".".join(self.scope) or "<module>", names))
         return len(self.sites) - 1
 

@@ -400,6 +400,7 @@ class Backward:
         more = old.value.size - wanted.size
         pool = Pool(moving)
         found = list(pool.multiples(wanted, read, self.known, more))
+        found = [m for m in found if m.value.time in self.aimed] or found  # beside a target of 0, the output is p - t
         if not found:  # it may be computed and not be used
             everywhere = self.pool.multiples(wanted, read, self.known_of_few, more) if np.any(wanted) else iter(())
             is_moved = name.parameter in self.step.new

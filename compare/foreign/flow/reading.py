@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from compare.foreign import layout
 from compare.foreign.convention import Convention
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
@@ -81,6 +82,7 @@ class Reader:
         self.earlier: dict[str, Move] = {}
         self.moments = Moments()
         self.unused = UnusedBiases(network, flow.values)
+        self.layouts: dict[str, tuple[str, str]] = {}  # of weights, and how their bias is attached
 
     def __iter__(self) -> Iterator[Read]:
         for old in self.flow.replaced:
@@ -100,7 +102,19 @@ class Reader:
         made.earlier, made.moments = self.earlier, self.moments
         return made
 
+    def _laid_as_before(self, step: TrainingStep) -> None:
+        """A square weight as the first step has it: what enters may be zero, and show nothing."""
+        for name, seen in step.old.items():
+            laid = self.layouts.setdefault(name, (seen.view.layout, seen.view.attached))
+            if (seen.view.layout, seen.view.attached) == laid or not name.endswith(".weight"):
+                continue
+            views = layout.weights(seen.value.array, *seen.view.array.shape)
+            if (view := next((v for v in views if (v.layout, v.attached) == laid), None)) is not None:
+                for each in step.passes:
+                    each.tensors[name] = Seen(seen.value, view, seen.equal)
+
     def _read(self, step: TrainingStep) -> Read:
+        self._laid_as_before(step)
         back, found, tensors = self._searched(step)
         if self.unused.add(step, back):
             back, found, tensors = self._searched(step)

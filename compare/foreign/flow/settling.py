@@ -10,7 +10,7 @@ import numpy as np
 from compare.foreign.convention import Convention, nearest
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
-from compare.foreign.flow.backward import Backward, Gradient
+from compare.foreign.flow.backward import PRODUCTS, Backward, Gradient
 from compare.foreign.flow.losses import called, guarded, of_step, reported
 from compare.foreign.flow.penalties import Penalty, penalty, size
 from compare.foreign.flow.products import VIEWS, near
@@ -73,7 +73,7 @@ class Settled:
         taken: set[int] = set()
         for name, found in self.back.found.items():
             is_again = found.again or found.value.time in taken
-            again = self._again(TensorName(name), found) if is_again else None
+            again = self._again(found) if is_again else None
             self.names.tensors[name] = _gradient(found, again)
             taken.add(found.value.time)
         if self.optimizer is None:
@@ -94,24 +94,24 @@ class Settled:
         self._written_otherwise()
         self._unjudged()
 
-    def _again(self, name: TensorName, found: Gradient) -> Binding | None:
+    def _again(self, found: Gradient) -> Binding | None:
         """The name by which a value that is another tensor already is this one: delta = dh leaves something out.
 
-        It is the next that was given, by no loop, before the weight's gradient was computed: of one sample, the bias's
-        may be a later one.
+        It is the next that was given, by no loop, before its last product; what a call gave back comes last.
         """
-        product = self.back.found.get(TensorName.of(str(int(name.layer) - 1), "grad_weight"))
-        until = product.value.time if product is not None else ENDLESS
         copies = [u for u in found.value.users if u.what in VIEWS and u.size == found.value.size]
+        products = [u.time for v in (found.value, *copies) for u in v.users if u.what in (*PRODUCTS, "call:outer")]
+        until = max(products, default=ENDLESS)
         given = sorted(((b, v) for v in (found.value, *copies) for b in v.names), key=lambda pair: pair[0].time)
-        known = set[tuple[str, str]]()
+        known, handed = set[tuple[str, str]](), list[Binding]()
         for bound, value in given:
             is_made_here = value is not found.value and value.site is not None and value.site.line == bound.site.line
-            is_new = (bound.name, bound.site.function) not in known
-            if known and is_new and bound.time <= until and (is_made_here or not bound.site.is_handed):
-                return bound
+            if known and (bound.name, bound.site.function) not in known and bound.time <= until:
+                if is_made_here or not (bound.site.is_handed or bound.site.is_loop):
+                    return bound
+                handed += [bound] if bound.site.is_handed else []
             known.add((bound.name, bound.site.function))
-        return None
+        return next(iter(handed), None)
 
     def _adapted(self) -> None:
         """New values by Adam, and the moments before the step."""
