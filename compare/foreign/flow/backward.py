@@ -25,7 +25,6 @@ from compare.operations.linear import Linear
 from compare.watching.dataflow import Array, Value, after, before, with_elements
 
 EXACT = Precision.of(np.float64)
-ENDLESS = np.iinfo(np.int64).max
 PRODUCTS = MULTIPLIED[:6]
 SUMS = ("iadd", "add")  # by which gradients are added up
 RATES = 8  # numbers that are tried as rates inside a gradient
@@ -109,16 +108,14 @@ class Backward:
     @cached_property
     def aimed(self) -> set[int]:
         """What is computed from the target."""
-        until = self.step.end if self.step.new else ENDLESS
-        return {v.time for each in self.targets for v in after(alike(each), int(until))}
+        return {v.time for each in self.targets for v in after(alike(each), self.step.until)}
 
     @cached_property
     def later(self) -> list[list[Value]]:
         """Of each pass, what is computed from its last linear layer's output until the step's end."""
-        until = self.step.end if self.step.new else ENDLESS
         last = max(k for k, layer in enumerate(self.network.layers) if isinstance(layer, Linear))
         ends = [p.tensors[f"{last}.output"].value for p in self.step.passes]
-        return [list(after(with_elements(end), int(until))) for end in ends]
+        return [list(after(with_elements(end), self.step.until)) for end in ends]
 
     @cached_property
     def pools(self) -> list[Pool]:
@@ -416,7 +413,7 @@ class Backward:
         delta = self.found.get(f"{k}.grad_output") or self.found.get(f"{k + 1}.grad_input")
         if delta is None or len(self.step.passes) > 1:
             return moving
-        later = {v.time for v in after(with_elements(delta.value), self.step.end if self.step.new else int(ENDLESS))}
+        later = {v.time for v in after(with_elements(delta.value), self.step.until)}
         return [v for v in moving if v.time in later] or moving
 
     def whole(self, name: TensorName, wanted: Array) -> Gradient | None:

@@ -13,8 +13,6 @@ from compare.foreign.naming import hints
 from compare.foreign.naming.values import number
 from compare.watching.dataflow import Value
 
-ENDLESS = 1 << 62
-BESIDE = 60  # values after the last new parameter among which a loss of the step is looked for
 PLAINEST = 5  # known factors that a wrong loss may have: the mean, half of it, twice, and the negatives
 
 
@@ -31,8 +29,7 @@ def of_step(back: Backward, aims: Sequence[Aim]) -> list[tuple[Value, float]]:
         return []
     if len(aims) == 1:
         return aims[0].losses
-    until = back.step.end + BESIDE if back.step.new else ENDLESS
-    return totals(back.network, aims, back.tensors[last], back.tensors["target"], until)
+    return totals(back.network, aims, back.tensors[last], back.tensors["target"], back.step.beside)
 
 
 def _over_samples(factor: float, value: Value, m: int) -> list[float]:

@@ -18,7 +18,7 @@ from compare.foreign.flow.losses import reported
 from compare.foreign.flow.pairs import belonging
 from compare.foreign.flow.passes import Pass, Passes, Seen
 from compare.foreign.flow.products import root
-from compare.foreign.flow.settling import ENDLESS, Settled, observed
+from compare.foreign.flow.settling import Settled, observed
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
 from compare.foreign.flow.unused import UnusedBiases
@@ -136,8 +136,7 @@ class Reader:
     def _searched(self, step: TrainingStep) -> tuple[Backward, list[Aim], dict[str, Seen]]:
         """The step's gradients, what it aims at, and its forward tensors."""
         network = self._without_absent_biases(step)
-        until = step.end if step.new else ENDLESS
-        aims = [aim(network, each, until, self._target(each)) for each in step.passes]
+        aims = [aim(network, each, step.until, self._target(each)) for each in step.passes]
         tensors = backward.stacked(step.passes)
         found = [each for each in aims if each is not None]
         if len(found) == len(aims):

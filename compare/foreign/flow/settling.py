@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -37,9 +38,7 @@ from compare.watching.observation import Observation
 
 STATES = ("exp_avg", "exp_avg_sq")
 EXPONENTIAL = ("tanh", "sigmoid")
-ENDLESS = 1 << 62
 ROUNDED = 8 * 2.0**-53  # relative: of a change whose factors are multiplied in another order
-BESIDE = 60  # values after the last new parameter among which a penalty is looked for
 SIMULATED = 1e-6  # relative: of Adam's step from moments that were computed along, not seen
 GUARDED = 1e-12  # relative: farther from the loss than its rounding
 FEW = 3  # numbers, which many laws explain
@@ -101,7 +100,7 @@ class Settled:
         """
         copies = [u for u in found.value.users if u.what in VIEWS and u.size == found.value.size]
         products = [u.time for v in (found.value, *copies) for u in v.users if u.what in (*PRODUCTS, "call:outer")]
-        until = max(products, default=ENDLESS)
+        until = max(products, default=math.inf)
         given = sorted(((b, v) for v in (found.value, *copies) for b in v.names), key=lambda pair: pair[0].time)
         known, handed = set[tuple[str, str]](), list[Binding]()
         for bound, value in given:
@@ -219,7 +218,7 @@ class Settled:
     def _penalties(self) -> None:
         """What the loss adds for the weights, and the gradient with it; where both differ, the gradient is wrong."""
         step, computed = self.back.step, {time for aim in self.aims for time in aim.computed}
-        until = step.end + BESIDE if step.new and len(self.aims) > 1 else step.end if step.new else ENDLESS
+        until = step.beside if len(self.aims) > 1 else step.until
         in_loss = penalty(of_step(self.back, self.aims), step.old, computed, until)
         of = self.update.of
         in_gradient: dict[str, Law] = {move.name: of[move.name] for move in self.update.moves if move.name in of}

@@ -11,6 +11,8 @@ from compare.foreign.flow.passes import Pass, Seen
 from compare.foreign.flow.products import root
 from compare.watching.dataflow import Value, before, with_elements
 
+ENDLESS = 1 << 62
+BESIDE = 60  # values after the last new parameter
 MOVES = ("sub", "add", "isub", "iadd", "setitem", "changed", "gather", "imul", "mul", "call:subtract", "call:add")
 
 
@@ -40,6 +42,16 @@ class TrainingStep:
     def olds(self) -> list[Value]:
         """The values of the parameters before the step, and their elements."""
         return [v for seen in self.old.values() for v in with_elements(root(seen.value))]
+
+    @property
+    def until(self) -> int:
+        """Up to when values belong to it: its end; where nothing moved, for ever."""
+        return self.end if self.new else ENDLESS
+
+    @property
+    def beside(self) -> int:
+        """Up to when what is said of it may come: a loss that is divided after the update, a bias that moves last."""
+        return self.end + BESIDE if self.new else ENDLESS
 
     @property
     def end(self) -> int:

@@ -17,8 +17,6 @@ from compare.network.architecture import Architecture
 from compare.operations.linear import Linear
 from compare.watching.dataflow import Array, Value
 
-BESIDE = 60  # values after the last new parameter among which that of such a bias is looked for
-
 
 class UnusedBiases:
     """Those of a program, step by step."""
@@ -53,7 +51,7 @@ class UnusedBiases:
 
     def _updated_by(self, step: TrainingStep, wanted: Array, back: Backward) -> tuple[Seen, Value] | None:
         begun = step.passes[0].begin.time
-        for value in self.values[begun : step.end + BESIDE]:
+        for value in self.values[begun : step.beside] if step.new else ():
             old = value.operands[0] if value.operands else None
             if old is None or old.size != wanted.size or value.size != wanted.size or moves(old) != 2:
                 continue

@@ -17,8 +17,6 @@ from compare.recording.notes import Written
 from compare.recording.place import Place
 from compare.watching.dataflow import Dataflow, Value
 
-ENDLESS = 1 << 62
-
 
 def written(step: TrainingStep, names: Names, flow: Dataflow) -> dict[str, Written]:
     """What backward writes into the arrays of the forward pass."""
@@ -26,13 +24,12 @@ def written(step: TrainingStep, names: Names, flow: Dataflow) -> dict[str, Writt
         return {}
     outputs = {n: s for n, s in step.passes[0].tensors.items() if n == "input" or n.endswith(".output")}
     end = max(s.value.time for s in outputs.values())
-    until = step.end if step.new else ENDLESS
     forward = {v.site for v in flow.values[: end + 1] if v.site is not None}  # what fills its array in every pass
     found = {}
     for name, seen in outputs.items():
         for value in _overwritten(seen.value, flow):
             view = _reread(seen, value.array)
-            if end < value.time <= until and value.site not in forward and view is not None:
+            if end < value.time <= step.until and value.site not in forward and view is not None:
                 found[name] = Written(name, view, _place(value, seen.value, flow))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,12 @@ def checked(folder: Path, script: str, network: str) -> compare.Report:
     return compare.check(folder / "s.py", network=network)
 
 
+def named_line(origin: str) -> int:
+    match = re.search(r"line (\d+)", origin)
+    assert match, origin
+    return int(match[1])
+
+
 @pytest.mark.parametrize("kind", WRONG)
 def test_guilty_line(tmp_path: Path, kind: str) -> None:
     script, old, new, guilty, tensor, causes = WRONG[kind]
@@ -160,6 +167,8 @@ def test_guilty_line(tmp_path: Path, kind: str) -> None:
     assert report.first is not None
     assert report.first.tensor == tensor, report
     assert guilty in report.code, report
+    line = (tmp_path / "s.py").read_text().splitlines()[named_line(report.origins[tensor]) - 1]
+    assert line.strip() == report.code, "the line that is named, and the one that is shown"
     assert not causes or report.diagnosis[0].cause in causes.split(), report
 
 
@@ -178,8 +187,9 @@ RIGHT = {
 @pytest.mark.parametrize("kind", RIGHT)
 def test_what_is_right(tmp_path: Path, kind: str) -> None:
     script, old, new = RIGHT[kind]
+    assert old in script
     network = NETWORKS.get(script, SUMS_NET)
-    report = checked(tmp_path, script.replace(old, new) if old else script, network)
+    report = checked(tmp_path, script.replace(old, new, 1) if old else script, network)
     assert report.verdict == "parity", report
 
 
