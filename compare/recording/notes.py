@@ -16,6 +16,11 @@ class Note:
     """What one of the classes below says."""
 
 
+@dataclass(frozen=True)
+class NetworkRead(Note):
+    """Nobody said what is to be computed: the network was read off the code."""
+
+
 # --- conventions ------------------------------------------------------------------------------------------------------
 
 
@@ -122,9 +127,10 @@ class MomentumFound(Note):
 
 @dataclass(frozen=True)
 class UpdateNotJudged(Note):
-    """New values of parameters that moved by no rule that is known; their gradients are judged."""
+    """New values of parameters that moved by no rule that is known, or not at all; their gradients are judged."""
 
     tensors: tuple[str, ...]
+    moved: bool = True
 
 
 @dataclass(frozen=True)

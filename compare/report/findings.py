@@ -158,7 +158,8 @@ def _penalty_differs(note: notes.PenaltyDiffers) -> str:
 
 
 def _not_judged(note: notes.UpdateNotJudged) -> str:
-    return f"the update was not judged: {listed(note.tensors)} moved by no rule that is known"
+    how = "moved by no rule that is known" if note.moved else "do not move: no step of an optimiser was seen"
+    return f"the update was not judged: {listed(note.tensors)} {how}"
 
 
 def _later_step(note: notes.LaterStep) -> str:
@@ -179,6 +180,7 @@ def _samples(rows: int) -> str:
 
 # In the order in which they are told; a text has the note's fields in braces.
 SENTENCES: Mapping[type[Note], Words] = {
+    notes.NetworkRead: "nobody said the network: it is the one that the code computes, with the loss that fits it best",
     notes.LayoutFound: _layout,
     notes.FactorFound: _factor,
     notes.GuardFound: "your loss ({loss}) keeps its logarithms finite by {guard:g}: it is not judged, and the gradient "

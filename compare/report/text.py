@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from compare.judging.verdict import Row
+from compare.recording.notes import NetworkRead, UpdateNotJudged
 from compare.report.outcome import Outcome
+
+READ_OFF = " (read off the code; to say another: --network or network=)"
 
 
 def text(report: Outcome, *, verbose: bool = False, width: int = 110) -> str:
@@ -47,7 +50,9 @@ def headline(report: Outcome) -> str:
     steps = f"{report.steps} training step{'s' if report.steps > 1 else ''}"
     with_optimizer = f" with {report.optimizer}" if report.optimizer else ""
     verdict = f"{mode}{report.verdict.upper()} in {report.dtype}"
-    return f"{verdict}: {report.network}; {steps}{with_optimizer}, batch {report.batch}"
+    read = READ_OFF if any(isinstance(note, NetworkRead) for note in report.notes) else ""
+    unjudged = ", update not judged" if any(isinstance(note, UpdateNotJudged) for note in report.notes) else ""
+    return f"{verdict}: {report.network}{read}; {steps}{with_optimizer}{unjudged}, batch {report.batch}"
 
 
 def _first_divergence(report: Outcome, row: Row) -> str:

@@ -210,7 +210,9 @@ class Settled:
                     self.names.slack[f"{k}.grad_input"] = 32 * u * (np.abs(dy).max(initial=0) + np.abs(dy))
 
     def _unjudged(self) -> None:
-        """Parameters that moved and of which no new value is judged."""
+        """Parameters that moved and of which no new value is judged; of a program, all where none moves."""
+        if not self.back.step.new and not self.is_given:
+            self.notes.append(UpdateNotJudged(tuple(TensorName(name).new for name in self.back.step.old), moved=False))
         moved = [TensorName(name).new for name in self.back.step.new]
         if left := tuple(name for name in moved if name not in self.names.tensors and name not in self.judged):
             self.notes.append(UpdateNotJudged(left))

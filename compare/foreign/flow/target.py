@@ -45,7 +45,7 @@ def aim(network: Architecture, found: Pass, until: int, given: tuple[Value, Arra
     y = found.tensors[last].view.array if last in found.tensors else None
     best: tuple[tuple[int, bool, bool, bool, int, int], Aim] | None = None
     order = 0
-    for order, seen in enumerate(_candidates(network, found, computed, given)):
+    for order, seen in enumerate(_candidates(network, found, computed, given) if computed else ()):
         if y is None and given is not None:
             return Aim(seen, True, [], times)
         if y is None:
