@@ -61,7 +61,8 @@ def check(
 
     `network` says what is to be computed: a text such as "784-256-10 relu, softmax cross-entropy", also in torch's
     names, such as "Linear(4, 8), ReLU, Linear(8, 3); CrossEntropyLoss", or a scratch network or a torch module with its
-    `loss`. `convention` declares how arrays are laid out and scaled; what it leaves out is
+    `loss`. Of a script, a function or an object it may be left out: it is then read off what the code computes, and the
+    report's first line says so. `convention` declares how arrays are laid out and scaled; what it leaves out is
     found by value and said in `Report.findings`.
 
     Of somebody's code, `Report.side_effects` says what backward writes into. Where backward updates the weights itself
@@ -71,8 +72,7 @@ def check(
     ValueError or TypeError, in one line, for what cannot be checked.
     """
     if isinstance(candidate, str | Path):
-        wanted = Architecture.of(network, loss)
-        return check_recorded(_from_file(Path(candidate), x, t, wanted, convention, limits))
+        return check_recorded(_from_file(Path(candidate), x, t, _said(network, loss), convention, limits))
     if limits:
         raise TypeError(
             f"got {', '.join(limits)}, which limit a script only; the candidate is {type(candidate).__name__}"
@@ -93,14 +93,14 @@ def _from_file(
     path: Path,
     x: Array | None,
     t: Array | None,
-    network: Architecture,
+    network: Architecture | None,
     convention: Convention | None,
     limits: Mapping[str, Any],
 ) -> Recorded:
     """A script, or a file of arrays. ValueError in one line where it is neither."""
     if path.suffix in (".py", ".ipynb"):
         return run_script(path, network, convention, **limits)
-    return read_file(path, x, t, network, convention)
+    return read_file(path, x, t, Architecture.of(network), convention)
 
 
 def _recorded(candidate: Any, x: Array, t: Array, network: Any, loss: Any, convention: Convention | None) -> Recorded:
@@ -113,11 +113,15 @@ def _recorded(candidate: Any, x: Array, t: Array, network: Any, loss: Any, conve
             f"got {type(candidate).__name__}, expected a network, an object with forward and backward, a function "
             "step(x, t), a dictionary of arrays, or the path of a script or a record"
         )
-    wanted = Architecture.of(network, loss)
     if isinstance(candidate, Mapping):
-        return read_dictionary(candidate, x, t, wanted, convention)
+        return read_dictionary(candidate, x, t, Architecture.of(network, loss), convention)
     watch = watch_object if has_backward(candidate) else watch_function
-    return watch(candidate, x, t, wanted, convention)
+    return watch(candidate, x, t, _said(network, loss), convention)
+
+
+def _said(network: Any, loss: Any) -> Architecture | None:
+    """None where neither is said: of code that is watched, the network is read off it then."""
+    return None if network is None and loss is None else Architecture.of(network, loss)
 
 
 def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, optimizer: Any, steps: int) -> Report:

@@ -336,10 +336,6 @@ def _check_record(arguments: argparse.Namespace) -> list[Report]:
 def _check_script(arguments: argparse.Namespace) -> list[Report]:
     import compare
 
-    if arguments.network is None:
-        raise UsageError(
-            '--watch needs --network: what the script computes, such as "784-256-10 relu, softmax cross-entropy"'
-        )
     limits = {"seconds": float(arguments.seconds), "answers": arguments.answers}
     try:
         with _told_progress(arguments) as progress:

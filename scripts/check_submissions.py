@@ -3,6 +3,7 @@
     python scripts/check_submissions.py FOLDER --network "5-7-4 relu, softmax cross-entropy" [--out DIR]
                                         [--seconds S] [--memory MB] [--workers N]
     python scripts/check_submissions.py FOLDER --table networks.csv --out checked
+    python scripts/check_submissions.py FOLDER
 
 Every .py and .ipynb in FOLDER is a submission, and so is every folder in it, of which one script runs: the one that the
 table names; else the only one; else main.py or main.ipynb; else the only one that no other imports. If this does not
@@ -10,6 +11,7 @@ say which, the folder's row says which files there are. What was passed over is 
 
 The table says which network each file computes: CSV with the columns file and network, or JSON, either a list of
 {"file": ..., "network": ...} or one object of file: network. A file is "anna.py", "anna/train.py" or the folder "anna".
+Where neither says it, the network is read off the script, and its row has the one that was found.
 Each script runs as a copy in a temporary folder. With it are copied the files of its own folder, and the data files
 that lie in FOLDER, but not the scripts there. DIR gets index.html, a page for each, submissions.csv and
 submissions.json.
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   check_submissions.py handed_in --network "784-128-10 relu, softmax cross-entropy" --out checked
   check_submissions.py handed_in --table networks.csv --seconds 60 --workers 4
+  check_submissions.py handed_in                          each network is read off its script
 
 of a folder in FOLDER one script runs: the one that the table names; else the only one; else main.py or main.ipynb;
 else the only one that no other imports. What was passed over is listed, with the reason.
@@ -110,8 +113,6 @@ def _submissions(arguments: argparse.Namespace) -> tuple[list[Submission], list[
 
     if not arguments.folder.is_dir():
         raise UsageError(f"{arguments.folder}: no such folder")
-    if not (arguments.network or arguments.table):
-        raise UsageError('expected --network, such as "5-7-4 relu, softmax cross-entropy", or --table F')
     networks = _networks(arguments.table) if arguments.table else {}
     for text in [*networks.values(), *([arguments.network] if arguments.network else [])]:
         _expect_network(text)
@@ -122,10 +123,7 @@ def _submissions(arguments: argparse.Namespace) -> tuple[list[Submission], list[
     submissions = []
     for name, script in sorted(found.scripts.items()):
         network = networks.get(name, networks.get(name.partition("/")[0], arguments.network))
-        if network is None:
-            why[name] = "the table has no network for it, and there is no --network"
-        else:
-            submissions.append(Submission(script, network))
+        submissions.append(Submission(script, network or ""))
     rows = [Examined(name, networks.get(name, arguments.network or ""), UNEXAMINED, why[name]) for name in sorted(why)]
     return submissions, rows, found.passed_over
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from compare.foreign.convention import Convention
 from compare.foreign.flow.given import Given
+from compare.foreign.flow.network import NotRead, network_of
 from compare.foreign.flow.products import MULTIPLIED
 from compare.foreign.flow.reading import Read, Reader, observed
 from compare.foreign.flow.written import given_back
@@ -21,7 +22,7 @@ from compare.foreign.two_rates import Run, depends_on_rate, rate_argument, run_o
 from compare.network.architecture import Architecture
 from compare.numbers.array import Array
 from compare.recording.batches import Batch, consecutive
-from compare.recording.notes import DidNotEnd, Note
+from compare.recording.notes import DidNotEnd, NetworkRead, Note
 from compare.recording.recorded import Recorded
 from compare.watching.calls import Between, watch_call
 from compare.watching.dataflow import Dataflow
@@ -37,10 +38,13 @@ class Refused(BaseException):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A step function, and what is known of it. of: whose code it is. between: what the step computes for that code."""
+    """A step function, and what is known of it. of: whose code it is. between: what the step computes for that code.
+
+    network: None as long as nobody said it and no call was seen.
+    """
 
     step: StepFunction
-    network: Architecture
+    network: Architecture | None
     convention: Convention | None
     of: Any = None
     between: list[Between] = field(default_factory=list)
@@ -53,7 +57,16 @@ class Candidate:
         except Refused as error:
             raise TypeError(str(error)) from None
 
+    def of_network(self, given: Given) -> Candidate:
+        """With the network that is read off this call. ValueError in one line where it cannot be."""
+        try:
+            return replace(self, network=network_of(given.flow, self.convention, given))
+        except NotRead as error:
+            ended = "" if given.flow.complete else f"; it did not run to its end: {given.flow.ended}"
+            raise ValueError(f"{error}{ended}") from None
+
     def reader(self, given: Given) -> Reader:
+        assert self.network is not None
         return Reader(self.network, given.flow, self.convention, given)
 
     def named(self, given: Given) -> Step:
@@ -62,6 +75,7 @@ class Candidate:
         NotFound too where the code multiplies itself: what it computes is then seen, and no such step.
         """
         flow = given.flow
+        assert self.network is not None
         try:
             seen = [observed(value) for value in flow.values]
             found = Step(find(self.network, seen, given.x, given.t, self.convention))
@@ -77,9 +91,11 @@ class Candidate:
 class Calls:
     """The steps of a function's calls; as they were read, where their flow shows a step."""
 
+    network: Architecture
     steps: list[Step]
     flows: list[Dataflow]
     read: list[Read]
+    is_read_off: bool = False  # the network
 
     @property
     def first(self) -> Run:
@@ -89,6 +105,7 @@ class Calls:
     def recorded(self, more: Sequence[Note]) -> Recorded:
         """As a record, with these notes more."""
         notes = [*more, *(note for read in self.read[:1] for note in read.notes)]
+        notes += [NetworkRead()] if self.is_read_off else []
         notes += [DidNotEnd(flow.ended) for flow in self.flows[:1] if not flow.complete]
         made = recorded(self.steps, notes)
         sources = {file: lines for flow in self.flows for file, lines in flow.sources.items()}
@@ -96,7 +113,7 @@ class Calls:
 
 
 def watch_function(
-    step: StepFunction, x: Array, t: Array, network: Architecture, convention: Convention | None
+    step: StepFunction, x: Array, t: Array, network: Architecture | None, convention: Convention | None
 ) -> Recorded:
     """step(x, t), called on two batches.
 
@@ -106,7 +123,7 @@ def watch_function(
     notes: list[Note] = []
     if (argument := rate_argument(step)) is not None and found.first.updates:
         name, rate = argument
-        halved = Candidate(partial(step, **{name: rate / 2}), network, convention)
+        halved = Candidate(partial(step, **{name: rate / 2}), found.network, convention)
         notes += depends_on_rate(found.first, partial(run, halved, (x, t)), (rate, rate / 2))
     return found.recorded(notes)
 
@@ -116,9 +133,11 @@ def calls(candidate: Candidate, x: Array, t: Array) -> Calls:
     given: list[Given] = []
     found: list[list[Read]] = []
     reader: Reader | None = None
+    is_said = candidate.network is not None
     for batch in consecutive(x, t, CALLS):
         theirs = batch[0].copy(), batch[1].copy()
         given.append(Given(*batch, candidate.watched(theirs)))
+        candidate = candidate if candidate.network is not None else candidate.of_network(given[-1])
         reader = candidate.reader(given[-1]) if reader is None else reader.following(given[-1])
         found.append(list(islice(reader, CALLS)))
         for each in found[-1][:1]:
@@ -127,9 +146,11 @@ def calls(candidate: Candidate, x: Array, t: Array) -> Calls:
     for each in read[:1]:
         _follow(each, candidate.convention or Convention())
     flows = [each.flow for each in given]
+    assert candidate.network is not None
     if len(read) < CALLS:
-        return Calls([candidate.named(each) for each in given], flows, [])
-    return Calls([Step(each.names, each.written, each.looked_at) for each in read], flows, read)
+        return Calls(candidate.network, [candidate.named(each) for each in given], flows, [], not is_said)
+    steps = [Step(each.names, each.written, each.looked_at) for each in read]
+    return Calls(candidate.network, steps, flows, read, not is_said)
 
 
 def _follow(read: Read, declared: Convention) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.foreign.convention import Convention
+from compare.foreign.flow.network import SAY_IT
 from compare.foreign.functions import Candidate, Refused, StepFunction, calls, run
 from compare.foreign.naming.probabilities import activation_of
 from compare.foreign.two_rates import RATES, Run, at_half_the_rate, depends_on_rate, is_rate
@@ -32,10 +33,12 @@ OUTPUTS = ("out", "output", "outputs", "y_hat", "yhat", "y_pred", "pred", "predi
 RATE = 0.01
 
 
-def watch_object(candidate: Any, x: Array, t: Array, network: Architecture, convention: Convention | None) -> Recorded:
+def watch_object(
+    candidate: Any, x: Array, t: Array, network: Architecture | None, convention: Convention | None
+) -> Recorded:
     """A copy of it, run on two batches. Where it updates its weights itself, another runs at half the rate."""
     found = calls(_candidate(copy.deepcopy(candidate), network, convention), x, t)
-    return found.recorded(_depends_on_rate(candidate, found.first, x, t, network, convention))
+    return found.recorded(_depends_on_rate(candidate, found.first, x, t, found.network, convention))
 
 
 def has_backward(candidate: Any) -> bool:
@@ -59,7 +62,7 @@ def _depends_on_rate(
 
 
 def _candidate(
-    theirs: Any, network: Architecture, convention: Convention | None, rate: float = RATE
+    theirs: Any, network: Architecture | None, convention: Convention | None, rate: float = RATE
 ) -> Candidate:
     between: list[Between] = []
     return Candidate(driver(theirs, network, rate, between), network, convention, theirs, between)
@@ -75,7 +78,7 @@ def _takes_a_rate(candidate: Any) -> bool:
 
 
 def driver(
-    candidate: Any, network: Architecture, rate: float = RATE, between: list[Between] | None = None
+    candidate: Any, network: Architecture | None, rate: float = RATE, between: list[Between] | None = None
 ) -> StepFunction:
     """One training step of an object: its forward on x, its backward on what its arguments' names say.
 
@@ -108,7 +111,11 @@ def _method(candidate: Any, names: Sequence[str]) -> Callable[..., Any] | None:
 
 
 def _arguments(
-    backward: Callable[..., Any], offered: Mapping[tuple[str, ...], Any], output: Array, t: Array, network: Architecture
+    backward: Callable[..., Any],
+    offered: Mapping[tuple[str, ...], Any],
+    output: Array,
+    t: Array,
+    network: Architecture | None,
 ) -> tuple[list[Any], list[Array]]:
     """What backward asks for, argument by argument; and those of them that are computed here."""
     found: list[Any] = []
@@ -132,10 +139,12 @@ def _are_shares(y: Array) -> bool:
     return bool(np.all(y >= 0) and np.allclose(y.sum(axis=-1), 1))
 
 
-def _upstream(name: str, output: Array, t: Array, network: Architecture) -> Array:
+def _upstream(name: str, output: Array, t: Array, network: Architecture | None) -> Array:
     """The loss's gradient, for an argument that is called like one."""
     if not name.lower().startswith(("d", "g", "delta", "upstream", "error", "loss")):
         raise Refused(f"backward's argument {name!r} says nothing known; pass a function step(x, t) that calls it")
+    if network is None:
+        raise Refused(f"backward's argument {name!r} is a gradient of the loss, and nobody says of which: {SAY_IT}")
     columns = output.ndim == 2 and output.shape != (len(t), network.sizes[-1])
     y = output.T if columns else output
     if isinstance(activation_of(network.loss), Softmax) and y.shape[-1:] == (network.sizes[-1],) and _are_shares(y):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 
 from compare.foreign.convention import Convention
 from compare.foreign.flow.gathered import gathered
+from compare.foreign.flow.network import NotRead, network_of
 from compare.foreign.flow.products import root
 from compare.foreign.flow.reading import Read, Reader
 from compare.foreign.steps import Step, recorded
 from compare.network.architecture import Architecture
-from compare.recording.notes import DidNotEnd, LaterStep, MomentumFound, StepNotFound
+from compare.recording.notes import DidNotEnd, LaterStep, MomentumFound, NetworkRead, StepNotFound
 from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
 from compare.watching.dataflow import Dataflow
@@ -28,17 +30,30 @@ STOPPED = "stopped"
 LIBRARIES = r"^\s*(import|from) (torch|tensorflow|jax)\b"
 
 
-def run_script(path: Path, network: Architecture, convention: Convention | None, **limits: Any) -> Recorded:
-    """The steps of a script. ValueError in one line where it could not be run, or no step was found."""
+def run_script(path: Path, network: Architecture | None, convention: Convention | None, **limits: Any) -> Recorded:
+    """The steps of a script. ValueError in one line where it could not be run, or no step was found.
+
+    Without a network that is said, of the one that is read off the code.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     flow = watch_script(path, **limits)
+    said, network = network, network or _read_off(path, flow, convention)
     judged = _judged(Reader(network, gathered(flow, network) or flow, convention))
     if judged:
-        return _recorded(judged, flow)
+        made = _recorded(judged, flow)
+        return made if said is not None else replace(made, notes=[*made.notes, NetworkRead()])
     if not flow.complete and not flow.ended.startswith(STOPPED):
         raise ValueError(f"{path}: {flow.ended}, and no training step was seen before that")
     return Recorded([Record(network, {})], notes=[StepNotFound(missing(network, flow))], sources=flow.sources)
+
+
+def _read_off(path: Path, flow: Dataflow, convention: Convention | None) -> Architecture:
+    try:
+        return network_of(flow, convention)
+    except NotRead as error:
+        why = f"it ended early: {flow.ended}; " if not flow.complete and not flow.ended.startswith(STOPPED) else ""
+        raise ValueError(f"{path}: {why}{error}") from None
 
 
 def missing(network: Architecture, flow: Dataflow) -> str:

@@ -49,10 +49,10 @@ main(sys.argv[2])
 
 @dataclass(frozen=True)
 class Submission:
-    """A script, and the network that it is to compute, as a text."""
+    """A script, and the network that it is to compute, as a text; "" where that is read off the script."""
 
     script: Script
-    network: str
+    network: str = ""
 
     @property
     def name(self) -> str:
@@ -203,7 +203,8 @@ def _left_behind(submission: Submission, results: Path, code: int, page: Path | 
     name = ""
     if page is not None and (results / "page.html").exists():
         name = Path(shutil.copyfile(results / "page.html", page)).name
-    return Examined(submission.name, submission.network, page=name, **found | {"findings": tuple(found["findings"])})
+    own = {"network": submission.network, "page": name, "findings": tuple(found["findings"])}
+    return Examined(submission.name, **found | {each: value for each, value in own.items() if value})
 
 
 def _copy(script: Script, folder: Path) -> Path:
@@ -243,14 +244,15 @@ def _found(script: Path, settings: dict[str, Any], page: Path | None) -> dict[st
     import compare
     from compare.report.page import Reproduction
 
-    network, unexamined = settings["network"], {"verdict": UNEXAMINED, "findings": []}
+    network, unexamined = settings["network"], {"verdict": UNEXAMINED, "network": "", "findings": []}
     try:
-        report = compare.check(script, network=network, seconds=settings["seconds"], memory=settings["memory"])
+        report = compare.check(script, network=network or None, seconds=settings["seconds"], memory=settings["memory"])
     except (ValueError, TypeError, MemoryError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         return unexamined | {"cause": said.replace(f"{script}: ", "").replace(str(script), script.name)}
     if page is not None:
-        command = ["python", "scripts/check_parity.py", "--watch", settings["name"], "--network", network]
+        command = ["python", "scripts/check_parity.py", "--watch", settings["name"]]
+        command += ["--network", network] if network else []
         report.to_html(page, Reproduction(shlex.join(command)))
     return from_report(report)
 
@@ -260,6 +262,7 @@ def from_report(report: Outcome) -> dict[str, Any]:
     ended = next((note.how for note in report.notes if isinstance(note, DidNotEnd)), "")
     told = findings(note for note in report.notes if not isinstance(note, DidNotEnd))
     found = {"verdict": report.verdict, "findings": told, "coverage": report.coverage, "ended": ended}
+    found["network"] = report.network
     first = report.first
     if first is None:
         return found

@@ -150,9 +150,20 @@ def test_a_download_of_folders_and_notebooks(tmp_path: Path) -> None:
     assert rows == over
 
 
+@pytest.mark.slow
+def test_the_networks_are_read_off_the_scripts(tmp_path: Path) -> None:
+    (tmp_path / "right.py").write_text(RIGHT)
+    (tmp_path / "nothing.py").write_text("print(1 + 1)\n")
+    done = run(tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out" / "submissions.json").read_text())["submissions"]
+    found = {row["file"]: (row["verdict"], row["network"]) for row in rows}
+    assert found == {"right.py": ("parity", NETWORK), "nothing.py": ("not examined", "")}
+    assert "say the network, such as --network" in next(row["cause"] for row in rows if row["file"] == "nothing.py")
+
+
 WRONG_USAGE = [
     (["absent", "--network", NETWORK], "absent: no such folder"),
-    (["."], "expected --network"),
     ([".", "--network", "3-5"], "expected SIZES"),
     (["empty", "--network", NETWORK], "empty: no .py, no .ipynb and no folder of a submission in it"),
     (["packed", "--network", NETWORK], "in it; all.zip is passed over, an archive; unpack it to have it checked"),

@@ -142,7 +142,7 @@ class Passes:
         z = Seen(value, read)
         if weight.bias is not None:
             made.tensors[f"{k}.bias"] = Seen(held.value, View(weight.bias, weight.layout))
-        elif bias is None and (added := _with_bias(value, read)) is not None:
+        elif bias is None and (added := with_bias(value, read)) is not None:
             z, bias = added
         if bias is not None:
             made.tensors[f"{k}.bias"] = bias
@@ -159,7 +159,7 @@ class Passes:
                 continue
             computed.add(value.time)
             found = self._product(following, value)
-            if found is None or found.m != made.m or not _is_elementwise(found.entering, z.value):
+            if found is None or found.m != made.m or not is_elementwise(found.entering, z.value):
                 continue
             x = found.views[2].array
             if x.shape == wanted.shape and distance(x, wanted) <= tight(x):
@@ -184,8 +184,8 @@ class Passes:
             layer = self.network.layers[position]
             assert isinstance(layer, Activation)
             is_last = position == following - 1
-            seen = _equal([step.entering], layer, x) if is_last else None
-            seen = seen or _equal(computed, layer, x)
+            seen = activated([step.entering], layer, x) if is_last else None
+            seen = seen or activated(computed, layer, x)
             if seen is None and is_last:
                 seen = Seen(step.entering, step.views[2], equal=False)
             if seen is None:
@@ -202,14 +202,14 @@ class Passes:
         for position in range(k + 1, len(self.network.layers)):
             layer = self.network.layers[position]
             assert isinstance(layer, Activation)
-            seen = _equal(computed, layer, x)
+            seen = activated(computed, layer, x)
             if seen is None:
                 return
             made.tensors[f"{position}.output"] = seen
             x = seen.view.array
 
 
-def _is_elementwise(value: Value, source: Value) -> bool:
+def is_elementwise(value: Value, source: Value) -> bool:
     """Whether it is computed from the source through values of one size, as an activation is, and no parameter."""
     ends = {v.time for v in with_elements(source)}
     left, seen = [*with_elements(value), *value.operands], set[int]()
@@ -240,7 +240,7 @@ def _bias(value: Value, n: int) -> Seen:
     return Seen(of, read) if read is not None else Seen(value, View(value.array.reshape(-1), layout.ROWS))
 
 
-def _with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
+def with_bias(value: Value, read: View) -> tuple[Seen, Seen] | None:
     """The sum of a product and a vector of its width, and that vector."""
     m, n = read.array.shape
     for user in value.users:
@@ -267,7 +267,7 @@ def is_made_of(value: Value, source: Value) -> bool:
     return False
 
 
-def _equal(computed: Sequence[Value], layer: Activation, x: Array) -> Seen | None:
+def activated(computed: Sequence[Value], layer: Activation, x: Array) -> Seen | None:
     with np.errstate(all="ignore"):
         wanted = layer.apply(np.asarray(x, dtype=np.float64))
     for value in computed:
