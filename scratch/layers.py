@@ -1,12 +1,14 @@
 """The layers: forward and backward beside each other, in the letters of the mathematics.
 
-A layer is two methods and two dictionaries with the same keys. Samples are rows: x is (m, in), y is (m, out).
+A layer is two methods and two dictionaries with the same keys. Samples are rows: x is (m, in), y is (m, out); of images
+(m, channels, height, width).
 `backward` takes dL/dy, fills `grads` and returns dL/dx; it updates nothing, and changes neither its argument nor what
 `forward` kept. Parameters have torch's names and orientation.
 """
 
 from __future__ import annotations
 
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,18 @@ class LayerError(ValueError):
     """An array that a layer cannot take: got one shape or dtype, expected another."""
 
 
-def expect(a: Array, shape: tuple[int | None, ...], dtype: DTypeLike | None = None) -> None:
-    """Raise LayerError unless `a` has this shape (None: any size) and this dtype (None: any float)."""
-    fits = a.ndim == len(shape) and all(n in (None, k) for n, k in zip(shape, a.shape, strict=True))
-    if not fits:
-        wanted = ", ".join("m" if n is None else str(n) for n in shape)
+Sizes = tuple["int | EllipsisType | None", ...]
+
+
+def expect(a: Array, shape: Sizes, dtype: DTypeLike | None = None) -> None:
+    """Raise LayerError unless `a` has this shape and this dtype (None: any float).
+
+    In the shape, None is any size, and ... at its end any number of further axes.
+    """
+    sizes = shape[:-1] if shape[-1:] == (...,) else shape
+    fits = a.ndim == len(shape) or (sizes is not shape and a.ndim >= len(sizes))
+    if not fits or any(n not in (None, k) for n, k in zip(sizes, a.shape, strict=False)):
+        wanted = ", ".join("m" if n is None else "..." if n is ... else str(n) for n in shape)
         raise LayerError(f"got {a.shape}, expected ({wanted}{',' * (len(shape) == 1)})")
     if dtype is None and not np.issubdtype(a.dtype, np.floating):
         raise LayerError(f"got {a.dtype}, expected a floating-point array")
@@ -120,7 +129,7 @@ class ReLU(Layer):
     """y = max(x, 0), elementwise. Its derivative at 0 is 0, as in torch."""
 
     def forward(self, x: Array) -> Array:
-        expect(x, (None, None))
+        expect(x, (None, None, ...))
         self._kept = x
         return np.maximum(x, 0)
 
@@ -135,7 +144,7 @@ class Sigmoid(Layer):
     """y = 1 / (1 + e^-x), elementwise; written in e^-|x| so that it cannot overflow."""
 
     def forward(self, x: Array) -> Array:
-        expect(x, (None, None))
+        expect(x, (None, None, ...))
         e = np.exp(-np.abs(x))
         self._kept = np.where(x >= 0, x.dtype.type(1), e) / (1 + e)
         return self._kept.copy()
@@ -151,7 +160,7 @@ class Tanh(Layer):
     """y = tanh x, elementwise."""
 
     def forward(self, x: Array) -> Array:
-        expect(x, (None, None))
+        expect(x, (None, None, ...))
         self._kept = np.tanh(x)
         return self._kept.copy()
 

@@ -16,7 +16,7 @@ class LeakyReLU(Layer):
         self.negative_slope = negative_slope
 
     def forward(self, x: Array) -> Array:
-        expect(x, (None, None))
+        expect(x, (None, None, ...))
         self._kept = x
         return np.where(x > 0, x, x * x.dtype.type(self.negative_slope))
 

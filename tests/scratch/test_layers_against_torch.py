@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,21 @@ from torch import nn
 from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS as LAYERS_KNOWN
-from scratch import Layer, LayerError, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, Softmax, Tanh
+from scratch import (
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    Layer,
+    LayerError,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 from scratch.initializers import normal
 from tests.bounds import assert_within
 from tests.finite_differences import assert_derivative
@@ -22,11 +37,16 @@ DTYPES = [np.float32, np.float64]
 
 @dataclass(frozen=True)
 class Subject:
-    """One layer on both sides, and by what name the reference knows it."""
+    """One layer on both sides, from n columns or channels, by what name the reference knows it, and what it takes."""
 
     kind: str
     scratch: Callable[[int, np.random.Generator, type], Layer]
     torch: Callable[[int], nn.Module]
+    shape: tuple[int, ...] = (7, 5)
+
+    @property
+    def takes_images(self) -> bool:
+        return len(self.shape) == 4
 
 
 def linear(n: int, rng: np.random.Generator, dtype: type, bias: bool = True) -> Linear:
@@ -44,6 +64,49 @@ LAYERS = {
     "leaky_relu": Subject("leaky_relu", lambda n, rng, dtype: LeakyReLU(0.3), lambda n: nn.LeakyReLU(0.3)),
     "softmax": Subject("softmax", lambda n, rng, dtype: Softmax(), lambda n: nn.Softmax(dim=1)),
 }
+IMAGES = (3, 4, 7, 5)  # samples, channels, height, width
+
+
+def conv(size: Any, **options: Any) -> Subject:
+    """From n to 6 channels."""
+
+    def ours(n: int, rng: np.random.Generator, dtype: type) -> Layer:
+        return Conv2d(n, 6, size, **options, rng=rng, weight_init=normal(0.7), bias_init=normal(0.3), dtype=dtype)
+
+    return Subject("conv2d", ours, lambda n: nn.Conv2d(n, 6, size, **options), IMAGES)
+
+
+def pooling(kind: str, ours: type[Layer], theirs: type[nn.Module], *sizes: Any, **options: Any) -> Subject:
+    return Subject(kind, lambda n, rng, dtype: ours(*sizes, **options), lambda n: theirs(*sizes, **options), IMAGES)
+
+
+LAYERS |= {
+    "conv2d": conv(3),
+    "conv2d without bias": conv(3, bias=False),
+    "conv2d of one element": conv(1),
+    "conv2d, padding": conv(3, padding=1),
+    "conv2d, stride": conv((3, 2), stride=2),
+    "conv2d, stride and padding": conv(3, stride=(3, 2), padding=(1, 2)),
+    "conv2d, stride beyond the filter": conv(2, stride=3),
+    "conv2d, dilation": conv((3, 2), dilation=2, padding=(0, 1)),
+    "conv2d, stride and dilation": conv((2, 3), stride=(3, 2), dilation=(3, 1), padding=1),
+    "conv2d, groups": conv(3, groups=2, padding=1),
+    "conv2d of all the image": conv((7, 5)),
+    "flatten": Subject("flatten", lambda n, rng, dtype: Flatten(), lambda n: nn.Flatten(), IMAGES),
+    "flatten of rows": Subject("flatten", lambda n, rng, dtype: Flatten(), lambda n: nn.Flatten()),
+    "relu of images": Subject("relu", lambda n, rng, dtype: ReLU(), lambda n: nn.ReLU(), IMAGES),
+    "tanh of images": Subject("tanh", lambda n, rng, dtype: Tanh(), lambda n: nn.Tanh(), IMAGES),
+    "max_pool2d": pooling("max_pool2d", MaxPool2d, nn.MaxPool2d, 2),
+    "max_pool2d, overlapping": pooling("max_pool2d", MaxPool2d, nn.MaxPool2d, 3, stride=(2, 1)),
+    "max_pool2d, padding": pooling("max_pool2d", MaxPool2d, nn.MaxPool2d, (3, 2), stride=2, padding=1),
+    "max_pool2d, gaps": pooling("max_pool2d", MaxPool2d, nn.MaxPool2d, (2, 1), stride=3),
+    "avg_pool2d": pooling("avg_pool2d", AvgPool2d, nn.AvgPool2d, 2),
+    "avg_pool2d, overlapping": pooling("avg_pool2d", AvgPool2d, nn.AvgPool2d, 3, stride=(2, 1)),
+    "avg_pool2d, padding": pooling("avg_pool2d", AvgPool2d, nn.AvgPool2d, (3, 2), stride=2, padding=1),
+    "avg_pool2d, padding left out": pooling(
+        "avg_pool2d", AvgPool2d, nn.AvgPool2d, 3, stride=2, padding=1, count_include_pad=False
+    ),
+}
 
 INPUTS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "plain": lambda rng: rng.standard_normal((7, 5)),
@@ -58,6 +121,24 @@ INPUTS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "huge": lambda rng: 1e8 * rng.standard_normal((7, 5)),
     "subnormal": lambda rng: 1e-42 * rng.standard_normal((7, 5)),
 }
+OF_IMAGES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "plain": lambda rng: rng.standard_normal(IMAGES),
+    "one row": lambda rng: rng.standard_normal((1, 4, 7, 6)),
+    "long sums": lambda rng: rng.standard_normal((30, 8, 7, 10)),
+    "kinks": lambda rng: rng.choice([-1.0, -0.0, 0.0, 1.0], IMAGES),
+    "equal": lambda rng: np.full(IMAGES, 0.75),
+    "negative": lambda rng: -1 - rng.random(IMAGES),
+    "tiny": lambda rng: 1e-8 * rng.standard_normal(IMAGES),
+    "large": lambda rng: 1e3 * rng.standard_normal(IMAGES),
+    "huge": lambda rng: 1e8 * rng.standard_normal(IMAGES),
+    "subnormal": lambda rng: 1e-42 * rng.standard_normal(IMAGES),
+}
+DRAWN = [
+    pytest.param(subject, draw, id=f"{name}-{inputs}")
+    for name, subject in LAYERS.items()
+    if subject.kind in LAYERS_KNOWN
+    for inputs, draw in (OF_IMAGES if subject.takes_images else INPUTS).items()
+]
 
 
 def on_scratch(layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
@@ -85,11 +166,10 @@ def expected(kind: str, layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("inputs", INPUTS)
-@pytest.mark.parametrize("name", LAYERS)
-def test_forward_and_backward_are_right_on_both_sides(name: str, inputs: str, dtype: type) -> None:
-    rng, subject = np.random.default_rng(11), LAYERS[name]
-    x = INPUTS[inputs](rng).astype(dtype)
+@pytest.mark.parametrize(("subject", "draw"), DRAWN)
+def test_forward_and_backward_are_right_on_both_sides(subject: Subject, draw: Any, dtype: type) -> None:
+    rng = np.random.default_rng(11)
+    x = draw(rng).astype(dtype)
     layer = subject.scratch(x.shape[1], rng, dtype)
     dy = rng.standard_normal(layer.forward(x).shape).astype(dtype)
     wanted = expected(subject.kind, layer, x, dy)
@@ -99,15 +179,17 @@ def test_forward_and_backward_are_right_on_both_sides(name: str, inputs: str, dt
     }.items():
         assert got.keys() == wanted.keys()
         for tensor, value in wanted.items():
-            assert_within(f"{side} {name} {tensor}", got[tensor], value, dtype)
+            assert_within(f"{side} {subject.kind} {tensor}", got[tensor], value, dtype)
 
 
 # --- finite differences -----------------------------------------------------------------------------------------------
 
 
-def smooth(layer: Layer, rng: np.random.Generator) -> np.ndarray:
-    """Inputs of ordinary size, and for ReLU away from its kink."""
-    x = rng.standard_normal((7, 5))
+def smooth(layer: Layer, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Inputs of ordinary size, and away from kinks: from 0 for ReLU, and from each other for a maximum."""
+    x = rng.standard_normal(shape)
+    if isinstance(layer, MaxPool2d):
+        return 0.05 * rng.permutation(x.size).reshape(shape)
     return np.where(np.abs(x) < 0.1, 0.5, x) if isinstance(layer, ReLU) else x
 
 
@@ -115,17 +197,20 @@ def smooth(layer: Layer, rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize("name", LAYERS)
 def test_backward_is_the_derivative_by_finite_differences(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    layer = LAYERS[name].scratch(5, rng, np.float64)
-    x = smooth(layer, rng)
-    dy = rng.standard_normal(layer.forward(x).shape)
+    shape = LAYERS[name].shape
+    layer = LAYERS[name].scratch(shape[1], rng, np.float64)
+    x = smooth(layer, shape, rng)
+    y = layer.forward(x)
+    dy = rng.standard_normal(y.shape)
+    away = float(np.abs(y * dy).sum())  # from 0: where terms cancel, their sum is smaller than its roundings say
     dx = layer.backward(dy)
     grads = dict(layer.grads)
-    assert_derivative(lambda a: float((layer.forward(a) * dy).sum()), x, dx, rng.standard_normal(x.shape))
+    assert_derivative(lambda a: away + float((layer.forward(a) * dy).sum()), x, dx, rng.standard_normal(x.shape))
     for key, p in list(layer.params.items()):
 
         def moved(a: np.ndarray, key: str = key) -> float:
             layer.params[key] = a
-            return float((layer.forward(x) * dy).sum())
+            return away + float((layer.forward(x) * dy).sum())
 
         assert_derivative(moved, p, grads[key], rng.standard_normal(p.shape))
         layer.params[key] = p
@@ -138,29 +223,36 @@ def chain() -> Sequential:
     return Sequential(linear(5, np.random.default_rng(4), np.float32), Tanh(), Softmax())
 
 
-@pytest.fixture(params=[*LAYERS, "sequential"])
-def layer(request: pytest.FixtureRequest) -> Layer:
-    """A layer from 5 columns that has not run yet."""
-    if request.param == "sequential":
-        return chain()
-    return LAYERS[request.param].scratch(5, np.random.default_rng(3), np.float32)
+def shape_of(name: str) -> tuple[int, ...]:
+    return (7, 5) if name == "sequential" else LAYERS[name].shape
 
 
-def ran(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The layer has run forward: x, y and some dy."""
-    rng = np.random.default_rng(5)
-    x = rng.standard_normal((7, 5)).astype(np.float32)
+def made(name: str) -> Layer:
+    """A layer that has not run yet."""
+    rng = np.random.default_rng(3)
+    return chain() if name == "sequential" else LAYERS[name].scratch(shape_of(name)[1], rng, np.float32)
+
+
+each_layer = pytest.mark.parametrize("name", [*LAYERS, "sequential"])
+
+
+def ran(name: str) -> tuple[Layer, np.ndarray, np.ndarray, np.ndarray]:
+    """A layer that has run forward: the layer, x, y and some dy."""
+    rng, layer = np.random.default_rng(5), made(name)
+    x = rng.standard_normal(shape_of(name)).astype(np.float32)
     y = layer.forward(x)
-    return x, y, rng.standard_normal(y.shape).astype(np.float32)
+    return layer, x, y, rng.standard_normal(y.shape).astype(np.float32)
 
 
-def test_backward_before_forward_is_an_error(layer: Layer) -> None:
-    with pytest.raises(RuntimeError, match=r"(Linear 5 -> 4|\w+): backward was called before forward"):
-        layer.backward(np.zeros((7, 5), np.float32))
+@each_layer
+def test_backward_before_forward_is_an_error(name: str) -> None:
+    with pytest.raises(RuntimeError, match=r"(Linear 5 -> 4|Conv2d 4 -> 6, . x .|\w+): backward was called before for"):
+        made(name).backward(np.zeros((7, 5), np.float32))
 
 
-def test_backward_changes_neither_its_argument_nor_x_nor_what_forward_kept(layer: Layer) -> None:
-    x, y, dy = ran(layer)
+@each_layer
+def test_backward_changes_neither_its_argument_nor_x_nor_what_forward_kept(name: str) -> None:
+    layer, x, y, dy = ran(name)
     before = [a.tobytes() for a in (x, y, dy, *layer.params.values())]
     first = layer.backward(dy).tobytes(), {name: g.tobytes() for name, g in layer.grads.items()}
     assert [a.tobytes() for a in (x, y, dy, *layer.params.values())] == before
@@ -168,8 +260,10 @@ def test_backward_changes_neither_its_argument_nor_x_nor_what_forward_kept(layer
     assert first == second
 
 
-def test_returned_arrays_are_the_callers(layer: Layer) -> None:
-    x, y, dy = ran(layer)
+@each_layer
+def test_returned_arrays_are_the_callers(name: str) -> None:
+    layer, x, y, dy = ran(name)
+    given = x.tobytes()
     first = layer.backward(dy)
     wanted = first.tobytes()
     grads = {name: g.copy() for name, g in layer.grads.items()}
@@ -178,10 +272,12 @@ def test_returned_arrays_are_the_callers(layer: Layer) -> None:
     assert layer.backward(dy).tobytes() == wanted
     assert all(np.array_equal(g, grads[name]) for name, g in layer.grads.items())
     assert layer.forward(x) is not y
+    assert x.tobytes() == given
 
 
-def test_parameters_and_gradients_have_the_same_keys_shapes_and_dtypes(layer: Layer) -> None:
-    _, _, dy = ran(layer)
+@each_layer
+def test_parameters_and_gradients_have_the_same_keys_shapes_and_dtypes(name: str) -> None:
+    layer, _, _, dy = ran(name)
     layer.backward(dy)
     shapes = {name: (p.shape, p.dtype) for name, p in layer.params.items()}
     assert {name: (g.shape, g.dtype) for name, g in layer.grads.items()} == shapes
@@ -198,13 +294,34 @@ WRONG = {
     ],
     **{
         name: [
-            ("forward", np.zeros(5, np.float32), r"got \(5,\), expected \(m, m\)"),
+            ("forward", np.zeros(5, np.float32), r"got \(5,\), expected \(m, m"),
             ("forward", np.zeros((7, 5), int), "got int64, expected a floating-point array"),
             ("backward", np.zeros((5, 7), np.float32), r"got \(5, 7\), expected \(7, 5\)"),
             ("backward", np.zeros((7, 1), np.float32), r"got \(7, 1\), expected \(7, 5\)"),
             ("backward", np.zeros((7, 5)), "got float64, expected float32"),
         ]
         for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
+    },
+    "conv2d": [
+        ("forward", np.zeros((3, 5, 7, 5), np.float32), r"got \(3, 5, 7, 5\), expected \(m, 4, m, m\)"),
+        ("forward", np.zeros((3, 140), np.float32), r"got \(3, 140\), expected \(m, 4, m, m\)"),
+        ("forward", np.zeros(IMAGES), "got float64, expected float32"),
+        ("forward", np.zeros((3, 4, 7, 2), np.float32), r"got \(3, 4, 7, 2\), expected images of at least 3 x 3"),
+        ("backward", np.zeros((3, 6, 5, 4), np.float32), r"got \(3, 6, 5, 4\), expected \(3, 6, 5, 3\)"),
+        ("backward", np.zeros((3, 6, 5, 3)), "got float64, expected float32"),
+    ],
+    "flatten": [
+        ("forward", np.zeros(5, np.float32), r"got \(5,\), expected \(m, m, \.\.\.\)"),
+        ("backward", np.zeros((3, 139), np.float32), r"got \(3, 139\), expected \(3, 140\)"),
+    ],
+    **{
+        name: [
+            ("forward", np.zeros((3, 140), np.float32), r"got \(3, 140\), expected \(m, m, m, m\)"),
+            ("forward", np.zeros((3, 4, 1, 5), np.float32), "expected images of at least 2 x 2, padding included"),
+            ("backward", np.zeros((3, 4, 3, 3), np.float32), r"got \(3, 4, 3, 3\), expected \(3, 4, 3, 2\)"),
+            ("backward", np.zeros((3, 4, 3, 2)), "got float64, expected float32"),
+        ]
+        for name in ("max_pool2d", "avg_pool2d")
     },
 }
 
@@ -214,8 +331,7 @@ WRONG = {
     [pytest.param(name, *row, id=f"{name}-{row[2]}") for name, rows in WRONG.items() for row in rows],
 )
 def test_what_a_layer_refuses(name: str, method: str, wrong: np.ndarray, message: str) -> None:
-    layer = LAYERS[name].scratch(5, np.random.default_rng(3), np.float32)
-    ran(layer)
+    layer = ran(name)[0]
     with pytest.raises(LayerError, match=message):
         getattr(layer, method)(wrong)
 
@@ -263,3 +379,88 @@ def test_at_the_ends_of_the_numbers_layers_are_as_torchs(name: str, x: list[floa
 def test_a_linear_layer_without_size_is_refused(sizes: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=rf"Linear {sizes[0]} -> {sizes[1]}: both sizes must be at least 1"):
         Linear(*sizes, rng=np.random.default_rng(0))
+
+
+WRONG_SIZES = [
+    (
+        lambda: Conv2d(3, 4, 3, groups=2, rng=np.random.default_rng(0)),
+        r"Conv2d 3 -> 4: groups=2, expected .* divide both",
+    ),
+    (lambda: Conv2d(0, 4, 3, rng=np.random.default_rng(0)), "Conv2d 0 -> 4: groups=1, expected numbers of at least 1"),
+    (
+        lambda: Conv2d(3, 4, 0, rng=np.random.default_rng(0)),
+        "kernel_size: got 0, expected a whole number of at least 1",
+    ),
+    (lambda: Conv2d(3, 4, 3, padding=(1, -1), rng=np.random.default_rng(0)), r"padding: got \(1, -1\), expected"),
+    (lambda: MaxPool2d(2, stride=0.5), r"stride: got 0\.5, expected a whole number of at least 1, or two in a tuple"),
+    (lambda: MaxPool2d(3, padding=2), "padding: got 2, expected at most half of kernel_size=3"),
+    (lambda: AvgPool2d((3, 1), padding=1), r"padding: got 1, expected at most half of kernel_size=\(3, 1\)"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG_SIZES)
+def test_sizes_that_fit_no_image_are_refused(make: Callable[[], Layer], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (MaxPool2d(2), "MaxPool2d(2)"),
+        (MaxPool2d((3, 2), stride=1, padding=1), "MaxPool2d((3, 2), stride=1, padding=1)"),
+        (AvgPool2d(3, count_include_pad=False), "AvgPool2d(3, count_include_pad=False)"),
+        (Flatten(), "Flatten()"),
+        (
+            Conv2d(
+                2, 4, (3, 1), stride=2, padding=(1, 0), dilation=2, groups=2, bias=False, rng=np.random.default_rng(0)
+            ),
+            "Conv2d(2, 4, (3, 1), stride=2, padding=(1, 0), dilation=2, groups=2, bias=False, dtype=float32)",
+        ),
+    ],
+)
+def test_a_layer_of_images_is_shown_as_it_is_typed(layer: Layer, said: str) -> None:
+    assert repr(layer) == said
+
+
+# --- ties ---
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_of_equal_maxima_the_first_in_row_order_gets_the_gradient(dtype: type) -> None:
+    layer = MaxPool2d((2, 3))
+    layer.forward(np.array([[[[1, 2, 2], [2, 0, 2]]]], dtype))
+    assert layer.backward(np.array([[[[5]]]], dtype)).tolist() == [[[[0, 5, 0], [0, 0, 0]]]]
+
+
+# --- convolution, number by number ---
+
+
+def by_loops(layer: Conv2d, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
+    """The formula as it stands in the docstring: one product at a time."""
+    W, b = layer.params["weight"], layer.params.get("bias")
+    (height, width), (out, per_group, kh, kw) = x.shape[2:], W.shape
+    y, dW, dx = np.zeros_like(dy), np.zeros_like(W), np.zeros_like(x)
+    for n, o, i, j in np.ndindex(dy.shape):
+        y[n, o, i, j] = 0 if b is None else b[o]
+        for c, u, v in np.ndindex(per_group, kh, kw):
+            row = i * layer.stride[0] + u * layer.dilation[0] - layer.padding[0]
+            column = j * layer.stride[1] + v * layer.dilation[1] - layer.padding[1]
+            channel = o // (out // layer.groups) * per_group + c
+            if 0 <= row < height and 0 <= column < width:
+                y[n, o, i, j] += W[o, c, u, v] * x[n, channel, row, column]
+                dW[o, c, u, v] += dy[n, o, i, j] * x[n, channel, row, column]
+                dx[n, channel, row, column] += W[o, c, u, v] * dy[n, o, i, j]
+    gradients = {"output": y, "grad_weight": dW, "grad_input": dx}
+    return gradients if b is None else gradients | {"grad_bias": dy.sum(axis=(0, 2, 3))}
+
+
+@pytest.mark.parametrize("name", [name for name, subject in LAYERS.items() if subject.kind == "conv2d"])
+def test_a_convolution_is_its_loops(name: str) -> None:
+    rng = np.random.default_rng(7)
+    layer, x = LAYERS[name].scratch(4, rng, np.float64), rng.standard_normal(IMAGES)
+    dy = rng.standard_normal(layer.forward(x).shape)
+    got, wanted = on_scratch(layer, x, dy), by_loops(layer, x, dy)
+    assert got.keys() == wanted.keys()
+    for tensor, a in wanted.items():
+        np.testing.assert_allclose(got[tensor], a, rtol=1e-12, atol=1e-12, err_msg=tensor)
