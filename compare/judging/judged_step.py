@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compare.judging.judge import judge, off, unjudged
 from compare.judging.shapes import OtherShape, ShapeMismatch, shapes
 from compare.judging.step import Check, Rule
 from compare.judging.verdict import OtherDtype, Row
+from compare.network.passing import agree
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.array import Array
@@ -28,7 +28,6 @@ from compare.numbers.expected import Expected
 from compare.numbers.float64 import double
 from compare.operations import STATES
 from compare.operations.letters import Absent
-from compare.operations.operation import ROWS
 from compare.recording.record import Record
 
 TWINS = 8
@@ -71,7 +70,8 @@ class JudgedStep:
         self.record, self.rules, self.given = record, step_rules, given
         self.known: dict[str, Known] = {}
         self.dtype = record.dtype  # asked for at every tensor, and found by looking at all of them
-        self.shapes = shapes(record.network)  # likewise
+        x = record["input"] if "input" in record else given.get("input")
+        self.shapes = shapes(record.network, None if x is None else np.shape(x))
         self.rng = np.random.default_rng(0)
         self.wrong: dict[tuple[str, str], Wrong] = {}
         self.ambiguous = 0  # pre-activations within their allowance of a ReLU's kink
@@ -112,7 +112,7 @@ class JudgedStep:
         if name not in self.record:
             return []
         wanted, found = self._shape(name), self.record[name].shape
-        if wanted is not None and found != wanted:
+        if wanted is not None and not agree(found, wanted):
             rule = _constant(name, "wiring", f"{name} as it was given", Expected.itself(self.record[name]))
             return [off(self.record, rule, OtherShape(found, wanted))]
         if name not in self.given:
@@ -168,8 +168,9 @@ class JudgedStep:
         return [self._in_its_dtype(row, rule)]
 
     def _count_ambiguous(self, rule: Rule, expected: Expected) -> None:
-        if rule.kinked:
-            self.ambiguous += int(np.count_nonzero(_near_kink(expected.value, expected.allowance.wide)))
+        if rule.following:
+            near = rule.following.near_kink(expected.value, expected.allowance.wide)
+            self.ambiguous += int(np.count_nonzero(near))
 
     def _in_its_dtype(self, row: Row, rule: Rule) -> Row:
         """Off, if it is not in the float dtype that what it is computed from gives it; what is off already stays so.
@@ -246,42 +247,32 @@ class JudgedStep:
             return
         own = expected.allowance.bound()
         moved = [v + self._moves(own.shape) * own for v in (twins or [expected.value] * TWINS)]
-        if rule.kinked:
-            moved = [self._either_side(v, expected.value, allowance.bound()) for v in moved]
+        if rule.following:
+            bound = allowance.bound()
+            moved = [rule.following.either_side(v, expected.value, bound, self.rng) for v in moved]
         self.known[rule.name] = Known(expected.value, dtypes, moved, allowance)
 
     def _moves(self, shape: tuple[int, ...]) -> Array:
         """A random sign times 1/2 to 1: with 1 alone, two equal allowances in a row cancel in 1 of 2^TWINS elements."""
-        return self._signs(shape) * self.rng.uniform(0.5, 1, shape)
-
-    def _signs(self, shape: tuple[int, ...]) -> Array:
-        return self.rng.choice([-1.0, 1.0], shape)
-
-    def _either_side(self, twin: Array, z: Array, allowed: Array) -> Array:
-        """Where z is within its allowance of ReLU's kink, the twin is put on either side of it at random."""
-        away = np.maximum(np.abs(twin), np.finfo(np.float64).tiny)
-        return np.where(_near_kink(z, allowed), self._signs(z.shape) * away, twin)
+        return self.rng.choice([-1.0, 1.0], shape) * self.rng.uniform(0.5, 1, shape)
 
     def _expect_shapes(self, rule: Rule) -> None:
         """The sources must have the shapes that the network gives them; nothing is broadcast or transposed."""
         for source in rule.sources:
             wanted = self._shape(source)
             found = self.known[source].array.shape
-            if wanted is not None and found != wanted:
+            if wanted is not None and not agree(found, wanted):
                 raise ShapeMismatch(f"{source} has shape {found}, expected {wanted}")
 
     def _shape(self, name: str) -> tuple[int, ...] | None:
-        """What the network gives it, for as many rows as the input has; None where it gives none."""
-        shape, x = self.shapes.get(name), self.known.get("input")
-        if not shape or shape[0] != ROWS or x is None or not x.array.ndim:
-            return shape
-        return (len(x.array), *shape[1:])
+        """What the network gives it; None where it gives none."""
+        return self.shapes.get(name)
 
     def _misshapen(self, rule: Rule, why: str) -> Row:
         self._recall(rule.name)
         wanted = self._shape(rule.name)
         found = self.record[rule.name].shape
-        if wanted is not None and found != wanted:
+        if wanted is not None and not agree(found, wanted):
             return off(self.record, rule, OtherShape(found, wanted))
         return unjudged(self.record, rule, why)
 
@@ -315,12 +306,6 @@ def _constant(name: str, check: Check, formula: str, expected: Expected) -> Rule
 
 def _all_finite(sources: Sequence[Known]) -> bool:
     return all(bool(np.isfinite(s.array).all()) for s in sources)
-
-
-def _near_kink(z: Array, allowed: Array) -> NDArray[np.bool_]:
-    """Where z is within its allowance of 0, ReLU's kink, so that a correct computation may be on either side of it."""
-    near: NDArray[np.bool_] = (np.abs(z) <= allowed) & (allowed > 0)
-    return near
 
 
 def _spanning(rule: Rule, sources: Sequence[Known], expected: Expected, twins: Sequence[Array]) -> Allowance:

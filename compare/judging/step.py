@@ -13,6 +13,7 @@ from compare.network.tensor_name import Kind, TensorName
 from compare.numbers.allowance import Precision
 from compare.numbers.array import Array
 from compare.numbers.expected import Expected
+from compare.operations.operation import Layer
 
 Check = Literal["isolated", "wiring", "spanning", "side_effects", "update"]
 
@@ -22,8 +23,8 @@ class Rule:
     """How one tensor of a step follows from others.
 
     compute(*arrays of the sources, p=precision) -> Expected; it takes them to float64 itself. `copies` says that the
-    tensor is its only source, unchanged; `optional` that a complete record may lack it; `kinked` that an activation
-    follows whose derivative jumps at 0.
+    tensor is its only source, unchanged; `optional` that a complete record may lack it; `following` is the layer that
+    it enters, where that one's derivative jumps.
     """
 
     name: TensorName
@@ -35,7 +36,7 @@ class Rule:
     formula: str
     copies: bool = False
     optional: bool = False
-    kinked: bool = False
+    following: Layer | None = None
 
 
 def rules(network: Architecture, optimizer: OptimizerSpec | None, step: int, present: Collection[str]) -> list[Rule]:
@@ -59,18 +60,22 @@ def _forward(network: Architecture) -> Iterator[Rule]:
     for k in range(len(network.layers)):
         if k > 0:
             yield _copy(TensorName.of(k, "input"), "input", TensorName.of(k - 1, "output"), optional=True)
-        kinked = any(following.kinked for following in network.layers[k + 1 : k + 2])
-        yield _computed(network, k, "output", kinked=kinked)
+        following = next((layer for layer in network.layers[k + 1 : k + 2] if layer.jumps), None)
+        yield _computed(network, k, "output", following=following)
 
 
 def _computed(
-    network: Architecture, k: int, part: str, present: Callable[[str], bool] = lambda letter: True, kinked: bool = False
+    network: Architecture,
+    k: int,
+    part: str,
+    present: Callable[[str], bool] = lambda letter: True,
+    following: Layer | None = None,
 ) -> Rule:
     """A tensor that a layer computes, from the letters of its operation."""
     layer, name = network.layers[k], TensorName.of(k, part)
     sources = tuple(TensorName.of(k, layer.letters[letter]) for letter in layer.needs(part, present))
     formula = layer.computed[part].formula
-    return Rule(name, str(k), name.kind, "isolated", sources, getattr(layer, part), formula, kinked=kinked)
+    return Rule(name, str(k), name.kind, "isolated", sources, getattr(layer, part), formula, following=following)
 
 
 def _of_loss(network: Architecture, name: TensorName, kind: Kind, part: str, compute: Callable[..., Expected]) -> Rule:

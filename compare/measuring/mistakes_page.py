@@ -30,6 +30,8 @@ Samples are rows, and `right` is what the tensor should be. The letters of a lay
 loss they are the output `y` and the target `t`, with `m` rows and `n` columns. Of an update they are the parameter `p`
 and its gradient `g`, the learning rate `lr`, momentum `mu`, dampening `damp`, weight decay `wd`, Adam's `b1`, `b2` and
 `eps`; the state before the step `mom`, `m` and `v`, and the state after it `new_mom`, `new_m` and `new_v`.
+Of images, `windows(x, k, s, p)` are the windows (m, channels, down, across, k, k) of size k, stride s and padding p;
+`added_up` is the way back to images of a shape, and `at_maxima` is 1 at the maxima of each window, else 0.
 `tensor('0.output')` is another tensor of the same step, `before.x` is `x` one step earlier, and `after('0.output')` is
 what an array had become when something wrote into it.
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 
 import scratch
 from compare.network import text
+from compare.network.passing import entering, misfit
 from compare.network.penalty import Penalty
 from compare.network.tensor_name import TensorName
 from compare.network.text import sizes
 from compare.operations import LAYERS, LOSSES, layer_type, loss_type
-from compare.operations.operation import ROWS, Layer, Loss, Reduction, Shape
+from compare.operations.operation import Layer, Loss, Reduction, Shape
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Architecture:
         return sizes(self.layers)
 
     @property
-    def entering(self) -> Shape:
-        """The shape of the input."""
-        return next((layer.entering for layer in self.layers if layer.entering), (ROWS, 0))
+    def entering(self) -> Shape | None:
+        """The shape of the input; None where no layer says it."""
+        return entering(self.layers)
 
     def parameters(self) -> dict[TensorName, Shape]:
         """Record names and shapes of all parameters."""
@@ -79,7 +79,7 @@ class Architecture:
                 loss in LOSSES
             ):
                 made = cls(tuple(_from_dict(layer) for layer in layers), LOSSES[loss](reduction))
-                if made.sizes and _fit(made.layers):
+                if made.sizes and misfit(made.layers) is None:
                     return made
         raise ValueError("found an architecture that is none, expected layers that fit, a loss and its reduction")
 
@@ -102,12 +102,6 @@ class Architecture:
         _expect_plain(loss, kind)
         layers = tuple(_layer(k, layer) for k, layer in enumerate(flatten(network)))
         return cls(layers, kind(_reduction(loss)))
-
-
-def _fit(layers: tuple[Layer, ...]) -> bool:
-    """Whether what leaves each layer may enter the next."""
-    sized = [layer for layer in layers if layer.entering]
-    return all(one.leaving(one.entering or ()) == other.entering for one, other in pairwise(sized))
 
 
 def _from_dict(found: Any) -> Layer:

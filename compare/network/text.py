@@ -89,7 +89,7 @@ def _word(activation: Activation | None) -> str | None:
 def parsed(text: str) -> tuple[tuple[Layer, ...], Loss, Penalty | None]:
     """Layers, loss and penalty. ValueError in one line that says what is wrong and what was expected."""
     try:
-        in_words = text.lstrip()[:1].isdigit() or not re.search(r";|^\s*[A-Za-z_.]+\s*\(", text)
+        in_words = text.lstrip()[:1].isdigit() or not re.search(r";|^\s*[A-Za-z_][\w.]*\s*\(", text)
         return _in_words(text) if in_words else _in_torchs_names(text)
     except ValueError as error:
         raise ValueError(f"network {text!r}: {error}") from None

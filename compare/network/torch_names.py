@@ -9,13 +9,14 @@ import ast
 import inspect
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar
 
 from torch import nn
 
 from compare.network.known import known
+from compare.network.passing import inputs, misfit
 from compare.operations import LAYERS, LOSSES
 from compare.operations.operation import Layer, Loss, Operation
 
@@ -35,8 +36,17 @@ EXAMPLE_LOSS = "MSELoss(reduction='sum')"
 # Arguments that say how a layer computes, and not what; samples are rows.
 HOW: Mapping[str, tuple[Any, ...]] = {"inplace": (False, True), "dim": (1, -1)}
 
+
+def _pair(least: int) -> Callable[[Any], bool]:
+    """Whether it is a whole number of at least so much, or two in a tuple, of height and width."""
+    return lambda v: all(type(n) is int and n >= least for n in (v if type(v) is tuple and len(v) == 2 else (v,)))
+
+
 # By the type of an operation's field: what is accepted, in words.
-ACCEPTED = {
+ACCEPTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "Pair": (_pair(1), "a whole number of at least 1, or two in a tuple"),
+    "Pair | None": (lambda v: v is None or _pair(1)(v), "a whole number of at least 1, or two in a tuple"),
+    "Padding": (_pair(0), "a whole number of at least 0, or two in a tuple"),
     "int": (lambda v: type(v) is int and v >= 1, "a whole number of at least 1"),
     "float": (lambda v: type(v) in (int, float) and abs(v) < LARGEST, "a number"),
     "bool": (lambda v: type(v) is bool, "True or False"),
@@ -157,14 +167,11 @@ def _value(node: ast.expr) -> Any:
 
 
 def _expect_fit(found: Sequence[Layer]) -> None:
-    """ValueError naming the first layer that takes another number of columns than leaves the one before."""
-    columns = None
-    for k, layer in enumerate(found):
-        if layer.fans is not None:
-            if columns not in (None, layer.fans[0]):
-                raise ValueError(f"layer {k}, {_call(layer)}: got {layer.fans[0]} inputs, expected {columns}")
-            columns = layer.fans[1]
-    if columns is None:
+    """ValueError naming the first layer that takes another shape than leaves the one before."""
+    if (wrong := misfit(found)) is not None:
+        k, own, before = wrong
+        raise ValueError(f"layer {k}, {_call(found[k])}: got {inputs(own)} inputs, expected {inputs(before)}")
+    if not any(layer.fans for layer in found):
         raise ValueError(f"got no Linear layer, expected at least one, such as {EXAMPLE}")
 
 

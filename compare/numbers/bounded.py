@@ -7,6 +7,8 @@ brings its own tolerance.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +53,11 @@ class Bounded:
 
     def reshape(self, *shape: int) -> Bounded:
         """The same elements in another shape, row by row."""
-        return Bounded(self.value.reshape(*shape), self.error.reshape(*shape), self.p)
+        return self.arranged(lambda a: a.reshape(*shape))
+
+    def arranged(self, f: Callable[[Array], Array]) -> Bounded:
+        """The same elements arranged, repeated or left out by f, which computes nothing."""
+        return Bounded(f(self.value), f(self.error), self.p)
 
     def __len__(self) -> int:
         return len(self.value)
@@ -99,17 +105,20 @@ class Bounded:
     def __rmatmul__(self, other: Any) -> Bounded:
         return self._of(other) @ self
 
-    def sum(self, axis: int | None = None, keepdims: bool = False) -> Bounded:
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Bounded:
         """Terms in any order."""
-        terms = self.value.size if axis is None else self.value.shape[axis]
+        terms = self._terms(axis)
         rounding = _sum_error(terms, self.p) * np.abs(self.value).sum(axis, keepdims=keepdims)
         error = self.error.sum(axis, keepdims=keepdims) + rounding
         return Bounded(np.asarray(self.value.sum(axis, keepdims=keepdims)), np.asarray(error), self.p)
 
-    def mean(self, axis: int | None = None, keepdims: bool = False) -> Bounded:
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Bounded:
         """sum / count."""
-        count = self.value.size if axis is None else self.value.shape[axis]
-        return self.sum(axis, keepdims) / count
+        return self.sum(axis, keepdims) / self._terms(axis)
+
+    def _terms(self, axis: int | tuple[int, ...] | None) -> int:
+        along = range(self.value.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+        return math.prod(self.value.shape[i] for i in along)
 
 
 def _sum_error(k: int, p: Precision) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -45,17 +46,15 @@ def _learning_rate(e: Letters) -> Iterator[Guess]:
 
 
 def _permutation(axis: int) -> Formula:
-    """Rows or columns in another order, found by one random projection."""
+    """Rows or columns in another order, found by one random projection; of more than two axes, the first two."""
 
     def guesses(e: Letters) -> Iterator[Guess]:
         ref, got = e.ref.value, e.got
         if ref.ndim <= axis or ref.shape != got.shape or ref.shape[axis] < 2:
             return
-        if ref.ndim == 1:
-            keys_ref, keys_got = ref, got
-        else:
-            direction = np.sqrt(np.arange(2, ref.shape[1 - axis] + 2))
-            keys_ref, keys_got = (a @ direction if axis == 0 else direction @ a for a in (ref, got))
+        lines_ref, lines_got = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (ref, got))
+        direction = np.sqrt(np.arange(2, lines_ref.shape[1] + 2))
+        keys_ref, keys_got = lines_ref @ direction, lines_got @ direction
         order = np.empty(len(keys_ref), int)
         order[np.argsort(keys_got, kind="stable")] = np.argsort(keys_ref, kind="stable")
         moved = np.flatnonzero(order != np.arange(len(order)))
@@ -75,12 +74,23 @@ def _few_elements(e: Letters) -> Iterator[Guess]:
     index, count = [int(i) for i in np.argwhere(wrong)[0]], int(wrong.sum())
     if count <= max(1, e.got.size // 100):
         yield rest, f"element {index}" if count == 1 else f"{count} elements, the first at {index}"
-    elif e.got.ndim == 2 and e.got.size >= SEVERAL:
-        rows, columns = np.flatnonzero(wrong.any(axis=1)), np.flatnonzero(wrong.any(axis=0))
-        if len(columns) == 1 < e.got.shape[1]:
-            yield rest, f"column {columns[0]}"
-        elif len(rows) == 1 < e.got.shape[0]:
-            yield rest, f"row {rows[0]}"
+    elif e.got.ndim >= 2 and e.got.size >= SEVERAL:
+        lines = [(axis, _lines(wrong, axis)) for axis in (1, 0, *range(2, e.got.ndim))]
+        alone = ((axis, at) for axis, at in lines if len(at) == 1 < e.got.shape[axis])
+        yield from ((rest, _line(e.got.ndim, axis, at[0])) for axis, at in islice(alone, 1))
+
+
+def _lines(mask: Array, axis: int) -> Array:
+    """The places along an axis at which anything is marked."""
+    found: Array = np.flatnonzero(np.moveaxis(mask, axis, 0).reshape(mask.shape[axis], -1).any(axis=1))
+    return found
+
+
+def _line(axes: int, axis: int, at: int) -> str:
+    """row 3, or column 3 of a matrix; [:, 3] of more axes."""
+    if axis == 0:
+        return f"row {at}"
+    return f"column {at}" if axes == 2 else f"[{':, ' * axis}{at}]"
 
 
 def _through(dtype: Any) -> Formula:
@@ -117,14 +127,15 @@ def _partly_in_float32(e: Letters) -> bool:
 
 
 def _part_missing(e: Letters) -> Iterator[Guess]:
-    """One row or column is zero, all others are right."""
-    if e.got.shape != e.ref.shape or e.got.ndim != 2:
+    """One row or column, or one place along another axis, is zero, all others are right."""
+    if e.got.shape != e.ref.shape or e.got.ndim < 2:
         return
-    for axis, words in ((0, "row"), (1, "column")):
-        nothing = np.atleast_1d(~e.got.any(axis=1 - axis) & e.ref.value.any(axis=1 - axis))
-        if e.got.shape[axis] >= PAIR and nothing.sum() == 1:
-            mask = np.broadcast_to(nothing[:, np.newaxis] if axis == 0 else nothing, e.got.shape)
-            yield where(mask, 0.0, e.ref, e.p), f"{words} {int(np.argmax(nothing))}"
+    for axis in range(e.got.ndim):
+        nothing = np.setdiff1d(_lines(e.ref.value != 0, axis), _lines(e.got != 0, axis))
+        if e.got.shape[axis] >= PAIR and len(nothing) == 1:
+            mask = np.moveaxis(np.zeros(e.got.shape, bool), axis, 0)
+            mask[nothing] = True
+            yield where(np.moveaxis(mask, 0, axis), 0.0, e.ref, e.p), _line(e.got.ndim, axis, nothing[0])
 
 
 def _to_decimals(e: Letters) -> Iterator[Guess]:

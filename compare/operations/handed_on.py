@@ -15,7 +15,8 @@ from compare.operations.mistake import Mistake as M
 
 
 def _standardised(e: Letters) -> Iterator[Guess]:
-    for axis, words in ((0, "column by column"), (None, "as a whole"), (1, "row by row")):
+    of_sample = tuple(range(1, e.ref.value.ndim))
+    for axis, words in ((0, "column by column"), (None, "as a whole"), (of_sample, "row by row")):
         spread = e.ref.value.std(axis=axis, keepdims=True)
         centred = e.ref - e.ref.value.mean(axis=axis, keepdims=True)
         yield _loosely(centred / np.where(spread > 0, spread, 1.0)), words
@@ -44,7 +45,7 @@ def _ones(e: Letters) -> Iterator[Guess]:
     """One column is all ones, all others are right."""
     for j in np.flatnonzero((e.got == 1).all(axis=0) & (e.ref.value != 1).any(axis=0)):
         value = e.ref.value.copy()
-        value[:, j] = 1
+        value.reshape(len(value), -1)[:, j] = 1
         yield Bounded.of(value, e.p), str(j)
 
 

@@ -115,7 +115,7 @@ class Letters(ABC):
     @property
     def count(self) -> int:
         """What the loss divides by."""
-        count: int = self.network.loss.count(self.m, self.m * self.n)
+        count: int = self.network.loss.count(self.m, self._output.value.size)
         return count
 
     @property

@@ -19,7 +19,7 @@ from compare.numbers.float64 import double, tensor, value
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Build, Formula, Guess, Unseen, fitted, wrong_factor
 from compare.operations.mistake import Mistake as M
-from compare.operations.operation import ROWS, Layer, Part, Scalar, Shape
+from compare.operations.operation import ANY, Layer, Part, Scalar, Shape
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,7 @@ class Linear(Layer):
         if isinstance(layer, nn.Linear):
             return cls(layer.in_features, layer.out_features, layer.bias is not None)
         found = cls(layer.in_features, layer.out_features, "bias" in layer.params)
-        for name, shape in found.parameters().items():
-            if name not in layer.params:
-                raise TypeError(f"{place}: params has {sorted(layer.params)}, expected {sorted(found.parameters())}")
-            if not isinstance(layer.params[name], np.ndarray):
-                kind = type(layer.params[name]).__name__
-                raise TypeError(f"{place}: params[{name!r}] is a {kind}, expected an array {shape}")
+        found.expect_parameters(layer, place)
         return found
 
     @property
@@ -64,7 +59,11 @@ class Linear(Layer):
 
     @property
     def entering(self) -> Shape:  # type: ignore[override]
-        return ROWS, self.in_features
+        return ANY, self.in_features
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        return self.in_features, self.out_features
 
     def leaving(self, entering: Shape) -> Shape:
         return *entering[:-1], self.out_features

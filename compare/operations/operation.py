@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 import scratch
@@ -28,7 +29,7 @@ from compare.operations.mistake import Table, Unseen
 Shape = tuple[int, ...]
 Scalar = Callable[[Array], float]
 
-ROWS = -1  # in a shape: as many as the input has
+ANY = -1  # in a shape: as many as what enters has
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Layer(Operation):
     attributes: ClassVar[tuple[str, ...]] = ()  # of a scratch layer of its type, beside params and grads
     is_affine: ClassVar[bool] = False  # y = x W^T + b, or without b
     kinked: ClassVar[bool] = False  # its derivative jumps at x = 0
+    reshapes: ClassVar[bool] = False  # what leaves has another shape than what enters, though it has no sizes
+    constants: ClassVar[tuple[type, ...]] = (int, float, bool)  # of its fields
     unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
     entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
 
@@ -155,8 +158,32 @@ class Layer(Operation):
 
     @property
     def fans(self) -> tuple[int, int] | None:
-        """Columns of x and of y, where the layer says them."""
-        return (self.entering[-1], self.leaving(self.entering)[-1]) if self.entering else None
+        """Columns of x and of y, where they are rows and the layer says them."""
+        return None
+
+    @property
+    def jumps(self) -> bool:
+        """Whether its derivative jumps anywhere."""
+        return self.kinked
+
+    def near_kink(self, x: Array, allowed: Array) -> NDArray[np.bool_]:
+        """Where x is so near to a jump of the derivative that a correct x may be on either side of it."""
+        near: NDArray[np.bool_] = (np.abs(x) <= allowed) & (allowed > 0)
+        return near
+
+    def either_side(self, twin: Array, x: Array, allowed: Array, rng: np.random.Generator) -> Array:
+        """A twin of x, put on either side of each such jump at random."""
+        away = np.maximum(np.abs(twin), np.finfo(np.float64).tiny)
+        return np.where(self.near_kink(x, allowed), rng.choice([-1.0, 1.0], x.shape) * away, twin)
+
+    def expect_parameters(self, layer: Any, place: str) -> None:
+        """TypeError naming the place unless a scratch layer holds arrays under the names of its parameters."""
+        for name, shape in self.parameters().items():
+            if name not in layer.params:
+                raise TypeError(f"{place}: params has {sorted(layer.params)}, expected {sorted(self.parameters())}")
+            if not isinstance(layer.params[name], np.ndarray):
+                kind = type(layer.params[name]).__name__
+                raise TypeError(f"{place}: params[{name!r}] is a {kind}, expected an array {shape}")
 
     @abstractmethod
     def difference(self, part: str, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
@@ -174,7 +201,8 @@ class Layer(Operation):
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
         """From what `to_dict` gave. ValueError for anything else."""
         named = {f.name: found[f.name] for f in fields(cls) if f.name in found}
-        if {"kind", *named} != set(found) or any(type(v) not in (int, float, bool) for v in named.values()):
+        named = {name: tuple(v) if isinstance(v, list) else v for name, v in named.items()}
+        if {"kind", *named} != set(found) or any(type(v) not in cls.constants for v in named.values()):
             raise ValueError(f"found the layer {str(found)[:80]}, expected {cls.kind} with its own options")
         return cls(**named)
 

@@ -92,14 +92,18 @@ def difference_and_ratio(judged: Wrong) -> tuple[Array, Array] | None:
 
 
 def heat_maps(judged: Wrong, worst: tuple[int, ...]) -> tuple[HeatMap, HeatMap] | None:
-    """Difference and ratio of a matrix, the element `worst` marked; None for what is no matrix or has another shape."""
+    """Difference and ratio of a matrix, the element `worst` marked; None for what is no matrix or has another shape.
+
+    More axes than two are drawn as rows, all but the first in line.
+    """
     both = difference_and_ratio(judged)
-    if both is None or judged.got.ndim != 2 or not judged.got.size or len(worst) != 2:
+    if both is None or judged.got.ndim < 2 or not judged.got.size or len(worst) != judged.got.ndim:
         return None
-    difference, ratio = both
+    difference, ratio = (a.reshape(len(a), -1) for a in both)
+    at = worst[0], int(np.ravel_multi_index(worst[1:], judged.got.shape[1:]))
     return (
-        _heat_map("difference", difference, worst, _difference_levels),
-        _heat_map("ratio to what is allowed", ratio, worst, _ratio_levels),
+        _heat_map("difference", difference, at, _difference_levels),
+        _heat_map("ratio to what is allowed", ratio, at, _ratio_levels),
     )
 
 

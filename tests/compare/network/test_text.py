@@ -53,6 +53,15 @@ RIGHT = {
     "ReLU, Linear(4, 3), ReLU, Tanh; mse + 1 L2": "ReLU, Linear(4, 3), ReLU, Tanh; MSELoss + 1.0 L2",
     "Linear(4, 8, bias=False), LeakyReLU(0.2), Linear(8, 3); mse sum": "Linear(4, 8, bias=False), "
     "LeakyReLU(negative_slope=0.2), Linear(8, 3); MSELoss(reduction='sum')",
+    "nn.Conv2d(1, 8, kernel_size=(3, 3), padding=(1, 1)), ReLU, MaxPool2d(2, 2), nn.Flatten(), Linear(72, 3); mse": (
+        "Conv2d(1, 8, 3, padding=1), ReLU, MaxPool2d(2), Flatten, Linear(72, 3); MSELoss"
+    ),
+    "Conv2d(4, 8, (3, 1), 2, (1, 0), 2, 4, False), AvgPool2d((2, 3), 1, 1, count_include_pad=False), Flatten(1), "
+    "Linear(72, 3); mse": "Conv2d(4, 8, (3, 1), stride=2, padding=(1, 0), dilation=2, groups=4, bias=False), "
+    "AvgPool2d((2, 3), stride=1, padding=1, count_include_pad=False), Flatten, Linear(72, 3); MSELoss",
+    f"{nn.Sequential(nn.Conv2d(1, 8, 3), nn.MaxPool2d(3, 2, 1), nn.Flatten(), nn.Linear(72, 3))}; MSELoss": (
+        "Conv2d(1, 8, 3), MaxPool2d(3, stride=2, padding=1), Flatten, Linear(72, 3); MSELoss"
+    ),
 }
 
 # text -> the message after the text
@@ -67,11 +76,29 @@ WRONG = {
     "Linear(4, 0); MSELoss": "Linear(4, 0): got out_features=0, expected a whole number of at least 1",
     "Linear(4, 8), LeakyReLU('a'); MSELoss": "LeakyReLU('a'): got negative_slope='a', expected a number",
     "Linear(4, 8), Linear(9, 3); MSELoss": "layer 1, Linear(9, 3): got 9 inputs, expected 8",
+    "Conv2d(1, 8, 3), ReLU, Linear(72, 3)": "the loss is missing, expected it after a semicolon",
+    "Conv2d(1, 8, 3), ReLU, Linear(72, 3); MSELoss": "Linear(72, 3): got 72 inputs, expected 8 x any x any",
+    "Conv2d(1, 8, 3), ReLU, Conv2d(4, 8, 3), Flatten, Linear(72, 3); MSELoss": (
+        "layer 2, Conv2d(4, 8, 3): got 4 x any x any inputs, expected 8 x any x any"
+    ),
+    "Conv2d(1, 8, 3), Flatten; MSELoss": "got no Linear layer, expected at least one",
+    "Conv2d(1, 8, 0), Flatten, Linear(72, 3); MSELoss": (
+        "got kernel_size=0, expected a whole number of at least 1, or two in a tuple"
+    ),
+    "Conv2d(1, 8, 3, padding='same'), Flatten, Linear(72, 3); MSELoss": (
+        "got padding='same', expected a whole number of at least 0, or two in a tuple"
+    ),
+    "Conv2d(1, 8, 3, padding_mode='circular'), Linear(72, 3); MSELoss": "padding_mode='circular', which is not checked",
+    "Conv2d(3, 8, 3, groups=2), Flatten, Linear(72, 3); MSELoss": "expected groups that divide both",
+    "MaxPool2d(2, ceil_mode=True), Flatten, Linear(72, 3); MSELoss": "got ceil_mode=True, which is not checked",
+    "AvgPool2d(3, padding=2), Flatten, Linear(72, 3); MSELoss": "found padding 2, expected at most half of the windows",
+    "Flatten(2), Linear(72, 3); MSELoss": "got start_dim=2, which is not checked",
     "Linear(4 8), ReLU; MSELoss": "cannot read '4 8), ReLU', expected such as Linear(4, 8), ReLU, Linear(8, 3)",
     "Linear(4, 8)] + [ReLU; MSELoss": "cannot read 'Linear(4, 8)] + [ReLU', expected such as Linear(4, 8)",
     "Linear(4, 8), f(x)(3); MSELoss": "cannot read 'f(x)(3)', expected such as Linear(4, 8)",
     "ReLU, Tanh; MSELoss": "got no Linear layer, expected at least one, such as Linear(4, 8)",
-    "Linear(4, 8), Relu; MSELoss": "got layer 'Relu', expected one of LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh; "
+    "Linear(4, 8), Relu; MSELoss": "got layer 'Relu', expected one of AvgPool2d, Conv2d, Flatten, LeakyReLU, Linear, "
+    "MaxPool2d, ReLU, Sigmoid, Softmax, Tanh; "
     "the nearest is 'ReLU'",
     "Linear(4, 8); MSELoss(reduction='none')": "got reduction='none', expected 'mean' or 'sum'",
     "Linear(4, 8); CrossEntropyLoss(label_smoothing=0.1)": "got label_smoothing=0.1, which is not checked",

@@ -4,6 +4,7 @@ Letters of a snippet. Of a layer: x W b y dy; of a loss: y t m n; of an update: 
 before mom m v (zeros at first) and after new_mom new_m new_v. Everywhere: right, the correct tensor; step, rows and
 columns (of the network's output); tensor(name); after(name), what an array in `touched` had become; before, the same
 letters one step earlier, with before.value for what was put there. A snippet that needs `before` leaves step 1 right.
+Of images: windows, added_up and at_maxima.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import scratch
 from compare.checking import Judged
 from compare.network.architecture import Architecture
+from compare.network.passing import filled
 from compare.network.tensor_name import TensorName
 from compare.network.text import ACTIVATIONS
 from compare.operations import OPTIMIZERS
@@ -38,8 +40,15 @@ Letters = dict[str, Any]
 
 # An activation stands between two linear layers, but for softmax, which is an output.
 NETWORKS = {kind: f"5-7-4 {kind}, softmax cross-entropy" for kind in ACTIVATIONS}
-NETWORKS |= {"softmax": "5-7-4 relu, softmax output, cross-entropy on probabilities"}
-LAYERS = dict.fromkeys(ACTIVATIONS, 1) | {"softmax": 3, "loss": -1}
+NETWORKS |= {
+    "softmax": "5-7-4 relu, softmax output, cross-entropy on probabilities",
+    "conv2d": "Conv2d(2, 4, 3, stride=2, padding=1), ReLU, Flatten, Linear(48, 4); CrossEntropyLoss",
+    "max_pool2d": "Conv2d(2, 3, 2), MaxPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
+    "avg_pool2d": "Conv2d(2, 3, 2), AvgPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
+    "flatten": "Conv2d(2, 3, 2), Flatten, Linear(72, 4); CrossEntropyLoss",
+}
+OF_IMAGES = {"conv2d": 0, "max_pool2d": 1, "avg_pool2d": 1, "flatten": 1}
+LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | {"softmax": 3, "loss": -1}
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
 ADAM = {"kind": "Adam", "lr": 0.01}
 OPTIMIZER_OF = {"momentum_buffer": MOMENTUM, "exp_avg": ADAM, "exp_avg_sq": ADAM}
@@ -62,6 +71,7 @@ class Case:
     bias: float = 0.1
     target: str = ""
     seed: int = 0
+    image: Sequence[int] = (7, 5)
     zero_row: bool = False
     layer: int = 2
     parameter: str = "weight"
@@ -79,7 +89,7 @@ class Case:
         """What is usual at its place, and what its row says. TypeError for a key that is not known."""
         kind, _, part = mistake.place.partition(".")
         usual = {"network": NETWORKS.get(kind), "layer": LAYERS.get(kind), "optimizer": OPTIMIZER_OF.get(part)}
-        case = cls(**{key: value for key, value in usual.items() if value} | dict(mistake.case))
+        case = cls(**{key: value for key, value in usual.items() if value is not None} | dict(mistake.case))
         return case if case.tensor else replace(case, tensor=_tensor(mistake.place, case))
 
     @property
@@ -102,7 +112,7 @@ def _tensor(place: str, case: Case) -> str:
 
 def correct(case: Case, dtype: str) -> tuple[list[Record], dict[str, Array]]:
     """Their records, and what the candidate was given."""
-    needed = ("network", "optimizer", "rows", "scale", "bias", "target", "seed", "zero_row")
+    needed = ("network", "optimizer", "rows", "scale", "bias", "target", "seed", "image", "zero_row")
     return _recorded(json.dumps({name: getattr(case, name) for name in needed}), dtype)
 
 
@@ -130,10 +140,16 @@ def _batches(case: Case, architecture: Architecture, dtype: np.dtype) -> Iterato
     loss = architecture.loss
     kind = case.target or ("labels" if loss.takes_labels else "bits" if loss.binary else "values")
     for m in case.rows:
-        x = (rng.standard_normal((m, architecture.sizes[0])) * case.scale).astype(dtype)
+        x = (rng.standard_normal(_input(case, architecture, m)) * case.scale).astype(dtype)
         x[0] *= not case.zero_row
         t = TARGETS[kind](rng, m, architecture.sizes[-1])
         yield x, t if kind == "labels" else t.astype(dtype)
+
+
+def _input(case: Case, architecture: Architecture, m: int) -> tuple[int, ...]:
+    """Rows, or images of the case's height and width."""
+    said = architecture.entering
+    return filled(said, (m, 0, *case.image) if len(said) == 4 else (m, 0))
 
 
 def _labels(rng: np.random.Generator, m: int, n: int) -> Array:
@@ -183,7 +199,34 @@ def log_softmax(a: Array, axis: int = 1) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
-FUNCTIONS = {f.__name__: f for f in (sigmoid, relu, softmax, log_softmax, np.tanh)} | {"np": np}
+def windows(a: Array, k: int, s: int = 1, p: int = 0, fill: float = 0.0) -> Array:
+    """Of images a (m, channels, height, width), each window (m, channels, down, across, k, k)."""
+    padded = np.pad(a, [(0, 0), (0, 0), (p, p), (p, p)], constant_values=fill)
+    return np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(2, 3))[:, :, ::s, ::s]
+
+
+def added_up(a: Array, shape: Sequence[int], s: int = 1, p: int = 0, d: int = 1, last: str = "") -> Array:
+    """The way back from windows to images of a shape. `last`: what is written last stays, by window or by element."""
+    m, channels, height, width = shape
+    found = np.zeros((m, channels, height + 2 * p, width + 2 * p), a.dtype)
+    down, across, *size = a.shape[2:]
+    order = [(*ij, *uv) for ij in np.ndindex(down, across) for uv in np.ndindex(*size)]
+    for i, j, u, v in sorted(order, key=lambda at: at[2:]) if last == "element" else order:
+        row, column = i * s + u * d, j * s + v * d
+        found[:, :, row, column] = a[:, :, i, j, u, v] + (0 if last else found[:, :, row, column])
+    return found[:, :, p : p + height, p : p + width]
+
+
+def at_maxima(a: Array, which: str) -> Array:
+    """1 at the first, the last or every maximum of each window, else 0."""
+    rows = a.reshape(*a.shape[:4], -1)
+    every = rows == rows.max(axis=-1, keepdims=True)
+    alone = every & (every.cumsum(axis=-1) == (1 if which == "first" else every.sum(axis=-1, keepdims=True)))
+    return np.where((every if which == "every" else alone).reshape(a.shape), 1, 0).astype(a.dtype)
+
+
+OF_WINDOWS = (windows, added_up, at_maxima)
+FUNCTIONS = {f.__name__: f for f in (sigmoid, relu, softmax, log_softmax, np.tanh, *OF_WINDOWS)} | {"np": np}
 OPTIONS = {
     "lr": ("lr", 0.0),
     "mu": ("momentum", 0.0),

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import special
+from scipy import signal, special
 from torch.nn import functional
 
 from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS
+from compare.operations.conv2d import Conv2d
 from compare.operations.linear import Linear
 
 Array = np.ndarray
@@ -206,6 +207,215 @@ LINEAR = {
         np.hstack([x, np.ones((len(x), 1), x.dtype)]) @ np.hstack([weight, bias[:, None]]).T
     ),
     "torch linear": lambda x, weight, bias: functional.linear(*map(tensor, (x, weight, bias))).numpy(),
+}
+
+# --- convolution and pooling -----------------------------------------------------------------------------------------
+
+STRIDE, PADDING, KERNEL, IMAGE = (2, 1), (1, 1), (3, 2), (4, 3)
+ELEMENTS = KERNEL[0] * KERNEL[1]
+
+
+def padded(x: Array, fill: float = 0.0) -> Array:
+    return np.pad(x, [(0, 0), (0, 0), *((n, n) for n in PADDING)], constant_values=fill)
+
+
+def windows(x: Array, fill: float = 0.0) -> Array:
+    """(m, channels, down, across, kh, kw)."""
+    seen = np.lib.stride_tricks.sliding_window_view(padded(x, fill), KERNEL, axis=(2, 3))
+    return seen[:, :, :: STRIDE[0], :: STRIDE[1]]
+
+
+def added_up(a: Array, shape: tuple[int, ...], by_window: bool = False) -> Array:
+    """From windows (m, channels, down, across, kh, kw) to images of this shape."""
+    total = padded(np.zeros(shape, a.dtype))
+    down, across = a.shape[2:4]
+    if by_window:
+        for i, j in np.ndindex(down, across):
+            row, column = i * STRIDE[0], j * STRIDE[1]
+            total[:, :, row : row + KERNEL[0], column : column + KERNEL[1]] += a[:, :, i, j]
+    else:
+        for u, v in np.ndindex(KERNEL):
+            rows, columns = slice(u, u + STRIDE[0] * down, STRIDE[0]), slice(v, v + STRIDE[1] * across, STRIDE[1])
+            total[:, :, rows, columns] += a[..., u, v]
+    return total[:, :, PADDING[0] : PADDING[0] + IMAGE[0], PADDING[1] : PADDING[1] + IMAGE[1]]
+
+
+def as_matrix(a: Array) -> Array:
+    """Windows as rows: (m down across, channels kh kw)."""
+    m, channels, down, across = a.shape[:4]
+    return a.transpose(0, 2, 3, 1, 4, 5).reshape(m * down * across, channels * ELEMENTS)
+
+
+def as_rows(dy: Array) -> Array:
+    """(m down across, channels)."""
+    return dy.transpose(0, 2, 3, 1).reshape(-1, dy.shape[1])
+
+
+def as_images(y: Array, x: Array) -> Array:
+    """The way back from `as_rows`."""
+    down, across = windows(x).shape[2:4]
+    return y.reshape(len(x), down, across, -1).transpose(0, 3, 1, 2)
+
+
+def torch_conv(x: Any, weight: Any, bias: Any = None) -> torch.Tensor:
+    return functional.conv2d(x, weight, bias, STRIDE, PADDING)
+
+
+def conv_by_shifts(x: Array, weight: Array, bias: Array) -> Array:
+    seen = windows(x)
+    y = np.broadcast_to(bias[:, None, None], (len(x), len(weight), *seen.shape[2:4])).copy()
+    for u, v in np.ndindex(KERNEL):
+        y += np.tensordot(weight[:, :, u, v], seen[..., u, v], (1, 1)).swapaxes(0, 1)
+    return y
+
+
+def conv_by_channels(x: Array, weight: Array, bias: Array) -> Array:
+    parts = [torch_conv(tensor(x[:, c : c + 1]), tensor(weight[:, c : c + 1])).numpy() for c in range(x.shape[1])]
+    return sequentially(np.stack(parts)) + bias[:, None, None]
+
+
+def conv_by_scipy(x: Array, weight: Array, bias: Array) -> Array:
+    y = np.stack(
+        [
+            [sequentially(np.stack([correlated(a, w) for a, w in zip(sample, each, strict=True)])) for each in weight]
+            for sample in padded(x)
+        ]
+    )
+    return y[:, :, :: STRIDE[0], :: STRIDE[1]] + bias[:, None, None]
+
+
+def correlated(a: Array, w: Array) -> Array:
+    return signal.correlate2d(a, w, mode="valid").astype(a.dtype)
+
+
+CONV = {
+    **{
+        name: product(
+            lambda x, weight, bias, f=f: as_images(f(as_matrix(windows(x)), weight.reshape(len(weight), -1)) + bias, x),
+            name,
+        )
+        for name, f in PRODUCTS.items()
+    },
+    "einsum of windows": lambda x, weight, bias: (
+        np.einsum("ncijuv,ocuv->noij", windows(x), weight) + bias[:, None, None]
+    ),
+    "shifted images": conv_by_shifts,
+    "channel by channel": conv_by_channels,
+    "scipy": conv_by_scipy,
+    "torch conv2d": lambda x, weight, bias: torch_conv(*map(tensor, (x, weight, bias))).numpy(),
+    "torch, channels last": lambda x, weight, bias: torch_conv(
+        *(tensor(a).contiguous(memory_format=torch.channels_last) for a in (x, weight)), tensor(bias)
+    ).numpy(),
+}
+
+
+def conv_by_samples(x: Array, dy: Array) -> Array:
+    seen = windows(x)
+    return sequentially(np.stack([np.einsum("oij,cijuv->ocuv", d, a) for d, a in zip(dy, seen, strict=True)]))
+
+
+def weights_of(f: Callable[[Array, Array], Array], x: Array, dy: Array) -> Array:
+    dw = f(as_rows(dy).T.copy(), as_matrix(windows(x)).T.copy())
+    return dw.reshape(dy.shape[1], x.shape[1], *KERNEL)
+
+
+CONV_WEIGHT = {
+    **{name: product(lambda x, dy, f=f: weights_of(f, x, dy), name) for name, f in PRODUCTS.items()},
+    "einsum of windows": lambda x, dy: np.einsum("noij,ncijuv->ocuv", dy, windows(x)),
+    "sample by sample": conv_by_samples,
+    "torch conv2d": lambda x, dy: gradient(
+        lambda w: torch_conv(tensor(x), w), np.zeros((dy.shape[1], x.shape[1], *KERNEL), x.dtype), dy
+    ),
+}
+
+
+def stuffed(dy: Array) -> Array:
+    """Zeros between the elements and around them, so that a correlation with the flipped filters is dx."""
+    m, channels, down, across = dy.shape
+    apart = np.zeros((m, channels, (down - 1) * STRIDE[0] + 1, (across - 1) * STRIDE[1] + 1), dy.dtype)
+    apart[:, :, :: STRIDE[0], :: STRIDE[1]] = dy
+    before = [k - 1 - p for k, p in zip(KERNEL, PADDING, strict=True)]
+    after = [n + k - 1 - b - a for n, k, b, a in zip(IMAGE, KERNEL, before, apart.shape[2:], strict=True)]
+    return np.pad(apart, [(0, 0), (0, 0), *zip(before, after, strict=True)])
+
+
+def input_by_correlation(weight: Array, dy: Array) -> Array:
+    flipped = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
+    return functional.conv2d(tensor(stuffed(dy)), tensor(flipped)).numpy()
+
+
+def window_gradients(f: Callable[[Array, Array], Array], weight: Array, dy: Array) -> Array:
+    d = f(as_rows(dy), weight.reshape(len(weight), -1).T.copy())
+    return d.reshape(len(dy), *dy.shape[2:], weight.shape[1], *KERNEL).transpose(0, 3, 1, 2, 4, 5)
+
+
+CONV_INPUT = {
+    **{
+        f"{name}, {'by window' if by_window else 'by element'}": product(
+            lambda x, weight, dy, f=f, by=by_window: added_up(window_gradients(f, weight, dy), x.shape, by), name
+        )
+        for name, f in PRODUCTS.items()
+        for by_window in (False, True)
+    },
+    "full correlation": lambda x, weight, dy: input_by_correlation(weight, dy),
+    "torch conv2d": lambda x, weight, dy: gradient(lambda a: torch_conv(a, tensor(weight)), np.zeros_like(x), dy),
+}
+CONV_BIAS = {
+    **{name: product(lambda dy, f=f: f(as_rows(dy)), name) for name, f in SUMS.items()},
+    "batch, then positions": lambda dy: dy.sum(axis=0).sum(axis=(1, 2)),
+    "positions, then batch": lambda dy: dy.sum(axis=(2, 3)).sum(axis=0),
+    "axis by axis": lambda dy: dy.sum(axis=3).sum(axis=2).sum(axis=0),
+    "einsum": lambda dy: np.einsum("noij->o", dy),
+}
+
+
+def of_elements(f: Callable[[Array], Array], x: Array) -> Array:
+    """f over the elements of each window."""
+    seen = windows(x)
+    return f(np.moveaxis(seen.reshape(*seen.shape[:4], -1), -1, 0))
+
+
+def shared_out(dy: Array) -> Array:
+    """dy / k for every element of its window."""
+    return np.broadcast_to((dy / dy.dtype.type(ELEMENTS))[..., None, None], (*dy.shape, *KERNEL))
+
+
+AVERAGE = {
+    **{
+        name: product(lambda x, f=f: of_elements(f, x) / x.dtype.type(ELEMENTS), name)
+        for name, f in SUMS.items()
+        if name != "ones @"
+    },
+    "mean": lambda x: windows(x).mean(axis=(4, 5)),
+    "rows, then columns": lambda x: windows(x).mean(axis=5).mean(axis=4),
+    "times the reciprocal": lambda x: windows(x).sum(axis=(4, 5)) * x.dtype.type(1 / ELEMENTS),
+    "weights of 1 / k": lambda x: of_elements(lambda a: sequentially(a * a.dtype.type(1 / ELEMENTS)), x),
+    "torch": lambda x: functional.avg_pool2d(tensor(x), KERNEL, STRIDE, PADDING).numpy(),
+}
+AVERAGE_BACKWARD = {
+    "by element": lambda x, dy: added_up(shared_out(dy), x.shape),
+    "by window": lambda x, dy: added_up(shared_out(dy), x.shape, True),
+    "divided last": lambda x, dy: (
+        added_up(np.broadcast_to(dy[..., None, None], (*dy.shape, *KERNEL)), x.shape) / dy.dtype.type(ELEMENTS)
+    ),
+    "times the reciprocal": lambda x, dy: added_up(
+        dy[..., None, None] * np.full(KERNEL, 1 / ELEMENTS, dy.dtype), x.shape
+    ),
+    "torch": lambda x, dy: gradient(lambda a: functional.avg_pool2d(a, KERNEL, STRIDE, PADDING), x, dy),
+}
+
+
+def at_maximum(x: Array) -> Array:
+    """1 at the first maximum of each window, else 0."""
+    seen = windows(x, -np.inf)
+    rows = seen.reshape(*seen.shape[:4], -1)
+    return (np.arange(ELEMENTS) == rows.argmax(axis=-1)[..., None]).reshape(seen.shape).astype(x.dtype)
+
+
+MAXIMUM_BACKWARD = {
+    "by element": lambda x, dy: added_up(at_maximum(x) * dy[..., None, None], x.shape),
+    "by window": lambda x, dy: added_up(np.where(at_maximum(x) > 0, dy[..., None, None], 0), x.shape, True),
+    "torch": lambda x, dy: gradient(lambda a: functional.max_pool2d(a, KERNEL, STRIDE, PADDING), x, dy),
 }
 
 # --- activations -----------------------------------------------------------------------------------------------------
@@ -914,6 +1124,31 @@ def draw_s_and_dy(rng: np.random.Generator, d: Draw) -> Inputs:
     return {"s": drawn["x"], "dy": drawn["dy"]}
 
 
+def draw_images(rng: np.random.Generator, d: Draw, scale: float | None = None) -> Inputs:
+    return {"x": d.numbers(rng, d.m, d.n, *IMAGE, scale=scale)}
+
+
+def draw_images_and_dy(rng: np.random.Generator, d: Draw, channels: int, scale: float | None = None) -> Inputs:
+    """With dy of so many channels."""
+    drawn = draw_images(rng, d, scale)
+    return drawn | {"dy": d.numbers(rng, d.m, channels, *windows(drawn["x"]).shape[2:4])}
+
+
+def draw_filters(rng: np.random.Generator, d: Draw) -> Array:
+    return d.numbers(rng, d.k, d.n, *KERNEL, scale=1.0)
+
+
+def convolution(part: str) -> Callable[..., Expected]:
+    """Its channels are those of the arrays."""
+
+    def expected(p: Precision, **arrays: Array) -> Expected:
+        channels = (arrays[name].shape[1] for name in ("x", "weight") if name in arrays)
+        out = arrays["dy"].shape[1] if "dy" in arrays else len(arrays["weight"])
+        return getattr(Conv2d(next(channels, 1), out, KERNEL, STRIDE, PADDING), part)(**arrays, p=p)
+
+    return expected
+
+
 LINEAR_LAYER = Linear(1, 1)  # its sizes do not enter
 OPERATIONS = {
     "linear": Operation(
@@ -939,6 +1174,33 @@ OPERATIONS = {
         lambda rng, d: {"weight": d.numbers(rng, d.k, d.n, scale=1.0), "dy": d.numbers(rng, d.m, d.k)},
         LINEAR_LAYER.grad_input,
         {name: product(lambda weight, dy, f=f: f(dy, weight.T.copy()), name) for name, f in PRODUCTS.items()},
+    ),
+    "conv2d": Operation(
+        lambda rng, d: draw_images(rng, d) | {"weight": draw_filters(rng, d), "bias": d.numbers(rng, d.k, scale=1.0)},
+        convolution("output"),
+        CONV,
+    ),
+    "conv2d, grad_weight": Operation(
+        lambda rng, d: draw_images_and_dy(rng, d, d.k, scale=1.0), convolution("grad_weight"), CONV_WEIGHT
+    ),
+    "conv2d, grad_bias": Operation(
+        lambda rng, d: {"dy": draw_images_and_dy(rng, d, d.k)["dy"]}, convolution("grad_bias"), CONV_BIAS
+    ),
+    "conv2d, grad_input": Operation(
+        lambda rng, d: draw_images_and_dy(rng, d, d.k) | {"weight": draw_filters(rng, d)},
+        convolution("grad_input"),
+        CONV_INPUT,
+    ),
+    "avg_pool2d": Operation(draw_images, LAYERS["avg_pool2d"](KERNEL, STRIDE, PADDING).output, AVERAGE),
+    "avg_pool2d, grad_input": Operation(
+        lambda rng, d: draw_images_and_dy(rng, d, d.n, scale=1.0),
+        LAYERS["avg_pool2d"](KERNEL, STRIDE, PADDING).grad_input,
+        AVERAGE_BACKWARD,
+    ),
+    "max_pool2d, grad_input": Operation(
+        lambda rng, d: draw_images_and_dy(rng, d, d.n, scale=1.0),
+        LAYERS["max_pool2d"](KERNEL, STRIDE, PADDING).grad_input,
+        MAXIMUM_BACKWARD,
     ),
     "sigmoid": Operation(draw_x, LAYERS["sigmoid"]().output, SIGMOID),
     "sigmoid, grad_input": Operation(

@@ -89,6 +89,19 @@ REGIMES = [
     ("linear, grad_input", "", Draw(0, 4, 5, 2, scale=SUBNORMAL)),  # products underflow
     ("linear, grad_bias", "", Draw(0, 3, 1, 5)),
     ("linear, grad_bias", "", Draw(0, 60, 1, 5)),
+    ("conv2d", "", Draw(0, 2, 1, 2)),
+    ("conv2d", "", Draw(0, 2, 20, 5)),  # 3 sqrt(k) u
+    ("conv2d, grad_weight", "", Draw(0, 1, 2, 3)),
+    ("conv2d, grad_weight", "", Draw(0, 8, 2, 3)),
+    ("conv2d, grad_bias", "", Draw(0, 1, 1, 5)),
+    ("conv2d, grad_bias", "", Draw(0, 8, 1, 5)),
+    ("conv2d, grad_input", "", Draw(0, 2, 2, 1)),
+    ("conv2d, grad_input", "", Draw(0, 2, 2, 12)),
+    ("conv2d, grad_input", "", Draw(0, 4, 5, 2, scale=SUBNORMAL)),
+    ("avg_pool2d", "", Draw(0)),
+    ("avg_pool2d", "", Draw(0, scale=SUBNORMAL)),
+    ("avg_pool2d, grad_input", "", Draw(0)),
+    ("max_pool2d, grad_input", "", Draw(0)),
     ("sigmoid", "", Draw(0)),
     ("sigmoid", "", Draw(0, scale=-100, flavour="positive")),  # e^-x overflows
     ("sigmoid, grad_input", "", Draw(0)),

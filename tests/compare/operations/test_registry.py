@@ -16,7 +16,11 @@ from compare.network.architecture import Architecture
 from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS, _of
+from compare.operations.avg_pool2d import AvgPool2d
+from compare.operations.conv2d import Conv2d
+from compare.operations.flatten import Flatten
 from compare.operations.linear import Linear
+from compare.operations.max_pool2d import MaxPool2d
 from compare.operations.operation import Activation, Operation, Part
 from tests.compare.operations.examples import Case, correct
 
@@ -102,6 +106,24 @@ FORMULAS = {
         "grad_input": ("dx_k = y_k (dy_k - sum_j dy_j y_j)", "x dy"),
     },
     "tanh": {"output": ("y = tanh x", "x"), "grad_input": ("dx = dy (1 - y^2)", "x dy")},
+    "conv2d": {
+        "output": ("y[n,o,i,j] = b[o] + sum over c,u,v of W[o,c,u,v] x[n,c,si+du-p,sj+dv-p]", "x W b"),
+        "grad_weight": ("dW[o,c,u,v] = sum over n,i,j of dy[n,o,i,j] x[n,c,si+du-p,sj+dv-p]", "x dy"),
+        "grad_bias": ("db[o] = sum over n,i,j of dy[n,o,i,j]", "dy"),
+        "grad_input": ("dx[n,c,si+du-p,sj+dv-p] = sum over o,u,v of W[o,c,u,v] dy[n,o,i,j]", "x W dy"),
+    },
+    "max_pool2d": {
+        "output": ("y[n,c,i,j] = max over u,v of x[n,c,si+u-p,sj+v-p]", "x"),
+        "grad_input": ("dx = sum of dy over the windows of which it is the first maximum", "x dy"),
+    },
+    "avg_pool2d": {
+        "output": ("y[n,c,i,j] = sum over u,v of x[n,c,si+u-p,sj+v-p] / k, k the elements of the window", "x"),
+        "grad_input": ("dx = sum of dy / k over the windows that hold it", "x dy"),
+    },
+    "flatten": {
+        "output": ("y = x, each sample as one row", "x"),
+        "grad_input": ("dx = dy, in the shape of x", "x dy"),
+    },
     "cross_entropy": {
         "loss": ("L = -sum t log softmax(s), over the samples", "y t"),
         "loss.gradient": ("ds = (softmax(s) - t) / m", "y t"),
@@ -147,6 +169,10 @@ TYPES = {
     "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
+    "conv2d": (scratch.Conv2d, torch.nn.Conv2d),
+    "max_pool2d": (scratch.MaxPool2d, torch.nn.MaxPool2d),
+    "avg_pool2d": (scratch.AvgPool2d, torch.nn.AvgPool2d),
+    "flatten": (scratch.Flatten, torch.nn.Flatten),
     "cross_entropy": (scratch.CrossEntropyLoss, torch.nn.CrossEntropyLoss),
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
     "mse": (scratch.MSELoss, torch.nn.MSELoss),
@@ -187,12 +213,14 @@ def test_the_formula_of_a_loss_says_how_it_is_reduced() -> None:
 
 
 def test_the_letters_are_parts_of_the_record() -> None:
-    own = {"linear": {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}}
-    assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | own
+    own = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}
+    with_weights = dict.fromkeys(("conv2d", "linear"), own)
+    assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | with_weights
 
 
 def test_which_layers_have_a_kink() -> None:
     assert [kind for kind, layer in LAYERS.items() if layer.kinked] == ["leaky_relu", "relu"]
+    assert {layer.kind for layer in LAYERS_WITH_FIELDS if layer.jumps} == {"leaky_relu", "relu", "max_pool2d"}
 
 
 def test_which_losses_are_what() -> None:
@@ -247,7 +275,16 @@ def test_the_word_of_an_activation_is_read(kind: str) -> None:
     assert str(read.layers[1]) == TYPES[kind][0].__name__
 
 
-LAYERS_WITH_FIELDS = [Linear(3, 2), Linear(3, 2, bias=False), *(LAYERS[kind]() for kind in ACTIVATIONS)]
+OF_IMAGES = [
+    Conv2d(3, 2, 3),
+    Conv2d(3, 6, (3, 2), stride=(2, 1), padding=(0, 1), dilation=2, groups=3, bias=False),
+    MaxPool2d(2),
+    MaxPool2d((3, 2), stride=(2, 1), padding=1),
+    AvgPool2d(2, 1),
+    AvgPool2d(3, padding=(1, 0), count_include_pad=False),
+    Flatten(),
+]
+LAYERS_WITH_FIELDS = [Linear(3, 2), Linear(3, 2, bias=False), *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
 each_layer = pytest.mark.parametrize("layer", LAYERS_WITH_FIELDS, ids=repr)
 
 
@@ -267,7 +304,8 @@ def test_a_layer_is_made_on_either_side_and_recognised(layer: Any) -> None:
     assert type(layer).of(ours, "layer 0") == layer == type(layer).of(theirs, "layer 0")
     assert {name: p.shape for name, p in ours.params.items()} == layer.parameters()
     assert {name: tuple(p.shape) for name, p in theirs.named_parameters()} == layer.parameters()
-    assert ours.forward(np.ones((5, 3), np.float32)).shape == layer.leaving((5, 3))
+    entering = (5, 3, 9, 7) if layer in OF_IMAGES else (5, 3)
+    assert ours.forward(np.ones(entering, np.float32)).shape == layer.leaving(entering)
     assert all(p.dtype == torch.float64 for p in theirs.parameters())
 
 
@@ -294,6 +332,11 @@ def test_a_loss_is_made_on_either_side(loss: Any) -> None:
 
 # --- the same by another formula ---
 
+
+def of_images(*layers: str, columns: int) -> str:
+    return f"{', '.join(layers)}, Flatten, Linear({columns}, 4); CrossEntropyLoss"
+
+
 CASES = {
     "relu": Case(),
     "sigmoid": Case(network="5-7-4 sigmoid, sigmoid output, binary cross-entropy"),
@@ -304,6 +347,16 @@ CASES = {
     "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
     "leaky": Case(network="5-7-4 leaky_relu(0.2), mse"),
     "half": Case(network="5-7-4 relu, half squared error sum"),
+    "images": Case(network=of_images("Conv2d(2, 4, 3, stride=2, padding=1)", "MaxPool2d(2)", columns=8)),
+    "poolings that overlap": Case(
+        network=of_images("Conv2d(2, 3, 2, bias=False)", "AvgPool2d(3, 2, 1)", "MaxPool2d(2, 1)", columns=6)
+    ),
+    "dilation and groups": Case(
+        network=of_images("Conv2d(2, 4, (3, 2), dilation=(2, 1), groups=2)", "Conv2d(4, 6, 2, groups=2)", columns=36)
+    ),
+    "padding left out": Case(
+        network=of_images("Conv2d(2, 3, 3, (1, 2), (0, 2))", "AvgPool2d((3, 2), 2, 1, False)", columns=27)
+    ),
 }
 
 
@@ -356,7 +409,10 @@ def test_a_gradient_is_the_difference_quotient_of_its_function(case: Case) -> No
         np.testing.assert_allclose(quotient, e.ref.value[index], rtol=1e-5, atol=1e-9)
 
 
-@each_case
+ROWS = [case for case in CASES.values() if case.network[0].isdigit()]
+
+
+@pytest.mark.parametrize("case", ROWS)
 def test_the_products_are_those_of_the_linear_layer(case: Case) -> None:
     found = []
     for e in evidence(case):

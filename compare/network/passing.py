@@ -1,0 +1,52 @@
+"""Passing: the shapes of what passes from layer to layer, as far as layers say them, and whether they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from compare.operations.operation import ANY, Layer, Shape
+
+
+def filled(said: Shape | None, found: Shape | None) -> Shape | None:
+    """What is said of a shape, and what it leaves open as it was found; rows also where there are other axes."""
+    if said is None or not found:
+        return found if said is None else said
+    open_axes = len(said) if len(said) == len(found) else 1
+    return tuple(found[i] if n == ANY and i < open_axes else n for i, n in enumerate(said))
+
+
+def agree(a: Shape, b: Shape) -> bool:
+    """Whether both may be the same."""
+    return len(a) == len(b) and all(ANY in (n, k) or n == k for n, k in zip(a, b, strict=True))
+
+
+def entering(layers: Sequence[Layer]) -> Shape | None:
+    """The shape of the input; None where a layer without sizes of its own makes another shape of it first."""
+    for layer in layers:
+        if layer.entering is not None or layer.reshapes:
+            return layer.entering
+    return None
+
+
+def passed(layers: Sequence[Layer], x: Shape | None = None) -> Iterator[tuple[Shape | None, Shape | None]]:
+    """Of each layer, the shape of what enters and of what leaves; None where nothing says it. x: the input's."""
+    shape = filled(entering(layers), x)
+    for layer in layers:
+        enters = filled(layer.entering, shape)
+        shape = None if enters is None else layer.leaving(enters)
+        yield enters, shape
+
+
+def misfit(layers: Sequence[Layer]) -> tuple[int, Shape, Shape] | None:
+    """The first layer that takes another shape than leaves the one before: its number, its own, and that one."""
+    before: Shape | None = None
+    for k, (layer, (_, leaving)) in enumerate(zip(layers, passed(layers), strict=True)):
+        if layer.entering is not None and before is not None and not agree(layer.entering, before):
+            return k, layer.entering, before
+        before = leaving
+    return None
+
+
+def inputs(shape: Shape) -> str:
+    """Of one sample, in words: 784, or 3 x any x any."""
+    return " x ".join("any" if n == ANY else str(n) for n in shape[1:])
