@@ -14,6 +14,7 @@ from compare.checking import check_records
 from compare.measuring.faults.fault import Fault, Target
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
+from compare.network.passing import filled
 from compare.operations.operation import Layer
 from compare.recording.batches import Batch, given_batches
 from compare.recording.record import Record
@@ -85,7 +86,9 @@ def _optimizer(spec: OptimizerSpec, network: scratch.Sequential) -> scratch.Opti
 
 
 def _batch(rng: np.random.Generator, fault: Fault, network: Architecture, m: int, dtype: DTypeLike) -> Batch:
-    x = (rng.standard_normal((m, network.sizes[0])) * fault.scale).astype(dtype)
+    said = network.entering or ()
+    shape = filled(said, (m, 0, *fault.image) if len(said) == 4 else (m, 0)) or ()
+    x = (rng.standard_normal(shape) * fault.scale).astype(dtype)
     if fault.zero_row:
         x[0] = 0
     return x, _target(rng, fault.target or _usual(network), m, network.sizes[-1], dtype)

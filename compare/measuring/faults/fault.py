@@ -109,8 +109,9 @@ class Fault:
 
     `where` holds the acceptable places of the first divergence, which comes at training step `step`. `network`,
     `optimizer`, `rows` (of each step's batch), `scale` (of the inputs), `bias` (standard deviation of the biases),
-    `target` and `zero_row` (the first sample is all zeros) are what shows it. `hidden` says on which inputs it makes no
-    difference at all; it is empty where there are hardly any. `size` is that of a graded fault.
+    `image` (height and width, where the network takes images), `target` and `zero_row` (the first sample is all zeros)
+    are what shows it. `hidden` says on which inputs it makes no difference at all; it is empty where there are hardly
+    any. `size` is that of a graded fault.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Fault:
     rows: tuple[int, ...] = (6, 3)
     scale: float = 1.0
     bias: float = 0.5
+    image: tuple[int, int] = (7, 5)
     target: Target | None = None
     zero_row: bool = False
     dtypes: tuple[str, ...] = BOTH

@@ -47,6 +47,8 @@ def adapted(fault: Fault, setting: Setting) -> Fault | None:
     """The fault with the setting's network and rows; None where it cannot be planted."""
     if setting.shape == OWN:
         return fault
+    if not fault.network[0].isdigit():  # in torch's names: its sizes depend on each other
+        return None
     rows, usual, square, equal_hidden = SHAPES[setting.shape]
     own = Architecture.of(fault.network).sizes
     if len(set(own)) == 1:

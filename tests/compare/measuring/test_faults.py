@@ -13,13 +13,18 @@ import pytest
 
 import compare.operations.linear
 import compare.operations.operation
+import scratch.avg_pool2d
+import scratch.conv2d
+import scratch.flatten
 import scratch.initializers
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
 import scratch.losses
+import scratch.max_pool2d
 import scratch.network
 import scratch.optim
+import scratch.windows
 import torch_ref.losses
 from compare.measuring.faults import (
     GRADED,
@@ -36,13 +41,18 @@ from compare.measuring.faults import (
 from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 
 MODULES = (
+    scratch.avg_pool2d,
+    scratch.conv2d,
+    scratch.flatten,
     scratch.initializers,
     scratch.layers,
     scratch.leaky_relu,
     scratch.learner,
     scratch.losses,
+    scratch.max_pool2d,
     scratch.network,
     scratch.optim,
+    scratch.windows,
     compare.operations.linear,
     compare.operations.operation,
     torch_ref.losses,
