@@ -3,6 +3,7 @@ sides, through the one entry point. It answers "is the backpropagation right?" i
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,20 @@ OPTIMIZERS: list[tuple[type[scratch.Optimizer], dict[str, Any]]] = [
     (scratch.Adam, {"lr": 0.01, "weight_decay": 0.01}),
     (scratch.AdamW, {"lr": 0.01}),
 ]
+
+
+def convolutional(dtype: type, *between: scratch.Layer) -> scratch.Sequential:
+    """Two convolutions, and layers between them that make 3 x 4 images of 6 x 8."""
+    rng = np.random.default_rng(1)
+    return scratch.Sequential(
+        scratch.Conv2d(2, 4, 3, padding=1, rng=rng, dtype=dtype),
+        scratch.ReLU(),
+        *between,
+        scratch.Conv2d(4, 6, 2, padding=(0, 1), groups=2, rng=rng, dtype=dtype),
+        scratch.ReLU(),
+        scratch.Flatten(),
+        scratch.Linear(60, 5, rng=rng, dtype=dtype),
+    )
 
 
 def network(activation: type[scratch.Layer], ending: type[scratch.Layer] | None, dtype: type) -> scratch.Sequential:
@@ -71,6 +86,37 @@ def assert_both_sides(
 def test_every_layer(activation: type[scratch.Layer], dtype: type) -> None:
     net = network(activation, None, dtype)
     assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), *batch(scratch.CrossEntropyLoss, dtype))
+
+
+BETWEEN = {
+    "max": scratch.MaxPool2d(2),
+    "max, overlapping": scratch.MaxPool2d(3, stride=2, padding=1),
+    "average": scratch.AvgPool2d(2),
+    "average, overlapping": scratch.AvgPool2d(3, stride=2, padding=1, count_include_pad=False),
+    "stride": scratch.Conv2d(4, 4, 3, stride=2, padding=2, dilation=2, rng=np.random.default_rng(2), dtype=np.float64),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("black_and_white", [False, True])  # then many maxima are equal
+@pytest.mark.parametrize("between", BETWEEN)
+def test_every_layer_of_images(between: str, black_and_white: bool, dtype: type) -> None:
+    rng, layer = np.random.default_rng(2), copy.deepcopy(BETWEEN[between])
+    layer.params = {name: p.astype(dtype) for name, p in layer.params.items()}
+    layer.dtype = np.dtype(dtype)
+    net = convolutional(dtype, layer)
+    x, t = rng.standard_normal((5, 2, 6, 8)).astype(dtype), rng.integers(0, 5, 5)
+    x = (x > 0).astype(dtype) if black_and_white else x
+    assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), x, t)
+
+
+def test_a_network_for_images_is_in_parity_on_both_sides_over_three_steps() -> None:
+    for dtype in DTYPES:
+        net, rng = convolutional(dtype, scratch.MaxPool2d(2)), np.random.default_rng(3)
+        batches = [(rng.random((m, 2, 6, 8)).astype(dtype), rng.integers(0, 5, m)) for m in (6, 3, 6)]
+        report = compare.check_parity(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), batches)
+        assert (report.verdict, report.reference.verdict, report.steps) == ("parity", "parity", 3)
+        assert report.compared == report.total
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -135,3 +181,20 @@ def test_one_wrong_line_is_found() -> None:
     assert (report.first.layer, report.first.tensor) == ("1", "1.grad_input")
     with pytest.raises(AssertionError, match=r"layer 1 \(Tanh\), 1\.grad_input"):
         compare.assert_parity(net, x, t, loss=scratch.CrossEntropyLoss())
+
+
+def test_one_wrong_line_of_a_convolution_is_named() -> None:
+    class WrongConv2d(scratch.Conv2d):
+        """dW is flipped."""
+
+        def backward(self, dy: Array) -> Array:
+            dx = super().backward(dy)
+            self.grads["weight"] = self.grads["weight"][:, :, ::-1, ::-1].copy()
+            return dx
+
+    rng = np.random.default_rng(4)
+    net = scratch.Sequential(WrongConv2d(2, 3, 3, rng=rng), scratch.Flatten(), scratch.Linear(36, 4, rng=rng))
+    x, t = rng.random((6, 2, 5, 6), np.float32), rng.integers(0, 4, 6)
+    report = compare.check(net, x, t, loss=scratch.CrossEntropyLoss())
+    assert (report.first.tensor, report.diagnosis[0].cause) == ("0.grad_weight", "filters-flipped")
+    assert "dW is flipped" in report.cause
