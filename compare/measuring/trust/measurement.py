@@ -61,6 +61,7 @@ MEASURED = (
     "scratch/losses.py",
     "scratch/network.py",
     "scratch/optim.py",
+    "scratch/windows.py",
     "torch_ref/losses.py",
     "torch_ref/tf32.py",
 )

@@ -47,9 +47,9 @@ def adapted(fault: Fault, setting: Setting) -> Fault | None:
     """The fault with the setting's network and rows; None where it cannot be planted."""
     if setting.shape == OWN:
         return fault
-    if not fault.network[0].isdigit():  # in torch's names: its sizes depend on each other
-        return None
     rows, usual, square, equal_hidden = SHAPES[setting.shape]
+    if not fault.network[0].isdigit():  # in torch's names, whose sizes depend on each other: other rows alone
+        return _with_rows(fault, rows)
     own = Architecture.of(fault.network).sizes
     if len(set(own)) == 1:
         sizes = square
@@ -65,8 +65,12 @@ def adapted(fault: Fault, setting: Setting) -> Fault | None:
     network = _resized(fault, sizes)
     if network is None:
         return None
+    return _with_rows(replace(fault, network=network), rows)
+
+
+def _with_rows(fault: Fault, rows: tuple[int, ...]) -> Fault:
     first = fault.rows[0]
-    return replace(fault, network=network, rows=tuple(rows[0] if m == first else rows[1] for m in fault.rows))
+    return replace(fault, rows=tuple(rows[0] if m == first else rows[1] for m in fault.rows))
 
 
 def _resized(fault: Fault, sizes: str) -> str | None:
