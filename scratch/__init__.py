@@ -1,5 +1,6 @@
 """Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
 
+from scratch.elu import ELU
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
@@ -16,6 +17,7 @@ from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.training import History, fit
 
 __all__ = [
+    "ELU",
     "SGD",
     "Adam",
     "AdamW",

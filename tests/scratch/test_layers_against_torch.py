@@ -11,7 +11,7 @@ from torch import nn
 from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS as LAYERS_KNOWN
-from scratch import Layer, LayerError, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, Softmax, Tanh
+from scratch import ELU, Layer, LayerError, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from scratch.initializers import normal
 from tests.bounds import assert_within
 from tests.finite_differences import assert_derivative
@@ -42,6 +42,7 @@ LAYERS = {
     "sigmoid": Subject("sigmoid", lambda n, rng, dtype: Sigmoid(), lambda n: nn.Sigmoid()),
     "tanh": Subject("tanh", lambda n, rng, dtype: Tanh(), lambda n: nn.Tanh()),
     "leaky_relu": Subject("leaky_relu", lambda n, rng, dtype: LeakyReLU(0.3), lambda n: nn.LeakyReLU(0.3)),
+    "elu": Subject("elu", lambda n, rng, dtype: ELU(0.7), lambda n: nn.ELU(0.7)),
     "softmax": Subject("softmax", lambda n, rng, dtype: Softmax(), lambda n: nn.Softmax(dim=1)),
 }
 
@@ -204,7 +205,7 @@ WRONG = {
             ("backward", np.zeros((7, 1), np.float32), r"got \(7, 1\), expected \(7, 5\)"),
             ("backward", np.zeros((7, 5)), "got float64, expected float32"),
         ]
-        for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
+        for name in ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "softmax")
     },
 }
 
@@ -229,7 +230,7 @@ def test_the_derivative_of_relu_at_zero_is_zero(dtype: type) -> None:
     assert layer.backward(dy).tolist() == [[0, 0, 0, 11]]
 
 
-@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax()])
+@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax(), ELU()])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
     largest = np.finfo(dtype).max
@@ -247,6 +248,7 @@ def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
         ("relu", [np.inf, -np.inf, -0.0, 1e-42], [np.inf, 0, 0, 1e-42]),
         ("sigmoid", [np.inf, -np.inf, 1e4, -1e4], [1, 0, 1, 0]),
         ("tanh", [np.inf, -np.inf, 1e4, 1e-42], [1, -1, 1, 1e-42]),
+        ("elu", [np.inf, -np.inf, -1e4, 1e-42], [np.inf, np.float32(-0.7), np.float32(-0.7), 1e-42]),
         ("softmax", [3e38, -3e38, 0, 1], [1, 0, 0, 0]),
     ],
 )

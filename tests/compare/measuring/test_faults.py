@@ -13,6 +13,7 @@ import pytest
 
 import compare.operations.linear
 import compare.operations.operation
+import scratch.elu
 import scratch.initializers
 import scratch.layers
 import scratch.leaky_relu
@@ -36,6 +37,7 @@ from compare.measuring.faults import (
 from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 
 MODULES = (
+    scratch.elu,
     scratch.initializers,
     scratch.layers,
     scratch.leaky_relu,

@@ -297,6 +297,36 @@ LEAKY_BACKWARD = {
 }
 
 
+ALPHA = 0.7
+
+
+def elu(x: Array, curve: Callable[[Array], Array]) -> Array:
+    return np.where(x > 0, x, curve(np.minimum(x, 0)))
+
+
+ELU: dict[str, Callable[[Array], Array]] = {
+    "alpha expm1": lambda x: elu(x, lambda z: x.dtype.type(ALPHA) * np.expm1(z)),
+    "alpha (e^x - 1)": lambda x: elu(x, lambda z: x.dtype.type(ALPHA) * (np.exp(z) - 1)),
+    "alpha e^x - alpha": lambda x: elu(x, lambda z: x.dtype.type(ALPHA) * np.exp(z) - x.dtype.type(ALPHA)),
+    "two parts": lambda x: np.maximum(x, 0) + x.dtype.type(ALPHA) * (np.exp(np.minimum(x, 0)) - 1),
+    "minimum": lambda x: np.maximum(x, 0) + np.minimum(x.dtype.type(ALPHA) * np.expm1(np.minimum(x, 0)), 0),
+    "halves": lambda x: (x + np.abs(x)) / 2 + x.dtype.type(ALPHA) * np.expm1((x - np.abs(x)) / 2),
+    "torch": lambda x: functional.elu(tensor(x), ALPHA).numpy(),
+}
+ELU_BACKWARD = {
+    "alpha e^x": lambda x, dy: np.where(x > 0, dy, dy * x.dtype.type(ALPHA) * np.exp(np.minimum(x, 0))),
+    "times the derivative": lambda x, dy: dy * np.where(x > 0, 1, x.dtype.type(ALPHA) * np.exp(np.minimum(x, 0))),
+    **{
+        f"y + alpha of {name}": lambda x, dy, f=f: dy * np.where(x > 0, 1, f(x) + x.dtype.type(ALPHA))
+        for name, f in ELU.items()
+    },
+    "torch": lambda x, dy: gradient(lambda a: functional.elu(a, ALPHA), x, dy),
+    "torch by hand": lambda x, dy: gradient(
+        lambda a: torch.where(a > 0, a, ALPHA * (torch.exp(torch.where(a > 0, 0, a)) - 1)), x, dy
+    ),
+}
+
+
 def normalised(e: Array) -> Array:
     return e / e.sum(axis=1, keepdims=True)
 
@@ -950,6 +980,8 @@ OPERATIONS = {
     ),
     "leaky_relu": Operation(draw_x, LAYERS["leaky_relu"](SLOPE).output, LEAKY),
     "leaky_relu, grad_input": Operation(draw_x_and_dy, LAYERS["leaky_relu"](SLOPE).grad_input, LEAKY_BACKWARD),
+    "elu": Operation(draw_x, LAYERS["elu"](ALPHA).output, ELU),
+    "elu, grad_input": Operation(draw_x_and_dy, LAYERS["elu"](ALPHA).grad_input, ELU_BACKWARD),
     "softmax": Operation(
         lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: LAYERS["softmax"]().output(s, p), SOFTMAX
     ),

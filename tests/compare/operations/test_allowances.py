@@ -98,6 +98,10 @@ REGIMES = [
     ("tanh, grad_input", "", Draw(0, scale=2, flavour="positive")),  # 8 y^2 u
     ("leaky_relu", "", Draw(0)),
     ("leaky_relu, grad_input", "", Draw(0)),
+    ("elu", "", Draw(0, scale=0.1)),  # of e^x
+    ("elu", "", Draw(0, scale=-5, flavour="positive")),  # of y
+    ("elu, grad_input", "", Draw(0, scale=0.1)),
+    ("elu, grad_input", "", Draw(0, scale=-5, flavour="positive")),
     ("softmax", "", Draw(0, n=2, scale=0.1)),  # 15 u
     ("softmax", "", Draw(0, m=3, n=300, flavour="one ahead")),  # n u
     ("softmax", "", Draw(0, n=3, scale=50)),  # |s - max| u

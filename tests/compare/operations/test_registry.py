@@ -96,6 +96,10 @@ FORMULAS = {
         "output": ("y = x where x > 0, else s x", "x"),
         "grad_input": ("dx = dy where x > 0, else s dy", "x dy"),
     },
+    "elu": {
+        "output": ("y = x where x > 0, else alpha (e^x - 1)", "x"),
+        "grad_input": ("dx = dy where x > 0, else dy alpha e^x", "x dy"),
+    },
     "sigmoid": {"output": ("y = 1 / (1 + e^-x)", "x"), "grad_input": ("dx = dy y (1 - y)", "x dy")},
     "softmax": {
         "output": ("y_k = e^x_k / sum_j e^x_j, over each row", "x"),
@@ -144,6 +148,7 @@ TYPES = {
     "linear": (scratch.Linear, torch.nn.Linear),
     "relu": (scratch.ReLU, torch.nn.ReLU),
     "leaky_relu": (scratch.LeakyReLU, torch.nn.LeakyReLU),
+    "elu": (scratch.ELU, torch.nn.ELU),
     "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
@@ -192,7 +197,9 @@ def test_the_letters_are_parts_of_the_record() -> None:
 
 
 def test_which_layers_have_a_kink() -> None:
-    assert [kind for kind, layer in LAYERS.items() if layer.kinked] == ["leaky_relu", "relu"]
+    kinked = [kind for kind in ACTIVATIONS if LAYERS[kind]().kinked]
+    assert kinked == ["leaky_relu", "relu"]
+    assert LAYERS["elu"](0.5).kinked
 
 
 def test_which_losses_are_what() -> None:
@@ -302,6 +309,7 @@ CASES = {
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}
     ),
     "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    "elu": Case(network="5-7-4 elu(0.5), mse"),
     "leaky": Case(network="5-7-4 leaky_relu(0.2), mse"),
     "half": Case(network="5-7-4 relu, half squared error sum"),
 }

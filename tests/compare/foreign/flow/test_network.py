@@ -51,6 +51,8 @@ READ = {
     "4-5-3 sigmoid, mse": ("1 / (1 + np.exp(-z))", "h * (1 - h)", MSE),
     "4-5-3 leaky_relu, mse": ("np.where(z > 0, z, 0.01 * z)", "np.where(z > 0, 1, 0.01)", MSE),
     "4-5-3 leaky_relu(0.2), mse": ("np.where(z > 0, z, 0.2 * z)", "np.where(z > 0, 1, 0.2)", MSE),
+    "4-5-3 elu, mse": ("np.where(z > 0, z, np.exp(z) - 1)", "np.where(z > 0, 1, h + 1)", MSE),
+    "4-5-3 elu(0.5), mse": ("np.where(z > 0, z, 0.5 * np.exp(z) - 0.5)", "np.where(z > 0, 1, h + 0.5)", MSE),
     "4-5-3 linear, mse": ("z", "1", MSE),
 }
 
