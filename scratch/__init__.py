@@ -14,6 +14,7 @@ from scratch.losses import (
 )
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
+from scratch.silu import SiLU
 from scratch.training import History, fit
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ProbabilityCrossEntropyLoss",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",

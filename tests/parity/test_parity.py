@@ -16,7 +16,15 @@ from scratch.datasets.digits import digits
 
 Array = np.ndarray
 DTYPES = [np.float32, np.float64]
-ACTIVATIONS = [scratch.ReLU, scratch.LeakyReLU, scratch.ELU, scratch.Sigmoid, scratch.Tanh, scratch.Softmax]
+ACTIVATIONS = [
+    scratch.ReLU,
+    scratch.LeakyReLU,
+    scratch.ELU,
+    scratch.SiLU,
+    scratch.Sigmoid,
+    scratch.Tanh,
+    scratch.Softmax,
+]
 LOSSES = [
     (None, scratch.CrossEntropyLoss),
     (scratch.Softmax, scratch.ProbabilityCrossEntropyLoss),

@@ -21,6 +21,7 @@ import scratch.learner
 import scratch.losses
 import scratch.network
 import scratch.optim
+import scratch.silu
 import torch_ref.losses
 from compare.measuring.faults import (
     GRADED,
@@ -45,6 +46,7 @@ MODULES = (
     scratch.losses,
     scratch.network,
     scratch.optim,
+    scratch.silu,
     compare.operations.linear,
     compare.operations.operation,
     torch_ref.losses,

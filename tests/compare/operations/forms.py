@@ -211,6 +211,18 @@ LINEAR = {
 # --- activations -----------------------------------------------------------------------------------------------------
 
 
+def call(form: Form | Callable[..., Any], *args: Any) -> Any:
+    return (form.compute if isinstance(form, Form) else form)(*args)
+
+
+def also(
+    form: Form | Callable[..., Any], compute: Callable[..., Any], when: Callable[[Inputs], bool] | None = None
+) -> Form:
+    """A form built on another: sensible where both are."""
+    first = form.sensible if isinstance(form, Form) else (lambda inputs: True)
+    return Form(compute, lambda inputs: first(inputs) and (when is None or when(inputs)))
+
+
 def range_of(a: Array) -> float:
     return float(np.abs(a).max())
 
@@ -327,6 +339,36 @@ ELU_BACKWARD = {
 }
 
 
+SILU: dict[str, Form | Callable[[Array], Array]] = {
+    **{f"x times {name}": also(f, lambda x, f=f: x * call(f, x)) for name, f in SIGMOID.items()},
+    "x / (1 + e^-x)": lambda x: x / (1 + np.exp(-x)),
+    "x e^x / (1 + e^x)": Form(lambda x: x * np.exp(x) / (1 + np.exp(x)), below("x", 0.5)),
+    "torch": lambda x: functional.silu(tensor(x)).numpy(),
+}
+SILU_SLOPE: dict[str, Callable[[Array, Array], Array]] = {
+    "s + x s (1 - s)": lambda x, s: s + x * s * (1 - s),
+    "s + x (s - s^2)": lambda x, s: s + x * (s - s * s),
+    "s (1 + x (1 - s))": lambda x, s: s * (1 + x * (1 - s)),
+    "s (1 + x - y)": lambda x, s: s * (1 + x - x * s),
+    "y + s (1 - y)": lambda x, s: x * s + s * (1 - x * s),
+}
+SILU_BACKWARD = {
+    **{
+        f"{slope} of {name}": also(f, lambda x, dy, f=f, d=d: dy * d(x, call(f, x)))
+        for name, f in SIGMOID.items()
+        for slope, d in SILU_SLOPE.items()
+    },
+    "in turn": lambda x, dy: dy * piecewise_sigmoid(x) * (1 + x * piecewise_sigmoid(-x)),
+    "y of another form": lambda x, dy: dy * (x / (1 + np.exp(-x)) + special.expit(x) * (1 - call(SILU["torch"], x))),
+    "one fraction": Form(
+        lambda x, dy: dy * (1 + np.exp(-x) + x * np.exp(-x)) / (1 + np.exp(-x)) ** 2, below("x", 0.4)
+    ),
+    "torch": lambda x, dy: gradient(functional.silu, x, dy),
+    "torch by hand": Form(lambda x, dy: gradient(lambda a: a / (1 + torch.exp(-a)), x, dy), below("x", 0.25)),
+    "torch's sigmoid": lambda x, dy: gradient(lambda a: a * torch.sigmoid(a), x, dy),
+}
+
+
 def normalised(e: Array) -> Array:
     return e / e.sum(axis=1, keepdims=True)
 
@@ -359,18 +401,6 @@ SOFTMAX: dict[str, Form | Callable[[Array], Array]] = {
     "torch": lambda s: torch.softmax(tensor(s), dim=1).numpy(),
     "e^log_softmax in torch": lambda s: torch.log_softmax(tensor(s), dim=1).exp().numpy(),
 }
-
-
-def call(form: Form | Callable[..., Any], *args: Any) -> Any:
-    return (form.compute if isinstance(form, Form) else form)(*args)
-
-
-def also(
-    form: Form | Callable[..., Any], compute: Callable[..., Any], when: Callable[[Inputs], bool] | None = None
-) -> Form:
-    """A form built on another: sensible where both are."""
-    first = form.sensible if isinstance(form, Form) else (lambda inputs: True)
-    return Form(compute, lambda inputs: first(inputs) and (when is None or when(inputs)))
 
 
 def jacobian_rows(y: Array, dy: Array) -> Array:
@@ -982,6 +1012,8 @@ OPERATIONS = {
     "leaky_relu, grad_input": Operation(draw_x_and_dy, LAYERS["leaky_relu"](SLOPE).grad_input, LEAKY_BACKWARD),
     "elu": Operation(draw_x, LAYERS["elu"](ALPHA).output, ELU),
     "elu, grad_input": Operation(draw_x_and_dy, LAYERS["elu"](ALPHA).grad_input, ELU_BACKWARD),
+    "silu": Operation(draw_x, LAYERS["silu"]().output, SILU),
+    "silu, grad_input": Operation(draw_x_and_dy, LAYERS["silu"]().grad_input, SILU_BACKWARD),
     "softmax": Operation(
         lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: LAYERS["softmax"]().output(s, p), SOFTMAX
     ),

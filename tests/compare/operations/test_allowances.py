@@ -102,6 +102,12 @@ REGIMES = [
     ("elu", "", Draw(0, scale=-5, flavour="positive")),  # of y
     ("elu, grad_input", "", Draw(0, scale=0.1)),
     ("elu, grad_input", "", Draw(0, scale=-5, flavour="positive")),
+    ("silu", "", Draw(0)),
+    ("silu", "", Draw(0, scale=-100, flavour="positive")),  # e^-x overflows
+    ("silu, grad_input", "", Draw(0, scale=0.1)),  # without |x|
+    ("silu, grad_input", "", Draw(0, scale=30, flavour="positive")),  # 4 |x|
+    ("silu, grad_input", "", Draw(0, scale=-10, flavour="positive")),  # 10 |x| q
+    ("silu, grad_input", "", Draw(0, scale=-100, flavour="positive")),
     ("softmax", "", Draw(0, n=2, scale=0.1)),  # 15 u
     ("softmax", "", Draw(0, m=3, n=300, flavour="one ahead")),  # n u
     ("softmax", "", Draw(0, n=3, scale=50)),  # |s - max| u

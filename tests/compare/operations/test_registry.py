@@ -100,6 +100,10 @@ FORMULAS = {
         "output": ("y = x where x > 0, else alpha (e^x - 1)", "x"),
         "grad_input": ("dx = dy where x > 0, else dy alpha e^x", "x dy"),
     },
+    "silu": {
+        "output": ("y = x s, where s = 1 / (1 + e^-x)", "x"),
+        "grad_input": ("dx = dy s (1 + x (1 - s)), where s = 1 / (1 + e^-x)", "x dy"),
+    },
     "sigmoid": {"output": ("y = 1 / (1 + e^-x)", "x"), "grad_input": ("dx = dy y (1 - y)", "x dy")},
     "softmax": {
         "output": ("y_k = e^x_k / sum_j e^x_j, over each row", "x"),
@@ -149,6 +153,7 @@ TYPES = {
     "relu": (scratch.ReLU, torch.nn.ReLU),
     "leaky_relu": (scratch.LeakyReLU, torch.nn.LeakyReLU),
     "elu": (scratch.ELU, torch.nn.ELU),
+    "silu": (scratch.SiLU, torch.nn.SiLU),
     "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
@@ -310,6 +315,7 @@ CASES = {
     ),
     "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
     "elu": Case(network="5-7-4 elu(0.5), mse"),
+    "silu": Case(network="5-7-4 silu, mse"),
     "leaky": Case(network="5-7-4 leaky_relu(0.2), mse"),
     "half": Case(network="5-7-4 relu, half squared error sum"),
 }
