@@ -1,6 +1,7 @@
 """Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
 
 from scratch.elu import ELU
+from scratch.gelu import GELU
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
@@ -19,6 +20,7 @@ from scratch.training import History, fit
 
 __all__ = [
     "ELU",
+    "GELU",
     "SGD",
     "Adam",
     "AdamW",

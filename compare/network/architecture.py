@@ -144,7 +144,7 @@ def _layer(k: int, layer: Any) -> Layer:
     place, known = f"layer {k} ({type(layer).__name__})", layer_type(layer)
     if known is None:
         shown = layer if isinstance(layer, nn.Module) else type(layer).__name__
-        *first, last = sorted(of.scratch_type.__name__ for of in LAYERS.values())
+        *first, last = sorted({of.scratch_type.__name__ for of in LAYERS.values()})
         raise TypeError(f"got layer {shown}, expected {', '.join(first)} or {last}")
     if isinstance(layer, scratch.Layer):
         _expect_attributes(place, layer, (*known.attributes, "params", "grads"))

@@ -120,7 +120,7 @@ def _layer(module: nn.Module) -> scratch.Layer:
 
 
 def _known_layers() -> str:
-    return ", ".join(sorted(known.scratch_type.__name__ for known in LAYERS.values()))
+    return ", ".join(sorted({known.scratch_type.__name__ for known in LAYERS.values()}))
 
 
 def _expect_alike(ours: dict[str, Any], theirs: dict[str, Any], whose: str) -> None:

@@ -7,6 +7,7 @@ brings its own tolerance.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 
 from compare.numbers.allowance import FUNCTION, SHARP, Precision, gamma
 from compare.numbers.array import Array
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,12 @@ def tanh(a: Bounded) -> Bounded:
     """Its slope is at most 1."""
     value = np.tanh(a.value)
     return a._rounded(value, np.minimum(1.0, 1 - value * value + 1e-16) * a.error, FUNCTION)
+
+
+def erf(a: Bounded) -> Bounded:
+    """Its slope is at most 2 / sqrt(pi)."""
+    value = _erf(a.value)
+    return a._rounded(value, 2 / np.sqrt(np.pi) * a.error, FUNCTION)
 
 
 def sigmoid(a: Bounded) -> Bounded:

@@ -52,6 +52,7 @@ class Operation(ABC):
     kind: ClassVar[str]
     scratch_type: ClassVar[type]
     torch_type: ClassVar[type]
+    variant: ClassVar[Mapping[str, Any]] = {}  # those arguments of its types, and their values, that make it of them
     mistakes: ClassVar[Table]  # those that are known of it, by the part in which they are made
 
     @classmethod
@@ -134,7 +135,8 @@ class Layer(Operation):
     @classmethod
     def accepts(cls, layer: Any) -> bool:
         """Whether it is of this operation's types."""
-        return isinstance(layer, cls.scratch_type | cls.torch_type)
+        is_of_type = isinstance(layer, cls.scratch_type | cls.torch_type)
+        return is_of_type and all(getattr(layer, name, None) == each for name, each in cls.variant.items())
 
     @property
     def computed(self) -> Mapping[str, Part]:
@@ -235,11 +237,11 @@ class Activation(Layer):
         return lambda x: float((dy[row] * self.bounded(Bounded.of(x[row : row + 1], e.p)).value).sum()), e.x.value
 
     def to_scratch(self, **options: Any) -> scratch.Layer:
-        layer: scratch.Layer = self.scratch_type(**asdict(self))
+        layer: scratch.Layer = self.scratch_type(**asdict(self), **self.variant)
         return layer
 
     def to_torch(self, dtype: torch.dtype) -> nn.Module:
-        module: nn.Module = self.torch_type(**asdict(self))
+        module: nn.Module = self.torch_type(**asdict(self), **self.variant)
         return module
 
 

@@ -3,6 +3,8 @@ sides, through the one entry point. It answers "is the backpropagation right?" i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,13 @@ from scratch.datasets.digits import digits
 
 Array = np.ndarray
 DTYPES = [np.float32, np.float64]
-ACTIVATIONS = [
+ACTIVATIONS: list[Callable[[], scratch.Layer]] = [
     scratch.ReLU,
     scratch.LeakyReLU,
     scratch.ELU,
     scratch.SiLU,
+    scratch.GELU,
+    partial(scratch.GELU, "tanh"),
     scratch.Sigmoid,
     scratch.Tanh,
     scratch.Softmax,
@@ -42,7 +46,9 @@ OPTIMIZERS: list[tuple[type[scratch.Optimizer], dict[str, Any]]] = [
 ]
 
 
-def network(activation: type[scratch.Layer], ending: type[scratch.Layer] | None, dtype: type) -> scratch.Sequential:
+def network(
+    activation: Callable[[], scratch.Layer], ending: type[scratch.Layer] | None, dtype: type
+) -> scratch.Sequential:
     rng = np.random.default_rng(1)
     return scratch.Sequential(
         scratch.Linear(7, 6, rng=rng, dtype=dtype),
@@ -76,7 +82,7 @@ def assert_both_sides(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_layer(activation: type[scratch.Layer], dtype: type) -> None:
+def test_every_layer(activation: Callable[[], scratch.Layer], dtype: type) -> None:
     net = network(activation, None, dtype)
     assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), *batch(scratch.CrossEntropyLoss, dtype))
 

@@ -11,7 +11,7 @@ from torch import nn
 from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS as LAYERS_KNOWN
-from scratch import ELU, Layer, LayerError, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, SiLU, Softmax, Tanh
+from scratch import ELU, GELU, Layer, LayerError, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, SiLU, Softmax, Tanh
 from scratch.initializers import normal
 from tests.bounds import assert_within
 from tests.finite_differences import assert_derivative
@@ -44,6 +44,8 @@ LAYERS = {
     "leaky_relu": Subject("leaky_relu", lambda n, rng, dtype: LeakyReLU(0.3), lambda n: nn.LeakyReLU(0.3)),
     "elu": Subject("elu", lambda n, rng, dtype: ELU(0.7), lambda n: nn.ELU(0.7)),
     "silu": Subject("silu", lambda n, rng, dtype: SiLU(), lambda n: nn.SiLU()),
+    "gelu": Subject("gelu", lambda n, rng, dtype: GELU(), lambda n: nn.GELU()),
+    "gelu_tanh": Subject("gelu_tanh", lambda n, rng, dtype: GELU("tanh"), lambda n: nn.GELU("tanh")),
     "softmax": Subject("softmax", lambda n, rng, dtype: Softmax(), lambda n: nn.Softmax(dim=1)),
 }
 
@@ -206,7 +208,7 @@ WRONG = {
             ("backward", np.zeros((7, 1), np.float32), r"got \(7, 1\), expected \(7, 5\)"),
             ("backward", np.zeros((7, 5)), "got float64, expected float32"),
         ]
-        for name in ("relu", "leaky_relu", "elu", "silu", "sigmoid", "tanh", "softmax")
+        for name in ("relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "softmax")
     },
 }
 
@@ -231,7 +233,7 @@ def test_the_derivative_of_relu_at_zero_is_zero(dtype: type) -> None:
     assert layer.backward(dy).tolist() == [[0, 0, 0, 11]]
 
 
-@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax(), ELU(), SiLU()])
+@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax(), ELU(), SiLU(), GELU()])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
     largest = np.finfo(dtype).max
@@ -260,6 +262,11 @@ def test_at_the_ends_of_the_numbers_layers_are_as_torchs(name: str, x: list[floa
     np.testing.assert_array_equal(ours, np.array([expected], np.float32))
     theirs = LAYERS[name].torch(4)(torch.from_numpy(a)).numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-37)
+
+
+def test_a_gelu_of_another_form_is_refused() -> None:
+    with pytest.raises(ValueError, match="got approximate='sigmoid', expected 'none' or 'tanh'"):
+        GELU("sigmoid")
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 3)])

@@ -14,6 +14,7 @@ import pytest
 import compare.operations.linear
 import compare.operations.operation
 import scratch.elu
+import scratch.gelu
 import scratch.initializers
 import scratch.layers
 import scratch.leaky_relu
@@ -39,6 +40,7 @@ from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 
 MODULES = (
     scratch.elu,
+    scratch.gelu,
     scratch.initializers,
     scratch.layers,
     scratch.leaky_relu,

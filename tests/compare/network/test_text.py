@@ -44,6 +44,9 @@ RIGHT = {
     "Linear(4, 8), Linear(8, 1), Sigmoid; BCELoss": "4-8-1 linear, sigmoid output, binary cross-entropy",
     "Linear(4, 1); BCEWithLogitsLoss": "4-1, sigmoid binary cross-entropy",
     "Linear(4, 8), LeakyReLU(0.1), Linear(8, 3), Softmax(dim=-1); mse": "4-8-3 leaky_relu(0.1), softmax output, mse",
+    "Linear(4, 8), GELU, Linear(8, 3), GELU('tanh'); mse": "4-8-3 gelu, gelu_tanh output, mse",
+    "GELU(approximate='tanh'), Linear(4, 3), GELU('none'); mse": "GELU(approximate='tanh'), "
+    "Linear(4, 3), GELU; MSELoss",
     "Linear(4, 8, False), Tanh(), Linear(8, 3, bias=False); MSELoss": "4-8-3 tanh, no bias, mse",
     "4-8-3 relu, no bias, softmax cross-entropy": "4-8-3 relu, no bias, softmax cross-entropy",
     "4-8-3 relu, cross-entropy, without bias": "4-8-3 relu, no bias, softmax cross-entropy",
@@ -68,6 +71,7 @@ WRONG = {
     "Linear(4, n); MSELoss": "Linear(4, n): got out_features=n, expected a whole number of at least 1",
     "Linear(4, 0); MSELoss": "Linear(4, 0): got out_features=0, expected a whole number of at least 1",
     "Linear(4, 8), LeakyReLU('a'); MSELoss": "LeakyReLU('a'): got negative_slope='a', expected a number",
+    "Linear(4, 8), GELU('erf'); MSELoss": "GELU('erf'): got approximate='erf', which is not checked",
     "Linear(4, 8), Linear(9, 3); MSELoss": "layer 1, Linear(9, 3): got 9 inputs, expected 8",
     "Linear(4 8), ReLU; MSELoss": "cannot read '4 8), ReLU', expected such as Linear(4, 8), ReLU, Linear(8, 3)",
     "Linear(4, 8)] + [ReLU; MSELoss": "cannot read 'Linear(4, 8)] + [ReLU', expected such as Linear(4, 8)",

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 import scratch
 from compare.checking import Judged
@@ -183,7 +184,7 @@ def log_softmax(a: Array, axis: int = 1) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
-FUNCTIONS = {f.__name__: f for f in (sigmoid, relu, softmax, log_softmax, np.tanh)} | {"np": np}
+FUNCTIONS = {f.__name__: f for f in (sigmoid, relu, softmax, log_softmax, np.tanh, special.erf)} | {"np": np}
 OPTIONS = {
     "lr": ("lr", 0.0),
     "mu": ("momentum", 0.0),

@@ -6,6 +6,7 @@ says for which inputs a careful author would use it (e^x / (1 + e^x) not where e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -366,6 +367,84 @@ SILU_BACKWARD = {
     "torch": lambda x, dy: gradient(functional.silu, x, dy),
     "torch by hand": Form(lambda x, dy: gradient(lambda a: a / (1 + torch.exp(-a)), x, dy), below("x", 0.25)),
     "torch's sigmoid": lambda x, dy: gradient(lambda a: a * torch.sigmoid(a), x, dy),
+}
+
+
+def root(x: Array, number: float) -> Any:
+    return x.dtype.type(np.sqrt(number))
+
+
+NORMAL: dict[str, Callable[[Array], Array]] = {
+    "1/2 (1 + erf)": lambda x: 0.5 * (1 + special.erf(x / root(x, 2))),
+    "1/2 + 1/2 erf": lambda x: 0.5 + 0.5 * special.erf(x * root(x, 0.5)),
+    "math.erf": lambda x: 0.5 * (1 + np.vectorize(math.erf, otypes=[x.dtype])(x / root(x, 2))),
+    "1/2 erfc": lambda x: 0.5 * special.erfc(-x / root(x, 2)),
+    "ndtr": lambda x: special.ndtr(x),
+    "torch's erf": lambda x: 0.5 * (1 + torch.erf(tensor(x / root(x, 2))).numpy()),
+}
+BELL: dict[str, Callable[[Array], Array]] = {
+    "e^(-x^2 / 2)": lambda x: np.exp(-(x**2) / 2),
+    "e^(-1/2 x x)": lambda x: np.exp(-0.5 * x * x),
+    "e^-(x / sqrt 2)^2": lambda x: np.exp(-((x / root(x, 2)) ** 2)),
+}
+GELU: dict[str, Callable[[Array], Array]] = {
+    **{f"x times {name}": lambda x, f=f: x * f(x) for name, f in NORMAL.items()},
+    "1/2 x (1 + erf)": lambda x: 0.5 * x * (1 + special.erf(x / root(x, 2))),
+    "1/2 x + 1/2 x erf": lambda x: 0.5 * x + 0.5 * x * special.erf(x / root(x, 2)),
+    "torch": lambda x: functional.gelu(tensor(x)).numpy(),
+}
+GELU_BACKWARD = {
+    **{
+        f"{normal}, {bell}": lambda x, dy, f=f, g=g: dy * (f(x) + x * g(x) / root(x, 2 * np.pi))
+        for normal, f in NORMAL.items()
+        for bell, g in BELL.items()
+    },
+    "in turn": lambda x, dy: dy * special.ndtr(x) + dy * x * (root(x, 0.5 / np.pi) * np.exp(-(x**2) / 2)),
+    "torch": lambda x, dy: gradient(functional.gelu, x, dy),
+    "torch by hand": lambda x, dy: gradient(lambda a: 0.5 * a * (1 + torch.erf(a / 2**0.5)), x, dy),
+}
+
+CUBIC = 0.044715
+INNER: dict[str, Callable[[Array], Array]] = {
+    "c (x + a x^3)": lambda x: root(x, 2 / np.pi) * (x + x.dtype.type(CUBIC) * x**3),
+    "c (x + a x x x)": lambda x: root(x, 2 / np.pi) * (x + x.dtype.type(CUBIC) * x * x * x),
+    "c x (1 + a x^2)": lambda x: root(x, 2 / np.pi) * x * (1 + x.dtype.type(CUBIC) * x * x),
+    "np.power": lambda x: root(x, 2 / np.pi) * (x + x.dtype.type(CUBIC) * np.power(x, x.dtype.type(3))),
+}
+INNER_SLOPE: dict[str, Callable[[Array], Array]] = {
+    "c (1 + 3 a x^2)": lambda x: root(x, 2 / np.pi) * (1 + 3 * x.dtype.type(CUBIC) * x**2),
+    "c + 3 c a x^2": lambda x: root(x, 2 / np.pi) + x.dtype.type(3 * CUBIC * np.sqrt(2 / np.pi)) * x * x,
+}
+TANH_SLOPE: dict[str, Callable[[Array], Array]] = {
+    "1 - t^2": lambda g: 1 - np.tanh(g) ** 2,
+    "(1 - t) (1 + t)": lambda g: (1 - np.tanh(g)) * (1 + np.tanh(g)),
+    "sech^2": lambda g: 1 / np.cosh(g) ** 2,
+    "4 s (1 - s)": lambda g: 4 * piecewise_sigmoid(2 * g) * (1 - piecewise_sigmoid(2 * g)),
+}
+NOT_HUGE = Form(lambda: None, lambda inputs: range_of(inputs["x"]) < 1e6)  # x^2 and x^3 do not overflow
+GELU_TANH: dict[str, Callable[[Array], Array]] = {
+    **{f"1/2 x (1 + tanh {name})": lambda x, f=f: 0.5 * x * (1 + np.tanh(f(x))) for name, f in INNER.items()},
+    **{f"x sigmoid(2 {name})": lambda x, f=f: x * piecewise_sigmoid(2 * f(x)) for name, f in INNER.items()},
+    "1/2 x + 1/2 x tanh": lambda x: 0.5 * x + 0.5 * x * np.tanh(INNER["c (x + a x^3)"](x)),
+    "torch": lambda x: functional.gelu(tensor(x), approximate="tanh").numpy(),
+}
+GELU_TANH_BACKWARD = {
+    **{
+        f"{inner}, {inner_slope}, {slope}": also(
+            NOT_HUGE,
+            lambda x, dy, f=f, d=d, h=h: dy * (0.5 * (1 + np.tanh(f(x))) + 0.5 * x * h(f(x)) * d(x)),
+        )
+        for inner, f in INNER.items()
+        for inner_slope, d in INNER_SLOPE.items()
+        for slope, h in TANH_SLOPE.items()
+    },
+    "torch": also(NOT_HUGE, lambda x, dy: gradient(lambda a: functional.gelu(a, approximate="tanh"), x, dy)),
+    "torch by hand": also(
+        NOT_HUGE,
+        lambda x, dy: gradient(
+            lambda a: 0.5 * a * (1 + torch.tanh((2 / np.pi) ** 0.5 * (a + CUBIC * torch.pow(a, 3)))), x, dy
+        ),
+    ),
 }
 
 
@@ -1014,6 +1093,10 @@ OPERATIONS = {
     "elu, grad_input": Operation(draw_x_and_dy, LAYERS["elu"](ALPHA).grad_input, ELU_BACKWARD),
     "silu": Operation(draw_x, LAYERS["silu"]().output, SILU),
     "silu, grad_input": Operation(draw_x_and_dy, LAYERS["silu"]().grad_input, SILU_BACKWARD),
+    "gelu": Operation(draw_x, LAYERS["gelu"]().output, GELU),
+    "gelu, grad_input": Operation(draw_x_and_dy, LAYERS["gelu"]().grad_input, GELU_BACKWARD),
+    "gelu_tanh": Operation(draw_x, LAYERS["gelu_tanh"]().output, GELU_TANH),
+    "gelu_tanh, grad_input": Operation(draw_x_and_dy, LAYERS["gelu_tanh"]().grad_input, GELU_TANH_BACKWARD),
     "softmax": Operation(
         lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: LAYERS["softmax"]().output(s, p), SOFTMAX
     ),

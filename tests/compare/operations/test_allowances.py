@@ -10,16 +10,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scipy import special
+from torch.nn import functional
 
 from compare.numbers import allowance as tolerance
 from compare.numbers.allowance import Precision
+from compare.operations import gelu
 from compare.operations.linear import Linear
 from compare.operations.relu import ReLU
 from compare.operations.softmax import Softmax
 from tests.bounds import worst_ratio
-from tests.compare.operations.forms import FLAVOURS, OPERATIONS, Draw, lse_shifted, sequentially
+from tests.compare.operations.forms import FLAVOURS, OPERATIONS, Draw, gradient, lse_shifted, sequentially
 
 F32, F64 = np.float32, np.float64
 each_dtype = pytest.mark.parametrize("dtype", [F32, F64])
@@ -108,6 +112,16 @@ REGIMES = [
     ("silu, grad_input", "", Draw(0, scale=30, flavour="positive")),  # 4 |x|
     ("silu, grad_input", "", Draw(0, scale=-10, flavour="positive")),  # 10 |x| q
     ("silu, grad_input", "", Draw(0, scale=-100, flavour="positive")),
+    ("gelu", "", Draw(0, scale=-4, flavour="positive")),  # 7
+    ("gelu", "", Draw(0, scale=3, flavour="positive")),  # 2 F + 2 |x| f
+    ("gelu, grad_input", "", Draw(0, scale=0.1)),  # 13/2 + 3 F
+    ("gelu, grad_input", "", Draw(0, scale=2, flavour="positive")),  # |x| f
+    ("gelu, grad_input", "", Draw(0, scale=-5, flavour="positive")),  # 5/2 x^2 |x| f
+    ("gelu_tanh", "", Draw(0, scale=0.1)),  # 6 h
+    ("gelu_tanh", "", Draw(0, scale=-2, flavour="positive")),  # 5 |g| (1 - t^2)
+    ("gelu_tanh, grad_input", "", Draw(0, scale=0.1)),  # 7 h
+    ("gelu_tanh, grad_input", "", Draw(0, scale=-2, flavour="positive")),  # A
+    ("gelu_tanh, grad_input", "", Draw(0, scale=5, flavour="positive")),  # the error of 1 - t^2
     ("softmax", "", Draw(0, n=2, scale=0.1)),  # 15 u
     ("softmax", "", Draw(0, m=3, n=300, flavour="one ahead")),  # n u
     ("softmax", "", Draw(0, n=3, scale=50)),  # |s - max| u
@@ -176,6 +190,16 @@ def test_an_elementary_function_is_as_good_as_assumed(f: np.ufunc) -> None:
     ok = exact != 0
     worst = float(np.max(np.abs(f(x) - exact)[ok] / np.abs(exact[ok]))) / 2.0**-24
     assert TENTH * tolerance.FUNCTION <= worst <= tolerance.FUNCTION
+
+
+def test_the_erf_of_a_gelu_is_as_good_as_assumed() -> None:
+    """ERF: twice what the F of torch's vectorised GELU is off by, beside the roundings of sums and products."""
+    x = np.concatenate([np.linspace(-6, -1e-3, 500_000), np.linspace(1e-3, 6, 500_000)]).astype(F32)
+    exact, density = special.ndtr(x.astype(F64)), np.exp(-(x.astype(F64) ** 2) / 2) / np.sqrt(2 * np.pi)
+    y = functional.gelu(torch.from_numpy(x)).numpy().astype(F64)
+    dx = gradient(functional.gelu, x, np.ones_like(x)).astype(F64)
+    off = np.abs(y / x - exact) / 2.0**-24 - 2 * exact, np.abs(dx - x * density - exact) / 2.0**-24 - 3 * exact
+    assert TENTH * gelu.ERF <= 2 * max(map(np.max, off)) <= gelu.ERF
 
 
 def test_every_allowance_has_a_regime() -> None:

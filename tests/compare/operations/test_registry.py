@@ -104,6 +104,20 @@ FORMULAS = {
         "output": ("y = x s, where s = 1 / (1 + e^-x)", "x"),
         "grad_input": ("dx = dy s (1 + x (1 - s)), where s = 1 / (1 + e^-x)", "x dy"),
     },
+    "gelu": {
+        "output": ("y = x F, where F = 1/2 (1 + erf(x / sqrt 2))", "x"),
+        "grad_input": (
+            "dx = dy (F + x e^(-x^2 / 2) / sqrt(2 pi)), where F = 1/2 (1 + erf(x / sqrt 2))",
+            "x dy",
+        ),
+    },
+    "gelu_tanh": {
+        "output": ("y = 1/2 x (1 + tanh g), where g = sqrt(2 / pi) (x + 0.044715 x^3)", "x"),
+        "grad_input": (
+            "dx = 1/2 dy (1 + t + x (1 - t^2) g'), where t = tanh g, g = sqrt(2 / pi) (x + 0.044715 x^3)",
+            "x dy",
+        ),
+    },
     "sigmoid": {"output": ("y = 1 / (1 + e^-x)", "x"), "grad_input": ("dx = dy y (1 - y)", "x dy")},
     "softmax": {
         "output": ("y_k = e^x_k / sum_j e^x_j, over each row", "x"),
@@ -154,6 +168,8 @@ TYPES = {
     "leaky_relu": (scratch.LeakyReLU, torch.nn.LeakyReLU),
     "elu": (scratch.ELU, torch.nn.ELU),
     "silu": (scratch.SiLU, torch.nn.SiLU),
+    "gelu": (scratch.GELU, torch.nn.GELU),
+    "gelu_tanh": (scratch.GELU, torch.nn.GELU),
     "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
@@ -316,6 +332,8 @@ CASES = {
     "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
     "elu": Case(network="5-7-4 elu(0.5), mse"),
     "silu": Case(network="5-7-4 silu, mse"),
+    "gelu": Case(network="5-7-4 gelu, mse"),
+    "gelu_tanh": Case(network="5-7-4 gelu_tanh, mse"),
     "leaky": Case(network="5-7-4 leaky_relu(0.2), mse"),
     "half": Case(network="5-7-4 relu, half squared error sum"),
 }
