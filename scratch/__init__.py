@@ -16,6 +16,7 @@ from scratch.losses import (
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.silu import SiLU
+from scratch.softplus import Softplus
 from scratch.training import History, fit
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "Tanh",
     "fit",
 ]

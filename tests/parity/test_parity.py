@@ -25,6 +25,7 @@ ACTIVATIONS: list[Callable[[], scratch.Layer]] = [
     scratch.SiLU,
     scratch.GELU,
     partial(scratch.GELU, "tanh"),
+    scratch.Softplus,
     scratch.Sigmoid,
     scratch.Tanh,
     scratch.Softmax,

@@ -11,7 +11,21 @@ from torch import nn
 from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS as LAYERS_KNOWN
-from scratch import ELU, GELU, Layer, LayerError, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, SiLU, Softmax, Tanh
+from scratch import (
+    ELU,
+    GELU,
+    Layer,
+    LayerError,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from scratch.initializers import normal
 from tests.bounds import assert_within
 from tests.finite_differences import assert_derivative
@@ -46,6 +60,7 @@ LAYERS = {
     "silu": Subject("silu", lambda n, rng, dtype: SiLU(), lambda n: nn.SiLU()),
     "gelu": Subject("gelu", lambda n, rng, dtype: GELU(), lambda n: nn.GELU()),
     "gelu_tanh": Subject("gelu_tanh", lambda n, rng, dtype: GELU("tanh"), lambda n: nn.GELU("tanh")),
+    "softplus": Subject("softplus", lambda n, rng, dtype: Softplus(0.7), lambda n: nn.Softplus(0.7)),
     "softmax": Subject("softmax", lambda n, rng, dtype: Softmax(), lambda n: nn.Softmax(dim=1)),
 }
 
@@ -208,7 +223,7 @@ WRONG = {
             ("backward", np.zeros((7, 1), np.float32), r"got \(7, 1\), expected \(7, 5\)"),
             ("backward", np.zeros((7, 5)), "got float64, expected float32"),
         ]
-        for name in ("relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "softmax")
+        for name in ("relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "softplus", "sigmoid", "tanh", "softmax")
     },
 }
 
@@ -233,7 +248,7 @@ def test_the_derivative_of_relu_at_zero_is_zero(dtype: type) -> None:
     assert layer.backward(dy).tolist() == [[0, 0, 0, 11]]
 
 
-@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax(), ELU(), SiLU(), GELU()])
+@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax(), ELU(), SiLU(), GELU(), Softplus()])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
     largest = np.finfo(dtype).max
@@ -252,6 +267,7 @@ def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
         ("sigmoid", [np.inf, -np.inf, 1e4, -1e4], [1, 0, 1, 0]),
         ("tanh", [np.inf, -np.inf, 1e4, 1e-42], [1, -1, 1, 1e-42]),
         ("elu", [np.inf, -np.inf, -1e4, 1e-42], [np.inf, np.float32(-0.7), np.float32(-0.7), 1e-42]),
+        ("softplus", [np.inf, -np.inf, 1e4, -1e4], [np.inf, 0, 1e4, 0]),
         ("softmax", [3e38, -3e38, 0, 1], [1, 0, 0, 0]),
     ],
 )

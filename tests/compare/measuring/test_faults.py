@@ -23,6 +23,7 @@ import scratch.losses
 import scratch.network
 import scratch.optim
 import scratch.silu
+import scratch.softplus
 import torch_ref.losses
 from compare.measuring.faults import (
     GRADED,
@@ -49,6 +50,7 @@ MODULES = (
     scratch.network,
     scratch.optim,
     scratch.silu,
+    scratch.softplus,
     compare.operations.linear,
     compare.operations.operation,
     torch_ref.losses,

@@ -448,6 +448,42 @@ GELU_TANH_BACKWARD = {
 }
 
 
+BETA = 0.7
+
+
+def scaled(x: Array) -> Array:
+    return x * x.dtype.type(BETA)
+
+
+def over_beta(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    return lambda x: f(scaled(x)) / x.dtype.type(BETA)
+
+
+SOFTPLUS_FORWARD: dict[str, Form | Callable[[Array], Array]] = {
+    "max + log1p": over_beta(lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))),
+    "max + log": over_beta(lambda z: np.maximum(z, 0) + np.log(1 + np.exp(-np.abs(z)))),
+    "log(1 + e^z)": Form(over_beta(lambda z: np.log(1 + np.exp(z))), below("x")),
+    "log1p(e^z)": Form(over_beta(lambda z: np.log1p(np.exp(z))), below("x")),
+    "logaddexp": over_beta(lambda z: np.logaddexp(z.dtype.type(0), z)),
+    "-log sigmoid(-z)": Form(over_beta(lambda z: -np.log(1 / (1 + np.exp(z)))), below("x")),
+    "with the threshold": lambda x: np.where(scaled(x) > 20, x, call(SOFTPLUS_FORWARD["max + log1p"], x)),
+    "torch": lambda x: functional.softplus(tensor(x), BETA).numpy(),
+}
+SOFTPLUS_BACKWARD = {
+    **{f"dy times {name}": also(f, lambda x, dy, f=f: dy * call(f, scaled(x))) for name, f in SIGMOID.items()},
+    **{
+        f"1 - e^-(beta y) of {name}": also(f, lambda x, dy, f=f: dy * (1 - np.exp(-scaled(call(f, x)))))
+        for name, f in SOFTPLUS_FORWARD.items()
+    },
+    "-expm1": lambda x, dy: -dy * np.expm1(-scaled(call(SOFTPLUS_FORWARD["max + log1p"], x))),
+    "dy / (1 + e^-z)": lambda x, dy: dy / (1 + np.exp(-scaled(x))),
+    "torch": lambda x, dy: gradient(lambda a: functional.softplus(a, BETA), x, dy),
+    "torch by hand": Form(
+        lambda x, dy: gradient(lambda a: torch.log(1 + torch.exp(BETA * a)) / BETA, x, dy), below("x")
+    ),
+}
+
+
 def normalised(e: Array) -> Array:
     return e / e.sum(axis=1, keepdims=True)
 
@@ -1097,6 +1133,8 @@ OPERATIONS = {
     "gelu, grad_input": Operation(draw_x_and_dy, LAYERS["gelu"]().grad_input, GELU_BACKWARD),
     "gelu_tanh": Operation(draw_x, LAYERS["gelu_tanh"]().output, GELU_TANH),
     "gelu_tanh, grad_input": Operation(draw_x_and_dy, LAYERS["gelu_tanh"]().grad_input, GELU_TANH_BACKWARD),
+    "softplus": Operation(draw_x, LAYERS["softplus"](BETA).output, SOFTPLUS_FORWARD),
+    "softplus, grad_input": Operation(draw_x_and_dy, LAYERS["softplus"](BETA).grad_input, SOFTPLUS_BACKWARD),
     "softmax": Operation(
         lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: LAYERS["softmax"]().output(s, p), SOFTMAX
     ),

@@ -122,6 +122,12 @@ REGIMES = [
     ("gelu_tanh, grad_input", "", Draw(0, scale=0.1)),  # 7 h
     ("gelu_tanh, grad_input", "", Draw(0, scale=-2, flavour="positive")),  # A
     ("gelu_tanh, grad_input", "", Draw(0, scale=5, flavour="positive")),  # the error of 1 - t^2
+    ("softplus", "", Draw(0, scale=-20, flavour="positive")),  # 2
+    ("softplus", "", Draw(0, scale=0.1)),  # 5 s
+    ("softplus", "", Draw(0, scale=20, flavour="positive")),  # 7 Y + 2 |z| s
+    ("softplus, grad_input", "", Draw(0, scale=-20, flavour="positive")),  # 7 q
+    ("softplus, grad_input", "", Draw(0, scale=0.1)),  # 5 s q
+    ("softplus, grad_input", "", Draw(0, scale=20, flavour="positive")),  # 3 s
     ("softmax", "", Draw(0, n=2, scale=0.1)),  # 15 u
     ("softmax", "", Draw(0, m=3, n=300, flavour="one ahead")),  # n u
     ("softmax", "", Draw(0, n=3, scale=50)),  # |s - max| u

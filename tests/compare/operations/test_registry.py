@@ -118,6 +118,10 @@ FORMULAS = {
             "x dy",
         ),
     },
+    "softplus": {
+        "output": ("y = log(1 + e^(beta x)) / beta", "x"),
+        "grad_input": ("dx = dy / (1 + e^(-beta x))", "x dy"),
+    },
     "sigmoid": {"output": ("y = 1 / (1 + e^-x)", "x"), "grad_input": ("dx = dy y (1 - y)", "x dy")},
     "softmax": {
         "output": ("y_k = e^x_k / sum_j e^x_j, over each row", "x"),
@@ -170,6 +174,7 @@ TYPES = {
     "silu": (scratch.SiLU, torch.nn.SiLU),
     "gelu": (scratch.GELU, torch.nn.GELU),
     "gelu_tanh": (scratch.GELU, torch.nn.GELU),
+    "softplus": (scratch.Softplus, torch.nn.Softplus),
     "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
@@ -334,6 +339,7 @@ CASES = {
     "silu": Case(network="5-7-4 silu, mse"),
     "gelu": Case(network="5-7-4 gelu, mse"),
     "gelu_tanh": Case(network="5-7-4 gelu_tanh, mse"),
+    "softplus": Case(network="5-7-4 softplus(2), mse"),
     "leaky": Case(network="5-7-4 leaky_relu(0.2), mse"),
     "half": Case(network="5-7-4 relu, half squared error sum"),
 }

@@ -57,6 +57,7 @@ READ = {
     "4-5-3 elu(0.5), mse": ("np.where(z > 0, z, 0.5 * np.exp(z) - 0.5)", "np.where(z > 0, 1, h + 0.5)", MSE),
     "4-5-3 silu, mse": ("z / (1 + np.exp(-z))", "(1 + np.exp(-z) + z * np.exp(-z)) / (1 + np.exp(-z)) ** 2", MSE),
     "4-5-3 gelu_tanh, mse": (f"z * (1 + {GELU}) / 2", f"(1 + {GELU} + z * (1 - {GELU}**2) * {GELU_SLOPE}) / 2", MSE),
+    "4-5-3 softplus, mse": ("np.log(1 + np.exp(z))", "1 / (1 + np.exp(-z))", MSE),
     "4-5-3 linear, mse": ("z", "1", MSE),
 }
 
