@@ -95,7 +95,7 @@ class GELUTanh(Activation):
         reached = near * _inner_slope(near) / 2
         roundings = p.u * (7 * h + reached * sech * (21 + 20 * g)) + reached * np.minimum(12 * p.u, 48 * sech)
         with np.errstate(over="ignore"):
-            reach = (1 + np.square(x)) * np.abs(dy)
+            reach = (1 + np.square(x)) * np.maximum(np.abs(dy), 1)  # x^2 may overflow before it is multiplied by dy
         return Allowance(roundings * np.abs(dy) + p.normal * np.abs(dy) + 100 * p.subnormal, reach=reach)
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from compare.numbers import allowance as tolerance
 from compare.numbers.allowance import Precision
-from compare.operations import gelu
+from compare.operations import LAYERS, gelu
 from compare.operations.linear import Linear
 from compare.operations.relu import ReLU
 from compare.operations.softmax import Softmax
@@ -303,3 +303,14 @@ def test_the_reference_is_torch_in_float64() -> None:
     y = Softmax().apply(s)
     assert y.dtype == F64
     np.testing.assert_allclose(y, np.exp(s - lse_shifted(s)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dy", [1e-9, 1.0, 1e9])
+def test_where_x_squared_overflows_the_tanh_form_may_be_nan(dy: float) -> None:
+    """As torch's own is in float32; the reference is not, in float64 either."""
+    at = np.array([[-1e38, -3e19, 3e19, 1e38]])
+    for x, dtype in ((at, F32), (1e150 * at, F64)):
+        expected = LAYERS["gelu_tanh"]().grad_input(x, np.full_like(x, dy), Precision.of(dtype))
+        assert expected.value.tolist() == [[0, 0, dy, dy]]
+        assert np.all(expected.allowance.reach >= np.finfo(dtype).max)
+        assert np.all(expected.allowance.bound() <= 1e-5 * dy)
