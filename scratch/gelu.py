@@ -7,6 +7,7 @@ import numpy as np
 from scratch.layers import Array, Layer, expect
 
 SCALE, CUBIC = math.sqrt(2 / math.pi), 0.044715
+FAR = 50.0  # beyond it F is 0 or 1 in every digit, and powers of x could overflow
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
@@ -16,7 +17,7 @@ class GELU(Layer):
 
     F is the normal distribution, F(x) = 1/2 (1 + erf(x / sqrt 2)). With approximate="tanh" it is
     F(x) = 1/2 (1 + tanh g), where g = sqrt(2 / pi) (x + 0.044715 x^3). The two differ by up to 0.0005 in y, and each
-    has its own derivative. In the second, as in torch, dx is NaN where x^2 overflows.
+    has its own derivative.
 
     ValueError for another `approximate`. LayerError where x is no matrix of floating-point numbers, or where dy differs
     from x in shape or dtype.
@@ -43,11 +44,13 @@ class GELU(Layer):
 
     def _below(self, x: Array) -> Array:
         """F(x)."""
-        return by_tanh(x) if self.approximate == "tanh" else normal(x)
+        near = np.clip(x, -FAR, FAR)
+        return by_tanh(near) if self.approximate == "tanh" else normal(near)
 
     def _density(self, x: Array) -> Array:
         """F'(x)."""
-        return by_tanh_density(x) if self.approximate == "tanh" else normal_density(x)
+        near = np.clip(x, -FAR, FAR)
+        return by_tanh_density(near) if self.approximate == "tanh" else normal_density(near)
 
     def __repr__(self) -> str:
         return f"GELU({self.approximate!r})"

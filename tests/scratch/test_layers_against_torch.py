@@ -248,7 +248,7 @@ def test_the_derivative_of_relu_at_zero_is_zero(dtype: type) -> None:
     assert layer.backward(dy).tolist() == [[0, 0, 0, 11]]
 
 
-@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax(), ELU(), SiLU(), GELU(), Softplus()])
+@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax(), ELU(), SiLU(), GELU(), GELU("tanh"), Softplus()])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
     largest = np.finfo(dtype).max
