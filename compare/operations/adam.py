@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.optim.adam import adam
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
@@ -47,8 +49,14 @@ class Adam(Optimizer):
     def kept(self, options: Options) -> tuple[str, ...]:
         return self.states
 
-    def count_steps(self, state: dict[str, Any], done: int) -> None:
-        state["step"] = torch.tensor(float(done))
+    def stepped(
+        self, options: Options, step: int, parameter: Tensor, g: Tensor, state: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        m, v = ([state.get(name, torch.zeros_like(parameter))] for name in self.states)
+        torchs = {"amsgrad": False, "maximize": False, "foreach": False}
+        done, is_decoupled = [torch.tensor(step - 1.0)], self.decay == "decoupled"
+        adam([parameter], [g], m, v, [], done, **torchs, decoupled_weight_decay=is_decoupled, **options)  # type: ignore[arg-type]
+        return dict(zip(self.states, (*m, *v), strict=True))
 
     def allowed(
         self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
@@ -431,20 +431,18 @@ class Optimizer(Operation):
         self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array]
     ) -> dict[str, Array]:
         """What torch.optim itself makes of this parameter, gradient and state, in float64."""
-        parameter = nn.Parameter(copied(before))
-        parameter.grad = copied(g)
-        optimizer = self.torch_type([parameter], **packed(options))
-        if step > 1:
-            self.count_steps(optimizer.state[parameter], step - 1)
-        for name, a in state.items():
-            optimizer.state[parameter][name] = copied(a)
-        optimizer.step()
-        made = optimizer.state[parameter].items()
-        after = {name: a.numpy() for name, a in made if name in self.states and a is not None}
-        return {"": parameter.detach().numpy(), **after}
+        parameter, held = copied(before), {name: copied(a) for name, a in state.items()}
+        after = self.stepped(options, step, parameter, copied(g), held)
+        return {"": parameter.numpy(), **{name: a.numpy() for name, a in after.items()}}
 
-    def count_steps(self, state: dict[str, Any], done: int) -> None:
-        """Tell torch's state how many steps were taken, where it counts them."""
+    @abstractmethod
+    def stepped(
+        self, options: Options, step: int, parameter: Tensor, g: Tensor, state: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The state after a step of torch's, which changes the parameter in its place.
+
+        By the function in torch.optim: the first object of it imports torch's compiler, which takes a second.
+        """
 
 
 def packed(options: Options) -> dict[str, Any]:
