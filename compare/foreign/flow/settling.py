@@ -25,6 +25,7 @@ from compare.network.penalty import Penalty as Declared
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Precision
 from compare.recording.notes import (
+    DirectionFound,
     MomentumFound,
     NeverUpdated,
     Note,
@@ -86,8 +87,11 @@ class Settled:
         for name in self.back.found:
             if name.endswith((".grad_weight", ".grad_bias")) and self.convention.rate is not None:
                 self.names.tensors[name] = replace(self.names.tensors[name], rate=self.convention.rate)
+        if self.update.direction:
+            self.notes.append(DirectionFound(self.update.direction))
         if law is not None and law.momentum:
-            self.notes.append(MomentumFound(float(f"{law.momentum:.6g}")))
+            ahead = law.nesterov(self.update.rates)
+            self.notes.append(MomentumFound(float(f"{ahead or law.momentum:.6g}"), ahead is not None))
         self._penalties()
         self._kept()
         self._written_otherwise()
