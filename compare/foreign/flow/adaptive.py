@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from compare.foreign.flow.products import root
 from compare.foreign.flow.updates import Move
 from compare.network.optimizer import OptimizerSpec
 from compare.watching.dataflow import Array, Value, before
@@ -89,7 +90,7 @@ def has_two_betas(written: Sequence[float]) -> bool:
     return len({w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]}) > 1
 
 
-def averages(move: Move, olds: Iterable[Value], gradient: Value | None = None) -> tuple[Value, Value] | None:
+def averages(move: Move, olds: Iterable[Value], gradient: Value | None) -> tuple[Value, Value] | None:
     """What stands in the places of Adam's moving averages: in the numerator of the step, and under its root.
 
     Without the numbers that they are multiplied by, but for those of the gradient.
@@ -103,6 +104,16 @@ def averages(move: Move, olds: Iterable[Value], gradient: Value | None = None) -
             if each.time in over and quotient.operands[0].size == size:
                 return _unscaled(quotient.operands[0], gradient), _unscaled(each.operands[0], gradient)
     return None
+
+
+def is_multiple(value: Value, gradient: Value) -> bool:
+    """Whether it is the gradient, or that times numbers."""
+    while value is not gradient and root(value) is not root(gradient) and value.what in ("mul", "truediv"):
+        whole = [o for o in value.operands if o.size == value.size]
+        if len(whole) != 1:
+            return False
+        value = whole[0]
+    return root(value) is root(gradient)
 
 
 def _unscaled(value: Value, gradient: Value | None) -> Value:

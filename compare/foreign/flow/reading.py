@@ -181,8 +181,9 @@ class Reader:
 
     def _is_averaged(self, back: Backward, move: Move) -> bool:
         """Whether the root divides something else than the gradient, such as its average."""
-        found, divided = back.found.get(move.name.gradient), adaptive.averages(move, back.step.olds)
-        return divided is not None and (found is None or root(divided[0]) is not root(found.value))
+        found = back.found.get(move.name.gradient)
+        divided = adaptive.averages(move, back.step.olds, found.value if found is not None else None)
+        return divided is not None and (found is None or not adaptive.is_multiple(divided[0], found.value))
 
     def _without_absent_biases(self, step: TrainingStep) -> Architecture:
         """A layer that was computed without a bias has none. ValueError for a bias that the network has not."""

@@ -329,19 +329,30 @@ def same(a: float, b: float) -> bool:
 
 
 def written(back: Backward, move: Move) -> tuple[list[float], list[float]]:
-    """Numbers that stand between the gradient and the new value, those that no count went into.
+    """Numbers that stand between the gradient and the new value in this step, those that no count went into.
 
     First those that are computed from numbers alone, then those from data, as a norm is; of one number, there are none.
+    Where nothing stands between, the rate may be in the gradient.
     """
+    numbers, data = _numbers(back, move, _own_gradient(back, move))
+    if not numbers:
+        numbers, data = _numbers(back, move, [])
+    return numbers, data if move.value.size > 1 else []
+
+
+def _numbers(back: Backward, move: Move, gradient: list[Value]) -> tuple[list[float], list[float]]:
+    """Python has one 0.1 for a bias and for a rate that is the same number: what multiplies is no bias."""
     counts = {float(back.step.m), float(back.network.sizes[-1]), float(back.step.m * back.network.sizes[-1])} - {1.0}
     numbers: dict[float, None] = {}
     data: dict[float, None] = {}
-    for value in before([move.value], [*back.step.olds, *_own_gradient(back, move)]):
-        numbers |= dict.fromkeys(map(abs, value.constants))
+    begin = back.step.passes[0].begin.time
+    for value in before([move.value], [*back.step.olds, *gradient], since=begin):
+        shared = (o for o in value.operands if o.size == 1 and o.site is None and value.what in ("mul", "truediv"))
+        numbers |= dict.fromkeys(map(abs, (*value.constants, *(number(o.array) for o in shared))))
         if value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants):
             (numbers if is_of_numbers(value) else data)[abs(number(value.array))] = None
     kept = [[w for w in found if 0 < w < LARGEST_RATE and w not in counts] for found in (numbers, data)]
-    return kept[0], kept[1] if move.value.size > 1 else []
+    return kept[0], kept[1]
 
 
 def _own_gradient(back: Backward, move: Move) -> list[Value]:
