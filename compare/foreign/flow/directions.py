@@ -17,6 +17,7 @@ from compare.foreign.flow.updates import Move, Update, by_law
 from compare.watching.dataflow import Array, Value, before
 
 Averaged = Callable[[Sequence[Array]], Array]  # of the squares of all gradients so far
+Of = Callable[[Sequence[Array], float], Array]  # of all gradients so far, and the norm of those of this step together
 
 CLIPS = ("clip", "minimum", "maximum", "fmin", "fmax", "where")
 LARGEST_EPS = 1e-3
@@ -28,7 +29,7 @@ class Direction:
     """In words, and as it follows from the gradients of all steps so far."""
 
     words: str
-    of: Averaged
+    of: Of
 
 
 @dataclass
@@ -43,10 +44,12 @@ class Directions:
         averaged: a root divides the gradient's average, as Adam's does, whose first step is Adagrad's.
         """
         scales = {move.name: self._take(back, move) for move in update.moves}
-        best = update
-        if update.law is None or update.explained(update.law) < update.size:
+        best, together = update, self._norm(update.moves)
+        if update.law is None or update.explained(update.law) < update.size or not update.has_written_rate:
             for direction in _candidates(_behind(back, update), update.written, averaged):
-                made = by_law(back, [self._along(move, direction, scales[move.name]) for move in update.moves])
+                made = by_law(
+                    back, [self._along(move, direction, scales[move.name], together) for move in update.moves]
+                )
                 made.kept, made.direction = update.kept, direction.words
                 if _is_better(made, best):
                     best = made
@@ -60,19 +63,27 @@ class Directions:
         self.seen.setdefault(move.name, []).append(array)
         return scale
 
-    def _along(self, move: Move, direction: Direction, scale: float) -> Move:
+    def _norm(self, moves: Sequence[Move]) -> float:
+        """Of the gradients of this step together."""
+        return float(np.sqrt(sum(float(np.sum(self.seen[move.name][-1] ** 2)) for move in moves)))
+
+    def _along(self, move: Move, direction: Direction, scale: float, together: float) -> Move:
         """With the gradient as the code has it: a clipped one parts from it by all of its rounding."""
         seen = self.seen[move.name]
         with np.errstate(all="ignore"):
-            return replace(move, gradient=seen[-1] / scale, direction=direction.of(seen) / scale)
+            return replace(move, gradient=seen[-1] / scale, direction=direction.of(seen, together) / scale)
 
 
 def _is_better(made: Update, best: Update) -> bool:
-    """Whether its law has a rate of the code, explains most of what moves, and more than the best one so far."""
+    """Whether its law has a rate of the code, explains most of what moves, and more than the best one so far.
+
+    As much is enough where that one has no rate of the code.
+    """
     if made.law is None or not made.has_written_rate:
         return False
-    explained = made.explained(made.law)
-    return 2 * explained > made.size and explained > (best.explained(best.law) if best.law is not None else 0)
+    explained, before_it = made.explained(made.law), best.explained(best.law) if best.law is not None else 0
+    is_first = best.law is None or not best.has_written_rate
+    return 2 * explained > made.size and (explained > before_it or (is_first and explained == before_it))
 
 
 def _behind(back: Backward, update: Update) -> list[Value]:
@@ -84,7 +95,9 @@ def _candidates(values: Sequence[Value], numbers: Sequence[float], averaged: boo
     called = {v.what.removeprefix("call:") for v in values}
     numbers = list(dict.fromkeys(numbers))[: 3 * MOST]
     if called & {"norm", "sqrt", "pow"}:
-        yield from (Direction(f"clipped to a norm of {c:g}, each parameter's by itself", _by_norm(c)) for c in numbers)
+        yield from (Direction(f"clipped to a norm of {c:g}", _by_norm(c, all_together=True)) for c in (*numbers, 1.0))
+        each = "each parameter's by itself"
+        yield from (Direction(f"clipped to a norm of {c:g}, {each}", _by_norm(c)) for c in (*numbers, 1.0))
     if called.intersection(CLIPS):
         yield from (Direction(f"clipped to {-c:g} and {c:g}", _by_value(c)) for c in numbers)
     if called & {"sqrt", "pow"} and not averaged:
@@ -110,17 +123,21 @@ def _moving(seen: Sequence[Array], alpha: float) -> Array:
     return v
 
 
-def _over_root(squares: Averaged, eps: float, inside: bool) -> Averaged:
-    def of(seen: Sequence[Array]) -> Array:
+def _over_root(squares: Averaged, eps: float, inside: bool) -> Of:
+    def of(seen: Sequence[Array], together: float) -> Array:
         v = squares(seen)
         return np.asarray(seen[-1] / (np.sqrt(v + eps) if inside else np.sqrt(v) + eps))
 
     return of
 
 
-def _by_value(c: float) -> Averaged:
-    return lambda seen: np.clip(seen[-1], -c, c)
+def _by_value(c: float) -> Of:
+    return lambda seen, together: np.clip(seen[-1], -c, c)
 
 
-def _by_norm(c: float) -> Averaged:
-    return lambda seen: seen[-1] * min(1.0, c / (float(np.linalg.norm(seen[-1])) or c))
+def _by_norm(c: float, all_together: bool = False) -> Of:
+    def of(seen: Sequence[Array], together: float) -> Array:
+        norm = together if all_together else float(np.linalg.norm(seen[-1]))
+        return np.asarray(seen[-1] * c / norm) if norm > c else seen[-1]
+
+    return of

@@ -199,22 +199,19 @@ class Update:
     law: Law | None = None
     of: dict[str, Law] = field(default_factory=dict)  # each parameter's own
     written: list[float] = field(default_factory=list)
-    measured: list[float] = field(default_factory=list)  # numbers that were computed from data
     kept: list[str] = field(default_factory=list)  # parameters that did not move
     penalties: dict[str, tuple[float, str]] = field(default_factory=dict)  # in gradients that a law cannot show
     direction: str = ""  # in words, where the step goes along another one than the gradient
     factors: Sequence[float] = ()  # counts by which a rate may be written
+    measured: bool = False  # a number that was computed from data, as a norm is, stands before the new values
 
     @property
     def rates(self) -> list[float]:
-        """What a rate may be: one of the code's numbers, or of two of them, as alpha (1 - beta) or alpha (1 + mu).
-
-        Then what was computed from data, as a norm is, and a rate times that.
-        """
-        parts, measured = [w for w in self.written if w < 2 and w != 1][:PARTS], self.measured[:PARTS]
+        """What a rate may be: one of the code's numbers, or of two of them, as alpha (1 - beta) or alpha (1 + mu)."""
+        parts = [w for w in self.written if w < 2 and w != 1][:PARTS]
         products = [a * b for k, a in enumerate(parts) for b in parts[k:]]
         products += [a * (1 + b) for a in parts for b in parts if b < 1]
-        return [*self.written, *products, *measured, *(a * b for a in parts for b in measured)]
+        return [*self.written, *products]
 
     @property
     def size(self) -> int:
@@ -230,10 +227,12 @@ class Update:
     def proven(self) -> Update:
         """Without its law, where that explains the lesser part of what moves: nobody is accused by such a one.
 
-        A rate of the code's may instead explain half of the parameters.
+        A rate of the code's may instead explain half of the parameters. One that is measured is no rate of the code's.
         """
         if self.law is None:
             return self
+        if self.measured and not self.has_written_rate:
+            return replace(self, law=None, of={})
         moved = [move for move in self.moves if any(each.explains(move) for each in self.law.variants())]
         elements = sum(move.change.size for move in moved)
         by_count = self.has_written_rate and 2 * len(moved) >= len(self.moves)
@@ -295,8 +294,8 @@ def by_law(back: Backward, found: list[Move]) -> Update:
     """The law that explains most of these moves."""
     made = Update(found, factors=[abs(factor.value) for factor in back.known_of_few])
     for move in made.moves:
-        for kept, more in zip((made.written, made.measured), written(back, move), strict=True):
-            kept += [w for w in more if w not in kept]
+        made.written += [w for w in written(back, move) if w not in made.written]
+        made.measured |= is_measured(back, move)
     own = {move.name: [law.written_for([move], made.rates) for law in laws(move)] for move in made.moves}
     candidates = [law for found in own.values() for law in found]
     candidates += [law.written_for(made.moves, made.rates) for law in _joint(made.moves)]
@@ -328,31 +327,34 @@ def same(a: float, b: float) -> bool:
     return abs(a - b) <= EQUAL * max(abs(a), abs(b))
 
 
-def written(back: Backward, move: Move) -> tuple[list[float], list[float]]:
+def written(back: Backward, move: Move) -> list[float]:
     """Numbers that stand between the gradient and the new value in this step, those that no count went into.
 
-    First those that are computed from numbers alone, then those from data, as a norm is; of one number, there are none.
     Where nothing stands between, the rate may be in the gradient.
     """
-    numbers, data = _numbers(back, move, _own_gradient(back, move))
-    if not numbers:
-        numbers, data = _numbers(back, move, [])
-    return numbers, data if move.value.size > 1 else []
+    return _numbers(back, move, _own_gradient(back, move)) or _numbers(back, move, [])
 
 
-def _numbers(back: Backward, move: Move, gradient: list[Value]) -> tuple[list[float], list[float]]:
+def _numbers(back: Backward, move: Move, gradient: list[Value]) -> list[float]:
     """Python has one 0.1 for a bias and for a rate that is the same number: what multiplies is no bias."""
     counts = {float(back.step.m), float(back.network.sizes[-1]), float(back.step.m * back.network.sizes[-1])} - {1.0}
-    numbers: dict[float, None] = {}
-    data: dict[float, None] = {}
+    found: dict[float, None] = {}
     begin = back.step.passes[0].begin.time
     for value in before([move.value], [*back.step.olds, *gradient], since=begin):
         shared = (o for o in value.operands if o.size == 1 and o.site is None and value.what in ("mul", "truediv"))
-        numbers |= dict.fromkeys(map(abs, (*value.constants, *(number(o.array) for o in shared))))
-        if value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants):
-            (numbers if is_of_numbers(value) else data)[abs(number(value.array))] = None
-    kept = [[w for w in found if 0 < w < LARGEST_RATE and w not in counts] for found in (numbers, data)]
-    return kept[0], kept[1]
+        found |= dict.fromkeys(map(abs, (*value.constants, *(number(o.array) for o in shared))))
+        is_number = value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants)
+        if is_number and is_of_numbers(value):
+            found[abs(number(value.array))] = None
+    return [w for w in found if 0 < w < LARGEST_RATE and w not in counts]
+
+
+def is_measured(back: Backward, move: Move) -> bool:
+    """Whether a number that was computed from data stands between the gradient and the new value."""
+    begin, gradient = back.step.passes[0].begin.time, _own_gradient(back, move)
+    between = before([move.value], [*back.step.olds, *gradient], since=begin)
+    numbers = (v for v in between if v.size == 1 and v.array.dtype.kind == "f" and v.time >= begin)
+    return bool(gradient) and move.value.size > 1 and any(not is_of_numbers(v) for v in numbers)
 
 
 def _own_gradient(back: Backward, move: Move) -> list[Value]:
@@ -375,4 +377,3 @@ def absorbed(back: Backward, rate: float, numbers: Sequence[float]) -> float | N
         if factor is not None and factor.value != 1:
             return w
     return None
-
