@@ -13,6 +13,7 @@ from scratch.losses import (
 )
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
+from scratch.rmsprop import RMSprop
 from scratch.training import History, fit
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "MSELoss",
     "Optimizer",
     "ProbabilityCrossEntropyLoss",
+    "RMSprop",
     "ReLU",
     "Sequential",
     "Sigmoid",

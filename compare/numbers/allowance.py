@@ -241,3 +241,9 @@ def total(terms: Array, p: Precision, value: Array, inherited: Array | float = 0
                 yield np.add.accumulate(ordered, axis=0)[-1].astype(np.float64) / factor
 
     return summation(scale, len(terms), p, value, sequential, inherited)
+
+
+def root_error(v: Array, error: Array) -> Array:
+    """|sqrt(v + d) - sqrt(v)| <= min(d / sqrt(v), sqrt(d)) for |d| <= error."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(v > 0, np.minimum(error / np.sqrt(v), np.sqrt(error)), np.sqrt(error))

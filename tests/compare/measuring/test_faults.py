@@ -20,6 +20,7 @@ import scratch.learner
 import scratch.losses
 import scratch.network
 import scratch.optim
+import scratch.rmsprop
 import torch_ref.losses
 from compare.measuring.faults import (
     GRADED,
@@ -43,6 +44,7 @@ MODULES = (
     scratch.losses,
     scratch.network,
     scratch.optim,
+    scratch.rmsprop,
     compare.operations.linear,
     compare.operations.operation,
     torch_ref.losses,

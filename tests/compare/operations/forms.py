@@ -898,6 +898,67 @@ ADAMW = {
     "torch fused": torch_optimizer("AdamW", fused=True),
 }
 
+
+
+def draw_rmsprop(rng: np.random.Generator, d: Draw) -> Inputs:
+    step = int(rng.choice([1, 2, 100]))
+    options = {
+        "lr": float(10 ** rng.uniform(-4, 0)),
+        "alpha": float(rng.choice([0.99, 0.9, 0.45, 0.1])),
+        "eps": float(rng.choice([1e-8, 1e-3])),
+        "weight_decay": float(rng.choice([0, 1e-2])),
+        "momentum": float(rng.choice([0, 0.9])),
+        "centered": bool(rng.random() < 0.4),
+    }
+    g, old = d.numbers(rng, d.m, d.n), d.numbers(rng, d.m, d.n)
+    g *= rng.random(g.shape) < 0.9
+    state = {"square_avg": old**2 * rng.uniform(1, 2, old.shape)}
+    state |= {"grad_avg": old} if options["centered"] else {}
+    state |= {"momentum_buffer": rng.standard_normal(old.shape)} if options["momentum"] else {}
+    before = rng.standard_normal(g.shape) * (rng.random(g.shape) < 0.9)
+    return {"options": options, "step": step, "before": before, "g": g, "state": state if step > 1 else {}}
+
+
+QUOTIENTS: dict[str, Callable[[Array, Array, float], Array]] = {
+    "g / (r + eps)": lambda g, v, eps: g / (np.sqrt(v) + eps),
+    "(1 / (r + eps)) g": lambda g, v, eps: 1 / (np.sqrt(v) + eps) * g,
+    "powers": lambda g, v, eps: g * (v**0.5 + eps) ** -1,
+}
+
+
+def rmsprop(average: str, quotient: str, rate: str) -> Callable[..., Values]:
+    """`rate`: where the rate is: with the quotient, in the gradient, or with momentum in the velocity."""
+
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        lr, alpha, mu, zeros = options["lr"], options["alpha"], options["momentum"], np.zeros_like(before)
+        g = g + options["weight_decay"] * before if options["weight_decay"] else g
+        v = MOMENTS[average](state.get("square_avg", zeros), g * g, alpha)
+        kept, root = {"square_avg": v}, v
+        if options["centered"]:
+            kept["grad_avg"] = MOMENTS[average](state.get("grad_avg", zeros), g, alpha)
+            root = v - kept["grad_avg"] ** 2
+        if not mu:
+            first = rate == "in the gradient"
+            d = QUOTIENTS[quotient](lr * g if first else g, root, options["eps"])
+            return {"": before - (d if first else lr * d)} | kept
+        d, b = QUOTIENTS[quotient](g, root, options["eps"]), state.get("momentum_buffer", zeros)
+        if rate == "in the velocity":
+            w = mu * (lr * b) + lr * d
+            return {"": before - w, "momentum_buffer": w / lr} | kept
+        kept["momentum_buffer"] = mu * b + d
+        return {"": before - lr * kept["momentum_buffer"]} | kept
+
+    return compute
+
+
+RMSPROP = {
+    **{f"{a}, {q}": rmsprop(a, q, "") for a in list(MOMENTS)[:2] for q in QUOTIENTS},
+    "rate in the gradient": Form(rmsprop("b m + (1 - b) g", "g / (r + eps)", "in the gradient"), no_momentum),
+    "rate in the velocity": Form(rmsprop("b m + (1 - b) g", "g / (r + eps)", "in the velocity"), some_momentum),
+    "torch": torch_optimizer("RMSprop", foreach=False),
+    "torch foreach": torch_optimizer("RMSprop", foreach=True),
+}
+
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
@@ -985,4 +1046,5 @@ OPERATIONS = {
     "SGD": Operation(draw_sgd, OPTIMIZERS["SGD"]().update, SGD),
     "Adam": Operation(draw_adam, OPTIMIZERS["Adam"]().update, ADAM),
     "AdamW": Operation(draw_adam, OPTIMIZERS["AdamW"]().update, ADAMW),
+    "RMSprop": Operation(draw_rmsprop, OPTIMIZERS["RMSprop"]().update, RMSPROP),
 }

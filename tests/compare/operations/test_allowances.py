@@ -136,6 +136,14 @@ REGIMES = [
     ("AdamW", "", Draw(0)),
     ("AdamW", "exp_avg", Draw(0)),
     ("AdamW", "exp_avg_sq", Draw(0)),
+    ("RMSprop", "", Draw(0)),
+    ("RMSprop", "", Draw(0, scale=100)),
+    ("RMSprop", "", Draw(0, scale=1e-22)),  # the root of an average that underflows
+    ("RMSprop", "square_avg", Draw(0)),
+    ("RMSprop", "square_avg", Draw(0, scale=1e-22)),
+    ("RMSprop", "grad_avg", Draw(0)),
+    ("RMSprop", "grad_avg", Draw(0, scale=SUBNORMAL)),
+    ("RMSprop", "momentum_buffer", Draw(0)),
 ]
 
 

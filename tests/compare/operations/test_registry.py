@@ -139,6 +139,12 @@ UPDATES = {
         "exp_avg": "m <- b1 m + (1 - b1) g",
         "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
     },
+    "RMSprop": {
+        "": "p <- p - lr g / (sqrt(v) + eps), or p - lr b with momentum; v - a^2 for v if centered",
+        "square_avg": "v <- alpha v + (1 - alpha) g^2",
+        "grad_avg": "a <- alpha a + (1 - alpha) g",
+        "momentum_buffer": "b <- mu b + g / (sqrt(v) + eps)",
+    },
 }
 TYPES = {
     "linear": (scratch.Linear, torch.nn.Linear),
@@ -156,6 +162,7 @@ TYPES = {
     "SGD": (scratch.SGD, torch.optim.SGD),
     "Adam": (scratch.Adam, torch.optim.Adam),
     "AdamW": (scratch.AdamW, torch.optim.AdamW),
+    "RMSprop": (scratch.RMSprop, torch.optim.RMSprop),
 }
 WORDS = {
     "cross_entropy": ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits"),
@@ -221,7 +228,12 @@ def test_what_an_optimiser_keeps() -> None:
     methods = {kind: of() for kind, of in OPTIMIZERS.items()}
     kept = {k: (of.states, of.kept({"momentum": 0.0}), of.kept({"momentum": 0.9})) for k, of in methods.items()}
     moments, velocity = ("exp_avg", "exp_avg_sq"), ("momentum_buffer",)
-    assert kept == {"SGD": (velocity, (), velocity)} | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
+    averages = ("square_avg",)
+    assert kept == {
+        "SGD": (velocity, (), velocity),
+        "RMSprop": (("square_avg", "grad_avg", *velocity), averages, averages + velocity),
+    } | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
+    assert methods["RMSprop"].kept({"centered": True}) == ("square_avg", "grad_avg")
 
 
 # --- text, file, and the other side ---
@@ -302,7 +314,10 @@ CASES = {
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}
     ),
     "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
-    "leaky": Case(network="5-7-4 leaky_relu(0.2), mse"),
+    "leaky": Case(
+        network="5-7-4 leaky_relu(0.2), mse",
+        optimizer={"kind": "RMSprop", "lr": 0.01, "momentum": 0.9, "centered": True, "weight_decay": 0.1},
+    ),
     "half": Case(network="5-7-4 relu, half squared error sum"),
 }
 
