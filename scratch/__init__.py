@@ -1,5 +1,6 @@
 """Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
 
+from scratch.adagrad import Adagrad
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
@@ -18,6 +19,7 @@ from scratch.training import History, fit
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "BCELoss",

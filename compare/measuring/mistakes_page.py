@@ -29,8 +29,9 @@ the report fills in.
 Samples are rows, and `right` is what the tensor should be. The letters of a layer are `x`, `W`, `b`, `y` and `dy`. Of a
 loss they are the output `y` and the target `t`, with `m` rows and `n` columns. Of an update they are the parameter `p`
 and its gradient `g`, the learning rate `lr`, momentum `mu`, dampening `damp`, weight decay `wd`, Adam's `b1`, `b2` and
-`eps`, RMSprop's `alpha`; the state before the step `mom`, `m`, `v`, `sq` and `avg` (`momentum_buffer`, `exp_avg`,
-`exp_avg_sq`, `square_avg` and `grad_avg`), and the state after it `new_mom` and so on.
+`eps`, RMSprop's `alpha`, Adagrad's `fall` (`lr_decay`); the state before the step `mom`, `m`, `v`, `sq`, `avg` and
+`acc` (`momentum_buffer`, `exp_avg`, `exp_avg_sq`, `square_avg`, `grad_avg` and `sum`), and the state after it `new_mom`
+and so on.
 `tensor('0.output')` is another tensor of the same step, `before.x` is `x` one step earlier, and `after('0.output')` is
 what an array had become when something wrote into it.
 

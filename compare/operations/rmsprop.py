@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import scratch
-from compare.numbers.allowance import Allowance, Precision, root_error
+from compare.numbers.allowance import Allowance, Precision, over_root
 from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, absolute, sqrt
 from compare.numbers.expected import Expected
@@ -92,18 +92,12 @@ class RMSprop(Optimizer):
         if centered:
             a = alpha * a + (1 - alpha) * along
             v_error = v_error + (2 * np.abs(a) + grad_avg.wide) * grad_avg.wide + p.u * (a * a + v)
-            v = v - a * a
-        root = np.sqrt(np.maximum(v, 0))
-        root_off = root_error(np.maximum(v, 0), v_error)
-        least = np.maximum(root - root_off, 0) + max(eps - p.subnormal, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            quotient = size / least
-            carried = quotient * (own * p.u + root_off / (root + eps))
-            underflow = 4 * p.subnormal * (1 + lr) * (1 + size + 1 / least)
+            v = np.maximum(v - a * a, 0)
+        quotient, carried, underflow = over_root(size, own * p.u * size, v, v_error, eps, p)
         velocity = mu * np.abs(b) + quotient
         buffer = VELOCITY * p.u * velocity + carried + underflow
         moved = (VELOCITY + 3 if mu else STEP) * p.u * velocity + carried
-        allowed = p.u * np.abs(before) + lr * moved + underflow
+        allowed = p.u * np.abs(before) + lr * moved + (1 + lr) * underflow
         reach = np.maximum(square_avg.reach, np.abs(before) + max(lr, 1.0) * np.maximum(size, velocity))
         unknown = (reach >= p.largest) | (centered & (v < v_error))
         return {

@@ -8,7 +8,7 @@ import torch
 
 from compare.numbers.allowance import Precision
 from compare.operations import OPTIMIZERS
-from scratch import SGD, Adam, AdamW, Layer, Optimizer, RMSprop
+from scratch import SGD, Adagrad, Adam, AdamW, Layer, Optimizer, RMSprop
 from tests.bounds import assert_within
 
 STEPS = 50
@@ -38,6 +38,10 @@ CASES: list[tuple[type[Optimizer], dict[str, Any]]] = [
             {"lr": 0.02, "betas": (0.95, 0.99), "eps": 1e-6, "weight_decay": 0.2},
         ]
     ),
+    (Adagrad, {}),
+    (Adagrad, {"lr": 0.1, "lr_decay": 0.3}),
+    (Adagrad, {"lr": 0.1, "initial_accumulator_value": 0.1}),
+    (Adagrad, {"lr": 0.05, "lr_decay": 0.01, "weight_decay": 0.2, "eps": 1e-3}),
     (RMSprop, {}),
     (RMSprop, {"lr": 0.1, "alpha": 0.5}),
     (RMSprop, {"lr": 0.1, "alpha": 0.0}),
@@ -155,6 +159,10 @@ WRONG = [
             ({"betas": (1.0, 0.9)}, rf"{kind.__name__}: got betas=\(1.0, 0.9\), expected both in \[0, 1\)"),
             ({"betas": (0.9, -0.1)}, rf"{kind.__name__}: got betas=\(0.9, -0.1\), expected both in \[0, 1\)"),
         ]
+    ),
+    *(
+        (Adagrad, {name: -0.1}, rf"Adagrad: got {name}=-0.1, expected at least 0")
+        for name in ("lr", "lr_decay", "eps", "weight_decay", "initial_accumulator_value")
     ),
     (RMSprop, {"eps": -1e-8}, r"RMSprop: got eps=-1e-08, expected at least 0"),
     (RMSprop, {"momentum": -0.9}, r"RMSprop: got momentum=-0.9, expected at least 0"),

@@ -13,6 +13,7 @@ import pytest
 
 import compare.operations.linear
 import compare.operations.operation
+import scratch.adagrad
 import scratch.initializers
 import scratch.layers
 import scratch.leaky_relu
@@ -37,6 +38,7 @@ from compare.measuring.faults import (
 from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 
 MODULES = (
+    scratch.adagrad,
     scratch.initializers,
     scratch.layers,
     scratch.leaky_relu,

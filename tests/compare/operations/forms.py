@@ -919,6 +919,21 @@ def draw_rmsprop(rng: np.random.Generator, d: Draw) -> Inputs:
     return {"options": options, "step": step, "before": before, "g": g, "state": state if step > 1 else {}}
 
 
+def draw_adagrad(rng: np.random.Generator, d: Draw) -> Inputs:
+    step = int(rng.choice([1, 2, 100]))
+    options = {
+        "lr": float(10 ** rng.uniform(-4, 0)),
+        "lr_decay": float(rng.choice([0, 0.1])),
+        "eps": float(rng.choice([1e-10, 1e-3])),
+        "weight_decay": float(rng.choice([0, 1e-2])),
+        "initial_accumulator_value": float(rng.choice([0, 0.1])),
+    }
+    g, old = d.numbers(rng, d.m, d.n), d.numbers(rng, d.m, d.n)
+    g *= rng.random(g.shape) < 0.9
+    before = rng.standard_normal(g.shape) * (rng.random(g.shape) < 0.9)
+    return {"options": options, "step": step, "before": before, "g": g, "state": {"sum": old**2} if step > 1 else {}}
+
+
 QUOTIENTS: dict[str, Callable[[Array, Array, float], Array]] = {
     "g / (r + eps)": lambda g, v, eps: g / (np.sqrt(v) + eps),
     "(1 / (r + eps)) g": lambda g, v, eps: 1 / (np.sqrt(v) + eps) * g,
@@ -957,6 +972,31 @@ RMSPROP = {
     "rate in the velocity": Form(rmsprop("b m + (1 - b) g", "g / (r + eps)", "in the velocity"), some_momentum),
     "torch": torch_optimizer("RMSprop", foreach=False),
     "torch foreach": torch_optimizer("RMSprop", foreach=True),
+}
+
+
+
+def adagrad(quotient: str, rate: str) -> Callable[..., Values]:
+    """`rate`: where its fall is: in the rate, or in the divisor."""
+
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        lr, dtype = options["lr"], before.dtype.type
+        g = g + options["weight_decay"] * before if options["weight_decay"] else g
+        s = state.get("sum", np.full_like(before, options["initial_accumulator_value"])) + g**2
+        fall = dtype(1) + dtype(step - 1) * dtype(options["lr_decay"])
+        if rate == "in the divisor":
+            return {"": before - lr * g / (fall * (np.sqrt(s) + options["eps"])), "sum": s}
+        return {"": before - dtype(lr) / fall * QUOTIENTS[quotient](g, s, options["eps"]), "sum": s}
+
+    return compute
+
+
+ADAGRAD = {
+    **{q: adagrad(q, "in the rate") for q in QUOTIENTS},
+    "fall in the divisor": adagrad("", "in the divisor"),
+    "torch": torch_optimizer("Adagrad", foreach=False),
+    "torch foreach": torch_optimizer("Adagrad", foreach=True),
+    "torch fused": torch_optimizer("Adagrad", fused=True),
 }
 
 # --- all of them -----------------------------------------------------------------------------------------------------
@@ -1046,5 +1086,6 @@ OPERATIONS = {
     "SGD": Operation(draw_sgd, OPTIMIZERS["SGD"]().update, SGD),
     "Adam": Operation(draw_adam, OPTIMIZERS["Adam"]().update, ADAM),
     "AdamW": Operation(draw_adam, OPTIMIZERS["AdamW"]().update, ADAMW),
+    "Adagrad": Operation(draw_adagrad, OPTIMIZERS["Adagrad"]().update, ADAGRAD),
     "RMSprop": Operation(draw_rmsprop, OPTIMIZERS["RMSprop"]().update, RMSPROP),
 }

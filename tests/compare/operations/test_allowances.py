@@ -136,6 +136,11 @@ REGIMES = [
     ("AdamW", "", Draw(0)),
     ("AdamW", "exp_avg", Draw(0)),
     ("AdamW", "exp_avg_sq", Draw(0)),
+    ("Adagrad", "", Draw(0)),
+    ("Adagrad", "", Draw(0, scale=100)),
+    ("Adagrad", "", Draw(0, scale=1e-22)),
+    ("Adagrad", "sum", Draw(0)),
+    ("Adagrad", "sum", Draw(0, scale=1e-22)),
     ("RMSprop", "", Draw(0)),
     ("RMSprop", "", Draw(0, scale=100)),
     ("RMSprop", "", Draw(0, scale=1e-22)),  # the root of an average that underflows

@@ -139,6 +139,7 @@ UPDATES = {
         "exp_avg": "m <- b1 m + (1 - b1) g",
         "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
     },
+    "Adagrad": {"": "p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)", "sum": "s <- s + g^2"},
     "RMSprop": {
         "": "p <- p - lr g / (sqrt(v) + eps), or p - lr b with momentum; v - a^2 for v if centered",
         "square_avg": "v <- alpha v + (1 - alpha) g^2",
@@ -162,6 +163,7 @@ TYPES = {
     "SGD": (scratch.SGD, torch.optim.SGD),
     "Adam": (scratch.Adam, torch.optim.Adam),
     "AdamW": (scratch.AdamW, torch.optim.AdamW),
+    "Adagrad": (scratch.Adagrad, torch.optim.Adagrad),
     "RMSprop": (scratch.RMSprop, torch.optim.RMSprop),
 }
 WORDS = {
@@ -231,6 +233,7 @@ def test_what_an_optimiser_keeps() -> None:
     averages = ("square_avg",)
     assert kept == {
         "SGD": (velocity, (), velocity),
+        "Adagrad": (("sum",),) * 3,
         "RMSprop": (("square_avg", "grad_avg", *velocity), averages, averages + velocity),
     } | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
     assert methods["RMSprop"].kept({"centered": True}) == ("square_avg", "grad_avg")
@@ -318,7 +321,10 @@ CASES = {
         network="5-7-4 leaky_relu(0.2), mse",
         optimizer={"kind": "RMSprop", "lr": 0.01, "momentum": 0.9, "centered": True, "weight_decay": 0.1},
     ),
-    "half": Case(network="5-7-4 relu, half squared error sum"),
+    "half": Case(
+        network="5-7-4 relu, half squared error sum",
+        optimizer={"kind": "Adagrad", "lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1},
+    ),
 }
 
 

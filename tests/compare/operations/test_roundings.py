@@ -64,6 +64,15 @@ def test_the_step_of_sgd(options: dict[str, float], terms: float, roundings: int
     assert allowed[""].wide.item() == pytest.approx(roundings * P.u * (1 + terms), rel=1e-6)
 
 
+@pytest.mark.parametrize(("lr_decay", "roundings"), [(0.0, 9), (0.5, 13)])
+def test_the_step_of_adagrad(lr_decay: float, roundings: int) -> None:
+    """Of a parameter that is 0, at its third step: 7 roundings, 2 of the sum, and 4 of a rate that falls."""
+    options = {"lr": 0.1, "lr_decay": lr_decay, "eps": 0.0, "weight_decay": 0.0, "initial_accumulator_value": 0.0}
+    allowed = OPTIMIZERS["Adagrad"]().allowed(options, 3, 0 * ONE, 0.5 * ONE, {"sum": 0.75 * ONE}, P)
+    assert allowed["sum"].wide.item() == pytest.approx(2 * P.u, rel=1e-6)
+    assert allowed[""].wide.item() == pytest.approx(0.1 / (1 + 2 * lr_decay) * 0.5 * roundings * P.u, rel=1e-5)
+
+
 def rmsprop(before: float, g: float, **options: float) -> dict[str, Allowance]:
     usual = {"lr": 0.1, "alpha": 0.9, "eps": 0.0, "weight_decay": 0.0}
     return OPTIMIZERS["RMSprop"]().allowed(usual | options, 1, before * ONE, g * ONE, {}, P)
