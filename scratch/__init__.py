@@ -1,6 +1,7 @@
 """Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
 
 from scratch.adagrad import Adagrad
+from scratch.l1_loss import L1Loss
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
@@ -27,6 +28,7 @@ __all__ = [
     "CrossEntropyLoss",
     "HalfSquaredErrorLoss",
     "History",
+    "L1Loss",
     "Layer",
     "LayerError",
     "LeakyReLU",

@@ -22,6 +22,7 @@ LOSSES = [
     (scratch.Softmax, scratch.ProbabilityCrossEntropyLoss),
     (None, scratch.MSELoss),
     (scratch.Tanh, scratch.HalfSquaredErrorLoss),
+    (None, scratch.L1Loss),
     (scratch.Sigmoid, scratch.BCELoss),
     (None, scratch.BCEWithLogitsLoss),
 ]

@@ -16,6 +16,7 @@ from scratch import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     HalfSquaredErrorLoss,
+    L1Loss,
     LayerError,
     Loss,
     MSELoss,
@@ -76,6 +77,7 @@ LOSSES = {
         "rows",
     ),
     "mse": Subject(MSELoss, nn.MSELoss, (numbers,)),
+    "l1": Subject(L1Loss, nn.L1Loss, (numbers,)),
     "half squared error": Subject(HalfSquaredErrorLoss, torch_ref.losses.HalfSquaredErrorLoss, (numbers,)),
     "binary cross-entropy": Subject(BCELoss, torch_ref.losses.BCELoss, (bits, shares), "elements"),
     "binary cross-entropy on logits": Subject(BCEWithLogitsLoss, nn.BCEWithLogitsLoss, (bits, shares)),
@@ -196,7 +198,7 @@ def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
 
 RIGHT = np.full((3, 4), 0.25, np.float32)
 TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities")
-TO_ROWS = ("mse", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
+TO_ROWS = ("mse", "l1", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
 WRONG = [
     *(
         (name, y, t, message)

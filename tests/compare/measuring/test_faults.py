@@ -15,6 +15,7 @@ import compare.operations.linear
 import compare.operations.operation
 import scratch.adagrad
 import scratch.initializers
+import scratch.l1_loss
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
@@ -40,6 +41,7 @@ from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 MODULES = (
     scratch.adagrad,
     scratch.initializers,
+    scratch.l1_loss,
     scratch.layers,
     scratch.leaky_relu,
     scratch.learner,

@@ -605,6 +605,36 @@ def squared_backward(kind: str) -> dict[str, Any]:
     }
 
 
+def differ(inputs: Inputs) -> bool:
+    return bool((inputs["y"] != inputs["t"]).all())
+
+
+L1 = {
+    **{f"|y - t|, {mean}": averaged("l1", lambda y, t: np.abs(y - t), g) for mean, g in MEANS.items()},
+    "sign": averaged("l1", lambda y, t: (y - t) * np.sign(y - t), MEANS["sum / c"]),
+    "max - min": averaged("l1", lambda y, t: np.maximum(y, t) - np.minimum(y, t), MEANS["sum / c"]),
+    "norm": lambda y, t, reduction: np.linalg.norm((y - t).ravel(), 1) / y.dtype.type(count("l1", reduction, y)),
+    "torch": lambda y, t, reduction: functional.l1_loss(tensor(y), tensor(t), reduction=reduction).numpy(),
+}
+L1_BACKWARD = {
+    **{f"sign {how}": f for how, f in divided("l1", lambda y, t: np.sign(y - t)).items()},
+    **{
+        f"d / |d| {how}": Form(f, differ)
+        for how, f in divided("l1", lambda y, t: (y - t) / np.abs(y - t)).items()
+    },
+    **{
+        f"(y > t) - (y < t) {how}": f
+        for how, f in divided("l1", lambda y, t: (y > t).astype(y.dtype) - (y < t).astype(y.dtype)).items()
+    },
+    "/ n / m": lambda y, t, reduction: (
+        np.sign(y - t) / y.dtype.type(y.shape[1]) / y.dtype.type(y.shape[0])
+        if reduction == "mean"
+        else np.sign(y - t)
+    ),
+    "torch": lambda y, t, reduction: gradient(lambda a: functional.l1_loss(a, tensor(t), reduction=reduction), y),
+}
+
+
 def is_hard(inputs: Inputs) -> bool:
     return bool(((inputs["t"] == 0) | (inputs["t"] == 1)).all())
 
@@ -1069,6 +1099,8 @@ OPERATIONS = {
     ),
     "mse": Operation(draw_numbers, loss_of("mse")["loss"], squared("mse")),
     "mse, gradient": Operation(draw_numbers, loss_of("mse")["gradient"], squared_backward("mse")),
+    "l1": Operation(draw_numbers, loss_of("l1")["loss"], L1),
+    "l1, gradient": Operation(draw_numbers, loss_of("l1")["gradient"], L1_BACKWARD),
     "half squared error": Operation(draw_numbers, loss_of("half_squared_error")["loss"], squared("half_squared_error")),
     "half squared error, gradient": Operation(
         draw_numbers, loss_of("half_squared_error")["gradient"], squared_backward("half_squared_error")

@@ -115,6 +115,9 @@ REGIMES = [
     ("mse", "", Draw(0, m=1, n=1)),
     ("mse", "", Draw(0, m=1, n=1, scale=1e-22)),  # squares underflow
     ("mse, gradient", "", Draw(0)),
+    ("l1", "", Draw(0, m=1, n=1)),
+    ("l1", "", Draw(0, m=60, n=3)),
+    ("l1, gradient", "", Draw(0, m=3, n=1)),  # the rounding of 1 / 3
     ("half squared error", "", Draw(0, m=1, n=1)),
     ("half squared error, gradient", "", Draw(0)),
     ("binary cross-entropy", "", Draw(0, m=1, n=1)),

@@ -114,6 +114,10 @@ FORMULAS = {
         "loss": ("L = sum (y - t)^2, over all elements", "y t"),
         "loss.gradient": ("dy = 2 (y - t) / (m n)", "y t"),
     },
+    "l1": {
+        "loss": ("L = sum |y - t|, over all elements", "y t"),
+        "loss.gradient": ("dy = sign(y - t) / (m n)", "y t"),
+    },
     "half_squared_error": {
         "loss": ("L = 1/2 sum (y - t)^2, over the samples", "y t"),
         "loss.gradient": ("dy = (y - t) / m", "y t"),
@@ -157,6 +161,7 @@ TYPES = {
     "cross_entropy": (scratch.CrossEntropyLoss, torch.nn.CrossEntropyLoss),
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
     "mse": (scratch.MSELoss, torch.nn.MSELoss),
+    "l1": (scratch.L1Loss, torch.nn.L1Loss),
     "half_squared_error": (scratch.HalfSquaredErrorLoss, torch_ref.losses.HalfSquaredErrorLoss),
     "binary_cross_entropy": (scratch.BCELoss, torch_ref.losses.BCELoss),
     "logits_binary_cross_entropy": (scratch.BCEWithLogitsLoss, torch.nn.BCEWithLogitsLoss),
@@ -170,6 +175,7 @@ WORDS = {
     "cross_entropy": ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits"),
     "probability_cross_entropy": ("cross-entropy on probabilities",),
     "mse": ("mse", "mean squared error"),
+    "l1": ("l1", "mae", "mean absolute error"),
     "half_squared_error": ("half squared error",),
     "binary_cross_entropy": ("binary cross-entropy", "binary cross-entropy on probabilities"),
     "logits_binary_cross_entropy": ("sigmoid binary cross-entropy", "binary cross-entropy on logits"),
@@ -215,8 +221,8 @@ def test_which_losses_are_what() -> None:
 def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -> None:
     y, t = (Bounded.of(a, Precision.of("float64")) for a in (np.full((2, 2), 0.5), np.eye(2)))
     bare = {kind: of() for kind, of in LOSSES.items()}
-    assert {kind for kind, loss in bare.items() if loss.probabilities(y) is None} == {"mse", "half_squared_error"}
-    unsolved = {"binary_cross_entropy", "probability_cross_entropy"}
+    assert {kind for kind, loss in bare.items() if loss.probabilities(y) is None} == {"mse", "half_squared_error", "l1"}
+    unsolved = {"l1", "binary_cross_entropy", "probability_cross_entropy"}
     assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
 
 
@@ -312,6 +318,7 @@ def test_a_loss_is_made_on_either_side(loss: Any) -> None:
 CASES = {
     "relu": Case(),
     "sigmoid": Case(network="5-7-4 sigmoid, sigmoid output, binary cross-entropy"),
+    "l1": Case(network="5-7-4 tanh, l1"),
     "tanh": Case(network="5-7-4 tanh, sigmoid binary cross-entropy", optimizer={"kind": "Adam", "lr": 0.01}),
     "softmax": Case(
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}

@@ -119,6 +119,7 @@ def test_the_printed_gradient_of_a_sum() -> None:
     printed = {kind: loss("sum").formula("loss.gradient") for kind, loss in LOSSES.items()}
     assert printed == {
         "mse": "dy = 2 (y - t)",
+        "l1": "dy = sign(y - t)",
         "half_squared_error": "dy = y - t",
         "cross_entropy": "ds = softmax(s) - t",
         "probability_cross_entropy": "dp = -t / p",
