@@ -1,6 +1,7 @@
 """Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
 
 from scratch.adagrad import Adagrad
+from scratch.huber_loss import HuberLoss
 from scratch.l1_loss import L1Loss
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
@@ -28,6 +29,7 @@ __all__ = [
     "CrossEntropyLoss",
     "HalfSquaredErrorLoss",
     "History",
+    "HuberLoss",
     "L1Loss",
     "Layer",
     "LayerError",

@@ -84,7 +84,7 @@ def to_torch_loss(loss: scratch.Loss) -> nn.Module:
     if known is None:
         names = (kind.scratch_type.__name__ for kind in LOSSES.values())
         raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(names)}")
-    return known.torch_type(reduction=loss.reduction)  # a module of its own, not the one that is shared
+    return known.torch_type(**vars(known.of(loss)))  # a module of its own, not the one that is shared
 
 
 def to_torch_optimizer(optimizer: scratch.Optimizer, model: nn.Module) -> torch.optim.Optimizer:

@@ -23,6 +23,7 @@ LOSSES = [
     (None, scratch.MSELoss),
     (scratch.Tanh, scratch.HalfSquaredErrorLoss),
     (None, scratch.L1Loss),
+    (None, scratch.HuberLoss),
     (scratch.Sigmoid, scratch.BCELoss),
     (None, scratch.BCEWithLogitsLoss),
 ]

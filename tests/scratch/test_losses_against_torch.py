@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from scratch import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     HalfSquaredErrorLoss,
+    HuberLoss,
     L1Loss,
     LayerError,
     Loss,
@@ -78,6 +80,12 @@ LOSSES = {
     ),
     "mse": Subject(MSELoss, nn.MSELoss, (numbers,)),
     "l1": Subject(L1Loss, nn.L1Loss, (numbers,)),
+    "huber": Subject(HuberLoss, nn.HuberLoss, (numbers,)),
+    "huber of 0.3": Subject(
+        partial(HuberLoss, delta=0.3),  # type: ignore[arg-type]
+        partial(nn.HuberLoss, delta=0.3),  # type: ignore[arg-type]
+        (numbers,),
+    ),
     "half squared error": Subject(HalfSquaredErrorLoss, torch_ref.losses.HalfSquaredErrorLoss, (numbers,)),
     "binary cross-entropy": Subject(BCELoss, torch_ref.losses.BCELoss, (bits, shares), "elements"),
     "binary cross-entropy on logits": Subject(BCEWithLogitsLoss, nn.BCEWithLogitsLoss, (bits, shares)),
@@ -161,8 +169,9 @@ def test_backward_is_the_derivative_by_finite_differences(name: str, target: Dra
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_backward_before_forward_is_an_error(name: str) -> None:
-    with pytest.raises(RuntimeError, match=rf"{LOSSES[name].scratch.__name__}: backward was called before forward"):
-        LOSSES[name].scratch().backward()
+    loss = LOSSES[name].scratch()
+    with pytest.raises(RuntimeError, match=rf"{type(loss).__name__}: backward was called before forward"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -198,7 +207,7 @@ def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
 
 RIGHT = np.full((3, 4), 0.25, np.float32)
 TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities")
-TO_ROWS = ("mse", "l1", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
+TO_ROWS = ("mse", "l1", "huber", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
 WRONG = [
     *(
         (name, y, t, message)
@@ -243,6 +252,12 @@ def test_what_a_loss_refuses(name: str, y: np.ndarray, t: np.ndarray, message: s
 def test_an_unknown_reduction_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"got reduction 'none', expected 'mean' or 'sum'"):
         LOSSES[name].scratch("none")
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0, np.nan])
+def test_a_delta_that_is_not_above_0_is_refused(delta: float) -> None:
+    with pytest.raises(ValueError, match=rf"HuberLoss: got delta={delta}, expected it above 0"):
+        HuberLoss(delta=delta)
 
 
 def test_a_probability_of_zero_is_an_infinite_loss_and_says_so() -> None:

@@ -14,6 +14,7 @@ import pytest
 import compare.operations.linear
 import compare.operations.operation
 import scratch.adagrad
+import scratch.huber_loss
 import scratch.initializers
 import scratch.l1_loss
 import scratch.layers
@@ -40,6 +41,7 @@ from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 
 MODULES = (
     scratch.adagrad,
+    scratch.huber_loss,
     scratch.initializers,
     scratch.l1_loss,
     scratch.layers,

@@ -635,6 +635,55 @@ L1_BACKWARD = {
 }
 
 
+DELTA = 0.3
+
+
+def huber_form(terms: Callable[[Array, Array, Any], Array], mean: str = "sum / c") -> Callable[..., Any]:
+    """Of terms that are made of |y - t|, min(|y - t|, delta), and delta."""
+
+    def of(y: Array, t: Array) -> Array:
+        d, delta = np.abs(y - t), y.dtype.type(DELTA)
+        return terms(d, np.minimum(d, delta), delta)
+
+    return averaged("huber", of, MEANS[mean])
+
+
+HUBER = {
+    **{
+        f"selected, {mean}": huber_form(lambda d, q, e: np.where(d <= e, d * d / 2, e * (d - e / 2)), mean)
+        for mean in MEANS
+    },
+    "multiplied out": huber_form(lambda d, q, e: np.where(d < e, d**2 / 2, e * d - e * e / 2)),
+    "q (d - q / 2)": huber_form(lambda d, q, e: q * (d - q / 2)),
+    "q d - q^2 / 2": huber_form(lambda d, q, e: q * d - q * q / 2),
+    "q^2 / 2 + delta (d - q)": huber_form(lambda d, q, e: q**2 / 2 + e * (d - q)),
+    "torch": lambda y, t, reduction: functional.huber_loss(tensor(y), tensor(t), reduction, DELTA).numpy(),
+    "delta smooth l1": lambda y, t, reduction: (
+        functional.smooth_l1_loss(tensor(y), tensor(t), reduction=reduction, beta=DELTA) * DELTA
+    ).numpy(),
+}
+
+
+def huber_slope(of: Callable[[Array, Any], Array]) -> Callable[[Array, Array], Array]:
+    return lambda y, t: of(y - t, y.dtype.type(DELTA))
+
+
+HUBER_SLOPES = {
+    "clip": huber_slope(lambda d, e: np.clip(d, -e, e)),
+    "selected": huber_slope(lambda d, e: np.where(np.abs(d) <= e, d, e * np.sign(d))),
+    "max min": huber_slope(lambda d, e: np.maximum(np.minimum(d, e), -e)),
+    "sign times q": huber_slope(lambda d, e: np.sign(d) * np.minimum(np.abs(d), e)),
+}
+HUBER_BACKWARD = {
+    **{f"{name} {how}": f for name, slope in HUBER_SLOPES.items() for how, f in divided("huber", slope).items()},
+    "/ n / m": lambda y, t, reduction: (
+        HUBER_SLOPES["clip"](y, t) / y.dtype.type(y.shape[1] if reduction == "mean" else 1)
+        / y.dtype.type(y.shape[0] if reduction == "mean" else 1)
+    ),
+    "torch": lambda y, t, reduction: gradient(lambda a: functional.huber_loss(a, tensor(t), reduction, DELTA), y),
+}
+
+
 def is_hard(inputs: Inputs) -> bool:
     return bool(((inputs["t"] == 0) | (inputs["t"] == 1)).all())
 
@@ -1101,6 +1150,12 @@ OPERATIONS = {
     "mse, gradient": Operation(draw_numbers, loss_of("mse")["gradient"], squared_backward("mse")),
     "l1": Operation(draw_numbers, loss_of("l1")["loss"], L1),
     "l1, gradient": Operation(draw_numbers, loss_of("l1")["gradient"], L1_BACKWARD),
+    "huber": Operation(
+        draw_numbers, lambda y, t, reduction, p: LOSSES["huber"](reduction, DELTA).loss(y, t, p), HUBER
+    ),
+    "huber, gradient": Operation(
+        draw_numbers, lambda y, t, reduction, p: LOSSES["huber"](reduction, DELTA).gradient(y, t, p), HUBER_BACKWARD
+    ),
     "half squared error": Operation(draw_numbers, loss_of("half_squared_error")["loss"], squared("half_squared_error")),
     "half squared error, gradient": Operation(
         draw_numbers, loss_of("half_squared_error")["gradient"], squared_backward("half_squared_error")

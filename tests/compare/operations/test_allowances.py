@@ -118,6 +118,10 @@ REGIMES = [
     ("l1", "", Draw(0, m=1, n=1)),
     ("l1", "", Draw(0, m=60, n=3)),
     ("l1, gradient", "", Draw(0, m=3, n=1)),  # the rounding of 1 / 3
+    ("huber", "", Draw(0, m=1, n=1)),
+    ("huber", "", Draw(0, m=1, n=1, scale=0.1)),
+    ("huber", "", Draw(0, m=60, n=3)),
+    ("huber, gradient", "", Draw(0)),
     ("half squared error", "", Draw(0, m=1, n=1)),
     ("half squared error, gradient", "", Draw(0)),
     ("binary cross-entropy", "", Draw(0, m=1, n=1)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch_ref.losses
 from compare.checking import Judged
 from compare.diagnosis.evidence import Evidence
 from compare.network.architecture import Architecture
+from compare.network.weights import to_torch_loss
 from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS, _of
@@ -114,6 +116,13 @@ FORMULAS = {
         "loss": ("L = sum (y - t)^2, over all elements", "y t"),
         "loss.gradient": ("dy = 2 (y - t) / (m n)", "y t"),
     },
+    "huber": {
+        "loss": (
+            "L = sum d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = y - t, over all elements",
+            "y t",
+        ),
+        "loss.gradient": ("dy = (y - t, at least -delta, at most delta) / (m n)", "y t"),
+    },
     "l1": {
         "loss": ("L = sum |y - t|, over all elements", "y t"),
         "loss.gradient": ("dy = sign(y - t) / (m n)", "y t"),
@@ -162,6 +171,7 @@ TYPES = {
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
     "mse": (scratch.MSELoss, torch.nn.MSELoss),
     "l1": (scratch.L1Loss, torch.nn.L1Loss),
+    "huber": (scratch.HuberLoss, torch.nn.HuberLoss),
     "half_squared_error": (scratch.HalfSquaredErrorLoss, torch_ref.losses.HalfSquaredErrorLoss),
     "binary_cross_entropy": (scratch.BCELoss, torch_ref.losses.BCELoss),
     "logits_binary_cross_entropy": (scratch.BCEWithLogitsLoss, torch.nn.BCEWithLogitsLoss),
@@ -176,6 +186,7 @@ WORDS = {
     "probability_cross_entropy": ("cross-entropy on probabilities",),
     "mse": ("mse", "mean squared error"),
     "l1": ("l1", "mae", "mean absolute error"),
+    "huber": ("huber",),
     "half_squared_error": ("half squared error",),
     "binary_cross_entropy": ("binary cross-entropy", "binary cross-entropy on probabilities"),
     "logits_binary_cross_entropy": ("sigmoid binary cross-entropy", "binary cross-entropy on logits"),
@@ -221,8 +232,13 @@ def test_which_losses_are_what() -> None:
 def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -> None:
     y, t = (Bounded.of(a, Precision.of("float64")) for a in (np.full((2, 2), 0.5), np.eye(2)))
     bare = {kind: of() for kind, of in LOSSES.items()}
-    assert {kind for kind, loss in bare.items() if loss.probabilities(y) is None} == {"mse", "half_squared_error", "l1"}
-    unsolved = {"l1", "binary_cross_entropy", "probability_cross_entropy"}
+    assert {kind for kind, loss in bare.items() if loss.probabilities(y) is None} == {
+        "mse",
+        "half_squared_error",
+        "l1",
+        "huber",
+    }
+    unsolved = {"l1", "huber", "binary_cross_entropy", "probability_cross_entropy"}
     assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
 
 
@@ -313,12 +329,44 @@ def test_a_loss_is_made_on_either_side(loss: Any) -> None:
     assert loss.to_scratch().reduction == loss.to_torch().reduction == loss.reduction
 
 
+def test_the_number_of_a_loss_is_read_written_and_handed_on() -> None:
+    read = Architecture.of("3-2, huber(0.4) sum")
+    assert read.loss == LOSSES["huber"]("sum", 0.4)
+    assert str(read) == "3-2, huber(0.4) sum"
+    assert Architecture.from_dict(read.to_dict()) == read
+    assert Architecture.of(str(replace(read, layers=(*read.layers, LAYERS["relu"]())))).loss == read.loss
+    for loss in (read.loss.to_scratch(), read.loss.to_torch(), to_torch_loss(read.loss.to_scratch())):
+        assert (
+            Architecture.of(scratch.ReLU() if isinstance(loss, scratch.Loss) else torch.nn.ReLU(), loss).loss
+            == read.loss
+        )
+
+
+@pytest.mark.parametrize("delta", ["wide", None, [1.0], True, 0, float("nan")])
+def test_a_number_of_a_loss_that_is_none_is_refused(delta: Any) -> None:
+    written = Architecture.of("3-2, huber(0.4)").to_dict()
+    with pytest.raises(
+        ValueError, match=r"found the loss huber with {'delta': .*}, expected numbers|expected a number"
+    ):
+        Architecture.from_dict(written | {"delta": delta})
+
+
+def test_a_loss_without_its_number_is_refused() -> None:
+    loss = scratch.HuberLoss()
+    loss.delta = "wide"  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="expected a number for delta"):
+        Architecture.of(scratch.ReLU(), loss)
+    with pytest.raises(ValueError, match=r"got loss 'mse\(2\)', but mse has no number"):
+        Architecture.of("3-2, mse(2)")
+
+
 # --- the same by another formula ---
 
 CASES = {
     "relu": Case(),
     "sigmoid": Case(network="5-7-4 sigmoid, sigmoid output, binary cross-entropy"),
     "l1": Case(network="5-7-4 tanh, l1"),
+    "huber": Case(network="5-7-4 tanh, huber(0.4)", scale=3),
     "tanh": Case(network="5-7-4 tanh, sigmoid binary cross-entropy", optimizer={"kind": "Adam", "lr": 0.01}),
     "softmax": Case(
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}

@@ -120,6 +120,7 @@ def test_the_printed_gradient_of_a_sum() -> None:
     assert printed == {
         "mse": "dy = 2 (y - t)",
         "l1": "dy = sign(y - t)",
+        "huber": "dy = y - t, at least -delta, at most delta",
         "half_squared_error": "dy = y - t",
         "cross_entropy": "ds = softmax(s) - t",
         "probability_cross_entropy": "dp = -t / p",
