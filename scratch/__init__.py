@@ -14,6 +14,7 @@ from scratch.losses import (
     MSELoss,
     ProbabilityCrossEntropyLoss,
 )
+from scratch.multi_margin_loss import MultiMarginLoss
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.rmsprop import RMSprop
@@ -37,6 +38,7 @@ __all__ = [
     "Linear",
     "Loss",
     "MSELoss",
+    "MultiMarginLoss",
     "Optimizer",
     "ProbabilityCrossEntropyLoss",
     "RMSprop",

@@ -23,6 +23,7 @@ LOSSES = [
     (None, scratch.MSELoss),
     (scratch.Tanh, scratch.HalfSquaredErrorLoss),
     (None, scratch.L1Loss),
+    (None, scratch.MultiMarginLoss),
     (None, scratch.HuberLoss),
     (scratch.Sigmoid, scratch.BCELoss),
     (None, scratch.BCEWithLogitsLoss),
@@ -53,7 +54,7 @@ def network(activation: type[scratch.Layer], ending: type[scratch.Layer] | None,
 def batch(loss: type[scratch.Loss], dtype: type) -> tuple[Array, Array]:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((11, 7)).astype(dtype)
-    if loss in (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss):
+    if loss in (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss, scratch.MultiMarginLoss):
         return x, rng.integers(0, 5, 11)
     return x, rng.integers(0, 2, (11, 5)).astype(dtype)
 

@@ -22,6 +22,7 @@ from scratch import (
     LayerError,
     Loss,
     MSELoss,
+    MultiMarginLoss,
     ProbabilityCrossEntropyLoss,
 )
 from tests.bounds import assert_within
@@ -80,6 +81,7 @@ LOSSES = {
     ),
     "mse": Subject(MSELoss, nn.MSELoss, (numbers,)),
     "l1": Subject(L1Loss, nn.L1Loss, (numbers,)),
+    "multi-class hinge": Subject(MultiMarginLoss, nn.MultiMarginLoss, (indices,)),
     "huber": Subject(HuberLoss, nn.HuberLoss, (numbers,)),
     "huber of 0.3": Subject(
         partial(HuberLoss, delta=0.3),  # type: ignore[arg-type]
@@ -194,7 +196,7 @@ def test_a_loss_is_a_scalar_of_its_dtype_and_changes_nothing(
     assert (y.tobytes(), t.tobytes()) == before
 
 
-@pytest.mark.parametrize("name", ["cross-entropy", "cross-entropy on probabilities"])
+@pytest.mark.parametrize("name", ["cross-entropy", "cross-entropy on probabilities", "multi-class hinge"])
 def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
     rng = np.random.default_rng(3)
     y, t = outputs(LOSSES[name], rng, 7, 5, 1.0, np.float32), rng.integers(0, 5, 7)
@@ -206,7 +208,7 @@ def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
 
 
 RIGHT = np.full((3, 4), 0.25, np.float32)
-TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities")
+TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities", "multi-class hinge")
 TO_ROWS = ("mse", "l1", "huber", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
 WRONG = [
     *(
@@ -225,6 +227,7 @@ WRONG = [
             (RIGHT[0], np.array([0]), r"got \(4,\), expected \(m, m\)"),
         ]
     ),
+    ("multi-class hinge", RIGHT, RIGHT, "got rows that are not one-hot, expected class indices or a single 1"),
     *(
         (name, y, t, message)
         for name in TO_ROWS

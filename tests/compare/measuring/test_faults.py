@@ -21,6 +21,7 @@ import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
 import scratch.losses
+import scratch.multi_margin_loss
 import scratch.network
 import scratch.optim
 import scratch.rmsprop
@@ -48,6 +49,7 @@ MODULES = (
     scratch.leaky_relu,
     scratch.learner,
     scratch.losses,
+    scratch.multi_margin_loss,
     scratch.network,
     scratch.optim,
     scratch.rmsprop,

@@ -684,6 +684,63 @@ HUBER_BACKWARD = {
 }
 
 
+def draw_scores(rng: np.random.Generator, d: Draw) -> Inputs:
+    labels = rng.integers(0, d.n, d.m)
+    return {"s": d.numbers(rng, d.m, d.n), "t": labels, "reduction": ("mean", "sum")[rng.integers(2)]}
+
+
+HINGE_MARGINS: dict[str, Callable[[Array, Array], Array]] = {
+    "(1 - s_t) + s_j": lambda own, s: 1 - own + s,
+    "1 + (s_j - s_t)": lambda own, s: 1 + (s - own),
+    "1 - (s_t - s_j)": lambda own, s: 1 - (own - s),
+    "(s_j + 1) - s_t": lambda own, s: (s + 1) - own,
+}
+
+
+def hinge(margins: str, mean: str) -> Callable[..., Any]:
+    def compute(s: Array, t: Array, reduction: str) -> Any:
+        rows, (m, n) = np.arange(len(s)), s.shape
+        z = np.maximum(HINGE_MARGINS[margins](s[rows, t][:, None], s), 0)
+        c, dtype = m if reduction == "mean" else 1, s.dtype.type
+        if mean == "less 1":
+            return (z.sum(axis=1) - 1).sum() / dtype(n * c)
+        z[rows, t] = 0
+        if mean == "row by row":
+            return sequentially(z.sum(axis=1) / dtype(n)) / dtype(c)
+        return dtype(1 / n) * z.sum() * dtype(1 / c) if mean == "(1 / n) (1 / c) sum" else z.sum() / dtype(n * c)
+
+    return compute
+
+
+def hinge_slope(margins: str, how: str) -> Callable[..., Array]:
+    def compute(s: Array, t: Array, reduction: str) -> Array:
+        rows, (m, n) = np.arange(len(s)), s.shape
+        above = (HINGE_MARGINS[margins](s[rows, t][:, None], s) > 0).astype(s.dtype)
+        above[rows, t] = 0
+        c, dtype = m if reduction == "mean" else 1, s.dtype.type
+        if how == "class by class":
+            g = above * dtype(1 / n) / dtype(c)
+            g[rows, t] = -sequentially(g.T)
+            return g
+        above[rows, t] = -above.sum(axis=1)
+        return above / dtype(n) / dtype(c) if how == "/ n / c" else above / dtype(n * c)
+
+    return compute
+
+
+HINGE = {
+    **{f"{z}, {mean}": hinge(z, mean) for z in HINGE_MARGINS for mean in ("less 1", "row by row")},
+    **{mean: hinge("(1 - s_t) + s_j", mean) for mean in ("/ (n c)", "(1 / n) (1 / c) sum")},
+    "torch": lambda s, t, reduction: functional.multi_margin_loss(tensor(s), tensor(t), reduction=reduction).numpy(),
+}
+HINGE_BACKWARD = {
+    **{f"{z}, {how}": hinge_slope(z, how) for z in HINGE_MARGINS for how in ("/ (n c)", "/ n / c", "class by class")},
+    "torch": lambda s, t, reduction: gradient(
+        lambda a: functional.multi_margin_loss(a, tensor(t), reduction=reduction), s
+    ),
+}
+
+
 def is_hard(inputs: Inputs) -> bool:
     return bool(((inputs["t"] == 0) | (inputs["t"] == 1)).all())
 
@@ -1156,6 +1213,8 @@ OPERATIONS = {
     "huber, gradient": Operation(
         draw_numbers, lambda y, t, reduction, p: LOSSES["huber"](reduction, DELTA).gradient(y, t, p), HUBER_BACKWARD
     ),
+    "multi-class hinge": Operation(draw_scores, loss_of("multi_margin", "s")["loss"], HINGE),
+    "multi-class hinge, gradient": Operation(draw_scores, loss_of("multi_margin", "s")["gradient"], HINGE_BACKWARD),
     "half squared error": Operation(draw_numbers, loss_of("half_squared_error")["loss"], squared("half_squared_error")),
     "half squared error, gradient": Operation(
         draw_numbers, loss_of("half_squared_error")["gradient"], squared_backward("half_squared_error")

@@ -122,6 +122,9 @@ REGIMES = [
     ("huber", "", Draw(0, m=1, n=1, scale=0.1)),
     ("huber", "", Draw(0, m=60, n=3)),
     ("huber, gradient", "", Draw(0)),
+    ("multi-class hinge", "", Draw(0, m=1, n=2)),
+    ("multi-class hinge", "", Draw(0, m=1, n=3, scale=100)),  # 2 u (|s_t| + |s_j|)
+    ("multi-class hinge, gradient", "", Draw(0, n=3, m=5)),
     ("half squared error", "", Draw(0, m=1, n=1)),
     ("half squared error, gradient", "", Draw(0)),
     ("binary cross-entropy", "", Draw(0, m=1, n=1)),

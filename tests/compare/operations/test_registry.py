@@ -116,6 +116,10 @@ FORMULAS = {
         "loss": ("L = sum (y - t)^2, over all elements", "y t"),
         "loss.gradient": ("dy = 2 (y - t) / (m n)", "y t"),
     },
+    "multi_margin": {
+        "loss": ("L = 1/n sum max(0, 1 - s_t + s_j) over the other classes j, over the samples", "y t"),
+        "loss.gradient": ("ds_j = 1 / (m n) where 1 - s_t + s_j > 0, and ds_t = -sum of ds_j, else 0", "y t"),
+    },
     "huber": {
         "loss": (
             "L = sum d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = y - t, over all elements",
@@ -171,6 +175,7 @@ TYPES = {
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
     "mse": (scratch.MSELoss, torch.nn.MSELoss),
     "l1": (scratch.L1Loss, torch.nn.L1Loss),
+    "multi_margin": (scratch.MultiMarginLoss, torch.nn.MultiMarginLoss),
     "huber": (scratch.HuberLoss, torch.nn.HuberLoss),
     "half_squared_error": (scratch.HalfSquaredErrorLoss, torch_ref.losses.HalfSquaredErrorLoss),
     "binary_cross_entropy": (scratch.BCELoss, torch_ref.losses.BCELoss),
@@ -187,6 +192,7 @@ WORDS = {
     "mse": ("mse", "mean squared error"),
     "l1": ("l1", "mae", "mean absolute error"),
     "huber": ("huber",),
+    "multi_margin": ("multi-class hinge", "hinge"),
     "half_squared_error": ("half squared error",),
     "binary_cross_entropy": ("binary cross-entropy", "binary cross-entropy on probabilities"),
     "logits_binary_cross_entropy": ("sigmoid binary cross-entropy", "binary cross-entropy on logits"),
@@ -224,7 +230,7 @@ def test_which_layers_have_a_kink() -> None:
 def test_which_losses_are_what() -> None:
     crosses = ["cross_entropy", "probability_cross_entropy"]
     bits = ["binary_cross_entropy", "logits_binary_cross_entropy"]
-    assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == crosses
+    assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == [*crosses, "multi_margin"]
     assert [kind for kind, loss in LOSSES.items() if loss.binary] == bits
     assert sorted(kind for kind, loss in LOSSES.items() if loss.logarithmic) == sorted(bits + crosses)
 
@@ -237,14 +243,15 @@ def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -
         "half_squared_error",
         "l1",
         "huber",
+        "multi_margin",
     }
-    unsolved = {"l1", "huber", "binary_cross_entropy", "probability_cross_entropy"}
+    unsolved = {"l1", "huber", "multi_margin", "binary_cross_entropy", "probability_cross_entropy"}
     assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
 
 
 @each_loss
 def test_what_a_loss_divides_by(loss: Any) -> None:
-    over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error")
+    over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error", "multi_margin")
     assert loss.count(3, 12) == (1 if loss.reduction == "sum" else 3 if loss.kind in over_samples else 12)
 
 
@@ -367,6 +374,7 @@ CASES = {
     "sigmoid": Case(network="5-7-4 sigmoid, sigmoid output, binary cross-entropy"),
     "l1": Case(network="5-7-4 tanh, l1"),
     "huber": Case(network="5-7-4 tanh, huber(0.4)", scale=3),
+    "hinge": Case(network="5-7-4 tanh, multi-class hinge", scale=3),
     "tanh": Case(network="5-7-4 tanh, sigmoid binary cross-entropy", optimizer={"kind": "Adam", "lr": 0.01}),
     "softmax": Case(
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}
