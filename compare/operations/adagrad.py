@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.optim.adagrad import adagrad
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision, over_root
@@ -41,8 +43,14 @@ class Adagrad(Optimizer):
     def kept(self, options: Options) -> tuple[str, ...]:
         return self.states
 
-    def count_steps(self, state: dict[str, Any], done: int) -> None:
-        state["step"] = torch.tensor(float(done))
+    def stepped(
+        self, options: Options, step: int, parameter: Tensor, g: Tensor, state: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        rule = dict(options)
+        begin = torch.full_like(parameter, float(rule.pop("initial_accumulator_value")))
+        sums, steps = [state.get("sum", begin)], [torch.tensor(step - 1.0)]
+        adagrad([parameter], [g], sums, steps, maximize=False, foreach=False, **rule)  # type: ignore[arg-type]
+        return {"sum": sums[0]}
 
     def allowed(
         self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision

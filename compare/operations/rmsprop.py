@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.optim.rmsprop import rmsprop
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision, over_root
 from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, absolute, sqrt
-from compare.numbers.expected import Expected
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, updated
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import EPSILONS, Guess, fitted
@@ -50,14 +51,15 @@ class RMSprop(Optimizer):
         asked = {"grad_avg": options.get("centered"), "momentum_buffer": options.get("momentum")}
         return tuple(name for name in self.states if asked.get(name, True))
 
-    def count_steps(self, state: dict[str, Any], done: int) -> None:
-        state["step"] = torch.tensor(float(done))
-
-    def update(
-        self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision
-    ) -> dict[str, Expected]:
-        """torch looks for a count of steps wherever there is a state, although its step does not depend on it."""
-        return super().update(options, max(step, 2) if state else step, before, g, state, p)
+    def stepped(
+        self, options: Options, step: int, parameter: Tensor, g: Tensor, state: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        kept = self.kept(options)
+        held = {name: [state.get(name, torch.zeros_like(parameter))] if name in kept else [] for name in self.states}
+        v, a, b = held.values()
+        steps = [torch.tensor(step - 1.0)]
+        rmsprop([parameter], [g], v, a, b, steps, foreach=False, **options)  # type: ignore[arg-type]
+        return {name: held[name][0] for name in kept}
 
     def allowed(
         self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision
