@@ -1,7 +1,10 @@
 """Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
 
+from scratch.adagrad import Adagrad
 from scratch.elu import ELU
 from scratch.gelu import GELU
+from scratch.huber_loss import HuberLoss
+from scratch.l1_loss import L1Loss
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
@@ -13,8 +16,10 @@ from scratch.losses import (
     MSELoss,
     ProbabilityCrossEntropyLoss,
 )
+from scratch.multi_margin_loss import MultiMarginLoss
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
+from scratch.rmsprop import RMSprop
 from scratch.silu import SiLU
 from scratch.softplus import Softplus
 from scratch.training import History, fit
@@ -23,6 +28,7 @@ __all__ = [
     "ELU",
     "GELU",
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "BCELoss",
@@ -30,14 +36,18 @@ __all__ = [
     "CrossEntropyLoss",
     "HalfSquaredErrorLoss",
     "History",
+    "HuberLoss",
+    "L1Loss",
     "Layer",
     "LayerError",
     "LeakyReLU",
     "Linear",
     "Loss",
     "MSELoss",
+    "MultiMarginLoss",
     "Optimizer",
     "ProbabilityCrossEntropyLoss",
+    "RMSprop",
     "ReLU",
     "Sequential",
     "SiLU",

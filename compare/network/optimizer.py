@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -88,5 +89,6 @@ def _torch_options(optimizer: torch.optim.Optimizer) -> dict[str, float | bool]:
 
 @cache
 def _usual(kind: str) -> dict[str, Any]:
-    """All of torch's options of an optimiser, as they are where none is given."""
-    return unpacked(OPTIMIZERS[kind].torch_type([torch.zeros(1)], lr=1e-3).defaults)
+    """All of torch's options of an optimiser, as they are where none is given. By its signature, see `stepped`."""
+    takes = inspect.signature(OPTIMIZERS[kind].torch_type).parameters.values()
+    return unpacked({each.name: each.default for each in takes if each.default is not each.empty} | {"lr": 1e-3})

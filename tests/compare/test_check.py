@@ -284,7 +284,7 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: compare.check(network(), *batch()), TypeError, "got loss NoneType, expected a scratch loss"),
     (lambda: compare.check({}, *batch(), network="7-6-4, mse"), ValueError, "the activation between its layers"),
     (lambda: compare.check({}, *batch(), network="7-0-4 relu, mse"), ValueError, "got a size of 0"),
-    (lambda: compare.check({}, *batch(), network="7-6-4 relu, hinge"), ValueError, "got loss 'hinge', expected one of"),
+    (lambda: compare.check({}, *batch(), network="7-6-4 relu, focal"), ValueError, "got loss 'focal', expected one of"),
     (
         lambda: compare.check({}, *batch(), network="7-6-4 leaky relu, mse"),
         ValueError,

@@ -35,6 +35,9 @@ LOSSES = [
     (scratch.Softmax, scratch.ProbabilityCrossEntropyLoss),
     (None, scratch.MSELoss),
     (scratch.Tanh, scratch.HalfSquaredErrorLoss),
+    (None, scratch.L1Loss),
+    (None, scratch.MultiMarginLoss),
+    (None, scratch.HuberLoss),
     (scratch.Sigmoid, scratch.BCELoss),
     (None, scratch.BCEWithLogitsLoss),
 ]
@@ -44,6 +47,10 @@ OPTIMIZERS: list[tuple[type[scratch.Optimizer], dict[str, Any]]] = [
     (scratch.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.2}),
     (scratch.Adam, {"lr": 0.01, "weight_decay": 0.01}),
     (scratch.AdamW, {"lr": 0.01}),
+    (scratch.Adagrad, {"lr": 0.05}),
+    (scratch.Adagrad, {"lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1, "weight_decay": 0.01}),
+    (scratch.RMSprop, {"lr": 0.01}),
+    (scratch.RMSprop, {"lr": 0.01, "momentum": 0.9, "centered": True, "weight_decay": 0.01}),
 ]
 
 
@@ -62,7 +69,7 @@ def network(
 def batch(loss: type[scratch.Loss], dtype: type) -> tuple[Array, Array]:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((11, 7)).astype(dtype)
-    if loss in (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss):
+    if loss in (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss, scratch.MultiMarginLoss):
         return x, rng.integers(0, 5, 11)
     return x, rng.integers(0, 2, (11, 5)).astype(dtype)
 

@@ -13,15 +13,20 @@ import pytest
 
 import compare.operations.linear
 import compare.operations.operation
+import scratch.adagrad
 import scratch.elu
 import scratch.gelu
+import scratch.huber_loss
 import scratch.initializers
+import scratch.l1_loss
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
 import scratch.losses
+import scratch.multi_margin_loss
 import scratch.network
 import scratch.optim
+import scratch.rmsprop
 import scratch.silu
 import scratch.softplus
 import torch_ref.losses
@@ -42,15 +47,20 @@ from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 MODULES = (
     scratch.elu,
     scratch.gelu,
+    scratch.adagrad,
+    scratch.huber_loss,
     scratch.initializers,
+    scratch.l1_loss,
     scratch.layers,
     scratch.leaky_relu,
     scratch.learner,
     scratch.losses,
+    scratch.multi_margin_loss,
     scratch.network,
     scratch.optim,
     scratch.silu,
     scratch.softplus,
+    scratch.rmsprop,
     compare.operations.linear,
     compare.operations.operation,
     torch_ref.losses,

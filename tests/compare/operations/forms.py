@@ -780,6 +780,142 @@ def squared_backward(kind: str) -> dict[str, Any]:
     }
 
 
+def differ(inputs: Inputs) -> bool:
+    return bool((inputs["y"] != inputs["t"]).all())
+
+
+L1 = {
+    **{f"|y - t|, {mean}": averaged("l1", lambda y, t: np.abs(y - t), g) for mean, g in MEANS.items()},
+    "sign": averaged("l1", lambda y, t: (y - t) * np.sign(y - t), MEANS["sum / c"]),
+    "max - min": averaged("l1", lambda y, t: np.maximum(y, t) - np.minimum(y, t), MEANS["sum / c"]),
+    "norm": lambda y, t, reduction: np.linalg.norm((y - t).ravel(), 1) / y.dtype.type(count("l1", reduction, y)),
+    "torch": lambda y, t, reduction: functional.l1_loss(tensor(y), tensor(t), reduction=reduction).numpy(),
+}
+L1_BACKWARD = {
+    **{f"sign {how}": f for how, f in divided("l1", lambda y, t: np.sign(y - t)).items()},
+    **{
+        f"d / |d| {how}": Form(f, differ)
+        for how, f in divided("l1", lambda y, t: (y - t) / np.abs(y - t)).items()
+    },
+    **{
+        f"(y > t) - (y < t) {how}": f
+        for how, f in divided("l1", lambda y, t: (y > t).astype(y.dtype) - (y < t).astype(y.dtype)).items()
+    },
+    "/ n / m": lambda y, t, reduction: (
+        np.sign(y - t) / y.dtype.type(y.shape[1]) / y.dtype.type(y.shape[0])
+        if reduction == "mean"
+        else np.sign(y - t)
+    ),
+    "torch": lambda y, t, reduction: gradient(lambda a: functional.l1_loss(a, tensor(t), reduction=reduction), y),
+}
+
+
+DELTA = 0.3
+
+
+def huber_form(terms: Callable[[Array, Array, Any], Array], mean: str = "sum / c") -> Callable[..., Any]:
+    """Of terms that are made of |y - t|, min(|y - t|, delta), and delta."""
+
+    def of(y: Array, t: Array) -> Array:
+        d, delta = np.abs(y - t), y.dtype.type(DELTA)
+        return terms(d, np.minimum(d, delta), delta)
+
+    return averaged("huber", of, MEANS[mean])
+
+
+HUBER = {
+    **{
+        f"selected, {mean}": huber_form(lambda d, q, e: np.where(d <= e, d * d / 2, e * (d - e / 2)), mean)
+        for mean in MEANS
+    },
+    "multiplied out": huber_form(lambda d, q, e: np.where(d < e, d**2 / 2, e * d - e * e / 2)),
+    "q (d - q / 2)": huber_form(lambda d, q, e: q * (d - q / 2)),
+    "q d - q^2 / 2": huber_form(lambda d, q, e: q * d - q * q / 2),
+    "q^2 / 2 + delta (d - q)": huber_form(lambda d, q, e: q**2 / 2 + e * (d - q)),
+    "torch": lambda y, t, reduction: functional.huber_loss(tensor(y), tensor(t), reduction, DELTA).numpy(),
+    "delta smooth l1": lambda y, t, reduction: (
+        functional.smooth_l1_loss(tensor(y), tensor(t), reduction=reduction, beta=DELTA) * DELTA
+    ).numpy(),
+}
+
+
+def huber_slope(of: Callable[[Array, Any], Array]) -> Callable[[Array, Array], Array]:
+    return lambda y, t: of(y - t, y.dtype.type(DELTA))
+
+
+HUBER_SLOPES = {
+    "clip": huber_slope(lambda d, e: np.clip(d, -e, e)),
+    "selected": huber_slope(lambda d, e: np.where(np.abs(d) <= e, d, e * np.sign(d))),
+    "max min": huber_slope(lambda d, e: np.maximum(np.minimum(d, e), -e)),
+    "sign times q": huber_slope(lambda d, e: np.sign(d) * np.minimum(np.abs(d), e)),
+}
+HUBER_BACKWARD = {
+    **{f"{name} {how}": f for name, slope in HUBER_SLOPES.items() for how, f in divided("huber", slope).items()},
+    "/ n / m": lambda y, t, reduction: (
+        HUBER_SLOPES["clip"](y, t) / y.dtype.type(y.shape[1] if reduction == "mean" else 1)
+        / y.dtype.type(y.shape[0] if reduction == "mean" else 1)
+    ),
+    "torch": lambda y, t, reduction: gradient(lambda a: functional.huber_loss(a, tensor(t), reduction, DELTA), y),
+}
+
+
+def draw_scores(rng: np.random.Generator, d: Draw) -> Inputs:
+    labels = rng.integers(0, d.n, d.m)
+    return {"s": d.numbers(rng, d.m, d.n), "t": labels, "reduction": ("mean", "sum")[rng.integers(2)]}
+
+
+HINGE_MARGINS: dict[str, Callable[[Array, Array], Array]] = {
+    "(1 - s_t) + s_j": lambda own, s: 1 - own + s,
+    "1 + (s_j - s_t)": lambda own, s: 1 + (s - own),
+    "1 - (s_t - s_j)": lambda own, s: 1 - (own - s),
+    "(s_j + 1) - s_t": lambda own, s: (s + 1) - own,
+}
+
+
+def hinge(margins: str, mean: str) -> Callable[..., Any]:
+    def compute(s: Array, t: Array, reduction: str) -> Any:
+        rows, (m, n) = np.arange(len(s)), s.shape
+        z = np.maximum(HINGE_MARGINS[margins](s[rows, t][:, None], s), 0)
+        c, dtype = m if reduction == "mean" else 1, s.dtype.type
+        if mean == "less 1":
+            return (z.sum(axis=1) - 1).sum() / dtype(n * c)
+        z[rows, t] = 0
+        if mean == "row by row":
+            return sequentially(z.sum(axis=1) / dtype(n)) / dtype(c)
+        return dtype(1 / n) * z.sum() * dtype(1 / c) if mean == "(1 / n) (1 / c) sum" else z.sum() / dtype(n * c)
+
+    return compute
+
+
+def hinge_slope(margins: str, how: str) -> Callable[..., Array]:
+    def compute(s: Array, t: Array, reduction: str) -> Array:
+        rows, (m, n) = np.arange(len(s)), s.shape
+        above = (HINGE_MARGINS[margins](s[rows, t][:, None], s) > 0).astype(s.dtype)
+        above[rows, t] = 0
+        c, dtype = m if reduction == "mean" else 1, s.dtype.type
+        if how == "class by class":
+            g = above * dtype(1 / n) / dtype(c)
+            g[rows, t] = -sequentially(g.T)
+            return g
+        above[rows, t] = -above.sum(axis=1)
+        return above / dtype(n) / dtype(c) if how == "/ n / c" else above / dtype(n * c)
+
+    return compute
+
+
+HINGE = {
+    **{f"{z}, {mean}": hinge(z, mean) for z in HINGE_MARGINS for mean in ("less 1", "row by row")},
+    **{mean: hinge("(1 - s_t) + s_j", mean) for mean in ("/ (n c)", "(1 / n) (1 / c) sum")},
+    "torch": lambda s, t, reduction: functional.multi_margin_loss(tensor(s), tensor(t), reduction=reduction).numpy(),
+}
+HINGE_BACKWARD = {
+    **{f"{z}, {how}": hinge_slope(z, how) for z in HINGE_MARGINS for how in ("/ (n c)", "/ n / c", "class by class")},
+    "torch": lambda s, t, reduction: gradient(
+        lambda a: functional.multi_margin_loss(a, tensor(t), reduction=reduction), s
+    ),
+}
+
+
 def is_hard(inputs: Inputs) -> bool:
     return bool(((inputs["t"] == 0) | (inputs["t"] == 1)).all())
 
@@ -1073,6 +1209,107 @@ ADAMW = {
     "torch fused": torch_optimizer("AdamW", fused=True),
 }
 
+
+
+def draw_rmsprop(rng: np.random.Generator, d: Draw) -> Inputs:
+    step = int(rng.choice([1, 2, 100]))
+    options = {
+        "lr": float(10 ** rng.uniform(-4, 0)),
+        "alpha": float(rng.choice([0.99, 0.9, 0.45, 0.1])),
+        "eps": float(rng.choice([1e-8, 1e-3])),
+        "weight_decay": float(rng.choice([0, 1e-2])),
+        "momentum": float(rng.choice([0, 0.9])),
+        "centered": bool(rng.random() < 0.4),
+    }
+    g, old = d.numbers(rng, d.m, d.n), d.numbers(rng, d.m, d.n)
+    g *= rng.random(g.shape) < 0.9
+    state = {"square_avg": old**2 * rng.uniform(1, 2, old.shape)}
+    state |= {"grad_avg": old} if options["centered"] else {}
+    state |= {"momentum_buffer": rng.standard_normal(old.shape)} if options["momentum"] else {}
+    before = rng.standard_normal(g.shape) * (rng.random(g.shape) < 0.9)
+    return {"options": options, "step": step, "before": before, "g": g, "state": state if step > 1 else {}}
+
+
+def draw_adagrad(rng: np.random.Generator, d: Draw) -> Inputs:
+    step = int(rng.choice([1, 2, 100]))
+    options = {
+        "lr": float(10 ** rng.uniform(-4, 0)),
+        "lr_decay": float(rng.choice([0, 0.1])),
+        "eps": float(rng.choice([1e-10, 1e-3])),
+        "weight_decay": float(rng.choice([0, 1e-2])),
+        "initial_accumulator_value": float(rng.choice([0, 0.1])),
+    }
+    g, old = d.numbers(rng, d.m, d.n), d.numbers(rng, d.m, d.n)
+    g *= rng.random(g.shape) < 0.9
+    before = rng.standard_normal(g.shape) * (rng.random(g.shape) < 0.9)
+    return {"options": options, "step": step, "before": before, "g": g, "state": {"sum": old**2} if step > 1 else {}}
+
+
+QUOTIENTS: dict[str, Callable[[Array, Array, float], Array]] = {
+    "g / (r + eps)": lambda g, v, eps: g / (np.sqrt(v) + eps),
+    "(1 / (r + eps)) g": lambda g, v, eps: 1 / (np.sqrt(v) + eps) * g,
+    "powers": lambda g, v, eps: g * (v**0.5 + eps) ** -1,
+}
+
+
+def rmsprop(average: str, quotient: str, rate: str) -> Callable[..., Values]:
+    """`rate`: where the rate is: with the quotient, in the gradient, or with momentum in the velocity."""
+
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        lr, alpha, mu, zeros = options["lr"], options["alpha"], options["momentum"], np.zeros_like(before)
+        g = g + options["weight_decay"] * before if options["weight_decay"] else g
+        v = MOMENTS[average](state.get("square_avg", zeros), g * g, alpha)
+        kept, root = {"square_avg": v}, v
+        if options["centered"]:
+            kept["grad_avg"] = MOMENTS[average](state.get("grad_avg", zeros), g, alpha)
+            root = v - kept["grad_avg"] ** 2
+        if not mu:
+            first = rate == "in the gradient"
+            d = QUOTIENTS[quotient](lr * g if first else g, root, options["eps"])
+            return {"": before - (d if first else lr * d)} | kept
+        d, b = QUOTIENTS[quotient](g, root, options["eps"]), state.get("momentum_buffer", zeros)
+        if rate == "in the velocity":
+            w = mu * (lr * b) + lr * d
+            return {"": before - w, "momentum_buffer": w / lr} | kept
+        kept["momentum_buffer"] = mu * b + d
+        return {"": before - lr * kept["momentum_buffer"]} | kept
+
+    return compute
+
+
+RMSPROP = {
+    **{f"{a}, {q}": rmsprop(a, q, "") for a in list(MOMENTS)[:2] for q in QUOTIENTS},
+    "rate in the gradient": Form(rmsprop("b m + (1 - b) g", "g / (r + eps)", "in the gradient"), no_momentum),
+    "rate in the velocity": Form(rmsprop("b m + (1 - b) g", "g / (r + eps)", "in the velocity"), some_momentum),
+    "torch": torch_optimizer("RMSprop", foreach=False),
+    "torch foreach": torch_optimizer("RMSprop", foreach=True),
+}
+
+
+
+def adagrad(quotient: str, rate: str) -> Callable[..., Values]:
+    """`rate`: where its fall is: in the rate, or in the divisor."""
+
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        lr, dtype = options["lr"], before.dtype.type
+        g = g + options["weight_decay"] * before if options["weight_decay"] else g
+        s = state.get("sum", np.full_like(before, options["initial_accumulator_value"])) + g**2
+        fall = dtype(1) + dtype(step - 1) * dtype(options["lr_decay"])
+        if rate == "in the divisor":
+            return {"": before - lr * g / (fall * (np.sqrt(s) + options["eps"])), "sum": s}
+        return {"": before - dtype(lr) / fall * QUOTIENTS[quotient](g, s, options["eps"]), "sum": s}
+
+    return compute
+
+
+ADAGRAD = {
+    **{q: adagrad(q, "in the rate") for q in QUOTIENTS},
+    "fall in the divisor": adagrad("", "in the divisor"),
+    "torch": torch_optimizer("Adagrad", foreach=False),
+    "torch foreach": torch_optimizer("Adagrad", foreach=True),
+    "torch fused": torch_optimizer("Adagrad", fused=True),
+}
+
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
@@ -1153,6 +1390,16 @@ OPERATIONS = {
     ),
     "mse": Operation(draw_numbers, loss_of("mse")["loss"], squared("mse")),
     "mse, gradient": Operation(draw_numbers, loss_of("mse")["gradient"], squared_backward("mse")),
+    "l1": Operation(draw_numbers, loss_of("l1")["loss"], L1),
+    "l1, gradient": Operation(draw_numbers, loss_of("l1")["gradient"], L1_BACKWARD),
+    "huber": Operation(
+        draw_numbers, lambda y, t, reduction, p: LOSSES["huber"](reduction, DELTA).loss(y, t, p), HUBER
+    ),
+    "huber, gradient": Operation(
+        draw_numbers, lambda y, t, reduction, p: LOSSES["huber"](reduction, DELTA).gradient(y, t, p), HUBER_BACKWARD
+    ),
+    "multi-class hinge": Operation(draw_scores, loss_of("multi_margin", "s")["loss"], HINGE),
+    "multi-class hinge, gradient": Operation(draw_scores, loss_of("multi_margin", "s")["gradient"], HINGE_BACKWARD),
     "half squared error": Operation(draw_numbers, loss_of("half_squared_error")["loss"], squared("half_squared_error")),
     "half squared error, gradient": Operation(
         draw_numbers, loss_of("half_squared_error")["gradient"], squared_backward("half_squared_error")
@@ -1170,4 +1417,6 @@ OPERATIONS = {
     "SGD": Operation(draw_sgd, OPTIMIZERS["SGD"]().update, SGD),
     "Adam": Operation(draw_adam, OPTIMIZERS["Adam"]().update, ADAM),
     "AdamW": Operation(draw_adam, OPTIMIZERS["AdamW"]().update, ADAMW),
+    "Adagrad": Operation(draw_adagrad, OPTIMIZERS["Adagrad"]().update, ADAGRAD),
+    "RMSprop": Operation(draw_rmsprop, OPTIMIZERS["RMSprop"]().update, RMSPROP),
 }

@@ -145,6 +145,16 @@ REGIMES = [
     ("mse", "", Draw(0, m=1, n=1)),
     ("mse", "", Draw(0, m=1, n=1, scale=1e-22)),  # squares underflow
     ("mse, gradient", "", Draw(0)),
+    ("l1", "", Draw(0, m=1, n=1)),
+    ("l1", "", Draw(0, m=60, n=3)),
+    ("l1, gradient", "", Draw(0, m=3, n=1)),  # the rounding of 1 / 3
+    ("huber", "", Draw(0, m=1, n=1)),
+    ("huber", "", Draw(0, m=1, n=1, scale=0.1)),
+    ("huber", "", Draw(0, m=60, n=3)),
+    ("huber, gradient", "", Draw(0)),
+    ("multi-class hinge", "", Draw(0, m=1, n=2)),
+    ("multi-class hinge", "", Draw(0, m=1, n=3, scale=100)),  # 2 u (|s_t| + |s_j|)
+    ("multi-class hinge, gradient", "", Draw(0, n=3, m=5)),
     ("half squared error", "", Draw(0, m=1, n=1)),
     ("half squared error, gradient", "", Draw(0)),
     ("binary cross-entropy", "", Draw(0, m=1, n=1)),
@@ -166,6 +176,19 @@ REGIMES = [
     ("AdamW", "", Draw(0)),
     ("AdamW", "exp_avg", Draw(0)),
     ("AdamW", "exp_avg_sq", Draw(0)),
+    ("Adagrad", "", Draw(0)),
+    ("Adagrad", "", Draw(0, scale=100)),
+    ("Adagrad", "", Draw(0, scale=1e-22)),
+    ("Adagrad", "sum", Draw(0)),
+    ("Adagrad", "sum", Draw(0, scale=1e-22)),
+    ("RMSprop", "", Draw(0)),
+    ("RMSprop", "", Draw(0, scale=100)),
+    ("RMSprop", "", Draw(0, scale=1e-22)),  # the root of an average that underflows
+    ("RMSprop", "square_avg", Draw(0)),
+    ("RMSprop", "square_avg", Draw(0, scale=1e-22)),
+    ("RMSprop", "grad_avg", Draw(0)),
+    ("RMSprop", "grad_avg", Draw(0, scale=SUBNORMAL)),
+    ("RMSprop", "momentum_buffer", Draw(0)),
 ]
 
 
