@@ -63,6 +63,16 @@ class OptimizerSpec:
             return cls(_kind(optimizer), _torch_options(optimizer))
         raise TypeError(f"got optimiser {type(optimizer).__name__}, expected a scratch or torch optimiser")
 
+    @classmethod
+    def expect_fresh(cls, optimizer: Any) -> None:
+        """ValueError in one line for one that counts its steps and has taken some: a check counts from its first."""
+        taken = getattr(optimizer, "steps", 0)
+        if isinstance(optimizer, torch.optim.Optimizer):
+            taken = max((int(state.get("step", 0)) for state in optimizer.state.values()), default=0)
+        if taken and cls.of(optimizer).method.counts:
+            kind = _kind(optimizer)
+            raise ValueError(f"optimizer: got {kind} after {taken} steps, expected a new one: {kind} counts its steps")
+
     def __str__(self) -> str:
         return f"{self.kind}(lr={self.options.get('lr')})"
 

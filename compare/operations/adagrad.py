@@ -37,6 +37,7 @@ class Adagrad(Optimizer):
     kind = "Adagrad"
     scratch_type, torch_type = scratch.Adagrad, torch.optim.Adagrad
     states = ("sum",)
+    counts = True
     options = ("lr", "lr_decay", "eps", "weight_decay", "initial_accumulator_value")
     parts: ClassVar = {"": "p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)", "sum": "s <- s + g^2"}
 

@@ -45,6 +45,7 @@ class Adam(Optimizer):
         "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
     }
     decay: ClassVar[str] = "coupled"
+    counts = True
 
     def kept(self, options: Options) -> tuple[str, ...]:
         return self.states

@@ -425,6 +425,7 @@ class Optimizer(Operation):
     parts: ClassVar[Mapping[str, str]]  # formulas
     states: ClassVar[tuple[str, ...]]
     options: ClassVar[tuple[str, ...]]  # those that are modelled
+    counts: ClassVar[bool] = False  # whether its step depends on how many there were
 
     @classmethod
     def places(cls) -> tuple[str, ...]:

@@ -553,6 +553,20 @@ def test_the_checks_order_does_not_depend_on_the_order_of_the_arrays() -> None:
     assert rows[0] == rows[1]
 
 
+@pytest.mark.parametrize("side", ["scratch", "torch"])
+def test_an_optimizer_that_has_counted_steps_is_refused(side: str) -> None:
+    net: Any = network()
+    loss: Any = scratch.CrossEntropyLoss()
+    optimizer: Any = scratch.Adam(net, lr=0.1)
+    if side == "torch":
+        net, loss = to_torch(net), nn.CrossEntropyLoss()
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
+    record = record_scratch if side == "scratch" else record_torch
+    record(net, loss, optimizer, consecutive(*batch(), 2))
+    with pytest.raises(ValueError, match="got Adam after 2 steps, expected a new one: Adam counts its steps"):
+        compare.check(net, *batch(), loss=loss, optimizer=optimizer)
+
+
 def test_the_candidate_is_not_changed() -> None:
     found = tensors()
     before = {name: a.tobytes() for name, a in found.items()}

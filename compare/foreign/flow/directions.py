@@ -47,9 +47,10 @@ class Directions:
         best, together = update, self._norm(update.moves)
         if update.law is None or update.explained(update.law) < update.size or not update.has_written_rate:
             for direction in _candidates(_behind(back, update), update.written, averaged):
-                made = by_law(
-                    back, [self._along(move, direction, scales[move.name], together) for move in update.moves]
-                )
+                moves = [self._along(move, direction, scales[move.name], together) for move in update.moves]
+                if not all(np.all(np.isfinite(move.along)) for move in moves):
+                    continue
+                made = by_law(back, moves)
                 made.kept, made.direction = update.kept, direction.words
                 if _is_better(made, best):
                     best = made

@@ -24,6 +24,7 @@ from compare.network.architecture import Architecture
 from compare.operations import LAYERS
 from compare.operations.binary_cross_entropy import BinaryCrossEntropy, LogitsBinaryCrossEntropy
 from compare.operations.cross_entropy import CrossEntropy
+from compare.operations.l1_loss import L1Loss
 from compare.operations.linear import Linear
 from compare.operations.operation import Activation, Layer, Loss
 from compare.operations.relu import ReLU
@@ -32,7 +33,7 @@ from compare.operations.softmax import Softmax
 from compare.operations.squared_error import HalfSquaredError, SquaredError
 from compare.watching.dataflow import Array, Dataflow, Value, after, before, with_elements
 
-SQUARED = (SquaredError, HalfSquaredError)
+ON_VALUES = (SquaredError, HalfSquaredError, L1Loss)
 # Those with a number of their own last: any of them is another one for some numbers. ReLU first, as others are near it
 # for large values.
 ACTIVATIONS = sorted(
@@ -128,7 +129,7 @@ def _with_losses(found: Found) -> Iterator[Architecture]:
     for activation in known if surely else (*known, None):
         last = [activation] if activation is not None else []
         of_probabilities = (BinaryCrossEntropy,) if isinstance(activation, Sigmoid) else ()
-        yield from found.networks(last, *of_probabilities, *SQUARED)
+        yield from found.networks(last, *of_probabilities, *ON_VALUES)
     takes_exponentials = not surely and any(v.what == "call:exp" for v in found.computed)
     if found.output.shape[1] > 1 and (Softmax() in known or takes_exponentials):
         yield from found.networks([], CrossEntropy)

@@ -156,11 +156,19 @@ def laws(move: Move) -> Iterator[Law]:
         matrix = np.stack([np.asarray(columns[t], dtype=np.float64).ravel() for t in terms], axis=1)
         if len(terms) > 1 and np.count_nonzero(matrix.any(axis=1)) <= len(terms):
             continue
-        fit, _, rank, _ = np.linalg.lstsq(matrix, move.change.ravel().astype(np.float64), rcond=None)
+        fit, rank = _fitted(matrix, move.change.ravel())
         if rank == len(terms) and fit[0]:
             law = _law(terms, fit)
             if law.explains(move) and _takes_the_gradient(law, move):
                 yield law
+
+
+def _fitted(matrix: Array, change: Array) -> tuple[Array, int]:
+    """By least squares, and of what rank; 0 where there are numbers that are not finite."""
+    if not (np.all(np.isfinite(matrix)) and np.all(np.isfinite(change))):
+        return np.zeros(matrix.shape[1]), 0
+    fit, _, rank, _ = np.linalg.lstsq(matrix, change.astype(np.float64), rcond=None)
+    return fit, int(rank)
 
 
 def _takes_the_gradient(law: Law, move: Move) -> bool:
@@ -181,7 +189,7 @@ def _joint(moves: Sequence[Move]) -> Iterator[Law]:
     for terms in JOINT:
         columns = [np.concatenate([np.asarray(a, dtype=float).ravel() for a in parts[t]]) for t in terms]
         matrix = np.stack(columns, axis=1)
-        fit, _, rank, _ = np.linalg.lstsq(matrix, change.astype(np.float64), rcond=None)
+        fit, rank = _fitted(matrix, change)
         if rank == len(terms) < len(change) and fit[0]:
             yield _law(terms, fit)
 

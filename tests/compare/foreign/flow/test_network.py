@@ -28,6 +28,9 @@ BACK = """    dz = d @ W2.T * ({slope})
 MSE = """    loss = np.mean((y - T) ** 2)
     d = 2 * (y - T) / y.size
 """
+MAE = """    loss = np.mean(np.abs(y - T))
+    d = np.sign(y - T) / y.size
+"""
 SOFTMAX = """    p = np.exp(y - y.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     d = (p - np.eye(3)[c]) / 12
@@ -59,6 +62,7 @@ READ = {
     "4-5-3 gelu_tanh, mse": (f"z * (1 + {GELU}) / 2", f"(1 + {GELU} + z * (1 - {GELU}**2) * {GELU_SLOPE}) / 2", MSE),
     "4-5-3 softplus, mse": ("np.log(1 + np.exp(z))", "1 / (1 + np.exp(-z))", MSE),
     "4-5-3 linear, mse": ("z", "1", MSE),
+    "4-5-3 tanh, l1": (*TANH, MAE),
 }
 
 
