@@ -19,6 +19,7 @@ from compare.foreign.modules import run_module
 from compare.foreign.objects import has_backward, watch_object
 from compare.foreign.scripts import run_script
 from compare.network.architecture import Architecture, named_parameters
+from compare.network.optimizer import OptimizerSpec
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.array import Array
 from compare.numbers.same_bits import same_bits
@@ -126,6 +127,7 @@ def _said(network: Any, loss: Any) -> Architecture | None:
 
 def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, optimizer: Any, steps: int) -> Report:
     """A network of either side, recorded through consecutive steps."""
+    OptimizerSpec.expect_fresh(optimizer)
     batches = consecutive(x, t, steps if optimizer is not None else 1)
     given = given_batches(batches)
     if isinstance(candidate, scratch.Sequential):
@@ -160,6 +162,7 @@ def check_parity(
     on `device`; ValueError where that is not there.
     """
     Architecture.of(network, loss)  # each layer is known to be one that can be checked
+    OptimizerSpec.expect_fresh(optimizer)
     ours = copy.deepcopy((network, loss, optimizer))
     given = given_batches(batches) | {name: p.copy() for name, p in named_parameters(network).items()}
     model = to_torch(network).to(existing(device))

@@ -1,8 +1,13 @@
 """Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
 
+from scratch.adagrad import Adagrad
 from scratch.avg_pool2d import AvgPool2d
 from scratch.conv2d import Conv2d
+from scratch.elu import ELU
 from scratch.flatten import Flatten
+from scratch.gelu import GELU
+from scratch.huber_loss import HuberLoss
+from scratch.l1_loss import L1Loss
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
@@ -15,12 +20,19 @@ from scratch.losses import (
     ProbabilityCrossEntropyLoss,
 )
 from scratch.max_pool2d import MaxPool2d
+from scratch.multi_margin_loss import MultiMarginLoss
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
+from scratch.rmsprop import RMSprop
+from scratch.silu import SiLU
+from scratch.softplus import Softplus
 from scratch.training import History, fit
 
 __all__ = [
+    "ELU",
+    "GELU",
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "AvgPool2d",
@@ -31,6 +43,8 @@ __all__ = [
     "Flatten",
     "HalfSquaredErrorLoss",
     "History",
+    "HuberLoss",
+    "L1Loss",
     "Layer",
     "LayerError",
     "LeakyReLU",
@@ -38,12 +52,16 @@ __all__ = [
     "Loss",
     "MSELoss",
     "MaxPool2d",
+    "MultiMarginLoss",
     "Optimizer",
     "ProbabilityCrossEntropyLoss",
+    "RMSprop",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "Tanh",
     "fit",
 ]

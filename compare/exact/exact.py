@@ -146,8 +146,9 @@ def expect_rational(network: Architecture, optimizer: OptimizerSpec, batch_sizes
             raise NotExact(f"layer {k} ({layer}) has irrational values; exact mode takes Linear and ReLU layers")
     if not isinstance(network.loss, SquaredError):
         other = str(replace(network, loss=HalfSquaredError(network.reduction)))
+        why = "takes logarithms" if network.loss.logarithmic else "is no square"
         raise NotExact(
-            f"the loss ({network.loss.kind.replace('_', ' ')}) takes logarithms; exact mode takes mse and half squared "
+            f"the loss ({network.loss.kind.replace('_', ' ')}) {why}; exact mode takes mse and half squared "
             f'error, such as "{other}"'
         )
     for m in batch_sizes:

@@ -17,7 +17,7 @@ from compare.foreign.flow.products import root
 from compare.foreign.flow.reading import Read, Reader
 from compare.foreign.steps import Step, recorded
 from compare.network.architecture import Architecture
-from compare.recording.notes import DidNotEnd, LaterStep, MomentumFound, NetworkRead, StepNotFound
+from compare.recording.notes import DidNotEnd, LaterStep, MomentumFound, NetworkRead, StepNotFound, UpdateNotJudged
 from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
 from compare.watching.dataflow import Dataflow
@@ -85,7 +85,13 @@ def _judged(reader: Reader) -> list[Judged]:
         if len(judged) > STEPS + 1 or (len(judged) >= STEPS and not _goes_on(judged, begun)):
             break
         before = read
-    return judged
+    return [(judged[1][0], None), *judged[2:]] if _has_unseen_velocity(judged) else judged
+
+
+def _has_unseen_velocity(judged: list[Judged]) -> bool:
+    """Whether no rule explains the first step that was seen, and one the second: there was a step before the first."""
+    unjudged = [any(isinstance(note, UpdateNotJudged) for note in read.notes) for read, _ in judged[:STEPS]]
+    return unjudged == [True, False]
 
 
 def _goes_on(judged: list[Judged], begun: float) -> bool:

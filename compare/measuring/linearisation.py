@@ -124,9 +124,18 @@ def _curvature(spec: Activation, x: Array, w: Array, e: Array) -> Array:
     softmax, with a = v - sum y v, |a| <= 2: dy = y a; d2y = y (a^2 - var); d3y = y (a^3 - 3 a var - k3), where
     var <= 1 and |k3| <= 2: at most 16 y. Moving the middle by e in another direction b, |b| <= e, changes y a by
     y ((b - sum y b) a - cov(b, v)), at most 6 e y. log y changes by at most 2 for each unit: g = 2.
+    silu: |f''| <= 1/2 and |f'''| <= 1/2 everywhere.
+    gelu, in both forms: |f''| <= 0.8 and |f'''| <= 0.8 everywhere.
+    softplus with beta = 1: |f''| <= 1/4 and |f'''| <= 1/8 everywhere.
+    elu with alpha = 1: |f''| <= 1, which jumps at 0, so that the quotient is within w / 2 of f'.
     """
     y = spec.apply(x)
     slope, second, third, g = {
+        "elu": (np.ones_like(x), 1.0, 3 / w, 0.0),
+        "silu": (np.ones_like(x), 0.5, 0.5, 0.0),
+        "gelu": (np.ones_like(x), 0.8, 0.8, 0.0),
+        "gelu_tanh": (np.ones_like(x), 0.8, 0.8, 0.0),
+        "softplus": (np.ones_like(x), 0.25, 0.125, 0.0),
         "sigmoid": (y * (1 - y), 1.0, 1.0, 1.0),
         "tanh": (1 - y * y, 2.0, 4.0, 2.0),
         "softmax": (y, 6.0, 16.0, 2.0),

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from compare.measuring.labs_page import table
-from compare.operations import LAYERS, all_mistakes, causes
+from compare.operations import LAYERS, OPTIMIZERS, all_mistakes, causes
 from compare.operations.mistake import ANYWHERE, Mistake
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "mistakes.md"
@@ -29,7 +29,9 @@ the report fills in.
 Samples are rows, and `right` is what the tensor should be. The letters of a layer are `x`, `W`, `b`, `y` and `dy`. Of a
 loss they are the output `y` and the target `t`, with `m` rows and `n` columns. Of an update they are the parameter `p`
 and its gradient `g`, the learning rate `lr`, momentum `mu`, dampening `damp`, weight decay `wd`, Adam's `b1`, `b2` and
-`eps`; the state before the step `mom`, `m` and `v`, and the state after it `new_mom`, `new_m` and `new_v`.
+`eps`, RMSprop's `alpha`, Adagrad's `fall` (`lr_decay`); the state before the step `mom`, `m`, `v`, `sq`, `avg` and
+`acc` (`momentum_buffer`, `exp_avg`, `exp_avg_sq`, `square_avg`, `grad_avg` and `sum`), and the state after it `new_mom`
+and so on.
 Of images, `windows(x, k, s, p)` are the windows (m, channels, down, across, k, k) of size k, stride s and padding p;
 `added_up` is the way back to images of a shape, and `at_maxima` is 1 at the maxima of each window, else 0.
 `tensor('0.output')` is another tensor of the same step, `before.x` is `x` one step earlier, and `after('0.output')` is
@@ -43,9 +45,6 @@ PLACES = {
     "loss": "The loss",
     "loss.gradient": "The gradient of the loss",
     "update.parameter": "The update of a parameter",
-    "update.momentum_buffer": "SGD's velocity",
-    "update.exp_avg": "Adam's first moment",
-    "update.exp_avg_sq": "Adam's second moment",
     "input": "The input",
     "target": "The target",
     "given": "The weights at the start",
@@ -73,6 +72,9 @@ def _title(place: str) -> str:
     if place in PLACES:
         return PLACES[place]
     kind, part = place.split(".")
+    if kind == "update":
+        formulas = {method.parts[part]: name for name, method in reversed(OPTIMIZERS.items()) if part in method.parts}
+        return "; ".join(f"{name}: {formula}" for formula, name in reversed(formulas.items()))
     return f"{LAYERS[kind].scratch_type.__name__}: {LAYERS[kind].parts[part].formula}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,7 +17,7 @@ from scratch import initializers
 Array = NDArray[Any]
 Pair = tuple[scratch.Sequential, scratch.Loss]
 
-HIDDEN: tuple[type[scratch.Layer], ...] = tuple(kind.scratch_type for kind in text.ACTIVATIONS.values())
+HIDDEN: tuple[Callable[[], scratch.Layer], ...] = tuple(kind().to_scratch for kind in text.ACTIVATIONS.values())
 # what the last layer must be for the loss to make sense, and the loss
 ENDINGS: tuple[tuple[type[scratch.Layer] | None, type[scratch.Loss]], ...] = (
     (None, scratch.CrossEntropyLoss),

@@ -6,7 +6,7 @@ Read from a scratch network, from a torch module, or from a text (text.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -69,16 +69,14 @@ class Architecture:
     def to_dict(self) -> dict[str, Any]:
         """All of it, for a file: layers, loss and reduction."""
         layers = [layer.to_dict() for layer in self.layers]
-        return {"layers": layers, "loss": self.loss.kind, "reduction": self.reduction}
+        return {"layers": layers} | self.loss.to_dict()
 
     @classmethod
     def from_dict(cls, found: Any) -> Architecture:
         """From what `to_dict` gave and a file may hold. ValueError in one line for anything else."""
         match found:
-            case {"layers": [_, *_] as layers, "loss": str(loss), "reduction": "mean" | "sum" as reduction} if (
-                loss in LOSSES
-            ):
-                made = cls(tuple(_from_dict(layer) for layer in layers), LOSSES[loss](reduction))
+            case {"layers": [_, *_] as layers, "loss": str(loss), "reduction": "mean" | "sum"} if loss in LOSSES:
+                made = cls(tuple(_from_dict(layer) for layer in layers), LOSSES[loss].from_dict(found))
                 if made.sizes and misfit(made.layers) is None:
                     return made
         raise ValueError("found an architecture that is none, expected layers that fit, a loss and its reduction")
@@ -101,7 +99,7 @@ class Architecture:
             raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(known)}")
         _expect_plain(loss, kind)
         layers = tuple(_layer(k, layer) for k, layer in enumerate(flatten(network)))
-        return cls(layers, kind(_reduction(loss)))
+        return cls(layers, kind.of(loss))
 
 
 def _from_dict(found: Any) -> Layer:
@@ -138,7 +136,7 @@ def _layer(k: int, layer: Any) -> Layer:
     place, known = f"layer {k} ({type(layer).__name__})", layer_type(layer)
     if known is None:
         shown = layer if isinstance(layer, nn.Module) else type(layer).__name__
-        *first, last = sorted(of.scratch_type.__name__ for of in LAYERS.values())
+        *first, last = sorted({of.scratch_type.__name__ for of in LAYERS.values()})
         raise TypeError(f"got layer {shown}, expected {', '.join(first)} or {last}")
     if isinstance(layer, scratch.Layer):
         _expect_attributes(place, layer, (*known.attributes, "params", "grads"))
@@ -159,17 +157,9 @@ def _expect_plain(loss: Any, kind: type[Loss]) -> None:
     """ValueError for an option of a torch loss that makes another loss of it, which is not checked."""
     if not isinstance(loss, nn.Module):
         return
-    plain = kind.torch_type()
+    plain, modelled = kind.torch_type(), {f.name for f in fields(kind)}
     for name, usual in (plain._buffers | vars(plain)).items():
         found = getattr(loss, name, usual)
-        if name[0] != "_" and name not in ("reduction", "training") and found is not usual and found != usual:
+        if name[0] != "_" and name not in {"training", *modelled} and found is not usual and found != usual:
             shown = "..." if isinstance(found, Tensor) else found
             raise ValueError(f"got {type(loss).__name__}({name}={shown}), which is not checked")
-
-
-def _reduction(loss: Any) -> Reduction:
-    found = getattr(loss, "reduction", None)
-    if found not in ("mean", "sum"):
-        raise TypeError(f"{type(loss).__name__}: got reduction {found!r}, expected 'mean' or 'sum'")
-    reduction: Reduction = found
-    return reduction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -62,6 +63,16 @@ class OptimizerSpec:
             return cls(_kind(optimizer), _torch_options(optimizer))
         raise TypeError(f"got optimiser {type(optimizer).__name__}, expected a scratch or torch optimiser")
 
+    @classmethod
+    def expect_fresh(cls, optimizer: Any) -> None:
+        """ValueError in one line for one that counts its steps and has taken some: a check counts from its first."""
+        taken = getattr(optimizer, "steps", 0)
+        if isinstance(optimizer, torch.optim.Optimizer):
+            taken = max((int(state.get("step", 0)) for state in optimizer.state.values()), default=0)
+        if taken and cls.of(optimizer).method.counts:
+            kind = _kind(optimizer)
+            raise ValueError(f"optimizer: got {kind} after {taken} steps, expected a new one: {kind} counts its steps")
+
     def __str__(self) -> str:
         return f"{self.kind}(lr={self.options.get('lr')})"
 
@@ -88,5 +99,6 @@ def _torch_options(optimizer: torch.optim.Optimizer) -> dict[str, float | bool]:
 
 @cache
 def _usual(kind: str) -> dict[str, Any]:
-    """All of torch's options of an optimiser, as they are where none is given."""
-    return unpacked(OPTIMIZERS[kind].torch_type([torch.zeros(1)], lr=1e-3).defaults)
+    """All of torch's options of an optimiser, as they are where none is given. By its signature, see `stepped`."""
+    takes = inspect.signature(OPTIMIZERS[kind].torch_type).parameters.values()
+    return unpacked({each.name: each.default for each in takes if each.default is not each.empty} | {"lr": 1e-3})

@@ -141,12 +141,16 @@ def _activations(words: list[str], between: int, apart: bool) -> list[Activation
 
 def _activation(words: str, what: str) -> Activation | None:
     """From its word, its first number in brackets where that is not the usual one: "elu(0.5)"; None for "linear"."""
-    match = re.fullmatch(r"(\w+)(?:\((-?\d+\.?\d*(?:e[+-]?\d+)?)\))?", words)
-    word, number = match.groups() if match else (words, None)
+    word, number = _word_and_number(words)
     kind = known(word, what, ACTIVATION_WORDS, shown=words)
     if number and not (kind and fields(kind)):
         raise ValueError(f"got {what} {words!r}, expected one of {', '.join(ACTIVATION_WORDS)}; {word} has no number")
     return kind(*([float(number)] if number else [])) if kind else None
+
+
+def _word_and_number(words: str) -> tuple[str, str | None]:
+    match = re.fullmatch(r"(.*\w)\((-?\d+\.?\d*(?:e[+-]?\d+)?)\)", words)
+    return match.groups() if match else (words, None)  # type: ignore[return-value]
 
 
 def _loss_and_penalty(text: str) -> tuple[Loss, Penalty | None]:
@@ -160,4 +164,8 @@ def _loss(text: str) -> Loss:
     words = " ".join(text.lower().split())
     reduction: Reduction = "sum" if words.endswith(" sum") else "mean"
     words = words.removesuffix(" sum").removesuffix(" mean")
-    return known(words, "loss", LOSS_WORDS | torch_names.LOSS_NAMES, shown=text)(reduction)
+    word, number = _word_and_number(words)
+    kind = known(word, "loss", LOSS_WORDS | torch_names.LOSS_NAMES, shown=text)
+    if number and not fields(kind)[1:]:
+        raise ValueError(f"got loss {text!r}, but {word} has no number")
+    return kind(reduction, *([float(number)] if number else []))

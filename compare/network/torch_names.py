@@ -28,6 +28,7 @@ def _named(kinds: Mapping[str, type[Kind]]) -> dict[str, type[Kind]]:
     return {name: of for of in kinds.values() for name in (of.torch_type.__name__, of.scratch_type.__name__)}
 
 
+_KINDS: tuple[Any, ...] = (*LAYERS.values(), *LOSSES.values())
 LAYER_NAMES = _named(LAYERS)
 LOSS_NAMES = _named(LOSSES)
 EXAMPLE = "Linear(4, 8), ReLU, Linear(8, 3)"
@@ -128,16 +129,23 @@ def _name(node: ast.expr) -> str:
 def _made(node: ast.expr, names: Mapping[str, type[Kind]], what: str) -> Kind:
     kind, typed = known(_name(node), what, names), ast.unparse(node)
     given, usual = _arguments(node, kind)
+    kind = _variant(kind, usual | given)
     modelled = {f.name: str(f.type) for f in fields(kind)}  # type: ignore[arg-type]
     for name, value in given.items():
         if name in modelled:
             accepts, words = ACCEPTED[modelled[name]]
             if not accepts(value):
                 raise ValueError(f"{typed}: got {name}={value!r}, expected {words}")
-        elif value not in (usual[name], *HOW.get(name, ())):
+        elif value not in (kind.variant.get(name, usual[name]), *HOW.get(name, ())):
             among = f", expected {' or '.join(map(repr, HOW[name]))}" if name in HOW else ""
             raise ValueError(f"{typed}: got {name}={value!r}, which is not checked{among}")
     return kind(**{name: value for name, value in given.items() if name in modelled})
+
+
+def _variant(kind: type[Kind], arguments: Mapping[str, Any]) -> type[Kind]:
+    """Among the operations of the same torch type, the one that these arguments make of it; itself where none does."""
+    same = (of for of in _KINDS if of.torch_type is kind.torch_type)
+    return next((of for of in same if of.variant.items() <= arguments.items()), kind)
 
 
 def _arguments(node: ast.expr, kind: type[Operation]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -186,5 +194,7 @@ def written(found: Sequence[Layer], of: Loss) -> str:
 def _call(operation: Any) -> str:
     """Its name, and those of its arguments that are not the usual ones."""
     values = [(f, getattr(operation, f.name)) for f in fields(operation)]
+    usual = _signature(type(operation).torch_type).parameters
+    variant = [f"{name}={v!r}" for name, v in operation.variant.items() if v != usual[name].default]
     shown = [f"{v!r}" if f.default is MISSING else f"{f.name}={v!r}" for f, v in values if v != f.default]
-    return type(operation).torch_type.__name__ + (f"({', '.join(shown)})" if shown else "")
+    return type(operation).torch_type.__name__ + (f"({', '.join(shown + variant)})" if shown + variant else "")

@@ -84,13 +84,13 @@ def to_torch_loss(loss: scratch.Loss) -> nn.Module:
     if known is None:
         names = (kind.scratch_type.__name__ for kind in LOSSES.values())
         raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(names)}")
-    return known.torch_type(reduction=loss.reduction)  # a module of its own, not the one that is shared
+    return known.torch_type(**vars(known.of(loss)))  # a module of its own, not the one that is shared
 
 
 def to_torch_optimizer(optimizer: scratch.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
     """The same optimiser and options in PyTorch, freshly started. TypeError for an unknown optimiser."""
     if not any(isinstance(optimizer, known.scratch_type) for known in OPTIMIZERS.values()):
-        raise TypeError(f"got optimiser {type(optimizer).__name__}, expected SGD, Adam or AdamW")
+        raise TypeError(f"got optimiser {type(optimizer).__name__}, expected one of {', '.join(OPTIMIZERS)}")
     spec = OptimizerSpec.of(optimizer)
     made: torch.optim.Optimizer = spec.method.torch_type(model.parameters(), **spec.arguments)
     return made
@@ -120,7 +120,7 @@ def _layer(module: nn.Module) -> scratch.Layer:
 
 
 def _known_layers() -> str:
-    return ", ".join(sorted(known.scratch_type.__name__ for known in LAYERS.values()))
+    return ", ".join(sorted({known.scratch_type.__name__ for known in LAYERS.values()}))
 
 
 def _expect_alike(ours: dict[str, Any], theirs: dict[str, Any], whose: str) -> None:

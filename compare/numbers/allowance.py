@@ -241,3 +241,24 @@ def total(terms: Array, p: Precision, value: Array, inherited: Array | float = 0
                 yield np.add.accumulate(ordered, axis=0)[-1].astype(np.float64) / factor
 
     return summation(scale, len(terms), p, value, sequential, inherited)
+
+
+def root_error(v: Array, error: Array) -> Array:
+    """|sqrt(v + d) - sqrt(v)| <= min(d / sqrt(v), sqrt(d)) for |d| <= error."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(v > 0, np.minimum(error / np.sqrt(v), np.sqrt(error)), np.sqrt(error))
+
+
+def over_root(size: Array, error: Array, v: Array, v_error: Array, eps: float, p: Precision) -> tuple[Array, ...]:
+    """Of x / (sqrt(v) + eps), |x| at most `size`: its size, what the errors of x and v make of it, and underflow.
+
+    The divisor may be smaller than it should be. NaN or inf where it may be 0. Its own roundings are not among it.
+    """
+    root = np.sqrt(v)
+    off = root_error(v, v_error)
+    least = np.maximum(root - off, 0) + max(eps - p.subnormal, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient = size / least
+        carried = error / least + quotient * off / (root + eps)
+        underflow = 4 * p.subnormal * (1 + size + 1 / least)
+    return quotient, carried, underflow

@@ -17,6 +17,8 @@ import numpy as np
 from compare.numbers.allowance import FUNCTION, SHARP, Precision, gamma
 from compare.numbers.array import Array
 
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
 
 @dataclass(frozen=True)
 class Bounded:
@@ -148,6 +150,12 @@ def tanh(a: Bounded) -> Bounded:
     """Its slope is at most 1."""
     value = np.tanh(a.value)
     return a._rounded(value, np.minimum(1.0, 1 - value * value + 1e-16) * a.error, FUNCTION)
+
+
+def erf(a: Bounded) -> Bounded:
+    """Its slope is at most 2 / sqrt(pi)."""
+    value = _erf(a.value)
+    return a._rounded(value, 2 / np.sqrt(np.pi) * a.error, FUNCTION)
 
 
 def sigmoid(a: Bounded) -> Bounded:

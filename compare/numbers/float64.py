@@ -50,8 +50,11 @@ def value(f: Function, x: Array) -> Array:
 
 
 def derivative(f: Function, x: Array, dy: Array) -> Array:
-    """dL/dx from dL/dy for y = f(x), by autograd."""
+    """dL/dx from dL/dy for y = f(x), by autograd: of the sum of dy y, whose gradient by y has dy's own bits.
+
+    With dy handed over beside y, torch imports its symbolic algebra first.
+    """
     at = tensor(x).requires_grad_()
-    (dx,) = torch.autograd.grad(f(at), at, tensor(dy))
+    (dx,) = torch.autograd.grad((f(at) * tensor(dy)).sum(), at)
     found: Array = dx.numpy()
     return found

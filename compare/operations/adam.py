@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.optim.adam import adam
 
 import scratch
-from compare.numbers.allowance import Allowance, Precision
+from compare.numbers.allowance import Allowance, Precision, root_error
 from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, absolute, sqrt
 from compare.operations.any_update import decays, gradients_of_others, other_gradients, states_of_others, updated
@@ -43,12 +45,19 @@ class Adam(Optimizer):
         "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
     }
     decay: ClassVar[str] = "coupled"
+    counts = True
 
     def kept(self, options: Options) -> tuple[str, ...]:
         return self.states
 
-    def count_steps(self, state: dict[str, Any], done: int) -> None:
-        state["step"] = torch.tensor(float(done))
+    def stepped(
+        self, options: Options, step: int, parameter: Tensor, g: Tensor, state: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        m, v = ([state.get(name, torch.zeros_like(parameter))] for name in self.states)
+        torchs = {"amsgrad": False, "maximize": False, "foreach": False}
+        done, is_decoupled = [torch.tensor(step - 1.0)], self.decay == "decoupled"
+        adam([parameter], [g], m, v, [], done, **torchs, decoupled_weight_decay=is_decoupled, **options)  # type: ignore[arg-type]
+        return dict(zip(self.states, (*m, *v), strict=True))
 
     def allowed(
         self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array], p: Precision
@@ -69,12 +78,12 @@ class Adam(Optimizer):
         v_terms = b2 * v_before + (1 - b2) * size * size
         v_after = b2 * v_before + (1 - b2) * (g + (decay * before if is_coupled else 0.0)) ** 2
         root = np.sqrt(v_after) / np.sqrt(1 - b2**step)
-        root_error = _root_error(v_after, SQUARE * p.u * v_terms + 4 * p.subnormal) / np.sqrt(1 - b2**step)
-        least = np.maximum(root - root_error, 0) + eps
+        root_off = root_error(v_after, SQUARE * p.u * v_terms + 4 * p.subnormal) / np.sqrt(1 - b2**step)
+        least = np.maximum(root - root_off, 0) + eps
         rate = lr / (1 - b1**step)
         with np.errstate(divide="ignore", invalid="ignore"):
             quotient = rate * m_terms / least
-            carried = quotient * ((AVERAGE + STEP) * p.u + root_error / least)
+            carried = quotient * ((AVERAGE + STEP) * p.u + root_off / least)
         shrink = 0.0 if is_coupled else lr * decay * np.abs(before)
         allowed = 3 * p.u * (np.abs(before) + shrink) + carried + 4 * p.subnormal * (1 + rate / least)
         exp_avg = _moving_average(m_terms, p, np.abs(m_before) + size, AVERAGE)
@@ -126,12 +135,6 @@ def _moving_average(terms: Array, p: Precision, reach: Array, roundings: int) ->
     `reach` is |g| + |m|, or g^2, before 1 - b makes it smaller.
     """
     return Allowance(roundings * p.u * terms + 4 * p.subnormal, reach=(1 + roundings * p.u) * reach)
-
-
-def _root_error(v: Array, error: Array) -> Array:
-    """|sqrt(v + d) - sqrt(v)| <= min(d / sqrt(v), sqrt(d)) for |d| <= error."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(v > 0, np.minimum(error / np.sqrt(v), np.sqrt(error)), np.sqrt(error))
 
 
 # --- what people get wrong ---

@@ -30,7 +30,8 @@ def in_candidates_arithmetic(f: Callable[[Any], Any]) -> Formula:
         with np.errstate(all="ignore"):
             value = np.asarray(f(e.x.value.astype(e.p.dtype)), dtype=np.float64)
         relative = (e.x.shape[1] + 20 + np.abs(e.x.value)) * e.p.u
-        return Bounded(value, relative * np.abs(value) + e.p.normal, e.p)
+        size = np.where(np.isfinite(value), np.abs(value), 0.0)  # an infinite bound would admit every value
+        return Bounded(value, relative * size + e.p.normal, e.p)
 
     return guess
 

@@ -62,6 +62,13 @@ def probabilities(e: Letters) -> Bounded:
     return found
 
 
+def every_pair(e: Letters, terms: Bounded) -> Bounded:
+    """The mean of the terms (m, m) of every output and every target. Absent where there is not one column."""
+    if e.n != 1:
+        raise Absent("one column")
+    return terms.sum() / (e.count * (e.m if e.operation.reduction == "mean" else 1))
+
+
 def rolled(rows: Bounded, by: int) -> Bounded:
     """A target of one-hot rows with every label moved by one class. Absent for any other target."""
     t = rows.value

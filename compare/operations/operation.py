@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
@@ -53,6 +53,7 @@ class Operation(ABC):
     kind: ClassVar[str]
     scratch_type: ClassVar[type]
     torch_type: ClassVar[type]
+    variant: ClassVar[Mapping[str, Any]] = {}  # those arguments of its types, and their values, that make it of them
     mistakes: ClassVar[Table]  # those that are known of it, by the part in which they are made
 
     @classmethod
@@ -137,7 +138,8 @@ class Layer(Operation):
     @classmethod
     def accepts(cls, layer: Any) -> bool:
         """Whether it is of this operation's types."""
-        return isinstance(layer, cls.scratch_type | cls.torch_type)
+        is_of_type = isinstance(layer, cls.scratch_type | cls.torch_type)
+        return is_of_type and all(getattr(layer, name, None) == each for name, each in cls.variant.items())
 
     @property
     def computed(self) -> Mapping[str, Part]:
@@ -210,6 +212,12 @@ class Layer(Operation):
         return self.scratch_type.__name__
 
 
+def in_brackets(operation: Any, k: int) -> str:
+    """Its field k, as a network's text has it, where there is one and it is not the usual one."""
+    found = [(getattr(operation, f.name), f.default) for f in fields(operation)[k : k + 1]]
+    return "".join(f"({number!r})" for number, usual in found if number != usual)
+
+
 class Activation(Layer):
     """y = f(x), element by element or row by row, without parameters."""
 
@@ -238,8 +246,7 @@ class Activation(Layer):
     @property
     def word(self) -> str:
         """In a network's text: its kind, and in brackets its first number where that is not the usual one."""
-        first = [getattr(self, f.name) for f in fields(self)[:1] if getattr(self, f.name) != f.default]
-        return self.kind + (f"({first[0]!r})" if first else "")
+        return self.kind + in_brackets(self, 0)
 
     def apply(self, x: Array) -> Array:
         """y, without an allowance."""
@@ -263,11 +270,11 @@ class Activation(Layer):
         return lambda x: float((dy[row] * self.bounded(Bounded.of(x[row : row + 1], e.p)).value).sum()), e.x.value
 
     def to_scratch(self, **options: Any) -> scratch.Layer:
-        layer: scratch.Layer = self.scratch_type(**asdict(self))
+        layer: scratch.Layer = self.scratch_type(**asdict(self), **self.variant)
         return layer
 
     def to_torch(self, dtype: torch.dtype) -> nn.Module:
-        module: nn.Module = self.torch_type(**asdict(self))
+        module: nn.Module = self.torch_type(**asdict(self), **self.variant)
         return module
 
 
@@ -278,7 +285,7 @@ Reduction = Literal["mean", "sum"]
 
 @dataclass(frozen=True)
 class Loss(Operation):
-    """A loss L(y, t) of the network's output y (m, n) and the target.
+    """A loss L(y, t) of the network's output y (m, n) and the target, whose fields are the reduction and its constants.
 
     `words` are its names in a network's text, the usual one first. A mean is over the samples where `per_sample`, else
     over all elements. `takes_labels`: class numbers may be the target. `logarithmic`: it takes logarithms of
@@ -301,6 +308,29 @@ class Loss(Operation):
     @classmethod
     def places(cls) -> tuple[str, ...]:
         return tuple(cls.parts)
+
+    @classmethod
+    def of(cls, loss: Any) -> Self:
+        """From a scratch or a torch loss of its type, by its attributes. TypeError for one that is none of a loss."""
+        found = {f.name: getattr(loss, f.name, None) for f in fields(cls)}
+        reduction, *constants = found.values()
+        if reduction not in ("mean", "sum"):
+            raise TypeError(f"{type(loss).__name__}: got reduction {reduction!r}, expected 'mean' or 'sum'")
+        if not all(isinstance(c, int | float) for c in constants):
+            raise TypeError(f"{loss}: expected a number for {', '.join(list(found)[1:])}")
+        return cls(reduction, *constants)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """From what `to_dict` gave, and a reduction. ValueError for a constant that is no number."""
+        constants = {f.name: found.get(f.name, f.default) for f in fields(cls)[1:]}
+        if any(type(c) not in (int, float) for c in constants.values()):
+            raise ValueError(f"found the loss {cls.kind} with {str(constants)[:80]}, expected numbers")
+        return cls(found["reduction"], **constants)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Kind and fields, for a file."""
+        return {"loss": self.kind} | asdict(self)
 
     @abstractmethod
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
@@ -379,7 +409,7 @@ class Loss(Operation):
 
     def to_scratch(self) -> scratch.Loss:
         """A loss of the project."""
-        loss: scratch.Loss = self.scratch_type(self.reduction)
+        loss: scratch.Loss = self.scratch_type(**asdict(self))
         return loss
 
     def to_torch(self) -> nn.Module:
@@ -397,12 +427,12 @@ class Loss(Operation):
         return of, e.y.value
 
     def __str__(self) -> str:
-        return f"{self.words[0]}{' sum' if self.reduction == 'sum' else ''}"
+        return f"{self.words[0]}{in_brackets(self, 1)}{' sum' if self.reduction == 'sum' else ''}"
 
 
 @cache
 def _module(loss: Loss) -> nn.Module:
-    module: nn.Module = loss.torch_type(reduction=loss.reduction)
+    module: nn.Module = loss.torch_type(**asdict(loss))
     return module
 
 
@@ -423,6 +453,7 @@ class Optimizer(Operation):
     parts: ClassVar[Mapping[str, str]]  # formulas
     states: ClassVar[tuple[str, ...]]
     options: ClassVar[tuple[str, ...]]  # those that are modelled
+    counts: ClassVar[bool] = False  # whether its step depends on how many there were
 
     @classmethod
     def places(cls) -> tuple[str, ...]:
@@ -459,20 +490,18 @@ class Optimizer(Operation):
         self, options: Options, step: int, before: Array, g: Array, state: Mapping[str, Array]
     ) -> dict[str, Array]:
         """What torch.optim itself makes of this parameter, gradient and state, in float64."""
-        parameter = nn.Parameter(copied(before))
-        parameter.grad = copied(g)
-        optimizer = self.torch_type([parameter], **packed(options))
-        if step > 1:
-            self.count_steps(optimizer.state[parameter], step - 1)
-        for name, a in state.items():
-            optimizer.state[parameter][name] = copied(a)
-        optimizer.step()
-        made = optimizer.state[parameter].items()
-        after = {name: a.numpy() for name, a in made if name in self.states and a is not None}
-        return {"": parameter.detach().numpy(), **after}
+        parameter, held = copied(before), {name: copied(a) for name, a in state.items()}
+        after = self.stepped(options, step, parameter, copied(g), held)
+        return {"": parameter.numpy(), **{name: a.numpy() for name, a in after.items()}}
 
-    def count_steps(self, state: dict[str, Any], done: int) -> None:
-        """Tell torch's state how many steps were taken, where it counts them."""
+    @abstractmethod
+    def stepped(
+        self, options: Options, step: int, parameter: Tensor, g: Tensor, state: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The state after a step of torch's, which changes the parameter in its place.
+
+        By the function in torch.optim: the first object of it imports torch's compiler, which takes a second.
+        """
 
 
 def packed(options: Options) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.optim.sgd import sgd
 
 import scratch
 from compare.numbers.allowance import Allowance, Precision
@@ -54,6 +56,13 @@ class SGD(Optimizer):
         roundings = 10 if options.get("nesterov") else 9 if mu else 6
         allowances = {"": _allowed(roundings, np.abs(before) + lr * direction, p, reach)}
         return allowances | ({"momentum_buffer": _allowed(6, buffer, p, on_the_way)} if mu else {})
+
+    def stepped(
+        self, options: Options, step: int, parameter: Tensor, g: Tensor, state: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        buffers = [state.get("momentum_buffer")]
+        sgd([parameter], [g], buffers, maximize=False, foreach=False, **options)  # type: ignore[arg-type]
+        return {"momentum_buffer": buffers[0]} if buffers[0] is not None else {}
 
     def written(
         self,

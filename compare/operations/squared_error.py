@@ -13,8 +13,8 @@ import torch_ref.losses
 from compare.numbers.allowance import Allowance, Precision, total
 from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded, absolute, where
-from compare.operations.any_loss import gradient, mean
-from compare.operations.letters import Absent, Letters
+from compare.operations.any_loss import every_pair, gradient, mean
+from compare.operations.letters import Letters
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import Loss
 
@@ -79,10 +79,8 @@ def _square_of_mean(e: Letters) -> Bounded:
 
 def _every_pair(e: Letters) -> Bounded:
     """The mean of (y_i - t_j)^2 over all i and j."""
-    if e.n != 1:
-        raise Absent("one column")
     d = e.y - e.t.T
-    return (d * d * e.operation.half).sum() / (e.count * (e.m if e.operation.reduction == "mean" else 1))
+    return every_pair(e, d * d * e.operation.half)
 
 
 # What examples have in common: their cases, and the correct expressions.

@@ -91,6 +91,13 @@ class RateFound(Note):
 
 
 @dataclass(frozen=True)
+class DirectionFound(Note):
+    """What the step takes is not the gradient itself: clipped, or over a root of squares. how: in words."""
+
+    how: str
+
+
+@dataclass(frozen=True)
 class PenaltyFound(Note):
     """A penalty of this `amount` (lambda, of lambda / 2 sum W^2 or lambda sum |W|) on these variables.
 
@@ -120,9 +127,10 @@ class PenaltyDiffers(Note):
 
 @dataclass(frozen=True)
 class MomentumFound(Note):
-    """Each change has so much of the change before in it."""
+    """Each change has so much of the change before in it; or the velocity has, which Nesterov's step looks ahead by."""
 
     momentum: float
+    nesterov: bool = False
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,11 @@ def with_elements(value: Value) -> list[Value]:
     return [value, *(o for o in value.operands[value.what != "list" :] if o.size == 1)]
 
 
-def before(values: Iterable[Value], stop: Iterable[Value] = ()) -> list[Value]:
-    """All values from which these were computed, and these; none of `stop`, and nothing beyond them."""
+def before(values: Iterable[Value], stop: Iterable[Value] = (), since: int = -1) -> list[Value]:
+    """All values from which these were computed, and these; none of `stop`, and nothing beyond them.
+
+    Nor beyond what was there before the time `since`.
+    """
     ended = {value.time for value in stop}
     found: dict[int, Value] = {}
     left = [value for value in values if value.time not in ended]
@@ -119,7 +122,8 @@ def before(values: Iterable[Value], stop: Iterable[Value] = ()) -> list[Value]:
         value = left.pop()
         if value.time not in found:
             found[value.time] = value
-            left += [o for o in value.operands if o.time not in ended and o.time not in found]
+            operands = value.operands if value.time >= since else ()
+            left += [o for o in operands if o.time not in ended and o.time not in found]
     return [found[time] for time in sorted(found)]
 
 

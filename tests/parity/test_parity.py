@@ -4,6 +4,8 @@ sides, through the one entry point. It answers "is the backpropagation right?" i
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,26 @@ from scratch.datasets.digits import digits
 
 Array = np.ndarray
 DTYPES = [np.float32, np.float64]
-ACTIVATIONS = [scratch.ReLU, scratch.LeakyReLU, scratch.Sigmoid, scratch.Tanh, scratch.Softmax]
+ACTIVATIONS: list[Callable[[], scratch.Layer]] = [
+    scratch.ReLU,
+    scratch.LeakyReLU,
+    scratch.ELU,
+    scratch.SiLU,
+    scratch.GELU,
+    partial(scratch.GELU, "tanh"),
+    scratch.Softplus,
+    scratch.Sigmoid,
+    scratch.Tanh,
+    scratch.Softmax,
+]
 LOSSES = [
     (None, scratch.CrossEntropyLoss),
     (scratch.Softmax, scratch.ProbabilityCrossEntropyLoss),
     (None, scratch.MSELoss),
     (scratch.Tanh, scratch.HalfSquaredErrorLoss),
+    (None, scratch.L1Loss),
+    (None, scratch.MultiMarginLoss),
+    (None, scratch.HuberLoss),
     (scratch.Sigmoid, scratch.BCELoss),
     (None, scratch.BCEWithLogitsLoss),
 ]
@@ -32,6 +48,10 @@ OPTIMIZERS: list[tuple[type[scratch.Optimizer], dict[str, Any]]] = [
     (scratch.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.2}),
     (scratch.Adam, {"lr": 0.01, "weight_decay": 0.01}),
     (scratch.AdamW, {"lr": 0.01}),
+    (scratch.Adagrad, {"lr": 0.05}),
+    (scratch.Adagrad, {"lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1, "weight_decay": 0.01}),
+    (scratch.RMSprop, {"lr": 0.01}),
+    (scratch.RMSprop, {"lr": 0.01, "momentum": 0.9, "centered": True, "weight_decay": 0.01}),
 ]
 
 
@@ -49,7 +69,9 @@ def convolutional(dtype: type, *between: scratch.Layer) -> scratch.Sequential:
     )
 
 
-def network(activation: type[scratch.Layer], ending: type[scratch.Layer] | None, dtype: type) -> scratch.Sequential:
+def network(
+    activation: Callable[[], scratch.Layer], ending: type[scratch.Layer] | None, dtype: type
+) -> scratch.Sequential:
     rng = np.random.default_rng(1)
     return scratch.Sequential(
         scratch.Linear(7, 6, rng=rng, dtype=dtype),
@@ -62,7 +84,7 @@ def network(activation: type[scratch.Layer], ending: type[scratch.Layer] | None,
 def batch(loss: type[scratch.Loss], dtype: type) -> tuple[Array, Array]:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((11, 7)).astype(dtype)
-    if loss in (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss):
+    if loss in (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss, scratch.MultiMarginLoss):
         return x, rng.integers(0, 5, 11)
     return x, rng.integers(0, 2, (11, 5)).astype(dtype)
 
@@ -83,7 +105,7 @@ def assert_both_sides(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_layer(activation: type[scratch.Layer], dtype: type) -> None:
+def test_every_layer(activation: Callable[[], scratch.Layer], dtype: type) -> None:
     net = network(activation, None, dtype)
     assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), *batch(scratch.CrossEntropyLoss, dtype))
 

@@ -13,6 +13,8 @@ from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS as LAYERS_KNOWN
 from scratch import (
+    ELU,
+    GELU,
     AvgPool2d,
     Conv2d,
     Flatten,
@@ -24,7 +26,9 @@ from scratch import (
     ReLU,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 from scratch.initializers import normal
@@ -62,6 +66,11 @@ LAYERS = {
     "sigmoid": Subject("sigmoid", lambda n, rng, dtype: Sigmoid(), lambda n: nn.Sigmoid()),
     "tanh": Subject("tanh", lambda n, rng, dtype: Tanh(), lambda n: nn.Tanh()),
     "leaky_relu": Subject("leaky_relu", lambda n, rng, dtype: LeakyReLU(0.3), lambda n: nn.LeakyReLU(0.3)),
+    "elu": Subject("elu", lambda n, rng, dtype: ELU(0.7), lambda n: nn.ELU(0.7)),
+    "silu": Subject("silu", lambda n, rng, dtype: SiLU(), lambda n: nn.SiLU()),
+    "gelu": Subject("gelu", lambda n, rng, dtype: GELU(), lambda n: nn.GELU()),
+    "gelu_tanh": Subject("gelu_tanh", lambda n, rng, dtype: GELU("tanh"), lambda n: nn.GELU("tanh")),
+    "softplus": Subject("softplus", lambda n, rng, dtype: Softplus(0.7), lambda n: nn.Softplus(0.7)),
     "softmax": Subject("softmax", lambda n, rng, dtype: Softmax(), lambda n: nn.Softmax(dim=1)),
 }
 IMAGES = (3, 4, 7, 5)  # samples, channels, height, width
@@ -299,7 +308,7 @@ WRONG = {
             ("backward", np.zeros((7, 1), np.float32), r"got \(7, 1\), expected \(7, 5\)"),
             ("backward", np.zeros((7, 5)), "got float64, expected float32"),
         ]
-        for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
+        for name in ("relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "softplus", "sigmoid", "tanh", "softmax")
     },
     "conv2d": [
         ("forward", np.zeros((3, 5, 7, 5), np.float32), r"got \(3, 5, 7, 5\), expected \(m, 4, m, m\)"),
@@ -344,7 +353,7 @@ def test_the_derivative_of_relu_at_zero_is_zero(dtype: type) -> None:
     assert layer.backward(dy).tolist() == [[0, 0, 0, 11]]
 
 
-@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax()])
+@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax(), ELU(), SiLU(), GELU(), GELU("tanh"), Softplus()])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
     largest = np.finfo(dtype).max
@@ -362,6 +371,8 @@ def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
         ("relu", [np.inf, -np.inf, -0.0, 1e-42], [np.inf, 0, 0, 1e-42]),
         ("sigmoid", [np.inf, -np.inf, 1e4, -1e4], [1, 0, 1, 0]),
         ("tanh", [np.inf, -np.inf, 1e4, 1e-42], [1, -1, 1, 1e-42]),
+        ("elu", [np.inf, -np.inf, -1e4, 1e-42], [np.inf, np.float32(-0.7), np.float32(-0.7), 1e-42]),
+        ("softplus", [np.inf, -np.inf, 1e4, -1e4], [np.inf, 0, 1e4, 0]),
         ("softmax", [3e38, -3e38, 0, 1], [1, 0, 0, 0]),
     ],
 )
@@ -372,6 +383,11 @@ def test_at_the_ends_of_the_numbers_layers_are_as_torchs(name: str, x: list[floa
     np.testing.assert_array_equal(ours, np.array([expected], np.float32))
     theirs = LAYERS[name].torch(4)(torch.from_numpy(a)).numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-37)
+
+
+def test_a_gelu_of_another_form_is_refused() -> None:
+    with pytest.raises(ValueError, match="got approximate='sigmoid', expected 'none' or 'tanh'"):
+        GELU("sigmoid")
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 3)])

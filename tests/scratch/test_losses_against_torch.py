@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,9 +17,12 @@ from scratch import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     HalfSquaredErrorLoss,
+    HuberLoss,
+    L1Loss,
     LayerError,
     Loss,
     MSELoss,
+    MultiMarginLoss,
     ProbabilityCrossEntropyLoss,
 )
 from tests.bounds import assert_within
@@ -76,6 +80,14 @@ LOSSES = {
         "rows",
     ),
     "mse": Subject(MSELoss, nn.MSELoss, (numbers,)),
+    "l1": Subject(L1Loss, nn.L1Loss, (numbers,)),
+    "multi-class hinge": Subject(MultiMarginLoss, nn.MultiMarginLoss, (indices,)),
+    "huber": Subject(HuberLoss, nn.HuberLoss, (numbers,)),
+    "huber of 0.3": Subject(
+        partial(HuberLoss, delta=0.3),  # type: ignore[arg-type]
+        partial(nn.HuberLoss, delta=0.3),  # type: ignore[arg-type]
+        (numbers,),
+    ),
     "half squared error": Subject(HalfSquaredErrorLoss, torch_ref.losses.HalfSquaredErrorLoss, (numbers,)),
     "binary cross-entropy": Subject(BCELoss, torch_ref.losses.BCELoss, (bits, shares), "elements"),
     "binary cross-entropy on logits": Subject(BCEWithLogitsLoss, nn.BCEWithLogitsLoss, (bits, shares)),
@@ -159,8 +171,9 @@ def test_backward_is_the_derivative_by_finite_differences(name: str, target: Dra
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_backward_before_forward_is_an_error(name: str) -> None:
-    with pytest.raises(RuntimeError, match=rf"{LOSSES[name].scratch.__name__}: backward was called before forward"):
-        LOSSES[name].scratch().backward()
+    loss = LOSSES[name].scratch()
+    with pytest.raises(RuntimeError, match=rf"{type(loss).__name__}: backward was called before forward"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -183,7 +196,7 @@ def test_a_loss_is_a_scalar_of_its_dtype_and_changes_nothing(
     assert (y.tobytes(), t.tobytes()) == before
 
 
-@pytest.mark.parametrize("name", ["cross-entropy", "cross-entropy on probabilities"])
+@pytest.mark.parametrize("name", ["cross-entropy", "cross-entropy on probabilities", "multi-class hinge"])
 def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
     rng = np.random.default_rng(3)
     y, t = outputs(LOSSES[name], rng, 7, 5, 1.0, np.float32), rng.integers(0, 5, 7)
@@ -195,8 +208,8 @@ def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
 
 
 RIGHT = np.full((3, 4), 0.25, np.float32)
-TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities")
-TO_ROWS = ("mse", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
+TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities", "multi-class hinge")
+TO_ROWS = ("mse", "l1", "huber", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
 WRONG = [
     *(
         (name, y, t, message)
@@ -214,6 +227,7 @@ WRONG = [
             (RIGHT[0], np.array([0]), r"got \(4,\), expected \(m, m\)"),
         ]
     ),
+    ("multi-class hinge", RIGHT, RIGHT, "got rows that are not one-hot, expected class indices or a single 1"),
     *(
         (name, y, t, message)
         for name in TO_ROWS
@@ -241,6 +255,12 @@ def test_what_a_loss_refuses(name: str, y: np.ndarray, t: np.ndarray, message: s
 def test_an_unknown_reduction_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"got reduction 'none', expected 'mean' or 'sum'"):
         LOSSES[name].scratch("none")
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0, np.nan])
+def test_a_delta_that_is_not_above_0_is_refused(delta: float) -> None:
+    with pytest.raises(ValueError, match=rf"HuberLoss: got delta={delta}, expected it above 0"):
+        HuberLoss(delta=delta)
 
 
 def test_a_probability_of_zero_is_an_infinite_loss_and_says_so() -> None:

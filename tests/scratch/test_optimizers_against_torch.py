@@ -8,7 +8,7 @@ import torch
 
 from compare.numbers.allowance import Precision
 from compare.operations import OPTIMIZERS
-from scratch import SGD, Adam, AdamW, Layer, Optimizer
+from scratch import SGD, Adagrad, Adam, AdamW, Layer, Optimizer, RMSprop
 from tests.bounds import assert_within
 
 STEPS = 50
@@ -38,6 +38,17 @@ CASES: list[tuple[type[Optimizer], dict[str, Any]]] = [
             {"lr": 0.02, "betas": (0.95, 0.99), "eps": 1e-6, "weight_decay": 0.2},
         ]
     ),
+    (Adagrad, {}),
+    (Adagrad, {"lr": 0.1, "lr_decay": 0.3}),
+    (Adagrad, {"lr": 0.1, "initial_accumulator_value": 0.1}),
+    (Adagrad, {"lr": 0.05, "lr_decay": 0.01, "weight_decay": 0.2, "eps": 1e-3}),
+    (RMSprop, {}),
+    (RMSprop, {"lr": 0.1, "alpha": 0.5}),
+    (RMSprop, {"lr": 0.1, "alpha": 0.0}),
+    (RMSprop, {"lr": 0.01, "eps": 1e-3, "weight_decay": 0.1}),
+    (RMSprop, {"lr": 0.01, "momentum": 0.9}),
+    (RMSprop, {"lr": 0.01, "centered": True}),
+    (RMSprop, {"lr": 0.01, "alpha": 0.9, "eps": 1e-6, "momentum": 0.5, "centered": True, "weight_decay": 0.2}),
 ]
 each_case = pytest.mark.parametrize(
     ("kind", "options"), [pytest.param(k, o, id=f"{k.__name__}-{o or 'defaults'}") for k, o in CASES]
@@ -149,6 +160,14 @@ WRONG = [
             ({"betas": (0.9, -0.1)}, rf"{kind.__name__}: got betas=\(0.9, -0.1\), expected both in \[0, 1\)"),
         ]
     ),
+    *(
+        (Adagrad, {name: -0.1}, rf"Adagrad: got {name}=-0.1, expected at least 0")
+        for name in ("lr", "lr_decay", "eps", "weight_decay", "initial_accumulator_value")
+    ),
+    (RMSprop, {"eps": -1e-8}, r"RMSprop: got eps=-1e-08, expected at least 0"),
+    (RMSprop, {"momentum": -0.9}, r"RMSprop: got momentum=-0.9, expected at least 0"),
+    (RMSprop, {"alpha": 1.0}, r"RMSprop: got alpha=1.0, expected it in \[0, 1\)"),
+    (RMSprop, {"alpha": -0.1}, r"RMSprop: got alpha=-0.1, expected it in \[0, 1\)"),
 ]
 
 
@@ -158,13 +177,13 @@ def test_what_an_optimiser_refuses(kind: type[Optimizer], options: dict[str, Any
         kind(Parameters(np.float32), **options)
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("kind", dict.fromkeys(kind for kind, _ in CASES))
 def test_a_step_without_a_gradient_names_the_parameter(kind: type[Optimizer]) -> None:
     with pytest.raises(ValueError, match=r"0\.weight: no gradient; call backward before step"):
         kind(Parameters(np.float32)).step()
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("kind", dict.fromkeys(kind for kind, _ in CASES))
 def test_a_step_without_a_gradient_changes_nothing(kind: type[Optimizer]) -> None:
     network = Parameters(np.float32)
     network.grads["0.weight"] = np.ones((5, 7), np.float32)

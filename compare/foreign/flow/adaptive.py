@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from compare.foreign.flow.products import root
 from compare.foreign.flow.updates import Move
 from compare.network.optimizer import OptimizerSpec
 from compare.watching.dataflow import Array, Value, before
@@ -84,8 +85,16 @@ def _is_root(value: Value) -> bool:
     return value.what == "call:sqrt" or (value.what == "pow" and 0.5 in value.constants)
 
 
-def averages(move: Move, olds: Iterable[Value], gradient: Value) -> tuple[Value, Value] | None:
-    """What stands in the places of Adam's moving averages: in the numerator of the step, and under its root."""
+def has_two_betas(written: Sequence[float]) -> bool:
+    """Whether two of the code's numbers may be Adam's betas: RMSprop has one."""
+    return len({w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]}) > 1
+
+
+def averages(move: Move, olds: Iterable[Value], gradient: Value | None) -> tuple[Value, Value] | None:
+    """What stands in the places of Adam's moving averages: in the numerator of the step, and under its root.
+
+    Without the numbers that they are multiplied by, but for those of the gradient.
+    """
     behind = before([move.value], olds)
     size = move.value.size
     roots = [v for v in behind if _is_root(v) and v.size == size > 1]
@@ -97,7 +106,17 @@ def averages(move: Move, olds: Iterable[Value], gradient: Value) -> tuple[Value,
     return None
 
 
-def _unscaled(value: Value, gradient: Value) -> Value:
+def is_multiple(value: Value, gradient: Value) -> bool:
+    """Whether it is the gradient, or that times numbers."""
+    while value is not gradient and root(value) is not root(gradient) and value.what in ("mul", "truediv"):
+        whole = [o for o in value.operands if o.size == value.size]
+        if len(whole) != 1:
+            return False
+        value = whole[0]
+    return root(value) is root(gradient)
+
+
+def _unscaled(value: Value, gradient: Value | None) -> Value:
     """What it was before it was multiplied by numbers, down to the gradient itself."""
     while value.what in ("mul", "truediv"):
         whole = [o for o in value.operands if o.size == value.size]

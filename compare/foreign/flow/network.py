@@ -24,16 +24,22 @@ from compare.network.architecture import Architecture
 from compare.operations import LAYERS
 from compare.operations.binary_cross_entropy import BinaryCrossEntropy, LogitsBinaryCrossEntropy
 from compare.operations.cross_entropy import CrossEntropy
+from compare.operations.l1_loss import L1Loss
 from compare.operations.linear import Linear
 from compare.operations.operation import Activation, Layer, Loss
+from compare.operations.relu import ReLU
 from compare.operations.sigmoid import Sigmoid
 from compare.operations.softmax import Softmax
 from compare.operations.squared_error import HalfSquaredError, SquaredError
 from compare.watching.dataflow import Array, Dataflow, Value, after, before, with_elements
 
-SQUARED = (SquaredError, HalfSquaredError)
-# Those with a number of their own last: any of them is another one for some numbers.
-ACTIVATIONS = sorted((each for each in LAYERS.values() if issubclass(each, Activation)), key=lambda of: len(fields(of)))
+ON_VALUES = (SquaredError, HalfSquaredError, L1Loss)
+# Those with a number of their own last: any of them is another one for some numbers. ReLU first, as others are near it
+# for large values.
+ACTIVATIONS = sorted(
+    (each for each in LAYERS.values() if issubclass(each, Activation)),
+    key=lambda of: (len(fields(of)), of is not ReLU),
+)
 SAY_IT = 'say the network, such as --network "4-8-3 relu, softmax cross-entropy"'
 
 NUMBERS = 12  # of the code that are tried as an activation's
@@ -119,16 +125,22 @@ class Found:
 def _with_losses(found: Found) -> Iterator[Architecture]:
     """With every activation of the output that is seen, and every loss that is used with it."""
     known = [each for each in _activations(found.computed) if _is_seen(found, each)]
-    surely = [each for each in known if not each.kinked]  # of large values ReLU may be seen where there is none
+    surely = [each for each in known if not _is_like_relu(each)]  # which may be seen where there is none
     for activation in known if surely else (*known, None):
         last = [activation] if activation is not None else []
         of_probabilities = (BinaryCrossEntropy,) if isinstance(activation, Sigmoid) else ()
-        yield from found.networks(last, *of_probabilities, *SQUARED)
+        yield from found.networks(last, *of_probabilities, *ON_VALUES)
     takes_exponentials = not surely and any(v.what == "call:exp" for v in found.computed)
     if found.output.shape[1] > 1 and (Softmax() in known or takes_exponentials):
         yield from found.networks([], CrossEntropy)
     if takes_exponentials:
         yield from found.networks([], LogitsBinaryCrossEntropy)
+
+
+def _is_like_relu(activation: Activation) -> bool:
+    """Whether it leaves a large value as it is."""
+    large = np.full((1, 1), 1e6)
+    return bool(activation.apply(large) == large)
 
 
 def _is_seen(found: Found, activation: Activation) -> bool:

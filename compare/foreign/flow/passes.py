@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from compare.foreign import layout
-from compare.foreign.flow.products import NUMBERS, Product, moves, product, root
+from compare.foreign.flow.products import NUMBERS, Product, moves, product, root, turned
 from compare.foreign.layout import View
 from compare.foreign.naming.values import distance, tight
 from compare.network.architecture import Architecture
@@ -227,8 +227,9 @@ def is_elementwise(value: Value, source: Value) -> bool:
 
 def _held(value: Value, view: View) -> Seen:
     """A weight as its own array has it, where that can be read so: the product may have used a view."""
-    of = root(value)
-    for read in layout.weights(of.array, *view.array.shape):
+    of, is_turned = root(value), turned(value)
+    views = layout.weights(of.array, *view.array.shape)
+    for read in sorted(views, key=lambda read: (read.layout == view.layout) == is_turned):
         if (read.bias is None) == (view.bias is None) and np.array_equal(read.array, view.array):
             return Seen(of, read)
     return Seen(value, view)

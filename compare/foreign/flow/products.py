@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +26,8 @@ VIEWS = frozenset(
         )
     }
 )
+TURNS = ("attr:T", "call:transpose", "call:swapaxes")
+FACTORS = ("matmul", "call:dot", "call:matmul")  # whose operands are the factors, in order
 MULTIPLIED = (  # operations that give products; of the first, the operands are the factors
     *("matmul", "call:dot", "call:matmul", "call:inner", "call:einsum", "call:tensordot", "call:vdot", "call:sum"),
     *("call:multi_dot", "mul", "call:multiply", "call:reshape", "call:squeeze"),
@@ -189,7 +192,7 @@ def _moved(value: Value, user: Value) -> int:
 def _verified(
     value: Value, layer: Linear, weight: Value, h: Value, b: Value | None, m: int, sign: int
 ) -> Product | None:
-    for w in layout.weights(weight.array, layer.out_features, layer.in_features):
+    for w in _as_multiplied(value, weight, layout.weights(weight.array, layer.out_features, layer.in_features)):
         for x in layout.inputs(h.array, m, layer.in_features):
             if (w.bias is None) != (x.bias is None) or (x.bias is not None and w.attached.split()[0] != x.attached):
                 continue
@@ -199,6 +202,21 @@ def _verified(
                 if distance(sign * read.array, z) <= tight(value.array):
                     return Product(value, weight, h, b, (replace(read, array=sign * read.array), w, x))
     return None
+
+
+def _as_multiplied(value: Value, weight: Value, views: Iterable[View]) -> list[View]:
+    """First those that fit the place of the weight in a product: of a square one full of zeros all give the same."""
+    is_first = value.what in FACTORS and bool(value.operands) and value.operands[0] is weight
+    return sorted(views, key=lambda view: (view.layout == layout.OUT_IN) != is_first)
+
+
+def turned(value: Value) -> bool:
+    """Whether it is its root transposed."""
+    turns = 0
+    while (of := _viewed(value)) is not None:
+        turns += value.what in TURNS
+        value = of
+    return turns % 2 == 1
 
 
 def _affine(x: Array, w: View, b: Value | None) -> Array:

@@ -13,6 +13,7 @@ from compare.foreign.convention import Convention
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward
+from compare.foreign.flow.directions import Directions
 from compare.foreign.flow.given import Given
 from compare.foreign.flow.losses import reported
 from compare.foreign.flow.pairs import belonging
@@ -80,7 +81,7 @@ class Reader:
         self.network, self.flow, self.convention = network, flow, convention or Convention()
         self.given = given
         self.earlier: dict[str, Move] = {}
-        self.moments = Moments()
+        self.moments, self.directions = Moments(), Directions()
         self.unused = UnusedBiases(network, flow.values)
         self.layouts: dict[str, tuple[str, str]] = {}  # of weights, and how their bias is attached
 
@@ -99,7 +100,7 @@ class Reader:
     def following(self, given: Given) -> Reader:
         """A reader of the next call, which goes on with the same parameters."""
         made = Reader(self.network, given.flow, self.convention, given)
-        made.earlier, made.moments = self.earlier, self.moments
+        made.earlier, made.moments, made.directions = self.earlier, self.moments, self.directions
         return made
 
     def _laid_as_before(self, step: TrainingStep) -> None:
@@ -122,11 +123,13 @@ class Reader:
         if (scale := _scale_before(back, update, found)) is not None:
             back = back.rescaled(scale)
             update = updates.update(back, self.earlier)
+        averaged = any(self._is_averaged(back, move) for move in update.moves) or adaptive.has_two_betas(update.written)
+        update = self.directions.settled(back, update, averaged).proven()
         network = back.network
         self.earlier = {m.name: updates.with_law(m, update.of.get(m.name)) for m in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
         names.unbiased = [k for k, layer in enumerate(network.layers) if layer != self.network.layers[k]]
-        settled = Settled(back, update, found, names, self._adaptive(step, back, update), self.moments)
+        settled = Settled(back, update, found, names, self._adaptive(step, back, update, averaged), self.moments)
         settled.is_given, settled.convention = self.given is not None, self.convention
         settled.settle()
         self.moments.take(update.moves, settled.optimizer)
@@ -166,12 +169,21 @@ class Reader:
                     update.penalties[move.name] = amount, kind
                     break
 
-    def _adaptive(self, step: TrainingStep, back: Backward, update: Update) -> OptimizerSpec | None:
-        """Adam, where the step has its square root."""
-        if not update.moves or not any(adaptive.has_root(step.behind, move) for move in update.moves):
+    def _adaptive(self, step: TrainingStep, back: Backward, update: Update, averaged: bool) -> OptimizerSpec | None:
+        """Adam, where the step has its square root, and no other rule explains all of it."""
+        is_explained = update.law is not None and update.explained(update.law) == update.size
+        if is_explained or not any(adaptive.has_root(step.behind, move) for move in update.moves):
             return None
         self._penalized(back, update)
-        return adaptive.adam(update.moves, update.written, self.moments)
+        spec = adaptive.adam(update.moves, update.written, self.moments)
+        explained = any(adaptive.explains(move, self.moments, spec) for move in update.moves)
+        return spec if averaged or explained else None
+
+    def _is_averaged(self, back: Backward, move: Move) -> bool:
+        """Whether the root divides something else than the gradient, such as its average."""
+        found = back.found.get(move.name.gradient)
+        divided = adaptive.averages(move, back.step.olds, found.value if found is not None else None)
+        return divided is not None and (found is None or not adaptive.is_multiple(divided[0], found.value))
 
     def _without_absent_biases(self, step: TrainingStep) -> Architecture:
         """A layer that was computed without a bias has none. ValueError for a bias that the network has not."""

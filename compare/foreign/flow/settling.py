@@ -25,6 +25,7 @@ from compare.network.penalty import Penalty as Declared
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Precision
 from compare.recording.notes import (
+    DirectionFound,
     MomentumFound,
     NeverUpdated,
     Note,
@@ -86,8 +87,11 @@ class Settled:
         for name in self.back.found:
             if name.endswith((".grad_weight", ".grad_bias")) and self.convention.rate is not None:
                 self.names.tensors[name] = replace(self.names.tensors[name], rate=self.convention.rate)
+        if self.update.direction:
+            self.notes.append(DirectionFound(self.update.direction))
         if law is not None and law.momentum:
-            self.notes.append(MomentumFound(float(f"{law.momentum:.6g}")))
+            ahead = law.nesterov(self.update.rates)
+            self.notes.append(MomentumFound(float(f"{ahead or law.momentum:.6g}"), ahead is not None))
         self._penalties()
         self._kept()
         self._written_otherwise()
@@ -337,6 +341,8 @@ class Settled:
         law, losses = self.update.law, reported(self.back, self.aims)
         finals = [g.scale for n, g in self.back.found.items() if g.equal and n.endswith(("weight", "bias"))]
         usual = abs(most(finals) if finals else self.back.usual())
+        if law is None and self.optimizer is None and finals and max(finals) < 0:
+            usual = -usual  # which way the step goes is not known
         if not self.back.step.new and self.optimizer is None:
             return self._unmoved(finals)
         if law is None:
@@ -431,12 +437,19 @@ class Settled:
                 continue
             if tensors[name].equal and self._is_only_uphill(name, rate, usual):
                 continue
+            if rate is None and new and tensors[name].equal and self._has_a_rate(tensors[name].scale / usual):
+                continue
             own = self._where_it_went_wrong(name, rate, usual)
             is_alone = self._is_alone(name, finals, wrong) or not right.isdisjoint(_of_layer(name))
             if tensors[name].equal and tensors[name].scale != usual and not is_alone:  # else it came with the factor
                 for between in self._between(int(name.layer)):
                     tensors[between] = self._with_the_factor(between, name, usual, ratio)
             tensors[name] = replace(tensors[name], scale=own)
+
+    def _has_a_rate(self, ratio: float) -> bool:
+        """Whether a number of the code makes the difference: where no rule of the step is known, it may be the rate."""
+        numbers = self.update.written
+        return ratio != 1 and is_written(abs(ratio), [*numbers, *(1 / number for number in numbers)])
 
     def _is_alone(self, name: TensorName, finals: Sequence[TensorName], wrong: Sequence[TensorName]) -> bool:
         """Whether as many gradients are right that come of the same one before it, or after it, as have its factor."""
@@ -526,7 +539,10 @@ class Settled:
             name, own = move.name.new, self.update.of.get(move.name) or law
             if rate is None or own is None or self._is_unsure(move):
                 continue
-            beside = own.beside(move) if own.explains(move) else np.zeros_like(move.change)
+            if own.momentum and law is not None and law.momentum and not _near(own.momentum, law.momentum):
+                own, beside = law, law.beside(move)  # one momentum for all, or none
+            else:
+                beside = own.beside(move) if own.explains(move) else np.zeros_like(move.change)
             view = updates.reread(self.back, move.name, move.value)
             assert view is not None
             terms = np.abs(move.change) + np.abs(beside) + np.abs(own.rate * move.gradient)

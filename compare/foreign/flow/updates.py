@@ -41,10 +41,16 @@ class Move:
     shrunk: Array = field(default_factory=lambda: np.zeros(()))  # the part of the change before that was a decay
     rate: float = 0.0  # of the change before; 0 where that is not known
     decayed: Array = field(default_factory=lambda: np.zeros(()))  # that of its own
+    direction: Array | None = None  # what the step takes in the gradient's place, see directions.py
 
     @property
     def change(self) -> Array:
         return self.old - self.new
+
+    @property
+    def along(self) -> Array:
+        """What the step is a multiple of."""
+        return self.gradient if self.direction is None else self.direction
 
     @property
     def lost(self) -> Array:
@@ -56,7 +62,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Law:
-    """change = rate (g + decay W + shrink sign(W)) + momentum (the change before)."""
+    """change = rate (g + decay W + shrink sign(W)) + momentum (the change before); g or what is taken in its place."""
 
     rate: float
     decay: float = 0.0
@@ -99,8 +105,18 @@ class Law:
         beside = [v for v in (self.decay, self.momentum, self.shrink) if v]
         return all(is_written(value, numbers, 1e-15) for value in beside)
 
+    def nesterov(self, numbers: Sequence[float]) -> float | None:
+        """The mu of Nesterov's second step, if it is one; v = mu v + g, step lr (g + mu v) (Sutskever et al. 2013).
+
+        The gradient then has the factor lr (1 + mu), and the change before mu^2 / (1 + mu).
+        """
+        if is_written(self.momentum, numbers):
+            return None
+        written = (mu for mu in numbers if 0 < mu < 1 and is_written(self.rate / (1 + mu), numbers))
+        return next((mu for mu in written if same(self.momentum, mu**2 / (1 + mu))), None)
+
     def change(self, move: Move) -> Array:
-        found = self.rate * (move.gradient + self.decay * move.old + self.shrink * np.sign(move.old))
+        found = self.rate * (move.along + self.decay * move.old + self.shrink * np.sign(move.old))
         return found + self.momentum * move.earlier if self.momentum and move.earlier is not None else found
 
     def beside(self, move: Move) -> Array:
@@ -133,23 +149,31 @@ TERMS = (("rate",), ("rate", "decay"), ("rate", "momentum"), ("rate", "shrink"),
 
 def laws(move: Move) -> Iterator[Law]:
     """All laws that explain a move, the simplest first; one with as many numbers as the move has says nothing."""
-    columns = {"rate": move.gradient, "decay": move.old, "momentum": move.earlier, "shrink": np.sign(move.old)}
+    columns = {"rate": move.along, "decay": move.old, "momentum": move.earlier, "shrink": np.sign(move.old)}
     for terms in TERMS:
         if any(columns[t] is None or not np.any(columns[t]) for t in terms):
             continue
         matrix = np.stack([np.asarray(columns[t], dtype=np.float64).ravel() for t in terms], axis=1)
         if len(terms) > 1 and np.count_nonzero(matrix.any(axis=1)) <= len(terms):
             continue
-        fit, _, rank, _ = np.linalg.lstsq(matrix, move.change.ravel().astype(np.float64), rcond=None)
+        fit, rank = _fitted(matrix, move.change.ravel())
         if rank == len(terms) and fit[0]:
             law = _law(terms, fit)
             if law.explains(move) and _takes_the_gradient(law, move):
                 yield law
 
 
+def _fitted(matrix: Array, change: Array) -> tuple[Array, int]:
+    """By least squares, and of what rank; 0 where there are numbers that are not finite."""
+    if not (np.all(np.isfinite(matrix)) and np.all(np.isfinite(change))):
+        return np.zeros(matrix.shape[1]), 0
+    fit, _, rank, _ = np.linalg.lstsq(matrix, change.astype(np.float64), rcond=None)
+    return fit, int(rank)
+
+
 def _takes_the_gradient(law: Law, move: Move) -> bool:
     """Whether the gradient has a part in the change that is more than its rounding."""
-    part = np.linalg.norm(law.rate * move.gradient)
+    part = np.linalg.norm(law.rate * move.along)
     return bool(part > EQUAL**1.5 * np.linalg.norm(move.change))
 
 
@@ -160,12 +184,12 @@ def _joint(moves: Sequence[Move]) -> Iterator[Law]:
     weights = [move.old * (move.name.part == "weight") for move in moves]
     earlier = [np.zeros(m.old.shape) if m.earlier is None else m.earlier for m in moves]
     signs = [np.sign(old) for old in weights]
-    parts = {"rate": [m.gradient for m in moves], "decay": weights, "momentum": earlier, "shrink": signs}
+    parts = {"rate": [m.along for m in moves], "decay": weights, "momentum": earlier, "shrink": signs}
     change = np.concatenate([m.change.ravel() for m in moves])
     for terms in JOINT:
         columns = [np.concatenate([np.asarray(a, dtype=float).ravel() for a in parts[t]]) for t in terms]
         matrix = np.stack(columns, axis=1)
-        fit, _, rank, _ = np.linalg.lstsq(matrix, change.astype(np.float64), rcond=None)
+        fit, rank = _fitted(matrix, change)
         if rank == len(terms) < len(change) and fit[0]:
             yield _law(terms, fit)
 
@@ -183,19 +207,44 @@ class Update:
     law: Law | None = None
     of: dict[str, Law] = field(default_factory=dict)  # each parameter's own
     written: list[float] = field(default_factory=list)
-    measured: list[float] = field(default_factory=list)  # numbers that were computed from data
     kept: list[str] = field(default_factory=list)  # parameters that did not move
     penalties: dict[str, tuple[float, str]] = field(default_factory=dict)  # in gradients that a law cannot show
+    direction: str = ""  # in words, where the step goes along another one than the gradient
+    factors: Sequence[float] = ()  # counts by which a rate may be written
+    measured: bool = False  # a number that was computed from data, as a norm is, stands before the new values
 
     @property
     def rates(self) -> list[float]:
-        """What a rate may be: one of the code's numbers, or the product of two below 1, as alpha (1 - beta).
+        """What a rate may be: one of the code's numbers, or of two of them, as alpha (1 - beta) or alpha (1 + mu)."""
+        parts = [w for w in self.written if w < 2 and w != 1][:PARTS]
+        products = [a * b for k, a in enumerate(parts) for b in parts[k:]]
+        products += [a * (1 + b) for a in parts for b in parts if b < 1]
+        return [*self.written, *products]
 
-        Then what was computed from data, as a norm is, and a rate times that.
+    @property
+    def size(self) -> int:
+        """How many elements moved."""
+        return sum(move.change.size for move in self.moves)
+
+    @property
+    def has_written_rate(self) -> bool:
+        """Whether the law's rate is one of the code's numbers, but for a count."""
+        assert self.law is not None
+        return any(is_written(abs(self.law.rate) / factor, self.rates) for factor in (1.0, *self.factors))
+
+    def proven(self) -> Update:
+        """Without its law, where that explains the lesser part of what moves: nobody is accused by such a one.
+
+        A rate of the code's may instead explain half of the parameters. One that is measured is no rate of the code's.
         """
-        parts, measured = [w for w in self.written if w < 1][:PARTS], self.measured[:PARTS]
-        products = [a * b for k, a in enumerate(parts) for b in parts[k + 1 :]]
-        return [*self.written, *products, *measured, *(a * b for a in parts for b in measured)]
+        if self.law is None:
+            return self
+        if self.measured and not self.has_written_rate:
+            return replace(self, law=None, of={})
+        moved = [move for move in self.moves if any(each.explains(move) for each in self.law.variants())]
+        elements = sum(move.change.size for move in moved)
+        by_count = self.has_written_rate and 2 * len(moved) >= len(self.moves)
+        return self if 2 * elements > self.size or by_count else replace(self, law=None, of={})
 
     def explained(self, law: Law, right: bool = False) -> int:
         """How many elements moved by it; `right`: of parameters whose gradient is right."""
@@ -239,21 +288,22 @@ def reread(back: Backward, name: TensorName, value: Value) -> View | None:
 
 def update(back: Backward, earlier: Mapping[str, Move]) -> Update:
     """The law that explains most of the parameters' moves, weighed by their elements."""
-    made = _by_law(back, moves(back, earlier))
+    made = by_law(back, moves(back, earlier))
     plain = [replace(m, earlier=m.earlier - m.shrunk) if m.earlier is not None else m for m in made.moves]
     if any(np.any(m.shrunk) for m in plain):
-        other = _by_law(back, plain)  # a decay beside the velocity, not in it
+        other = by_law(back, plain)  # a decay beside the velocity, not in it
         common = [each.explained(each.law) if each.law is not None else 0 for each in (made, other)]
         made = other if common[1] > common[0] else made
     made.kept = [n for n in back.step.old if n not in back.step.new and back.step.new]
     return made
 
 
-def _by_law(back: Backward, found: list[Move]) -> Update:
-    made = Update(found)
+def by_law(back: Backward, found: list[Move]) -> Update:
+    """The law that explains most of these moves."""
+    made = Update(found, factors=[abs(factor.value) for factor in back.known_of_few])
     for move in made.moves:
-        for kept, more in zip((made.written, made.measured), written(back, move), strict=True):
-            kept += [w for w in more if w not in kept]
+        made.written += [w for w in written(back, move) if w not in made.written]
+        made.measured |= is_measured(back, move)
     own = {move.name: [law.written_for([move], made.rates) for law in laws(move)] for move in made.moves}
     candidates = [law for found in own.values() for law in found]
     candidates += [law.written_for(made.moves, made.rates) for law in _joint(made.moves)]
@@ -285,20 +335,34 @@ def same(a: float, b: float) -> bool:
     return abs(a - b) <= EQUAL * max(abs(a), abs(b))
 
 
-def written(back: Backward, move: Move) -> tuple[list[float], list[float]]:
-    """Numbers that stand between the gradient and the new value, those that no count went into.
+def written(back: Backward, move: Move) -> list[float]:
+    """Numbers that stand between the gradient and the new value in this step, those that no count went into.
 
-    First those that are computed from numbers alone, then those from data, as a norm is; of one number, there are none.
+    Where nothing stands between, the rate may be in the gradient.
     """
+    return _numbers(back, move, _own_gradient(back, move)) or _numbers(back, move, [])
+
+
+def _numbers(back: Backward, move: Move, gradient: list[Value]) -> list[float]:
+    """Python has one 0.1 for a bias and for a rate that is the same number: what multiplies is no bias."""
     counts = {float(back.step.m), float(back.network.sizes[-1]), float(back.step.m * back.network.sizes[-1])} - {1.0}
-    numbers: dict[float, None] = {}
-    data: dict[float, None] = {}
-    for value in before([move.value], [*back.step.olds, *_own_gradient(back, move)]):
-        numbers |= dict.fromkeys(map(abs, value.constants))
-        if value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants):
-            (numbers if is_of_numbers(value) else data)[abs(number(value.array))] = None
-    kept = [[w for w in found if 0 < w < LARGEST_RATE and w not in counts] for found in (numbers, data)]
-    return kept[0], kept[1] if move.value.size > 1 else []
+    found: dict[float, None] = {}
+    begin = back.step.passes[0].begin.time
+    for value in before([move.value], [*back.step.olds, *gradient], since=begin):
+        shared = (o for o in value.operands if o.size == 1 and o.site is None and value.what in ("mul", "truediv"))
+        found |= dict.fromkeys(map(abs, (*value.constants, *(number(o.array) for o in shared))))
+        is_number = value.size == 1 and value.array.dtype.kind == "f" and not counts & set(value.constants)
+        if is_number and is_of_numbers(value):
+            found[abs(number(value.array))] = None
+    return [w for w in found if 0 < w < LARGEST_RATE and w not in counts]
+
+
+def is_measured(back: Backward, move: Move) -> bool:
+    """Whether a number that was computed from data stands between the gradient and the new value."""
+    begin, gradient = back.step.passes[0].begin.time, _own_gradient(back, move)
+    between = before([move.value], [*back.step.olds, *gradient], since=begin)
+    numbers = (v for v in between if v.size == 1 and v.array.dtype.kind == "f" and v.time >= begin)
+    return bool(gradient) and move.value.size > 1 and any(not is_of_numbers(v) for v in numbers)
 
 
 def _own_gradient(back: Backward, move: Move) -> list[Value]:
@@ -321,4 +385,3 @@ def absorbed(back: Backward, rate: float, numbers: Sequence[float]) -> float | N
         if factor is not None and factor.value != 1:
             return w
     return None
-

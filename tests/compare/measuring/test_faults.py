@@ -13,17 +13,26 @@ import pytest
 
 import compare.operations.linear
 import compare.operations.operation
+import scratch.adagrad
 import scratch.avg_pool2d
 import scratch.conv2d
+import scratch.elu
 import scratch.flatten
+import scratch.gelu
+import scratch.huber_loss
 import scratch.initializers
+import scratch.l1_loss
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
 import scratch.losses
 import scratch.max_pool2d
+import scratch.multi_margin_loss
 import scratch.network
 import scratch.optim
+import scratch.rmsprop
+import scratch.silu
+import scratch.softplus
 import scratch.windows
 import torch_ref.losses
 from compare.measuring.faults import (
@@ -44,7 +53,12 @@ MODULES = (
     scratch.avg_pool2d,
     scratch.conv2d,
     scratch.flatten,
+    scratch.elu,
+    scratch.gelu,
+    scratch.adagrad,
+    scratch.huber_loss,
     scratch.initializers,
+    scratch.l1_loss,
     scratch.layers,
     scratch.leaky_relu,
     scratch.learner,
@@ -53,6 +67,10 @@ MODULES = (
     scratch.network,
     scratch.optim,
     scratch.windows,
+    scratch.multi_margin_loss,
+    scratch.silu,
+    scratch.softplus,
+    scratch.rmsprop,
     compare.operations.linear,
     compare.operations.operation,
     torch_ref.losses,

@@ -38,7 +38,7 @@ def test_a_hundred_correct_networks_give_no_alarm(dtype: str) -> None:
             seen[row.name] += row.status == "ok"
             unchecked += row.status == "not checked"
             total += 1
-    assert min(seen.values()) > 50, seen  # softmax, which alone can be shifted, is one of several activations
+    assert min(seen.values()) > 30, seen  # softmax, which alone can be shifted, is one of many activations
     assert unchecked < 0.05 * total
 
 

@@ -23,6 +23,16 @@ PARTIAL = [
     ("SGD", {"momentum": 0.9}, {"lr": 0.1, "momentum": 0.9, "dampening": 0, "weight_decay": 0, "nesterov": False}),
     ("Adam", {}, {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0}),
     ("Adam", {"beta1": 0.8}, {"lr": 0.1, "beta1": 0.8, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0}),
+    (
+        "Adagrad",
+        {},
+        {"lr": 0.1, "lr_decay": 0, "eps": 1e-10, "weight_decay": 0, "initial_accumulator_value": 0},
+    ),
+    (
+        "RMSprop",
+        {"alpha": 0.9},
+        {"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False},
+    ),
     ("AdamW", {}, {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}),
 ]
 

@@ -21,6 +21,8 @@ import scratch
 from compare.exact.exact import exact_check
 from compare.network.architecture import Architecture
 from compare.network.penalty import Penalty
+from compare.network.text import ACTIVATION_WORDS
+from compare.network.torch_names import LAYER_NAMES
 from compare.operations import LAYERS, LOSSES
 from compare.operations.linear import Linear
 from compare.operations.operation import Activation
@@ -42,6 +44,9 @@ RIGHT = {
     "Linear(4, 8), Linear(8, 1), Sigmoid; BCELoss": "4-8-1 linear, sigmoid output, binary cross-entropy",
     "Linear(4, 1); BCEWithLogitsLoss": "4-1, sigmoid binary cross-entropy",
     "Linear(4, 8), LeakyReLU(0.1), Linear(8, 3), Softmax(dim=-1); mse": "4-8-3 leaky_relu(0.1), softmax output, mse",
+    "Linear(4, 8), GELU, Linear(8, 3), GELU('tanh'); mse": "4-8-3 gelu, gelu_tanh output, mse",
+    "GELU(approximate='tanh'), Linear(4, 3), GELU('none'); mse": "GELU(approximate='tanh'), "
+    "Linear(4, 3), GELU; MSELoss",
     "Linear(4, 8, False), Tanh(), Linear(8, 3, bias=False); MSELoss": "4-8-3 tanh, no bias, mse",
     "4-8-3 relu, no bias, softmax cross-entropy": "4-8-3 relu, no bias, softmax cross-entropy",
     "4-8-3 relu, cross-entropy, without bias": "4-8-3 relu, no bias, softmax cross-entropy",
@@ -75,6 +80,7 @@ WRONG = {
     "Linear(4, n); MSELoss": "Linear(4, n): got out_features=n, expected a whole number of at least 1",
     "Linear(4, 0); MSELoss": "Linear(4, 0): got out_features=0, expected a whole number of at least 1",
     "Linear(4, 8), LeakyReLU('a'); MSELoss": "LeakyReLU('a'): got negative_slope='a', expected a number",
+    "Linear(4, 8), GELU('erf'); MSELoss": "GELU('erf'): got approximate='erf', which is not checked",
     "Linear(4, 8), Linear(9, 3); MSELoss": "layer 1, Linear(9, 3): got 9 inputs, expected 8",
     "Conv2d(1, 8, 3), ReLU, Linear(72, 3)": "the loss is missing, expected it after a semicolon",
     "Conv2d(1, 8, 3), ReLU, Linear(72, 3); MSELoss": "Linear(72, 3): got 72 inputs, expected 8 x any x any",
@@ -97,20 +103,17 @@ WRONG = {
     "Linear(4, 8)] + [ReLU; MSELoss": "cannot read 'Linear(4, 8)] + [ReLU', expected such as Linear(4, 8)",
     "Linear(4, 8), f(x)(3); MSELoss": "cannot read 'f(x)(3)', expected such as Linear(4, 8)",
     "ReLU, Tanh; MSELoss": "got no Linear layer, expected at least one, such as Linear(4, 8)",
-    "Linear(4, 8), Relu; MSELoss": "got layer 'Relu', expected one of AvgPool2d, Conv2d, Flatten, LeakyReLU, Linear, "
-    "MaxPool2d, ReLU, Sigmoid, Softmax, Tanh; "
-    "the nearest is 'ReLU'",
+    "Linear(4, 8), Relu; MSELoss": f"got layer 'Relu', expected one of {', '.join(LAYER_NAMES)}; the nearest is 'ReLU'",
     "Linear(4, 8); MSELoss(reduction='none')": "got reduction='none', expected 'mean' or 'sum'",
     "Linear(4, 8); CrossEntropyLoss(label_smoothing=0.1)": "got label_smoothing=0.1, which is not checked",
     "Linear(4, 8); BCELoss(weight=torch.ones(8))": "got weight=torch.ones(8), which is not checked",
     "Linear(4, 8); MSELoss, MSELoss": "got 2 losses, 'MSELoss, MSELoss', expected one",
     "Linear(4, 8); MSELoss sum": "cannot read 'MSELoss sum', expected such as MSELoss(reduction='sum')",
     "Linear(4, 8); MSLoss": "got loss 'MSLoss', expected one of ",
-    "4-8-3 rellu, mse": "got activation 'rellu', expected one of leaky_relu, relu, sigmoid, softmax, tanh, linear; "
-    "the nearest is 'relu'",
+    "4-8-3 rellu, mse": f"got activation 'rellu', expected one of {', '.join(ACTIVATION_WORDS)}; the nearest is 'relu'",
     "4-8-3 relu, nobias, mse": "got output activation 'nobias', expected one of ",
     "4-8-3 relu, soft-max cross-entropy": "the nearest is 'softmax cross-entropy'",
-    "4-8-3 relu(1), mse": "got activation 'relu(1)', expected one of leaky_relu, relu, ",
+    "4-8-3 relu(1), mse": "got activation 'relu(1)', expected one of elu, ",
     "4-8-3, mse": "the activation between its layers is missing; expected one, such as relu, or linear for none",
     "4-1 sigmoid, mse": "got activation 'sigmoid', but there is no hidden layer; expected 'sigmoid output'",
     "4-8-3 no bias": "expected SIZES [ACTIVATION, ...] [, ACTIVATION output] [, no bias], LOSS [sum|mean]",

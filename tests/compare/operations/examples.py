@@ -1,10 +1,10 @@
 """The examples of known mistakes, made into records: correct training steps, with a snippet's value in one tensor.
 
-Letters of a snippet. Of a layer: x W b y dy; of a loss: y t m n; of an update: p g lr mu damp wd b1 b2 eps, the state
-before mom m v (zeros at first) and after new_mom new_m new_v. Everywhere: right, the correct tensor; step, rows and
-columns (of the network's output); tensor(name); after(name), what an array in `touched` had become; before, the same
-letters one step earlier, with before.value for what was put there. A snippet that needs `before` leaves step 1 right.
-Of images: windows, added_up and at_maxima.
+Letters of a snippet. Of a layer: x W b y dy; of a loss: y t m n; of an update: p g lr mu damp wd b1 b2 eps alpha fall,
+the state before mom m v sq avg acc (zeros at first) and after new_mom and so on. Everywhere: right, the correct tensor;
+step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched` had become;
+before, the same letters one step earlier, with before.value for what was put there. A snippet that needs `before`
+leaves step 1 right. Of images: windows, added_up and at_maxima.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 import scratch
 from compare.checking import Judged
@@ -226,7 +227,8 @@ def at_maxima(a: Array, which: str) -> Array:
 
 
 OF_WINDOWS = (windows, added_up, at_maxima)
-FUNCTIONS = {f.__name__: f for f in (sigmoid, relu, softmax, log_softmax, np.tanh, *OF_WINDOWS)} | {"np": np}
+OF_NUMBERS = (sigmoid, relu, softmax, log_softmax, np.tanh, special.erf)
+FUNCTIONS = {f.__name__: f for f in (*OF_NUMBERS, *OF_WINDOWS)} | {"np": np}
 OPTIONS = {
     "lr": ("lr", 0.0),
     "mu": ("momentum", 0.0),
@@ -235,8 +237,17 @@ OPTIONS = {
     "b1": ("beta1", 0.9),
     "b2": ("beta2", 0.999),
     "eps": ("eps", 1e-8),
+    "alpha": ("alpha", 0.99),
+    "fall": ("lr_decay", 0.0),
 }
-STATES = {"mom": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}
+STATES = {
+    "mom": "momentum_buffer",
+    "m": "exp_avg",
+    "v": "exp_avg_sq",
+    "sq": "square_avg",
+    "avg": "grad_avg",
+    "acc": "sum",
+}
 
 
 def evaluated(snippet: str, letters: Letters) -> Any:

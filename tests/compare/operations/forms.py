@@ -6,6 +6,7 @@ says for which inputs a careful author would use it (e^x / (1 + e^x) not where e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -421,6 +422,18 @@ MAXIMUM_BACKWARD = {
 # --- activations -----------------------------------------------------------------------------------------------------
 
 
+def call(form: Form | Callable[..., Any], *args: Any) -> Any:
+    return (form.compute if isinstance(form, Form) else form)(*args)
+
+
+def also(
+    form: Form | Callable[..., Any], compute: Callable[..., Any], when: Callable[[Inputs], bool] | None = None
+) -> Form:
+    """A form built on another: sensible where both are."""
+    first = form.sensible if isinstance(form, Form) else (lambda inputs: True)
+    return Form(compute, lambda inputs: first(inputs) and (when is None or when(inputs)))
+
+
 def range_of(a: Array) -> float:
     return float(np.abs(a).max())
 
@@ -507,6 +520,180 @@ LEAKY_BACKWARD = {
 }
 
 
+ALPHA = 0.7
+
+
+def elu(x: Array, curve: Callable[[Array], Array]) -> Array:
+    return np.where(x > 0, x, curve(np.minimum(x, 0)))
+
+
+ELU: dict[str, Callable[[Array], Array]] = {
+    "alpha expm1": lambda x: elu(x, lambda z: x.dtype.type(ALPHA) * np.expm1(z)),
+    "alpha (e^x - 1)": lambda x: elu(x, lambda z: x.dtype.type(ALPHA) * (np.exp(z) - 1)),
+    "alpha e^x - alpha": lambda x: elu(x, lambda z: x.dtype.type(ALPHA) * np.exp(z) - x.dtype.type(ALPHA)),
+    "two parts": lambda x: np.maximum(x, 0) + x.dtype.type(ALPHA) * (np.exp(np.minimum(x, 0)) - 1),
+    "minimum": lambda x: np.maximum(x, 0) + np.minimum(x.dtype.type(ALPHA) * np.expm1(np.minimum(x, 0)), 0),
+    "halves": lambda x: (x + np.abs(x)) / 2 + x.dtype.type(ALPHA) * np.expm1((x - np.abs(x)) / 2),
+    "torch": lambda x: functional.elu(tensor(x), ALPHA).numpy(),
+}
+ELU_BACKWARD = {
+    "alpha e^x": lambda x, dy: np.where(x > 0, dy, dy * x.dtype.type(ALPHA) * np.exp(np.minimum(x, 0))),
+    "times the derivative": lambda x, dy: dy * np.where(x > 0, 1, x.dtype.type(ALPHA) * np.exp(np.minimum(x, 0))),
+    **{
+        f"y + alpha of {name}": lambda x, dy, f=f: dy * np.where(x > 0, 1, f(x) + x.dtype.type(ALPHA))
+        for name, f in ELU.items()
+    },
+    "torch": lambda x, dy: gradient(lambda a: functional.elu(a, ALPHA), x, dy),
+    "torch by hand": lambda x, dy: gradient(
+        lambda a: torch.where(a > 0, a, ALPHA * (torch.exp(torch.where(a > 0, 0, a)) - 1)), x, dy
+    ),
+}
+
+
+SILU: dict[str, Form | Callable[[Array], Array]] = {
+    **{f"x times {name}": also(f, lambda x, f=f: x * call(f, x)) for name, f in SIGMOID.items()},
+    "x / (1 + e^-x)": lambda x: x / (1 + np.exp(-x)),
+    "x e^x / (1 + e^x)": Form(lambda x: x * np.exp(x) / (1 + np.exp(x)), below("x", 0.5)),
+    "torch": lambda x: functional.silu(tensor(x)).numpy(),
+}
+SILU_SLOPE: dict[str, Callable[[Array, Array], Array]] = {
+    "s + x s (1 - s)": lambda x, s: s + x * s * (1 - s),
+    "s + x (s - s^2)": lambda x, s: s + x * (s - s * s),
+    "s (1 + x (1 - s))": lambda x, s: s * (1 + x * (1 - s)),
+    "s (1 + x - y)": lambda x, s: s * (1 + x - x * s),
+    "y + s (1 - y)": lambda x, s: x * s + s * (1 - x * s),
+}
+SILU_BACKWARD = {
+    **{
+        f"{slope} of {name}": also(f, lambda x, dy, f=f, d=d: dy * d(x, call(f, x)))
+        for name, f in SIGMOID.items()
+        for slope, d in SILU_SLOPE.items()
+    },
+    "in turn": lambda x, dy: dy * piecewise_sigmoid(x) * (1 + x * piecewise_sigmoid(-x)),
+    "y of another form": lambda x, dy: dy * (x / (1 + np.exp(-x)) + special.expit(x) * (1 - call(SILU["torch"], x))),
+    "one fraction": Form(
+        lambda x, dy: dy * (1 + np.exp(-x) + x * np.exp(-x)) / (1 + np.exp(-x)) ** 2, below("x", 0.4)
+    ),
+    "torch": lambda x, dy: gradient(functional.silu, x, dy),
+    "torch by hand": Form(lambda x, dy: gradient(lambda a: a / (1 + torch.exp(-a)), x, dy), below("x", 0.25)),
+    "torch's sigmoid": lambda x, dy: gradient(lambda a: a * torch.sigmoid(a), x, dy),
+}
+
+
+def root(x: Array, number: float) -> Any:
+    return x.dtype.type(np.sqrt(number))
+
+
+NORMAL: dict[str, Callable[[Array], Array]] = {
+    "1/2 (1 + erf)": lambda x: 0.5 * (1 + special.erf(x / root(x, 2))),
+    "1/2 + 1/2 erf": lambda x: 0.5 + 0.5 * special.erf(x * root(x, 0.5)),
+    "math.erf": lambda x: 0.5 * (1 + np.vectorize(math.erf, otypes=[x.dtype])(x / root(x, 2))),
+    "1/2 erfc": lambda x: 0.5 * special.erfc(-x / root(x, 2)),
+    "ndtr": lambda x: special.ndtr(x),
+    "torch's erf": lambda x: 0.5 * (1 + torch.erf(tensor(x / root(x, 2))).numpy()),
+}
+BELL: dict[str, Callable[[Array], Array]] = {
+    "e^(-x^2 / 2)": lambda x: np.exp(-(x**2) / 2),
+    "e^(-1/2 x x)": lambda x: np.exp(-0.5 * x * x),
+    "e^-(x / sqrt 2)^2": lambda x: np.exp(-((x / root(x, 2)) ** 2)),
+}
+GELU: dict[str, Callable[[Array], Array]] = {
+    **{f"x times {name}": lambda x, f=f: x * f(x) for name, f in NORMAL.items()},
+    "1/2 x (1 + erf)": lambda x: 0.5 * x * (1 + special.erf(x / root(x, 2))),
+    "1/2 x + 1/2 x erf": lambda x: 0.5 * x + 0.5 * x * special.erf(x / root(x, 2)),
+    "torch": lambda x: functional.gelu(tensor(x)).numpy(),
+}
+GELU_BACKWARD = {
+    **{
+        f"{normal}, {bell}": lambda x, dy, f=f, g=g: dy * (f(x) + x * g(x) / root(x, 2 * np.pi))
+        for normal, f in NORMAL.items()
+        for bell, g in BELL.items()
+    },
+    "in turn": lambda x, dy: dy * special.ndtr(x) + dy * x * (root(x, 0.5 / np.pi) * np.exp(-(x**2) / 2)),
+    "torch": lambda x, dy: gradient(functional.gelu, x, dy),
+    "torch by hand": lambda x, dy: gradient(lambda a: 0.5 * a * (1 + torch.erf(a / 2**0.5)), x, dy),
+}
+
+CUBIC = 0.044715
+INNER: dict[str, Callable[[Array], Array]] = {
+    "c (x + a x^3)": lambda x: root(x, 2 / np.pi) * (x + x.dtype.type(CUBIC) * x**3),
+    "c (x + a x x x)": lambda x: root(x, 2 / np.pi) * (x + x.dtype.type(CUBIC) * x * x * x),
+    "c x (1 + a x^2)": lambda x: root(x, 2 / np.pi) * x * (1 + x.dtype.type(CUBIC) * x * x),
+    "np.power": lambda x: root(x, 2 / np.pi) * (x + x.dtype.type(CUBIC) * np.power(x, x.dtype.type(3))),
+}
+INNER_SLOPE: dict[str, Callable[[Array], Array]] = {
+    "c (1 + 3 a x^2)": lambda x: root(x, 2 / np.pi) * (1 + 3 * x.dtype.type(CUBIC) * x**2),
+    "c + 3 c a x^2": lambda x: root(x, 2 / np.pi) + x.dtype.type(3 * CUBIC * np.sqrt(2 / np.pi)) * x * x,
+}
+TANH_SLOPE: dict[str, Callable[[Array], Array]] = {
+    "1 - t^2": lambda g: 1 - np.tanh(g) ** 2,
+    "(1 - t) (1 + t)": lambda g: (1 - np.tanh(g)) * (1 + np.tanh(g)),
+    "sech^2": lambda g: 1 / np.cosh(g) ** 2,
+    "4 s (1 - s)": lambda g: 4 * piecewise_sigmoid(2 * g) * (1 - piecewise_sigmoid(2 * g)),
+}
+NOT_HUGE = Form(lambda: None, lambda inputs: range_of(inputs["x"]) < 1e6)  # x^2 and x^3 do not overflow
+GELU_TANH: dict[str, Callable[[Array], Array]] = {
+    **{f"1/2 x (1 + tanh {name})": lambda x, f=f: 0.5 * x * (1 + np.tanh(f(x))) for name, f in INNER.items()},
+    **{f"x sigmoid(2 {name})": lambda x, f=f: x * piecewise_sigmoid(2 * f(x)) for name, f in INNER.items()},
+    "1/2 x + 1/2 x tanh": lambda x: 0.5 * x + 0.5 * x * np.tanh(INNER["c (x + a x^3)"](x)),
+    "torch": lambda x: functional.gelu(tensor(x), approximate="tanh").numpy(),
+}
+GELU_TANH_BACKWARD = {
+    **{
+        f"{inner}, {inner_slope}, {slope}": also(
+            NOT_HUGE,
+            lambda x, dy, f=f, d=d, h=h: dy * (0.5 * (1 + np.tanh(f(x))) + 0.5 * x * h(f(x)) * d(x)),
+        )
+        for inner, f in INNER.items()
+        for inner_slope, d in INNER_SLOPE.items()
+        for slope, h in TANH_SLOPE.items()
+    },
+    "torch": also(NOT_HUGE, lambda x, dy: gradient(lambda a: functional.gelu(a, approximate="tanh"), x, dy)),
+    "torch by hand": also(
+        NOT_HUGE,
+        lambda x, dy: gradient(
+            lambda a: 0.5 * a * (1 + torch.tanh((2 / np.pi) ** 0.5 * (a + CUBIC * torch.pow(a, 3)))), x, dy
+        ),
+    ),
+}
+
+
+BETA = 0.7
+
+
+def scaled(x: Array) -> Array:
+    return x * x.dtype.type(BETA)
+
+
+def over_beta(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    return lambda x: f(scaled(x)) / x.dtype.type(BETA)
+
+
+SOFTPLUS_FORWARD: dict[str, Form | Callable[[Array], Array]] = {
+    "max + log1p": over_beta(lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))),
+    "max + log": over_beta(lambda z: np.maximum(z, 0) + np.log(1 + np.exp(-np.abs(z)))),
+    "log(1 + e^z)": Form(over_beta(lambda z: np.log(1 + np.exp(z))), below("x")),
+    "log1p(e^z)": Form(over_beta(lambda z: np.log1p(np.exp(z))), below("x")),
+    "logaddexp": over_beta(lambda z: np.logaddexp(z.dtype.type(0), z)),
+    "-log sigmoid(-z)": Form(over_beta(lambda z: -np.log(1 / (1 + np.exp(z)))), below("x")),
+    "with the threshold": lambda x: np.where(scaled(x) > 20, x, call(SOFTPLUS_FORWARD["max + log1p"], x)),
+    "torch": lambda x: functional.softplus(tensor(x), BETA).numpy(),
+}
+SOFTPLUS_BACKWARD = {
+    **{f"dy times {name}": also(f, lambda x, dy, f=f: dy * call(f, scaled(x))) for name, f in SIGMOID.items()},
+    **{
+        f"1 - e^-(beta y) of {name}": also(f, lambda x, dy, f=f: dy * (1 - np.exp(-scaled(call(f, x)))))
+        for name, f in SOFTPLUS_FORWARD.items()
+    },
+    "-expm1": lambda x, dy: -dy * np.expm1(-scaled(call(SOFTPLUS_FORWARD["max + log1p"], x))),
+    "dy / (1 + e^-z)": lambda x, dy: dy / (1 + np.exp(-scaled(x))),
+    "torch": lambda x, dy: gradient(lambda a: functional.softplus(a, BETA), x, dy),
+    "torch by hand": Form(
+        lambda x, dy: gradient(lambda a: torch.log(1 + torch.exp(BETA * a)) / BETA, x, dy), below("x")
+    ),
+}
+
+
 def normalised(e: Array) -> Array:
     return e / e.sum(axis=1, keepdims=True)
 
@@ -539,18 +726,6 @@ SOFTMAX: dict[str, Form | Callable[[Array], Array]] = {
     "torch": lambda s: torch.softmax(tensor(s), dim=1).numpy(),
     "e^log_softmax in torch": lambda s: torch.log_softmax(tensor(s), dim=1).exp().numpy(),
 }
-
-
-def call(form: Form | Callable[..., Any], *args: Any) -> Any:
-    return (form.compute if isinstance(form, Form) else form)(*args)
-
-
-def also(
-    form: Form | Callable[..., Any], compute: Callable[..., Any], when: Callable[[Inputs], bool] | None = None
-) -> Form:
-    """A form built on another: sensible where both are."""
-    first = form.sensible if isinstance(form, Form) else (lambda inputs: True)
-    return Form(compute, lambda inputs: first(inputs) and (when is None or when(inputs)))
 
 
 def jacobian_rows(y: Array, dy: Array) -> Array:
@@ -813,6 +988,142 @@ def squared_backward(kind: str) -> dict[str, Any]:
             lambda a: functional.mse_loss(a, tensor(t), reduction="sum") * (factor / 2) / count(kind, reduction, y), y
         ),
     }
+
+
+def differ(inputs: Inputs) -> bool:
+    return bool((inputs["y"] != inputs["t"]).all())
+
+
+L1 = {
+    **{f"|y - t|, {mean}": averaged("l1", lambda y, t: np.abs(y - t), g) for mean, g in MEANS.items()},
+    "sign": averaged("l1", lambda y, t: (y - t) * np.sign(y - t), MEANS["sum / c"]),
+    "max - min": averaged("l1", lambda y, t: np.maximum(y, t) - np.minimum(y, t), MEANS["sum / c"]),
+    "norm": lambda y, t, reduction: np.linalg.norm((y - t).ravel(), 1) / y.dtype.type(count("l1", reduction, y)),
+    "torch": lambda y, t, reduction: functional.l1_loss(tensor(y), tensor(t), reduction=reduction).numpy(),
+}
+L1_BACKWARD = {
+    **{f"sign {how}": f for how, f in divided("l1", lambda y, t: np.sign(y - t)).items()},
+    **{
+        f"d / |d| {how}": Form(f, differ)
+        for how, f in divided("l1", lambda y, t: (y - t) / np.abs(y - t)).items()
+    },
+    **{
+        f"(y > t) - (y < t) {how}": f
+        for how, f in divided("l1", lambda y, t: (y > t).astype(y.dtype) - (y < t).astype(y.dtype)).items()
+    },
+    "/ n / m": lambda y, t, reduction: (
+        np.sign(y - t) / y.dtype.type(y.shape[1]) / y.dtype.type(y.shape[0])
+        if reduction == "mean"
+        else np.sign(y - t)
+    ),
+    "torch": lambda y, t, reduction: gradient(lambda a: functional.l1_loss(a, tensor(t), reduction=reduction), y),
+}
+
+
+DELTA = 0.3
+
+
+def huber_form(terms: Callable[[Array, Array, Any], Array], mean: str = "sum / c") -> Callable[..., Any]:
+    """Of terms that are made of |y - t|, min(|y - t|, delta), and delta."""
+
+    def of(y: Array, t: Array) -> Array:
+        d, delta = np.abs(y - t), y.dtype.type(DELTA)
+        return terms(d, np.minimum(d, delta), delta)
+
+    return averaged("huber", of, MEANS[mean])
+
+
+HUBER = {
+    **{
+        f"selected, {mean}": huber_form(lambda d, q, e: np.where(d <= e, d * d / 2, e * (d - e / 2)), mean)
+        for mean in MEANS
+    },
+    "multiplied out": huber_form(lambda d, q, e: np.where(d < e, d**2 / 2, e * d - e * e / 2)),
+    "q (d - q / 2)": huber_form(lambda d, q, e: q * (d - q / 2)),
+    "q d - q^2 / 2": huber_form(lambda d, q, e: q * d - q * q / 2),
+    "q^2 / 2 + delta (d - q)": huber_form(lambda d, q, e: q**2 / 2 + e * (d - q)),
+    "torch": lambda y, t, reduction: functional.huber_loss(tensor(y), tensor(t), reduction, DELTA).numpy(),
+    "delta smooth l1": lambda y, t, reduction: (
+        functional.smooth_l1_loss(tensor(y), tensor(t), reduction=reduction, beta=DELTA) * DELTA
+    ).numpy(),
+}
+
+
+def huber_slope(of: Callable[[Array, Any], Array]) -> Callable[[Array, Array], Array]:
+    return lambda y, t: of(y - t, y.dtype.type(DELTA))
+
+
+HUBER_SLOPES = {
+    "clip": huber_slope(lambda d, e: np.clip(d, -e, e)),
+    "selected": huber_slope(lambda d, e: np.where(np.abs(d) <= e, d, e * np.sign(d))),
+    "max min": huber_slope(lambda d, e: np.maximum(np.minimum(d, e), -e)),
+    "sign times q": huber_slope(lambda d, e: np.sign(d) * np.minimum(np.abs(d), e)),
+}
+HUBER_BACKWARD = {
+    **{f"{name} {how}": f for name, slope in HUBER_SLOPES.items() for how, f in divided("huber", slope).items()},
+    "/ n / m": lambda y, t, reduction: (
+        HUBER_SLOPES["clip"](y, t) / y.dtype.type(y.shape[1] if reduction == "mean" else 1)
+        / y.dtype.type(y.shape[0] if reduction == "mean" else 1)
+    ),
+    "torch": lambda y, t, reduction: gradient(lambda a: functional.huber_loss(a, tensor(t), reduction, DELTA), y),
+}
+
+
+def draw_scores(rng: np.random.Generator, d: Draw) -> Inputs:
+    labels = rng.integers(0, d.n, d.m)
+    return {"s": d.numbers(rng, d.m, d.n), "t": labels, "reduction": ("mean", "sum")[rng.integers(2)]}
+
+
+HINGE_MARGINS: dict[str, Callable[[Array, Array], Array]] = {
+    "(1 - s_t) + s_j": lambda own, s: 1 - own + s,
+    "1 + (s_j - s_t)": lambda own, s: 1 + (s - own),
+    "1 - (s_t - s_j)": lambda own, s: 1 - (own - s),
+    "(s_j + 1) - s_t": lambda own, s: (s + 1) - own,
+}
+
+
+def hinge(margins: str, mean: str) -> Callable[..., Any]:
+    def compute(s: Array, t: Array, reduction: str) -> Any:
+        rows, (m, n) = np.arange(len(s)), s.shape
+        z = np.maximum(HINGE_MARGINS[margins](s[rows, t][:, None], s), 0)
+        c, dtype = m if reduction == "mean" else 1, s.dtype.type
+        if mean == "less 1":
+            return (z.sum(axis=1) - 1).sum() / dtype(n * c)
+        z[rows, t] = 0
+        if mean == "row by row":
+            return sequentially(z.sum(axis=1) / dtype(n)) / dtype(c)
+        return dtype(1 / n) * z.sum() * dtype(1 / c) if mean == "(1 / n) (1 / c) sum" else z.sum() / dtype(n * c)
+
+    return compute
+
+
+def hinge_slope(margins: str, how: str) -> Callable[..., Array]:
+    def compute(s: Array, t: Array, reduction: str) -> Array:
+        rows, (m, n) = np.arange(len(s)), s.shape
+        above = (HINGE_MARGINS[margins](s[rows, t][:, None], s) > 0).astype(s.dtype)
+        above[rows, t] = 0
+        c, dtype = m if reduction == "mean" else 1, s.dtype.type
+        if how == "class by class":
+            g = above * dtype(1 / n) / dtype(c)
+            g[rows, t] = -sequentially(g.T)
+            return g
+        above[rows, t] = -above.sum(axis=1)
+        return above / dtype(n) / dtype(c) if how == "/ n / c" else above / dtype(n * c)
+
+    return compute
+
+
+HINGE = {
+    **{f"{z}, {mean}": hinge(z, mean) for z in HINGE_MARGINS for mean in ("less 1", "row by row")},
+    **{mean: hinge("(1 - s_t) + s_j", mean) for mean in ("/ (n c)", "(1 / n) (1 / c) sum")},
+    "torch": lambda s, t, reduction: functional.multi_margin_loss(tensor(s), tensor(t), reduction=reduction).numpy(),
+}
+HINGE_BACKWARD = {
+    **{f"{z}, {how}": hinge_slope(z, how) for z in HINGE_MARGINS for how in ("/ (n c)", "/ n / c", "class by class")},
+    "torch": lambda s, t, reduction: gradient(
+        lambda a: functional.multi_margin_loss(a, tensor(t), reduction=reduction), s
+    ),
+}
 
 
 def is_hard(inputs: Inputs) -> bool:
@@ -1108,6 +1419,107 @@ ADAMW = {
     "torch fused": torch_optimizer("AdamW", fused=True),
 }
 
+
+
+def draw_rmsprop(rng: np.random.Generator, d: Draw) -> Inputs:
+    step = int(rng.choice([1, 2, 100]))
+    options = {
+        "lr": float(10 ** rng.uniform(-4, 0)),
+        "alpha": float(rng.choice([0.99, 0.9, 0.45, 0.1])),
+        "eps": float(rng.choice([1e-8, 1e-3])),
+        "weight_decay": float(rng.choice([0, 1e-2])),
+        "momentum": float(rng.choice([0, 0.9])),
+        "centered": bool(rng.random() < 0.4),
+    }
+    g, old = d.numbers(rng, d.m, d.n), d.numbers(rng, d.m, d.n)
+    g *= rng.random(g.shape) < 0.9
+    state = {"square_avg": old**2 * rng.uniform(1, 2, old.shape)}
+    state |= {"grad_avg": old} if options["centered"] else {}
+    state |= {"momentum_buffer": rng.standard_normal(old.shape)} if options["momentum"] else {}
+    before = rng.standard_normal(g.shape) * (rng.random(g.shape) < 0.9)
+    return {"options": options, "step": step, "before": before, "g": g, "state": state if step > 1 else {}}
+
+
+def draw_adagrad(rng: np.random.Generator, d: Draw) -> Inputs:
+    step = int(rng.choice([1, 2, 100]))
+    options = {
+        "lr": float(10 ** rng.uniform(-4, 0)),
+        "lr_decay": float(rng.choice([0, 0.1])),
+        "eps": float(rng.choice([1e-10, 1e-3])),
+        "weight_decay": float(rng.choice([0, 1e-2])),
+        "initial_accumulator_value": float(rng.choice([0, 0.1])),
+    }
+    g, old = d.numbers(rng, d.m, d.n), d.numbers(rng, d.m, d.n)
+    g *= rng.random(g.shape) < 0.9
+    before = rng.standard_normal(g.shape) * (rng.random(g.shape) < 0.9)
+    return {"options": options, "step": step, "before": before, "g": g, "state": {"sum": old**2} if step > 1 else {}}
+
+
+QUOTIENTS: dict[str, Callable[[Array, Array, float], Array]] = {
+    "g / (r + eps)": lambda g, v, eps: g / (np.sqrt(v) + eps),
+    "(1 / (r + eps)) g": lambda g, v, eps: 1 / (np.sqrt(v) + eps) * g,
+    "powers": lambda g, v, eps: g * (v**0.5 + eps) ** -1,
+}
+
+
+def rmsprop(average: str, quotient: str, rate: str) -> Callable[..., Values]:
+    """`rate`: where the rate is: with the quotient, in the gradient, or with momentum in the velocity."""
+
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        lr, alpha, mu, zeros = options["lr"], options["alpha"], options["momentum"], np.zeros_like(before)
+        g = g + options["weight_decay"] * before if options["weight_decay"] else g
+        v = MOMENTS[average](state.get("square_avg", zeros), g * g, alpha)
+        kept, root = {"square_avg": v}, v
+        if options["centered"]:
+            kept["grad_avg"] = MOMENTS[average](state.get("grad_avg", zeros), g, alpha)
+            root = v - kept["grad_avg"] ** 2
+        if not mu:
+            first = rate == "in the gradient"
+            d = QUOTIENTS[quotient](lr * g if first else g, root, options["eps"])
+            return {"": before - (d if first else lr * d)} | kept
+        d, b = QUOTIENTS[quotient](g, root, options["eps"]), state.get("momentum_buffer", zeros)
+        if rate == "in the velocity":
+            w = mu * (lr * b) + lr * d
+            return {"": before - w, "momentum_buffer": w / lr} | kept
+        kept["momentum_buffer"] = mu * b + d
+        return {"": before - lr * kept["momentum_buffer"]} | kept
+
+    return compute
+
+
+RMSPROP = {
+    **{f"{a}, {q}": rmsprop(a, q, "") for a in list(MOMENTS)[:2] for q in QUOTIENTS},
+    "rate in the gradient": Form(rmsprop("b m + (1 - b) g", "g / (r + eps)", "in the gradient"), no_momentum),
+    "rate in the velocity": Form(rmsprop("b m + (1 - b) g", "g / (r + eps)", "in the velocity"), some_momentum),
+    "torch": torch_optimizer("RMSprop", foreach=False),
+    "torch foreach": torch_optimizer("RMSprop", foreach=True),
+}
+
+
+
+def adagrad(quotient: str, rate: str) -> Callable[..., Values]:
+    """`rate`: where its fall is: in the rate, or in the divisor."""
+
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        lr, dtype = options["lr"], before.dtype.type
+        g = g + options["weight_decay"] * before if options["weight_decay"] else g
+        s = state.get("sum", np.full_like(before, options["initial_accumulator_value"])) + g**2
+        fall = dtype(1) + dtype(step - 1) * dtype(options["lr_decay"])
+        if rate == "in the divisor":
+            return {"": before - lr * g / (fall * (np.sqrt(s) + options["eps"])), "sum": s}
+        return {"": before - dtype(lr) / fall * QUOTIENTS[quotient](g, s, options["eps"]), "sum": s}
+
+    return compute
+
+
+ADAGRAD = {
+    **{q: adagrad(q, "in the rate") for q in QUOTIENTS},
+    "fall in the divisor": adagrad("", "in the divisor"),
+    "torch": torch_optimizer("Adagrad", foreach=False),
+    "torch foreach": torch_optimizer("Adagrad", foreach=True),
+    "torch fused": torch_optimizer("Adagrad", fused=True),
+}
+
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
@@ -1212,6 +1624,16 @@ OPERATIONS = {
     ),
     "leaky_relu": Operation(draw_x, LAYERS["leaky_relu"](SLOPE).output, LEAKY),
     "leaky_relu, grad_input": Operation(draw_x_and_dy, LAYERS["leaky_relu"](SLOPE).grad_input, LEAKY_BACKWARD),
+    "elu": Operation(draw_x, LAYERS["elu"](ALPHA).output, ELU),
+    "elu, grad_input": Operation(draw_x_and_dy, LAYERS["elu"](ALPHA).grad_input, ELU_BACKWARD),
+    "silu": Operation(draw_x, LAYERS["silu"]().output, SILU),
+    "silu, grad_input": Operation(draw_x_and_dy, LAYERS["silu"]().grad_input, SILU_BACKWARD),
+    "gelu": Operation(draw_x, LAYERS["gelu"]().output, GELU),
+    "gelu, grad_input": Operation(draw_x_and_dy, LAYERS["gelu"]().grad_input, GELU_BACKWARD),
+    "gelu_tanh": Operation(draw_x, LAYERS["gelu_tanh"]().output, GELU_TANH),
+    "gelu_tanh, grad_input": Operation(draw_x_and_dy, LAYERS["gelu_tanh"]().grad_input, GELU_TANH_BACKWARD),
+    "softplus": Operation(draw_x, LAYERS["softplus"](BETA).output, SOFTPLUS_FORWARD),
+    "softplus, grad_input": Operation(draw_x_and_dy, LAYERS["softplus"](BETA).grad_input, SOFTPLUS_BACKWARD),
     "softmax": Operation(
         lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: LAYERS["softmax"]().output(s, p), SOFTMAX
     ),
@@ -1230,6 +1652,16 @@ OPERATIONS = {
     ),
     "mse": Operation(draw_numbers, loss_of("mse")["loss"], squared("mse")),
     "mse, gradient": Operation(draw_numbers, loss_of("mse")["gradient"], squared_backward("mse")),
+    "l1": Operation(draw_numbers, loss_of("l1")["loss"], L1),
+    "l1, gradient": Operation(draw_numbers, loss_of("l1")["gradient"], L1_BACKWARD),
+    "huber": Operation(
+        draw_numbers, lambda y, t, reduction, p: LOSSES["huber"](reduction, DELTA).loss(y, t, p), HUBER
+    ),
+    "huber, gradient": Operation(
+        draw_numbers, lambda y, t, reduction, p: LOSSES["huber"](reduction, DELTA).gradient(y, t, p), HUBER_BACKWARD
+    ),
+    "multi-class hinge": Operation(draw_scores, loss_of("multi_margin", "s")["loss"], HINGE),
+    "multi-class hinge, gradient": Operation(draw_scores, loss_of("multi_margin", "s")["gradient"], HINGE_BACKWARD),
     "half squared error": Operation(draw_numbers, loss_of("half_squared_error")["loss"], squared("half_squared_error")),
     "half squared error, gradient": Operation(
         draw_numbers, loss_of("half_squared_error")["gradient"], squared_backward("half_squared_error")
@@ -1247,4 +1679,6 @@ OPERATIONS = {
     "SGD": Operation(draw_sgd, OPTIMIZERS["SGD"]().update, SGD),
     "Adam": Operation(draw_adam, OPTIMIZERS["Adam"]().update, ADAM),
     "AdamW": Operation(draw_adam, OPTIMIZERS["AdamW"]().update, ADAMW),
+    "Adagrad": Operation(draw_adagrad, OPTIMIZERS["Adagrad"]().update, ADAGRAD),
+    "RMSprop": Operation(draw_rmsprop, OPTIMIZERS["RMSprop"]().update, RMSPROP),
 }

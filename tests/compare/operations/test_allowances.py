@@ -10,16 +10,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scipy import special
+from torch.nn import functional
 
 from compare.numbers import allowance as tolerance
 from compare.numbers.allowance import Precision
+from compare.operations import LAYERS, gelu
 from compare.operations.linear import Linear
 from compare.operations.relu import ReLU
 from compare.operations.softmax import Softmax
 from tests.bounds import worst_ratio
-from tests.compare.operations.forms import FLAVOURS, OPERATIONS, Draw, lse_shifted, sequentially
+from tests.compare.operations.forms import FLAVOURS, OPERATIONS, Draw, gradient, lse_shifted, sequentially
 
 F32, F64 = np.float32, np.float64
 each_dtype = pytest.mark.parametrize("dtype", [F32, F64])
@@ -111,6 +115,32 @@ REGIMES = [
     ("tanh, grad_input", "", Draw(0, scale=2, flavour="positive")),  # 8 y^2 u
     ("leaky_relu", "", Draw(0)),
     ("leaky_relu, grad_input", "", Draw(0)),
+    ("elu", "", Draw(0, scale=0.1)),  # of e^x
+    ("elu", "", Draw(0, scale=-5, flavour="positive")),  # of y
+    ("elu, grad_input", "", Draw(0, scale=0.1)),
+    ("elu, grad_input", "", Draw(0, scale=-5, flavour="positive")),
+    ("silu", "", Draw(0)),
+    ("silu", "", Draw(0, scale=-100, flavour="positive")),  # e^-x overflows
+    ("silu, grad_input", "", Draw(0, scale=0.1)),  # without |x|
+    ("silu, grad_input", "", Draw(0, scale=30, flavour="positive")),  # 4 |x|
+    ("silu, grad_input", "", Draw(0, scale=-10, flavour="positive")),  # 10 |x| q
+    ("silu, grad_input", "", Draw(0, scale=-100, flavour="positive")),
+    ("gelu", "", Draw(0, scale=-4, flavour="positive")),  # 7
+    ("gelu", "", Draw(0, scale=3, flavour="positive")),  # 2 F + 2 |x| f
+    ("gelu, grad_input", "", Draw(0, scale=0.1)),  # 13/2 + 3 F
+    ("gelu, grad_input", "", Draw(0, scale=2, flavour="positive")),  # |x| f
+    ("gelu, grad_input", "", Draw(0, scale=-5, flavour="positive")),  # 5/2 x^2 |x| f
+    ("gelu_tanh", "", Draw(0, scale=0.1)),  # 6 h
+    ("gelu_tanh", "", Draw(0, scale=-2, flavour="positive")),  # 5 |g| (1 - t^2)
+    ("gelu_tanh, grad_input", "", Draw(0, scale=0.1)),  # 7 h
+    ("gelu_tanh, grad_input", "", Draw(0, scale=-2, flavour="positive")),  # A
+    ("gelu_tanh, grad_input", "", Draw(0, scale=5, flavour="positive")),  # the error of 1 - t^2
+    ("softplus", "", Draw(0, scale=-20, flavour="positive")),  # 2
+    ("softplus", "", Draw(0, scale=0.1)),  # 5 s
+    ("softplus", "", Draw(0, scale=20, flavour="positive")),  # 7 Y + 2 |z| s
+    ("softplus, grad_input", "", Draw(0, scale=-20, flavour="positive")),  # 7 q
+    ("softplus, grad_input", "", Draw(0, scale=0.1)),  # 5 s q
+    ("softplus, grad_input", "", Draw(0, scale=20, flavour="positive")),  # 3 s
     ("softmax", "", Draw(0, n=2, scale=0.1)),  # 15 u
     ("softmax", "", Draw(0, m=3, n=300, flavour="one ahead")),  # n u
     ("softmax", "", Draw(0, n=3, scale=50)),  # |s - max| u
@@ -128,6 +158,16 @@ REGIMES = [
     ("mse", "", Draw(0, m=1, n=1)),
     ("mse", "", Draw(0, m=1, n=1, scale=1e-22)),  # squares underflow
     ("mse, gradient", "", Draw(0)),
+    ("l1", "", Draw(0, m=1, n=1)),
+    ("l1", "", Draw(0, m=60, n=3)),
+    ("l1, gradient", "", Draw(0, m=3, n=1)),  # the rounding of 1 / 3
+    ("huber", "", Draw(0, m=1, n=1)),
+    ("huber", "", Draw(0, m=1, n=1, scale=0.1)),
+    ("huber", "", Draw(0, m=60, n=3)),
+    ("huber, gradient", "", Draw(0)),
+    ("multi-class hinge", "", Draw(0, m=1, n=2)),
+    ("multi-class hinge", "", Draw(0, m=1, n=3, scale=100)),  # 2 u (|s_t| + |s_j|)
+    ("multi-class hinge, gradient", "", Draw(0, n=3, m=5)),
     ("half squared error", "", Draw(0, m=1, n=1)),
     ("half squared error, gradient", "", Draw(0)),
     ("binary cross-entropy", "", Draw(0, m=1, n=1)),
@@ -149,6 +189,19 @@ REGIMES = [
     ("AdamW", "", Draw(0)),
     ("AdamW", "exp_avg", Draw(0)),
     ("AdamW", "exp_avg_sq", Draw(0)),
+    ("Adagrad", "", Draw(0)),
+    ("Adagrad", "", Draw(0, scale=100)),
+    ("Adagrad", "", Draw(0, scale=1e-22)),
+    ("Adagrad", "sum", Draw(0)),
+    ("Adagrad", "sum", Draw(0, scale=1e-22)),
+    ("RMSprop", "", Draw(0)),
+    ("RMSprop", "", Draw(0, scale=100)),
+    ("RMSprop", "", Draw(0, scale=1e-22)),  # the root of an average that underflows
+    ("RMSprop", "square_avg", Draw(0)),
+    ("RMSprop", "square_avg", Draw(0, scale=1e-22)),
+    ("RMSprop", "grad_avg", Draw(0)),
+    ("RMSprop", "grad_avg", Draw(0, scale=SUBNORMAL)),
+    ("RMSprop", "momentum_buffer", Draw(0)),
 ]
 
 
@@ -179,6 +232,16 @@ def test_an_elementary_function_is_as_good_as_assumed(f: np.ufunc) -> None:
     ok = exact != 0
     worst = float(np.max(np.abs(f(x) - exact)[ok] / np.abs(exact[ok]))) / 2.0**-24
     assert TENTH * tolerance.FUNCTION <= worst <= tolerance.FUNCTION
+
+
+def test_the_erf_of_a_gelu_is_as_good_as_assumed() -> None:
+    """ERF: twice what the F of torch's vectorised GELU is off by, beside the roundings of sums and products."""
+    x = np.concatenate([np.linspace(-6, -1e-3, 500_000), np.linspace(1e-3, 6, 500_000)]).astype(F32)
+    exact, density = special.ndtr(x.astype(F64)), np.exp(-(x.astype(F64) ** 2) / 2) / np.sqrt(2 * np.pi)
+    y = functional.gelu(torch.from_numpy(x)).numpy().astype(F64)
+    dx = gradient(functional.gelu, x, np.ones_like(x)).astype(F64)
+    off = np.abs(y / x - exact) / 2.0**-24 - 2 * exact, np.abs(dx - x * density - exact) / 2.0**-24 - 3 * exact
+    assert TENTH * gelu.ERF <= 2 * max(map(np.max, off)) <= gelu.ERF
 
 
 def test_every_allowance_has_a_regime() -> None:
@@ -276,3 +339,14 @@ def test_the_reference_is_torch_in_float64() -> None:
     y = Softmax().apply(s)
     assert y.dtype == F64
     np.testing.assert_allclose(y, np.exp(s - lse_shifted(s)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dy", [1e-9, 1.0, 1e9])
+def test_where_x_squared_overflows_the_tanh_form_may_be_nan(dy: float) -> None:
+    """As torch's own is in float32; the reference is not, in float64 either."""
+    at = np.array([[-1e38, -3e19, 3e19, 1e38]])
+    for x, dtype in ((at, F32), (1e150 * at, F64)):
+        expected = LAYERS["gelu_tanh"]().grad_input(x, np.full_like(x, dy), Precision.of(dtype))
+        assert expected.value.tolist() == [[0, 0, dy, dy]]
+        assert np.all(expected.allowance.reach >= np.finfo(dtype).max)
+        assert np.all(expected.allowance.bound() <= 1e-5 * dy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch_ref.losses
 from compare.checking import Judged
 from compare.diagnosis.evidence import Evidence
 from compare.network.architecture import Architecture
+from compare.network.weights import to_torch_loss
 from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS, _of
@@ -100,6 +102,32 @@ FORMULAS = {
         "output": ("y = x where x > 0, else s x", "x"),
         "grad_input": ("dx = dy where x > 0, else s dy", "x dy"),
     },
+    "elu": {
+        "output": ("y = x where x > 0, else alpha (e^x - 1)", "x"),
+        "grad_input": ("dx = dy where x > 0, else dy alpha e^x", "x dy"),
+    },
+    "silu": {
+        "output": ("y = x s, where s = 1 / (1 + e^-x)", "x"),
+        "grad_input": ("dx = dy s (1 + x (1 - s)), where s = 1 / (1 + e^-x)", "x dy"),
+    },
+    "gelu": {
+        "output": ("y = x F, where F = 1/2 (1 + erf(x / sqrt 2))", "x"),
+        "grad_input": (
+            "dx = dy (F + x e^(-x^2 / 2) / sqrt(2 pi)), where F = 1/2 (1 + erf(x / sqrt 2))",
+            "x dy",
+        ),
+    },
+    "gelu_tanh": {
+        "output": ("y = 1/2 x (1 + tanh g), where g = sqrt(2 / pi) (x + 0.044715 x^3)", "x"),
+        "grad_input": (
+            "dx = 1/2 dy (1 + t + x (1 - t^2) g'), where t = tanh g, g = sqrt(2 / pi) (x + 0.044715 x^3)",
+            "x dy",
+        ),
+    },
+    "softplus": {
+        "output": ("y = log(1 + e^(beta x)) / beta", "x"),
+        "grad_input": ("dx = dy / (1 + e^(-beta x))", "x dy"),
+    },
     "sigmoid": {"output": ("y = 1 / (1 + e^-x)", "x"), "grad_input": ("dx = dy y (1 - y)", "x dy")},
     "softmax": {
         "output": ("y_k = e^x_k / sum_j e^x_j, over each row", "x"),
@@ -136,6 +164,21 @@ FORMULAS = {
         "loss": ("L = sum (y - t)^2, over all elements", "y t"),
         "loss.gradient": ("dy = 2 (y - t) / (m n)", "y t"),
     },
+    "multi_margin": {
+        "loss": ("L = 1/n sum max(0, 1 - s_t + s_j) over the other classes j, over the samples", "y t"),
+        "loss.gradient": ("ds_j = 1 / (m n) where 1 - s_t + s_j > 0, and ds_t = -sum of ds_j, else 0", "y t"),
+    },
+    "huber": {
+        "loss": (
+            "L = sum d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = y - t, over all elements",
+            "y t",
+        ),
+        "loss.gradient": ("dy = (y - t, at least -delta, at most delta) / (m n)", "y t"),
+    },
+    "l1": {
+        "loss": ("L = sum |y - t|, over all elements", "y t"),
+        "loss.gradient": ("dy = sign(y - t) / (m n)", "y t"),
+    },
     "half_squared_error": {
         "loss": ("L = 1/2 sum (y - t)^2, over the samples", "y t"),
         "loss.gradient": ("dy = (y - t) / m", "y t"),
@@ -161,11 +204,23 @@ UPDATES = {
         "exp_avg": "m <- b1 m + (1 - b1) g",
         "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
     },
+    "Adagrad": {"": "p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)", "sum": "s <- s + g^2"},
+    "RMSprop": {
+        "": "p <- p - lr g / (sqrt(v) + eps), or p - lr b with momentum; v - a^2 for v if centered",
+        "square_avg": "v <- alpha v + (1 - alpha) g^2",
+        "grad_avg": "a <- alpha a + (1 - alpha) g",
+        "momentum_buffer": "b <- mu b + g / (sqrt(v) + eps)",
+    },
 }
 TYPES = {
     "linear": (scratch.Linear, torch.nn.Linear),
     "relu": (scratch.ReLU, torch.nn.ReLU),
     "leaky_relu": (scratch.LeakyReLU, torch.nn.LeakyReLU),
+    "elu": (scratch.ELU, torch.nn.ELU),
+    "silu": (scratch.SiLU, torch.nn.SiLU),
+    "gelu": (scratch.GELU, torch.nn.GELU),
+    "gelu_tanh": (scratch.GELU, torch.nn.GELU),
+    "softplus": (scratch.Softplus, torch.nn.Softplus),
     "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
@@ -176,17 +231,25 @@ TYPES = {
     "cross_entropy": (scratch.CrossEntropyLoss, torch.nn.CrossEntropyLoss),
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
     "mse": (scratch.MSELoss, torch.nn.MSELoss),
+    "l1": (scratch.L1Loss, torch.nn.L1Loss),
+    "multi_margin": (scratch.MultiMarginLoss, torch.nn.MultiMarginLoss),
+    "huber": (scratch.HuberLoss, torch.nn.HuberLoss),
     "half_squared_error": (scratch.HalfSquaredErrorLoss, torch_ref.losses.HalfSquaredErrorLoss),
     "binary_cross_entropy": (scratch.BCELoss, torch_ref.losses.BCELoss),
     "logits_binary_cross_entropy": (scratch.BCEWithLogitsLoss, torch.nn.BCEWithLogitsLoss),
     "SGD": (scratch.SGD, torch.optim.SGD),
     "Adam": (scratch.Adam, torch.optim.Adam),
     "AdamW": (scratch.AdamW, torch.optim.AdamW),
+    "Adagrad": (scratch.Adagrad, torch.optim.Adagrad),
+    "RMSprop": (scratch.RMSprop, torch.optim.RMSprop),
 }
 WORDS = {
     "cross_entropy": ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits"),
     "probability_cross_entropy": ("cross-entropy on probabilities",),
     "mse": ("mse", "mean squared error"),
+    "l1": ("l1", "mae", "mean absolute error"),
+    "huber": ("huber",),
+    "multi_margin": ("multi-class hinge", "hinge"),
     "half_squared_error": ("half squared error",),
     "binary_cross_entropy": ("binary cross-entropy", "binary cross-entropy on probabilities"),
     "logits_binary_cross_entropy": ("sigmoid binary cross-entropy", "binary cross-entropy on logits"),
@@ -219,14 +282,16 @@ def test_the_letters_are_parts_of_the_record() -> None:
 
 
 def test_which_layers_have_a_kink() -> None:
-    assert [kind for kind, layer in LAYERS.items() if layer.kinked] == ["leaky_relu", "relu"]
+    kinked = [kind for kind in ACTIVATIONS if LAYERS[kind]().kinked]
+    assert kinked == ["leaky_relu", "relu"]
+    assert LAYERS["elu"](0.5).kinked
     assert {layer.kind for layer in LAYERS_WITH_FIELDS if layer.jumps} == {"leaky_relu", "relu", "max_pool2d"}
 
 
 def test_which_losses_are_what() -> None:
     crosses = ["cross_entropy", "probability_cross_entropy"]
     bits = ["binary_cross_entropy", "logits_binary_cross_entropy"]
-    assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == crosses
+    assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == [*crosses, "multi_margin"]
     assert [kind for kind, loss in LOSSES.items() if loss.binary] == bits
     assert sorted(kind for kind, loss in LOSSES.items() if loss.logarithmic) == sorted(bits + crosses)
 
@@ -234,14 +299,20 @@ def test_which_losses_are_what() -> None:
 def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -> None:
     y, t = (Bounded.of(a, Precision.of("float64")) for a in (np.full((2, 2), 0.5), np.eye(2)))
     bare = {kind: of() for kind, of in LOSSES.items()}
-    assert {kind for kind, loss in bare.items() if loss.probabilities(y) is None} == {"mse", "half_squared_error"}
-    unsolved = {"binary_cross_entropy", "probability_cross_entropy"}
+    assert {kind for kind, loss in bare.items() if loss.probabilities(y) is None} == {
+        "mse",
+        "half_squared_error",
+        "l1",
+        "huber",
+        "multi_margin",
+    }
+    unsolved = {"l1", "huber", "multi_margin", "binary_cross_entropy", "probability_cross_entropy"}
     assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
 
 
 @each_loss
 def test_what_a_loss_divides_by(loss: Any) -> None:
-    over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error")
+    over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error", "multi_margin")
     assert loss.count(3, 12) == (1 if loss.reduction == "sum" else 3 if loss.kind in over_samples else 12)
 
 
@@ -249,7 +320,13 @@ def test_what_an_optimiser_keeps() -> None:
     methods = {kind: of() for kind, of in OPTIMIZERS.items()}
     kept = {k: (of.states, of.kept({"momentum": 0.0}), of.kept({"momentum": 0.9})) for k, of in methods.items()}
     moments, velocity = ("exp_avg", "exp_avg_sq"), ("momentum_buffer",)
-    assert kept == {"SGD": (velocity, (), velocity)} | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
+    averages = ("square_avg",)
+    assert kept == {
+        "SGD": (velocity, (), velocity),
+        "Adagrad": (("sum",),) * 3,
+        "RMSprop": (("square_avg", "grad_avg", *velocity), averages, averages + velocity),
+    } | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
+    assert methods["RMSprop"].kept({"centered": True}) == ("square_avg", "grad_avg")
 
 
 # --- text, file, and the other side ---
@@ -330,6 +407,37 @@ def test_a_loss_is_made_on_either_side(loss: Any) -> None:
     assert loss.to_scratch().reduction == loss.to_torch().reduction == loss.reduction
 
 
+def test_the_number_of_a_loss_is_read_written_and_handed_on() -> None:
+    read = Architecture.of("3-2, huber(0.4) sum")
+    assert read.loss == LOSSES["huber"]("sum", 0.4)
+    assert str(read) == "3-2, huber(0.4) sum"
+    assert Architecture.from_dict(read.to_dict()) == read
+    assert Architecture.of(str(replace(read, layers=(*read.layers, LAYERS["relu"]())))).loss == read.loss
+    for loss in (read.loss.to_scratch(), read.loss.to_torch(), to_torch_loss(read.loss.to_scratch())):
+        assert (
+            Architecture.of(scratch.ReLU() if isinstance(loss, scratch.Loss) else torch.nn.ReLU(), loss).loss
+            == read.loss
+        )
+
+
+@pytest.mark.parametrize("delta", ["wide", None, [1.0], True, 0, float("nan")])
+def test_a_number_of_a_loss_that_is_none_is_refused(delta: Any) -> None:
+    written = Architecture.of("3-2, huber(0.4)").to_dict()
+    with pytest.raises(
+        ValueError, match=r"found the loss huber with {'delta': .*}, expected numbers|expected a number"
+    ):
+        Architecture.from_dict(written | {"delta": delta})
+
+
+def test_a_loss_without_its_number_is_refused() -> None:
+    loss = scratch.HuberLoss()
+    loss.delta = "wide"  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="expected a number for delta"):
+        Architecture.of(scratch.ReLU(), loss)
+    with pytest.raises(ValueError, match=r"got loss 'mse\(2\)', but mse has no number"):
+        Architecture.of("3-2, mse(2)")
+
+
 # --- the same by another formula ---
 
 
@@ -340,13 +448,27 @@ def of_images(*layers: str, columns: int) -> str:
 CASES = {
     "relu": Case(),
     "sigmoid": Case(network="5-7-4 sigmoid, sigmoid output, binary cross-entropy"),
+    "l1": Case(network="5-7-4 tanh, l1"),
+    "huber": Case(network="5-7-4 tanh, huber(0.4)", scale=3),
+    "hinge": Case(network="5-7-4 tanh, multi-class hinge", scale=3),
     "tanh": Case(network="5-7-4 tanh, sigmoid binary cross-entropy", optimizer={"kind": "Adam", "lr": 0.01}),
     "softmax": Case(
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}
     ),
     "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
-    "leaky": Case(network="5-7-4 leaky_relu(0.2), mse"),
-    "half": Case(network="5-7-4 relu, half squared error sum"),
+    "elu": Case(network="5-7-4 elu(0.5), mse"),
+    "silu": Case(network="5-7-4 silu, mse"),
+    "gelu": Case(network="5-7-4 gelu, mse"),
+    "gelu_tanh": Case(network="5-7-4 gelu_tanh, mse"),
+    "softplus": Case(network="5-7-4 softplus(2), mse"),
+    "leaky": Case(
+        network="5-7-4 leaky_relu(0.2), mse",
+        optimizer={"kind": "RMSprop", "lr": 0.01, "momentum": 0.9, "centered": True, "weight_decay": 0.1},
+    ),
+    "half": Case(
+        network="5-7-4 relu, half squared error sum",
+        optimizer={"kind": "Adagrad", "lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1},
+    ),
     "images": Case(network=of_images("Conv2d(2, 4, 3, stride=2, padding=1)", "MaxPool2d(2)", columns=8)),
     "poolings that overlap": Case(
         network=of_images("Conv2d(2, 3, 2, bias=False)", "AvgPool2d(3, 2, 1)", "MaxPool2d(2, 1)", columns=6)

@@ -13,7 +13,7 @@ from compare.operations.mistake import Mistake
 from tests.compare.operations.examples import Case, judged
 
 UPDATES = [m for m in all_mistakes() if m.place == "update.parameter"]
-FROM_MOMENTS = [m for m in UPDATES if m.cause in ("root-missing", "moments-swapped")]
+FROM_MOMENTS = [m for m in UPDATES if m.cause in ("root-missing", "moments-swapped") and "new_v" in m.wrong]
 
 
 def diagnosed(mistake: Mistake, case: Case, snippet: str, dtype: str) -> list[Diagnosis]:

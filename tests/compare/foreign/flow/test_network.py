@@ -28,6 +28,9 @@ BACK = """    dz = d @ W2.T * ({slope})
 MSE = """    loss = np.mean((y - T) ** 2)
     d = 2 * (y - T) / y.size
 """
+MAE = """    loss = np.mean(np.abs(y - T))
+    d = np.sign(y - T) / y.size
+"""
 SOFTMAX = """    p = np.exp(y - y.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     d = (p - np.eye(3)[c]) / 12
@@ -40,6 +43,8 @@ HALF_OF_SIGMOID = """    p = 1 / (1 + np.exp(-y))
     d = (p - T) * p * (1 - p) / 12
 """
 TANH = "np.tanh(z)", "1 - h**2"
+GELU = "np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))"
+GELU_SLOPE = "np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)"
 
 # hidden activation and its derivative, what follows the last layer -> the network
 READ = {
@@ -51,7 +56,13 @@ READ = {
     "4-5-3 sigmoid, mse": ("1 / (1 + np.exp(-z))", "h * (1 - h)", MSE),
     "4-5-3 leaky_relu, mse": ("np.where(z > 0, z, 0.01 * z)", "np.where(z > 0, 1, 0.01)", MSE),
     "4-5-3 leaky_relu(0.2), mse": ("np.where(z > 0, z, 0.2 * z)", "np.where(z > 0, 1, 0.2)", MSE),
+    "4-5-3 elu, mse": ("np.where(z > 0, z, np.exp(z) - 1)", "np.where(z > 0, 1, h + 1)", MSE),
+    "4-5-3 elu(0.5), mse": ("np.where(z > 0, z, 0.5 * np.exp(z) - 0.5)", "np.where(z > 0, 1, h + 0.5)", MSE),
+    "4-5-3 silu, mse": ("z / (1 + np.exp(-z))", "(1 + np.exp(-z) + z * np.exp(-z)) / (1 + np.exp(-z)) ** 2", MSE),
+    "4-5-3 gelu_tanh, mse": (f"z * (1 + {GELU}) / 2", f"(1 + {GELU} + z * (1 - {GELU}**2) * {GELU_SLOPE}) / 2", MSE),
+    "4-5-3 softplus, mse": ("np.log(1 + np.exp(z))", "1 / (1 + np.exp(-z))", MSE),
     "4-5-3 linear, mse": ("z", "1", MSE),
+    "4-5-3 tanh, l1": (*TANH, MAE),
 }
 
 
@@ -67,6 +78,16 @@ def test_read_off_a_right_script(tmp_path: Path, network: str) -> None:
     report = checked(tmp_path, DATA + HIDDEN.format(hidden=hidden) + last + BACK.format(slope=slope))
     assert (report.verdict, report.network) == ("parity", network), f"\n{report}"
     assert f"{network}{READ_OFF}" in str(report).splitlines()[0]
+
+
+@pytest.mark.parametrize("network", ["4-5-3 relu, mse", "4-5-3 relu, relu output, mse"])
+def test_large_values_of_relu_are_not_read_as_another_activation(tmp_path: Path, network: str) -> None:
+    """Where |z| is large, a SiLU and a GELU are near ReLU."""
+    last = "    z2, y = y, np.maximum(y, 0)\n" + MSE + "    d = d * (z2 > 0)\n" if "output" in network else MSE
+    large = DATA.replace("= rng.normal(size=(12, 4))", "= 1e6 * rng.normal(size=(12, 4))")
+    back = BACK.format(slope="z > 0").replace("0.1 *", "1e-14 *")
+    report = checked(tmp_path, large + HIDDEN.format(hidden="np.maximum(z, 0)") + last + back)
+    assert (report.verdict, report.network) == ("parity", network), f"\n{report}"
 
 
 def test_a_mistake_is_found_without_the_network(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""Directions: what a step takes in the gradient's place: the gradient clipped, or over the root of its squares.
+
+RMSprop (Tieleman and Hinton 2012, lecture 6.5): g / (sqrt(v) + eps), v <- alpha v + (1 - alpha) g^2. Adagrad (Duchi et
+al. 2011): v <- v + g^2. Either with eps under the root. A gradient is clipped by value, or each by its own norm; of all
+of them together the norm is a rate like others (updates.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from compare.foreign.flow.backward import Backward
+from compare.foreign.flow.updates import Move, Update, by_law
+from compare.watching.dataflow import Array, Value, before
+
+Averaged = Callable[[Sequence[Array]], Array]  # of the squares of all gradients so far
+Of = Callable[[Sequence[Array], float], Array]  # of all gradients so far, and the norm of those of this step together
+
+CLIPS = ("clip", "minimum", "maximum", "fmin", "fmax", "where")
+LARGEST_EPS = 1e-3
+MOST = 8  # numbers that are tried for each of a rule's
+
+
+@dataclass(frozen=True)
+class Direction:
+    """In words, and as it follows from the gradients of all steps so far."""
+
+    words: str
+    of: Of
+
+
+@dataclass
+class Directions:
+    """Of one program: the gradients of every parameter, as the code has them, step by step."""
+
+    seen: dict[str, list[Array]] = field(default_factory=dict)
+
+    def settled(self, back: Backward, update: Update, averaged: bool) -> Update:
+        """With the direction by which more of the parameters move than by the gradient, if there is one.
+
+        averaged: a root divides the gradient's average, as Adam's does, whose first step is Adagrad's.
+        """
+        scales = {move.name: self._take(back, move) for move in update.moves}
+        best, together = update, self._norm(update.moves)
+        if update.law is None or update.explained(update.law) < update.size or not update.has_written_rate:
+            for direction in _candidates(_behind(back, update), update.written, averaged):
+                moves = [self._along(move, direction, scales[move.name], together) for move in update.moves]
+                if not all(np.all(np.isfinite(move.along)) for move in moves):
+                    continue
+                made = by_law(back, moves)
+                made.kept, made.direction = update.kept, direction.words
+                if _is_better(made, best):
+                    best = made
+        return best
+
+    def _take(self, back: Backward, move: Move) -> float:
+        """One more gradient; the scale on which the code has it."""
+        found = back.found.get(move.name.gradient)
+        scale = found.scale if found is not None else back.usual()
+        array = move.gradient * scale if found is None else np.asarray(found.view.array, dtype=np.float64)
+        self.seen.setdefault(move.name, []).append(array)
+        return scale
+
+    def _norm(self, moves: Sequence[Move]) -> float:
+        """Of the gradients of this step together."""
+        return float(np.sqrt(sum(float(np.sum(self.seen[move.name][-1] ** 2)) for move in moves)))
+
+    def _along(self, move: Move, direction: Direction, scale: float, together: float) -> Move:
+        """With the gradient as the code has it: a clipped one parts from it by all of its rounding."""
+        seen = self.seen[move.name]
+        with np.errstate(all="ignore"):
+            return replace(move, gradient=seen[-1] / scale, direction=direction.of(seen, together) / scale)
+
+
+def _is_better(made: Update, best: Update) -> bool:
+    """Whether its law has a rate of the code, explains most of what moves, and more than the best one so far.
+
+    As much is enough where that one has no rate of the code.
+    """
+    if made.law is None or not made.has_written_rate:
+        return False
+    explained, before_it = made.explained(made.law), best.explained(best.law) if best.law is not None else 0
+    is_first = best.law is None or not best.has_written_rate
+    return 2 * explained > made.size and (explained > before_it or (is_first and explained == before_it))
+
+
+def _behind(back: Backward, update: Update) -> list[Value]:
+    return before([move.value for move in update.moves], back.step.olds)
+
+
+def _candidates(values: Sequence[Value], numbers: Sequence[float], averaged: bool) -> Iterator[Direction]:
+    """Those whose operations stand before the new values, with the code's numbers."""
+    called = {v.what.removeprefix("call:") for v in values}
+    numbers = list(dict.fromkeys(numbers))[: 3 * MOST]
+    if called & {"norm", "sqrt", "pow"}:
+        yield from (Direction(f"clipped to a norm of {c:g}", _by_norm(c, all_together=True)) for c in (*numbers, 1.0))
+        each = "each parameter's by itself"
+        yield from (Direction(f"clipped to a norm of {c:g}, {each}", _by_norm(c)) for c in (*numbers, 1.0))
+    if called.intersection(CLIPS):
+        yield from (Direction(f"clipped to {-c:g} and {c:g}", _by_value(c)) for c in numbers)
+    if called & {"sqrt", "pow"} and not averaged:
+        small = [n for n in numbers if n < LARGEST_EPS][:MOST] or [0.0]
+        for eps in small:
+            for rule, squares in _averages(numbers):
+                for inside in (False, True):
+                    words = f"over the root of its squares, as {rule}eps {eps:g}{' under the root' * inside})"
+                    yield Direction(words, _over_root(squares, eps, inside))
+
+
+def _averages(numbers: Sequence[float]) -> Iterator[tuple[str, Averaged]]:
+    """The rule, as a sentence goes on, and its average of the squares."""
+    for alpha in [n for n in numbers if 0.5 <= n < 1][:MOST]:
+        yield f"RMSprop does (alpha {alpha:g}, ", lambda seen, alpha=alpha: _moving(seen, alpha)  # type: ignore[misc]
+    yield "Adagrad does (", lambda seen: np.asarray(sum(g**2 for g in seen))
+
+
+def _moving(seen: Sequence[Array], alpha: float) -> Array:
+    v = np.zeros_like(seen[0])
+    for g in seen:
+        v = alpha * v + (1 - alpha) * g**2
+    return v
+
+
+def _over_root(squares: Averaged, eps: float, inside: bool) -> Of:
+    def of(seen: Sequence[Array], together: float) -> Array:
+        v = squares(seen)
+        return np.asarray(seen[-1] / (np.sqrt(v + eps) if inside else np.sqrt(v) + eps))
+
+    return of
+
+
+def _by_value(c: float) -> Of:
+    return lambda seen, together: np.clip(seen[-1], -c, c)
+
+
+def _by_norm(c: float, all_together: bool = False) -> Of:
+    def of(seen: Sequence[Array], together: float) -> Array:
+        norm = together if all_together else float(np.linalg.norm(seen[-1]))
+        return np.asarray(seen[-1] * c / norm) if norm > c else seen[-1]
+
+    return of
