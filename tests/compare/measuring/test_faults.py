@@ -13,6 +13,7 @@ import pytest
 
 import compare.operations.adam
 import compare.operations.linear
+import compare.operations.operation
 import scratch.adagrad
 import scratch.avg_pool2d
 import scratch.conv2d
@@ -72,6 +73,7 @@ MODULES = (
     scratch.softplus,
     scratch.rmsprop,
     compare.operations.linear,
+    compare.operations.operation,
     compare.operations.adam,
     torch_ref.losses,
 )
