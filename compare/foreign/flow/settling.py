@@ -602,7 +602,10 @@ class Settled:
     def _recover(self, move: Move, rate: float, beside: Array) -> None:
         """A gradient that no line holds is the change over the rate, as exactly as that is known."""
         change = move.change - beside
-        held = replace(observed(move.value), array=change, name=f"the change of {move.value.name}")
+        if (number := updates.broadcast(move)) is not None:
+            held = replace(observed(number), array=change)
+        else:
+            held = replace(observed(move.value), array=change, name=f"the change of {move.value.name}")
         self.names.tensors[move.name.gradient] = Named(held, View(change, "change"), rate, True, rate=rate)
         self.names.recovered[move.name.gradient] = move.lost
 

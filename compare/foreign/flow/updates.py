@@ -317,6 +317,18 @@ def by_law(back: Backward, found: list[Move]) -> Update:
     return made
 
 
+def broadcast(move: Move) -> Value | None:
+    """A number computed from data that the step takes, times a rate, from every element alike: a sum over too much."""
+    left = [o for o in move.value.operands if o.size == 1 and not is_of_numbers(o)]
+    while len(left) == 1 and move.value.size > 1:
+        value = left[0]
+        inside = [o for o in value.operands if not is_of_numbers(o)]
+        if value.what not in ("mul", "truediv") or value.names or len(inside) != 1 or inside[0].size > 1:
+            return value
+        left = inside
+    return None
+
+
 def forgotten(back: Backward, move: Move) -> tuple[float, Value] | None:
     """A momentum that is made of zeros anew, after the weights of the step were there: its number, and the zeros."""
     begun, size = root(back.step.old[move.name].value).time, move.value.size

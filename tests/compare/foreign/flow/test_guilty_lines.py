@@ -84,6 +84,14 @@ OTHER_BATCH = "mean-over-other-batch factor"
 
 # what is edited: old -> new; the guilty line after it; the tensor, and causes of which one is named
 WRONG = {
+    "a bias summed over all": (
+        BATCHES,
+        "dW2, db2 = h.T @ dy, dy.sum(axis=0)",
+        "dW2 = h.T @ dy; db2 = dy.sum()",
+        "dW2 = h.T @ dy; db2 = dy.sum()",
+        "2.grad_bias",
+        "bias-over-features",
+    ),
     "delta is dh": (BATCHES, "dz = dh * (1 - h**2)", "dz = dh", "dz = dh", "1.grad_input", "derivative-missing"),
     "handed on as it is": (
         BATCHES.replace("dz = dh * (1 - h**2)", "dz = passed_back(dh, h)"),
