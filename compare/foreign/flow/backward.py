@@ -180,10 +180,15 @@ class Backward:
         return Gradient(made, view, out.scale, equal=False) if view is not None else None
 
     def _products(self, of: Value, weights: Sequence[Value], size: int) -> Value | None:
-        """The one product of a value with a weight that is computed from the target and used."""
+        """The one product of a value with a weight that is computed from the target, after the outputs, and used.
+
+        Of a target to which noise is added to make the input, the outputs are computed from it, too.
+        """
+        first = self.step.passes[0].tensors.items()
+        begun = max(s.value.time for n, s in first if n.endswith(".output"))
         views = [of, *(u for u in of.users if u.what in VIEWS)]
         made = {u.time: u for v in views for u in v.users if u.what in PRODUCTS and u.size == size}
-        found = [u for u in made.values() if u.time in self.behind and u.time in self.aimed]
+        found = [u for u in made.values() if u.time > begun and u.time in self.behind and u.time in self.aimed]
         used = [u for u in found if any(root(o) in weights for o in u.operands)]
         return used[0] if len(used) == 1 else None
 

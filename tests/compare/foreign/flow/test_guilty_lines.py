@@ -51,6 +51,24 @@ for epoch in range(4):
     w[:] -= 0.5 * gw / 6
     b[0] -= 0.5 * gb[0] / 6
 '''
+NOISY = '''import numpy as np
+rng = np.random.default_rng(0)
+W = [rng.normal(size=(4, 4)) * 0.7 for _ in range(3)]
+for epoch in range(3):
+    for t in rng.normal(size=(5, 4)):
+        a = [t + 0.1 * rng.normal(size=4)]
+        for k in range(3):
+            a.append(np.tanh(a[-1] @ W[k]))
+        d = (a[-1] - t) * (1 - a[-1] ** 2)
+        deltas = [d]
+        for k in (2, 1):
+            d = W[k].dot(d) * (1 - a[k] ** 2)
+            deltas.append(d)
+        for w, x, g in zip(W, a, deltas[::-1]):
+            w -= 0.1 * np.outer(x, g)
+'''
+NOISY_NET = "4-4-4-4 tanh, tanh output, no bias, half squared error"
+
 SUMS_NET = "3-1, sigmoid output, binary cross-entropy"
 
 ADAM = '''import numpy as np
@@ -84,6 +102,14 @@ OTHER_BATCH = "mean-over-other-batch factor"
 
 # what is edited: old -> new; the guilty line after it; the tensor, and causes of which one is named
 WRONG = {
+    "weights of another layer, noise on the target": (
+        NOISY,
+        "W[k].dot(d)",
+        "W[k - 1].dot(d)",
+        "d = W[k - 1].dot(d) * (1 - a[k] ** 2)",
+        "3.grad_input",
+        "unknown",
+    ),
     "a bias summed over all": (
         BATCHES,
         "dW2, db2 = h.T @ dy, dy.sum(axis=0)",
@@ -151,7 +177,7 @@ WRONG = {
         "moving-average-reset",
     ),
 }
-NETWORKS = {BATCHES: BATCHES_NET, SUMS: SUMS_NET, ADAM: ADAM_NET, MOMENTUM: ADAM_NET}
+NETWORKS = {BATCHES: BATCHES_NET, NOISY: NOISY_NET, SUMS: SUMS_NET, ADAM: ADAM_NET, MOMENTUM: ADAM_NET}
 
 
 def checked(folder: Path, script: str, network: str) -> compare.Report:
