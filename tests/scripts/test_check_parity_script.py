@@ -157,7 +157,7 @@ BAD = [
     (["digits", "--inject", "gradient-in-float32", "--dtype", "float32"], "got --dtype float32, expected float64"),
     (["--record", "absent.npz", "--network", NETWORK], "absent.npz: no such file"),
     (["--record", "LICENSE", "--network", NETWORK], "not a record"),
-    (["--record", "absent.npz", "--network", "784-10, hinge"], "got loss 'hinge'"),
+    (["--record", "absent.npz", "--network", "784-10, focal"], "got loss 'focal'"),
 ]
 
 

@@ -16,18 +16,14 @@ def _for(reason: str, *keys: str) -> Reasons:
 EQUIVALENT: Reasons = {
     **_for(
         "membership in a pair does not depend on its order",
-        "layers.py expect: fits = a.ndim == len(shape) and all((n in (None, k) for n, k in zip(shape, a.shape, "
-        "strict=True))) -> fits = a.ndim == len(shape) and all((n in (k, None) for n, k in zip(shape, a.shape, "
-        "strict=True)))",
+        "layers.py expect: if not fits or any((n not in (None, k) for n, k in zip(sizes, a.shape, strict=False))): ... "
+        "-> if not fits or any((n not in (k, None) for n, k in zip(sizes, a.shape, strict=False))): ...",
         "losses.py Loss.__init__: if reduction not in ('mean', 'sum'): ... -> if reduction not in ('sum', 'mean'): ...",
     ),
     **_for(
-        "both have one length here: `a.ndim == len(shape)` is asked first",
-        "layers.py expect: fits = a.ndim == len(shape) and all((n in (None, k) for n, k in zip(shape, a.shape, "
-        "strict=True))) -> fits = a.ndim == len(shape) and all((n in (None, k) for n, k in zip(shape, a.shape)))",
-        "layers.py expect: fits = a.ndim == len(shape) and all((n in (None, k) for n, k in zip(shape, a.shape, "
-        "strict=True))) -> fits = a.ndim == len(shape) and all((n in (None, k) for n, k in zip(shape, a.shape, "
-        "strict=False)))",
+        "without a word `zip` is not strict either",
+        "layers.py expect: if not fits or any((n not in (None, k) for n, k in zip(sizes, a.shape, strict=False))): ... "
+        "-> if not fits or any((n not in (None, k) for n, k in zip(sizes, a.shape))): ...",
     ),
     **_for(
         "the smaller or the larger of two numbers does not depend on their order",

@@ -27,7 +27,7 @@ from compare.measuring.faults.case import Case
 from compare.measuring.trust import baselines, floors, forms, origins, pursuit
 from compare.measuring.trust.settings import SCALES, SETTINGS, Setting, adapted, case
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
-from compare.operations import LAYERS
+from compare.operations import LAYERS, LOSSES, OPTIMIZERS
 from compare.recording.batches import consecutive, given_batches
 from compare.recording.scratch_recorder import record_scratch
 from compare.report.report import Report
@@ -42,6 +42,7 @@ FLOOR_SETTINGS = tuple(
 
 Line = dict[str, Any]
 
+KINDS = (*LAYERS.values(), *LOSSES.values(), *OPTIMIZERS.values())
 MEASURED = (
     "compare/checking.py",
     "compare/diagnosis/*.py",
@@ -56,11 +57,9 @@ MEASURED = (
     "compare/recording/*.py",
     "compare/report/outcome.py",
     "scratch/initializers.py",
-    *sorted({f"{kind.scratch_type.__module__.replace('.', '/')}.py" for kind in LAYERS.values()}),
+    *sorted({f"{kind.scratch_type.__module__.replace('.', '/')}.py" for kind in KINDS}),
     "scratch/learner.py",
-    "scratch/losses.py",
     "scratch/network.py",
-    "scratch/optim.py",
     "scratch/windows.py",
     "torch_ref/losses.py",
     "torch_ref/tf32.py",
