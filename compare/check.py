@@ -101,7 +101,7 @@ def _from_file(
     """A script, or a file of arrays. ValueError in one line where it is neither."""
     if path.suffix in (".py", ".ipynb"):
         return run_script(path, network, convention, **limits)
-    return read_file(path, x, t, Architecture.of(network), convention)
+    return read_file(path, x, t, network, convention)
 
 
 def _recorded(candidate: Any, x: Array, t: Array, network: Any, loss: Any, convention: Convention | None) -> Recorded:

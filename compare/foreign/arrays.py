@@ -38,11 +38,12 @@ def read_dictionary(
 
 
 def read_file(
-    path: Path, x: Array | None, t: Array | None, network: Architecture, convention: Convention | None
+    path: Path, x: Array | None, t: Array | None, network: Architecture | None, convention: Convention | None
 ) -> Recorded:
-    """A file of arrays, the same. ValueError in one line where it is none."""
+    """A file of arrays, the same. ValueError in one line where it is none, or nobody says the network."""
     if path.suffix not in (".safetensors", ".npz"):
         raise ValueError(f"{path}: expected a script (.py) or a record (.safetensors, .npz)")
+    network = Architecture.of(network)
     records = load_records(path, network)
     if convention is None and all(_are_record_names(record, network) for record in records):
         return Recorded(records)
