@@ -539,7 +539,9 @@ class Settled:
             name, own = move.name.new, self.update.of.get(move.name) or law
             if rate is None or own is None or self._is_unsure(move):
                 continue
-            if own.momentum and law is not None and law.momentum and not _near(own.momentum, law.momentum):
+            is_common = law is None or not law.momentum or own in tuple(law.variants())
+            momentum = 0.0 if is_common else own.momentum_of(move)
+            if momentum and law is not None and not _near(momentum, law.momentum):
                 own, beside = law, law.beside(move)  # one momentum for all, or none
             else:
                 beside = own.beside(move) if own.explains(move) else np.zeros_like(move.change)

@@ -115,6 +115,11 @@ class Law:
         written = (mu for mu in numbers if 0 < mu < 1 and is_written(self.rate / (1 + mu), numbers))
         return next((mu for mu in written if same(self.momentum, mu**2 / (1 + mu))), None)
 
+    def momentum_of(self, move: Move) -> float:
+        """Its momentum; of what was zero before the change before, a decay is one."""
+        began_at_zero = move.earlier is not None and np.any(move.earlier) and np.allclose(move.old, -move.earlier)
+        return self.momentum - self.rate * self.decay if began_at_zero else self.momentum
+
     def change(self, move: Move) -> Array:
         found = self.rate * (move.along + self.decay * move.old + self.shrink * np.sign(move.old))
         return found + self.momentum * move.earlier if self.momentum and move.earlier is not None else found

@@ -63,8 +63,13 @@ RIGHT = {
     "a moving average": ("", AVERAGED, "the step has momentum 0.9"),
     "a rate that falls": ("", "        params[k] -= lr / (1 + 0.01 * step) * g", "the weights move by 0.0495"),
 }
+BIAS_TURNED = """        v[k] = 0.05 * g + 0.9 * v[k] * (-1 if k[0] == "b" else 1)
+        params[k] -= v[k]"""
+INVERTED = GLOBAL_NORM.replace("grads[k] * 0.5 / norm", "grads[k] * norm / 0.5")
+
 # the first tensor that is off
 WRONG = {
+    "momentum of the biases uphill": ("", BIAS_TURNED, "0.new_bias"),
     "uphill, clipped": ("", "        params[k] += lr * np.clip(g, -0.1, 0.1)", "0.new_weight"),
     "uphill, Adagrad": ("", ADAGRAD.replace("-=", "+="), "0.new_weight"),
     "one parameter clipped": ("    grads['W2'] = np.clip(grads['W2'], -0.01, 0.01)", PLAIN, "2.new_weight"),
@@ -72,9 +77,42 @@ WRONG = {
 }
 # what no rule that is known explains accuses nobody
 UNKNOWN = {
-    "no root": RMSPROP.replace("np.sqrt(v[k])", "v[k]"),
-    "no square": RMSPROP.replace("g ** 2", "np.abs(g)"),
-    "signs": "        params[k] -= lr * np.sign(g)",
+    "no root": ("", RMSPROP.replace("np.sqrt(v[k])", "v[k]")),
+    "no square": ("", RMSPROP.replace("g ** 2", "np.abs(g)")),
+    "signs": ("", "        params[k] -= lr * np.sign(g)"),
+    "a clip turned round": (INVERTED, PLAIN),
+}
+# Of three outputs and two inputs with ones beside them the weight is square; of zeros all layouts give the same.
+SQUARE = """import numpy as np
+rng = np.random.default_rng(0)
+X, c = np.hstack([rng.normal(size=(30, 2)), np.ones((30, 1))]), np.repeat(np.arange(3), 10)
+T, W = np.eye(3)[c], np.zeros((3, 3))
+for step in range(4):
+    e = np.exp(X.dot(W))
+    P = e / e.sum(axis=1, keepdims=True)
+    dW = X.T.dot(P - T) / 30
+    W = W - 0.8 * dW
+"""
+# The first sample is zero: its step is not seen, and the velocity of the next one has begun already.
+BEGUN = """import math, random
+random.seed(1)
+X = [[0.0, 0.0], [0.4, 1.0], [1.0, 0.3], [0.7, 0.6]]
+T = [[0.2], [0.9], [0.4], [0.1]]
+W = [[random.uniform(-1, 1) for j in range(2)] for i in range(1)]
+b, vW, vb = [0.3], [[0.0, 0.0]], [0.0]
+for epoch in range(5):
+    for x, t in zip(X, T):
+        y = 1 / (1 + math.exp(-(W[0][0] * x[0] + W[0][1] * x[1] + b[0])))
+        d = (t[0] - y) * y * (1 - y)
+        for j in range(2):
+            vW[0][j] = 0.5 * d * x[j] + 0.9 * vW[0][j]
+            W[0][j] += vW[0][j]
+        vb[0] = 0.5 * d + 0.9 * vb[0]
+        b[0] += vb[0]
+"""
+OTHERS = {
+    "a square weight of zeros, its bias attached": (SQUARE, "2-3, softmax cross-entropy"),
+    "a velocity older than the first step seen": (BEGUN, "2-1, sigmoid output, half squared error"),
 }
 
 
@@ -111,6 +149,14 @@ def test_wrong(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_unknown(tmp_path: Path, name: str) -> None:
-    report = checked(tmp_path, "", UNKNOWN[name])
+    report = checked(tmp_path, *UNKNOWN[name])
     assert report.verdict == "incomplete", f"\n{report}"
     assert "update not judged" in str(report).splitlines()[0]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_right_scripts(tmp_path: Path, name: str) -> None:
+    text, network = OTHERS[name]
+    (tmp_path / "s.py").write_text(text)
+    report = compare.check(tmp_path / "s.py", network=network)
+    assert report.verdict == "parity", f"\n{report}"
