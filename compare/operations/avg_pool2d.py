@@ -21,7 +21,7 @@ from compare.operations.max_pool2d import largest
 from compare.operations.mistake import Formula, Unseen
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import ANY, Layer, Part, Scalar, Shape
-from compare.operations.window import Padding, Pair, Window, brief, expect_thin, two
+from compare.operations.window import NO_OVERLAP, Padding, Pair, Window, brief, expect_thin, two
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class AvgPool2d(Layer):
 
     @property
     def window(self) -> Window:
-        size = two(self.kernel_size)
-        return Window(size, size if self.stride is None else two(self.stride), two(self.padding))
+        return Window.of_pooling(self.kernel_size, self.stride, self.padding)
 
     def leaving(self, entering: Shape) -> Shape:
         return self.window.leaving(entering, str(self))
@@ -164,7 +163,6 @@ def _at_maxima(e: Letters) -> Bounded:
     return window.added_up(_windows(e, e.dy) * mask, e.x.shape)
 
 
-NO_OVERLAP = Unseen("no two windows overlap", lambda e: e.operation.window.overlap == 1)
 NO_PADDING = Unseen("there is no padding", lambda e: not e.operation.padding)
 
 # What examples have in common: the correct expressions.

@@ -23,7 +23,7 @@ from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Formula, Unseen, wrong_factor
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import ANY, Layer, Part, Scalar, Shape
-from compare.operations.window import Padding, Pair, Window, brief, two
+from compare.operations.window import NO_OVERLAP, Padding, Pair, Window, brief, two
 
 
 @dataclass(frozen=True)
@@ -426,7 +426,6 @@ def _reordered(e: Letters) -> Bounded:
 
 ASLEEP = Unseen("all biases are zero", lambda e: not e.b.value.any())
 ONE_ELEMENT = Unseen("the filters have one element", lambda e: e.operation.window.size == (1, 1))
-NO_OVERLAP = Unseen("no two windows overlap", lambda e: e.operation.window.overlap == 1)
 NO_PADDING = Unseen("there is no padding", lambda e: not e.operation.padding)
 NO_STRIDE = Unseen("the stride is 1", lambda e: e.operation.stride == 1)
 NO_DILATION = Unseen("the dilation is 1", lambda e: e.operation.dilation == 1)

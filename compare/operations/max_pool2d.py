@@ -22,7 +22,7 @@ from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Formula, Unseen
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import ANY, Layer, Part, Scalar, Shape
-from compare.operations.window import Padding, Pair, Window, brief, expect_thin, two
+from compare.operations.window import NO_OVERLAP, Padding, Pair, Window, brief, expect_thin, two
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ class MaxPool2d(Layer):
 
     @property
     def window(self) -> Window:
-        size = two(self.kernel_size)
-        return Window(size, size if self.stride is None else two(self.stride), two(self.padding))
+        return Window.of_pooling(self.kernel_size, self.stride, self.padding)
 
     def leaving(self, entering: Shape) -> Shape:
         return self.window.leaving(entering, str(self))
@@ -186,7 +185,6 @@ def _with_stride(stride: int | None) -> Formula:
 
 
 NO_TIES = Unseen("no window has two equal maxima", lambda e: bool((_maxima(e).sum(axis=2) == 1).all()))
-NO_OVERLAP = Unseen("no two windows overlap", lambda e: e.operation.window.overlap == 1)
 NO_PADDING = Unseen("there is no padding", lambda e: not e.operation.padding)
 
 # What examples have in common: their cases, and the correct expressions.

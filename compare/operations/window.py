@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike
 from compare.numbers.allowance import gamma
 from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
+from compare.operations.mistake import Unseen
 from compare.operations.operation import ANY, Shape
 
 Two = tuple[int, int]  # of height and width
@@ -45,6 +46,11 @@ class Window:
     stride: Two
     padding: Two = (0, 0)
     dilation: Two = (1, 1)
+
+    @classmethod
+    def of_pooling(cls, size: Pair, stride: Pair | None, padding: Padding) -> Window:
+        """Without a stride the windows stand side by side."""
+        return cls(two(size), two(size if stride is None else stride), two(padding))
 
     def leaving(self, entering: Shape, who: str) -> Shape:
         """How many there are: (m, channels, height, width) -> (m, channels, down, across). ValueError for none."""
@@ -138,3 +144,6 @@ def expect_thin(size: Pair, padding: Padding) -> None:
     """ValueError where a window may lie in the padding alone, as in torch."""
     if any(2 * p > n for p, n in zip(two(padding), two(size), strict=True)):
         raise ValueError(f"found padding {padding}, expected at most half of the windows' size, {size}")
+
+
+NO_OVERLAP = Unseen("no two windows overlap", lambda e: e.operation.window.overlap == 1)
