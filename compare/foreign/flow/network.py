@@ -52,10 +52,14 @@ class NotRead(ValueError):
 
 
 def network_of(flow: Dataflow, convention: Convention | None = None, given: Given | None = None) -> Architecture:
-    """The network of the first training step. NotRead in one line where the graph does not show all of it."""
+    """The network of the first training step. NotRead in one line where the graph does not show all of it.
+
+    An absolute error is printed beside other losses, to be looked at: it is the loss only where all gradients are its.
+    """
     reads = lambda network: islice(Reader(network, flow, convention, given), STEPS)  # noqa: E731
     tried = [(network, Evidence.of(reads(network))) for network in _networks(flow.values, given)]
-    network, evidence = max(tried, key=lambda pair: pair[1])  # of equal ones the first
+    fitting = [pair for pair in tried if not (isinstance(pair[0].loss, L1Loss) and pair[1].unmistaken)]
+    network, evidence = max(fitting, key=lambda pair: pair[1])  # of equal ones the first
     if not evidence.reported and not evidence.right:
         raise NotRead(f"the loss is neither reported nor to be seen in a gradient: {SAY_IT}")
     return network

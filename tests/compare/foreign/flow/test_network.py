@@ -31,6 +31,10 @@ MSE = """    loss = np.mean((y - T) ** 2)
 MAE = """    loss = np.mean(np.abs(y - T))
     d = np.sign(y - T) / y.size
 """
+WATCHED = """    p = 1 / (1 + np.exp(-y))
+    print(np.mean(np.abs(p - T)))
+    d = 2 * (p - T) * p * (1 - p) / y.size
+"""
 SOFTMAX = """    p = np.exp(y - y.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     d = (p - np.eye(3)[c]) / 12
@@ -63,6 +67,7 @@ READ = {
     "4-5-3 softplus, mse": ("np.log(1 + np.exp(z))", "1 / (1 + np.exp(-z))", MSE),
     "4-5-3 linear, mse": ("z", "1", MSE),
     "4-5-3 tanh, l1": (*TANH, MAE),
+    "4-5-3 tanh, sigmoid output, mse": (*TANH, WATCHED),
 }
 
 
