@@ -7,7 +7,7 @@ from compare.measuring.programs.losses import last_delta, over_samples
 from compare.measuring.programs.marks import mark
 from compare.measuring.programs.notation import Notation
 from compare.measuring.programs.penalties import with_penalty
-from compare.measuring.programs.updates import update
+from compare.measuring.programs.updates import clipped_together, update
 
 
 def backward(c: Notation) -> list[str]:
@@ -32,7 +32,7 @@ def updates(c: Notation) -> list[str]:
     from_first = range(1, c.style.layers + 1)
     needs_weights = not c.style.bind_gradient and not c.style.bind_first_delta  # the second layer's, as they were
     order = from_first if c.style.names % 2 or needs_weights else reversed(from_first)
-    return [line for k in order for line in update(c, k, gradient_exprs(c, k))]
+    return [*clipped_together(c), *(line for k in order for line in update(c, k, gradient_exprs(c, k)))]
 
 
 def _delta(c: Notation, k: int) -> list[str]:

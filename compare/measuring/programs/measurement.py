@@ -59,7 +59,7 @@ def do(part: str, seed: int) -> Line:
 
 def right(seed: int) -> Line:
     program = Program.drawn(seed)
-    return _named("right", seed, program) | checked(program.text, program.network)
+    return _named("right", seed, program) | checked(program.text, program.told)
 
 
 def wrong(seed: int) -> Line:
@@ -75,7 +75,7 @@ def wrong(seed: int) -> Line:
         "expected": sorted(found.mistake.causes),
         "step": found.step,
     }
-    return _named("wrong", seed, found.right) | known | checked(found.text, found.right.network)
+    return _named("wrong", seed, found.right) | known | checked(found.text, found.right.told)
 
 
 def _named(part: str, seed: int, program: Program) -> Line:
@@ -88,7 +88,7 @@ def _named(part: str, seed: int, program: Program) -> Line:
     }
 
 
-def checked(text: str, network: str) -> Line:
+def checked(text: str, network: str | None) -> Line:
     """What the checker says of a program in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "student.py"

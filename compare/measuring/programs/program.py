@@ -68,8 +68,13 @@ class Program:
 
     @property
     def network(self) -> str:
-        """As the checker is told."""
+        """In the words of a network's text."""
         return network_text(self.style)
+
+    @property
+    def told(self) -> str | None:
+        """What the checker is told of the network; None where it has to read it off the program."""
+        return self.network if self.style.told else None
 
     @cached_property
     def text(self) -> str:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+OPTIMIZERS = {
+    "sgd": 70, "torch momentum": 6, "velocity": 6, "average": 4, "nesterov": 2, "adam": 8, "rmsprop": 2, "adagrad": 2,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Style:
@@ -43,7 +47,9 @@ class Style:
     penalty: str = "none"  # none, half l2, l2, l1
     penalty_in: str = "both"  # both, gradient
     penalty_factor: float = 0.01
-    optimizer: str = "sgd"  # sgd, torch momentum, velocity, average, adam
+    optimizer: str = "sgd"  # sgd, torch momentum, velocity, average, nesterov, adam, rmsprop, adagrad
+    clip: str = "none"  # none, value, norm, norm of all
+    clip_at: float = 0.5
     decay: float = 0.0  # of the weights, decoupled
     schedule: str = "none"  # none, inverse, steps
     in_place: bool = False
@@ -59,6 +65,7 @@ class Style:
     count: int = 8  # samples
     batch: int = 4
     epochs: int = 3
+    told: bool = True  # the checker is told the network; else it reads it off the program
 
     @property
     def layers(self) -> int:
@@ -84,7 +91,7 @@ def drawn(seed: int) -> Style:
     Of 69 public reports 25 train one sample at a time, 22 have samples as columns, 15 have no bias, 28 a squared loss.
     """
     r = random.Random(seed)
-    style = replace(Style(seed=seed), **_network(r), **_loop(r), **_writing(r), **_training(r))
+    style = replace(Style(seed=seed), **_network(r), **_loop(r), **_writing(r), **_training(r), told=r.random() < 0.8)
     return settled(style)
 
 
@@ -162,7 +169,9 @@ def _training(r: random.Random) -> dict[str, Any]:
         "penalty": _weighted(r, {"none": 80, "half l2": 10, "l2": 5, "l1": 3}),
         "penalty_in": _weighted(r, {"both": 3, "gradient": 1}),
         "penalty_factor": r.choice((0.001, 0.01, 0.1)),
-        "optimizer": _weighted(r, {"sgd": 76, "torch momentum": 6, "velocity": 6, "average": 4, "adam": 8}),
+        "optimizer": _weighted(r, OPTIMIZERS),
+        "clip": _weighted(r, {"none": 92, "value": 4, "norm": 2, "norm of all": 2}),
+        "clip_at": r.choice((1.0, 0.5, 0.1, 0.05)),
         "decay": r.choice((0.001, 0.01)) if r.random() < 0.04 else 0.0,
         "schedule": _weighted(r, {"none": 88, "inverse": 6, "steps": 6}),
         "rate": r.choice((0.5, 0.1, 0.1, 0.05, 0.03, 0.01, 0.001)),
@@ -237,10 +246,16 @@ def _settled_writing(s: Style) -> Style:
 
 
 def _settled_training(s: Style) -> Style:
-    if s.optimizer == "adam":
+    if s.optimizer in ("adam", "rmsprop", "adagrad"):
         s = replace(s, rate=min(s.rate, 0.05), decay=0.0, flipped=False)
     if s.optimizer != "sgd":
         s = replace(s, bind_gradient=True, flipped=False, mean_at="gradient" if s.mean_at == "rate" else s.mean_at)
+    if s.clip != "none":
+        s = replace(s, bind_gradient=True, flipped=False, mean_at="gradient" if s.mean_at == "rate" else s.mean_at)
+    if s.clip != "none" and s.loop == "accumulated":
+        s = replace(s, clip="value")
+    if s.clip == "norm of all" and (s.update == "between" or s.form == "layers"):
+        s = replace(s, clip="norm")
     if s.target == "integers":
         s = replace(s, flipped=False)
     if s.report == "none":

@@ -10,9 +10,9 @@ from compare.measuring.programs.measurement import Line
 CONFIDENT = 0.95
 FEATURES = (
     "loop", "samples", "form", "layers", "hidden", "output", "loss", "reduction", "target", "data", "bias", "out_in",
-    "report", "penalty", "optimizer", "schedule", "decay", "rate", "mean_at", "flipped", "update", "bind_pre",
-    "bind_back", "bind_first_delta", "bind_gradient", "bind_step", "in_place", "pairs", "helpers", "derivative_at",
-    "relu", "relu_derivative", "sigmoid", "tanh", "dot", "zero_bias", "random",
+    "report", "penalty", "optimizer", "clip", "told", "schedule", "decay", "rate", "mean_at", "flipped", "update",
+    "bind_pre", "bind_back", "bind_first_delta", "bind_gradient", "bind_step", "in_place", "pairs", "helpers",
+    "derivative_at", "relu", "relu_derivative", "sigmoid", "tanh", "dot", "zero_bias", "random",
 )  # fmt: skip
 
 

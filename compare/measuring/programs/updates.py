@@ -9,15 +9,37 @@ from compare.measuring.programs.marks import mark
 from compare.measuring.programs.notation import Notation
 from compare.measuring.programs.penalties import penalty_gradient
 
-STATE = {"sgd": (), "torch momentum": ("v",), "velocity": ("v",), "average": ("v",), "adam": ("m", "v")}
+ONE = {kind: ("v",) for kind in ("torch momentum", "velocity", "average", "nesterov", "rmsprop", "adagrad")}
+STATE = {"sgd": (), "adam": ("m", "v"), **ONE}
 
 
 def update(c: Notation, k: int, gradients: Sequence[str]) -> list[str]:
     """Of the weight and the bias of layer k."""
     lines = []
     for p, g in zip(c.parameters(k), gradients, strict=True):
-        lines += _decayed(c, k, p) + _MOVES[c.style.optimizer](c, k, p, _complete(c, k, p, g))
+        clipping, g = _clipped(c, k, _complete(c, k, p, g))
+        lines += _decayed(c, k, p) + clipping + _MOVES[c.style.optimizer](c, k, p, g)
     return lines
+
+
+def _clipped(c: Notation, k: int, g: str) -> tuple[list[str], str]:
+    """The lines that clip one gradient, and the gradient after them."""
+    at = c.style.clip_at
+    if c.style.clip == "value":
+        return [], f"np.clip({g}, -{at}, {at})"
+    if c.style.clip == "norm":
+        return [f"norm = np.linalg.norm({g})", "if norm > 0:", f"    {g} = {g} * min(1.0, {at} / norm)"], g
+    return [], g
+
+
+def clipped_together(c: Notation) -> list[str]:
+    """The lines before all updates that clip the gradients by the norm of all."""
+    if c.style.clip != "norm of all":
+        return []
+    gradients = [g for k in range(1, c.style.layers + 1) for g in c.gradients(k)]
+    squares = " + ".join(f"np.sum({g} ** 2)" for g in gradients)
+    scaled = [f"    {g} *= {c.style.clip_at} / norm" for g in gradients]
+    return [f"norm = np.sqrt({squares})", f"if norm > {c.style.clip_at}:", *scaled]
 
 
 def _complete(c: Notation, k: int, p: str, g: str) -> str:
@@ -77,6 +99,27 @@ def _average(c: Notation, k: int, p: str, g: str) -> list[str]:
     return [f"{v} = {mark('kept', k, f'0.9 * {v}')} + {fresh}", *_moved(c, k, p, f"{_rate(c, k)} * {v}", "-")]
 
 
+def _nesterov(c: Notation, k: int, p: str, g: str) -> list[str]:
+    v = c.state("v", p)
+    lines = [f"{v} = {mark('kept', k, f'0.9 * {v}')} + {mark('used', k, g)}"]
+    return [*lines, *_moved(c, k, p, f"{_rate(c, k)} * ({g} + 0.9 * {v})", "-")]
+
+
+def _rmsprop(c: Notation, k: int, p: str, g: str) -> list[str]:
+    v = c.state("v", p)
+    fresh = mark("fresh_square", k, f"(1 - 0.9) * ({g}) ** 2")
+    return [f"{v} = {mark('kept_square', k, f'0.9 * {v}')} + {fresh}", *_over_root(c, k, p, g, v)]
+
+
+def _adagrad(c: Notation, k: int, p: str, g: str) -> list[str]:
+    v = c.state("v", p)
+    return [f"{v} += {mark('fresh_square', k, f'({g}) ** 2')}", *_over_root(c, k, p, g, v)]
+
+
+def _over_root(c: Notation, k: int, p: str, g: str, v: str) -> list[str]:
+    return _moved(c, k, p, f"{_rate(c, k)} * ({mark('used', k, g)}) / (np.sqrt({v}) + 1e-8)", "-")
+
+
 def _adam(c: Notation, k: int, p: str, g: str) -> list[str]:
     m, v = c.state("m", p), c.state("v", p)
     count = step_count(c)
@@ -96,7 +139,16 @@ def _corrected(k: int, held: str, beta: str, count: str) -> str:
     return mark("corrected", k, f"{held} / (1 - {mark('beta', k, beta)} ** {count})")
 
 
-_MOVES = {"sgd": _sgd, "torch momentum": _torch_momentum, "velocity": _velocity, "average": _average, "adam": _adam}
+_MOVES = {
+    "sgd": _sgd,
+    "torch momentum": _torch_momentum,
+    "velocity": _velocity,
+    "average": _average,
+    "nesterov": _nesterov,
+    "adam": _adam,
+    "rmsprop": _rmsprop,
+    "adagrad": _adagrad,
+}
 
 
 def step_count(c: Notation) -> str:

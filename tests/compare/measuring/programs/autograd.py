@@ -21,6 +21,7 @@ def trajectory(style: Style, seen: list[Seen]) -> list[list[list[np.ndarray]]]:
         optimizer.param_groups[0]["lr"] = rate(style, step)
         optimizer.zero_grad()
         loss(style, layers, now).backward()
+        clip(style, [p for layer in layers for p in layer])
         decay(style, layers, rate(style, step))
         optimizer.step()
         found.append(copied(layers))
@@ -34,6 +35,12 @@ def copied(layers: list[list[torch.Tensor]]) -> list[list[np.ndarray]]:
 def optimiser(style: Style, parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
     if style.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=style.rate)
+    if style.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=style.rate, alpha=0.9)
+    if style.optimizer == "adagrad":
+        return torch.optim.Adagrad(parameters, lr=style.rate, eps=1e-8)
+    if style.optimizer == "nesterov":
+        return torch.optim.SGD(parameters, lr=style.rate, momentum=0.9, nesterov=True)
     if style.optimizer == "velocity":
         return Velocity(parameters)
     options = {"torch momentum": {"momentum": 0.9}, "average": {"momentum": 0.9}}.get(style.optimizer, {})
@@ -81,6 +88,17 @@ def rate(style: Style, step: int) -> float:
     if style.schedule == "inverse":
         return style.rate / (1 + 0.1 * epoch)
     return style.rate * 0.9**epoch if style.schedule == "steps" else style.rate
+
+
+def clip(style: Style, parameters: list[torch.Tensor]) -> None:
+    """Without the 1e-6 that torch adds to a norm."""
+    if style.clip == "value":
+        torch.nn.utils.clip_grad_value_(parameters, style.clip_at)
+    groups = {"norm": [[p] for p in parameters], "norm of all": [parameters]}.get(style.clip, [])
+    for group in groups:
+        norm = torch.linalg.vector_norm(torch.cat([p.grad.ravel() for p in group]))
+        for p in group:
+            p.grad *= min(1.0, style.clip_at / norm)
 
 
 @torch.no_grad()
