@@ -73,7 +73,7 @@ class Moments:
         b1, b2 = float(spec.options["beta1"]), float(spec.options["beta2"])
         for move in moves:
             m, v = self.of(move)
-            self.held[move.name] = b1 * m + (1 - b1) * move.gradient, b2 * v + (1 - b2) * move.gradient**2
+            self.held[move.name] = b1 * m + (1 - b1) * move.along, b2 * v + (1 - b2) * move.along**2
 
 
 def has_root(values: Sequence[Value], move: Move) -> bool:
@@ -196,7 +196,7 @@ def explains(move: Move, moments: Moments, spec: OptimizerSpec | None) -> bool:
 def _explains(move: Move, moments: Moments, numbers: Numbers, count: Correction) -> bool:
     lr, b1, b2, eps = numbers
     m, v = moments.of(move)
-    m, v = b1 * m + (1 - b1) * move.gradient, b2 * v + (1 - b2) * move.gradient**2
+    m, v = b1 * m + (1 - b1) * move.along, b2 * v + (1 - b2) * move.along**2
     of = (b1, b2)
     c, d = (1 - of[k] ** n if n else 1.0 for k, n in zip(count.betas, (count.first, count.second), strict=True))
     with np.errstate(all="ignore"):

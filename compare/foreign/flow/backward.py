@@ -152,11 +152,19 @@ class Backward:
 
     def _of_samples(self, name: TensorName, wanted: Array) -> Gradient | None:
         """What the gradient of the layer's weight is a product of, right or wrong; else by value alone."""
-        placed = self._in_place_of_samples(name)
+        placed = self._nothing(wanted) or self._in_place_of_samples(name)
         if placed is None:
             return self._by_value(wanted) or self._in_place_of_input(name, wanted) or self._masked(name, wanted)
         judged = self._judged(placed, wanted)
         return judged if judged.equal else self._unused(wanted) or judged
+
+    def _nothing(self, wanted: Array) -> Gradient | None:
+        """Where no gradient is left, the zeros that are computed from the target: their products are zeros, too."""
+        if np.any(wanted) or len(self.step.passes) > 1:
+            return None
+        zeros = [v for v in self.pool.sized.get(wanted.size, ()) if v.time in self.aimed and v.time in self.behind]
+        found = self._like(Pool(zeros), wanted, self.usual())
+        return _gradient(found) if found is not None else None
 
     def _unused(self, wanted: Array) -> Gradient | None:
         """The right gradient under a name, where the code computes it and goes on with another one."""

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compare.foreign.flow.backward import Backward
-from compare.foreign.flow.updates import Move, Update, by_law
+from compare.foreign.flow.updates import Move, Update, by_law, reread
+from compare.network.tensor_name import TensorName
 from compare.watching.dataflow import Array, Value, before
 
 Averaged = Callable[[Sequence[Array]], Array]  # of the squares of all gradients so far
 Of = Callable[[Sequence[Array], float], Array]  # of all gradients so far, and the norm of those of this step together
 
+ROOTS = {"norm", "sqrt", "pow"}
 CLIPS = ("clip", "minimum", "maximum", "fmin", "fmax", "where")
 LARGEST_EPS = 1e-3
 MOST = 8  # numbers that are tried for each of a rule's
@@ -38,41 +40,73 @@ class Directions:
 
     seen: dict[str, list[Array]] = field(default_factory=dict)
 
+    scales: dict[str, float] = field(default_factory=dict)  # on which the code has those of this step
+
     def settled(self, back: Backward, update: Update, averaged: bool) -> Update:
         """With the direction by which more of the parameters move than by the gradient, if there is one.
 
         averaged: a root divides the gradient's average, as Adam's does, whose first step is Adagrad's.
         """
-        scales = {move.name: self._take(back, move) for move in update.moves}
         best, together = update, self._norm(update.moves)
         if update.law is None or update.explained(update.law) < update.size or not update.has_written_rate:
             for direction in _candidates(_behind(back, update), update.written, averaged):
-                moves = [self._along(move, direction, scales[move.name], together) for move in update.moves]
+                moves = [self._along(move, direction, together) for move in update.moves]
                 if not all(np.all(np.isfinite(move.along)) for move in moves):
                     continue
                 made = by_law(back, moves)
-                made.kept, made.direction = update.kept, direction.words
+                made.kept, made.penalties = update.kept, update.penalties
+                made.direction = ", and ".join(filter(None, (update.direction, direction.words)))
                 if _is_better(made, best):
                     best = made
         return best
 
-    def _take(self, back: Backward, move: Move) -> float:
-        """One more gradient; the scale on which the code has it."""
+    def clipped(self, back: Backward, update: Update) -> Update:
+        """With the gradients clipped, where all that a clip changes are values on the way to the new ones."""
+        for move in update.moves:
+            self._take(back, move)
+        together = self._norm(update.moves)
+        for direction in _clips(_behind(back, update), _thresholds(update.written)):
+            made = {move.name: direction.of(self.seen[move.name], together) for move in update.moves}
+            changed = [m for m in update.moves if not np.array_equal(made[m.name], self.seen[m.name][-1])]
+            met = {m.name: _met(back, m, made[m.name]) for m in changed}
+            if changed and None not in met.values():
+                return self._of_clipped(back, update, made, met, direction.words)
+        return update
+
+    def _of_clipped(
+        self,
+        back: Backward,
+        update: Update,
+        made: dict[TensorName, Array],
+        met: dict[TensorName, Value | None],
+        words: str,
+    ) -> Update:
+        for name, array in made.items():
+            self.seen[name][-1] = array
+        of = {name: array / self.scales[name] for name, array in made.items()}
+        found = by_law(back, [replace(m, direction=of[m.name], taken=met.get(m.name) or m.taken) for m in update.moves])
+        found.kept, found.penalties, found.direction = update.kept, update.penalties, words
+        return found
+
+    def _take(self, back: Backward, move: Move) -> None:
+        """One more gradient, and the scale on which the code has it."""
         found = back.found.get(move.name.gradient)
         scale = found.scale if found is not None else back.usual()
-        array = move.gradient * scale if found is None else np.asarray(found.view.array, dtype=np.float64)
+        is_plain = found is not None and move.direction is None
+        array = np.asarray(found.view.array, dtype=np.float64) if is_plain and found else move.along * scale
         self.seen.setdefault(move.name, []).append(array)
-        return scale
+        self.scales[move.name] = scale
 
     def _norm(self, moves: Sequence[Move]) -> float:
         """Of the gradients of this step together."""
         return float(np.sqrt(sum(float(np.sum(self.seen[move.name][-1] ** 2)) for move in moves)))
 
-    def _along(self, move: Move, direction: Direction, scale: float, together: float) -> Move:
+    def _along(self, move: Move, direction: Direction, together: float) -> Move:
         """With the gradient as the code has it: a clipped one parts from it by all of its rounding."""
-        seen = self.seen[move.name]
+        seen, scale = self.seen[move.name], self.scales[move.name]
         with np.errstate(all="ignore"):
-            return replace(move, gradient=seen[-1] / scale, direction=direction.of(seen, together) / scale)
+            made = replace(move, direction=direction.of(seen, together) / scale)
+            return made if move.direction is not None else replace(made, gradient=seen[-1] / scale)
 
 
 def _is_better(made: Update, best: Update) -> bool:
@@ -91,16 +125,43 @@ def _behind(back: Backward, update: Update) -> list[Value]:
     return before([move.value for move in update.moves], back.step.olds)
 
 
-def _candidates(values: Sequence[Value], numbers: Sequence[float], averaged: bool) -> Iterator[Direction]:
+def _met(back: Backward, move: Move, clipped: Array) -> Value | None:
+    """The value from which the new one is computed that is the clipped gradient."""
+    for value in before([move.value], back.step.olds):
+        view = reread(back, move.name, value) if value.size == move.value.size else None
+        if view is not None and np.allclose(view.array, clipped, rtol=1e-12, atol=0):
+            return value
+    return None
+
+
+def _called(values: Sequence[Value]) -> set[str]:
+    return {v.what.removeprefix("call:") for v in values}
+
+
+def is_bent(values: Sequence[Value]) -> bool:
+    """Whether a step may be another than linear in its gradient: it has a root, or a clip."""
+    return bool(_called(values) & {*ROOTS, *CLIPS})
+
+
+def _thresholds(numbers: Sequence[float]) -> list[float]:
+    return list(dict.fromkeys(numbers))[: 3 * MOST]
+
+
+def _clips(values: Sequence[Value], numbers: Sequence[float]) -> Iterator[Direction]:
     """Those whose operations stand before the new values, with the code's numbers."""
-    called = {v.what.removeprefix("call:") for v in values}
-    numbers = list(dict.fromkeys(numbers))[: 3 * MOST]
-    if called & {"norm", "sqrt", "pow"}:
+    called = _called(values)
+    if called & ROOTS:
         yield from (Direction(f"clipped to a norm of {c:g}", _by_norm(c, all_together=True)) for c in (*numbers, 1.0))
         each = "each parameter's by itself"
         yield from (Direction(f"clipped to a norm of {c:g}, {each}", _by_norm(c)) for c in (*numbers, 1.0))
     if called.intersection(CLIPS):
         yield from (Direction(f"clipped to {-c:g} and {c:g}", _by_value(c)) for c in numbers)
+
+
+def _candidates(values: Sequence[Value], numbers: Sequence[float], averaged: bool) -> Iterator[Direction]:
+    """All of the kind, with the code's numbers."""
+    called, numbers = _called(values), _thresholds(numbers)
+    yield from _clips(values, numbers)
     if called & {"sqrt", "pow"} and not averaged:
         small = [n for n in numbers if n < LARGEST_EPS][:MOST] or [0.0]
         for eps in small:

@@ -13,7 +13,7 @@ from compare.foreign.convention import Convention
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward
-from compare.foreign.flow.directions import Directions
+from compare.foreign.flow.directions import Directions, is_bent
 from compare.foreign.flow.given import Given
 from compare.foreign.flow.losses import reported
 from compare.foreign.flow.pairs import belonging
@@ -123,6 +123,8 @@ class Reader:
         if (scale := _scale_before(back, update, found)) is not None:
             back = back.rescaled(scale)
             update = updates.update(back, self.earlier)
+        self._penalized(back, update)
+        update = self.directions.clipped(back, update)
         averaged = any(self._is_averaged(back, move) for move in update.moves) or adaptive.has_two_betas(update.written)
         update = self.directions.settled(back, update, averaged).proven()
         network = back.network
@@ -155,7 +157,10 @@ class Reader:
         return None if self.given is None or rows is None else (self.given.target, rows)
 
     def _penalized(self, back: Backward, update: Update) -> None:
-        """With the penalty that is in a gradient, which Adam's step cannot show: by value."""
+        """With the penalty that is in a gradient, which a step that is not linear cannot show: by value."""
+        is_explained = update.law is not None and update.explained(update.law) == update.size
+        if is_explained or not is_bent(back.step.behind):
+            return
         for k, move in enumerate(update.moves):
             slopes = {"L2": move.old, "L1": np.sign(move.old)}
             amounts = [a for a in update.rates if a < 1]
@@ -164,8 +169,8 @@ class Reader:
                 if not is_seen or move.value.size == 1:
                     continue
                 gradient = move.gradient + amount * slopes[kind]
-                if back.whole(move.name, gradient) is not None:
-                    update.moves[k] = replace(move, gradient=gradient)
+                if (whole := back.whole(move.name, gradient)) is not None:
+                    update.moves[k] = replace(move, direction=gradient, taken=whole.value)
                     update.penalties[move.name] = amount, kind
                     break
 
@@ -174,7 +179,6 @@ class Reader:
         is_explained = update.law is not None and update.explained(update.law) == update.size
         if is_explained or not any(adaptive.has_root(step.behind, move) for move in update.moves):
             return None
-        self._penalized(back, update)
         spec = adaptive.adam(update.moves, update.written, self.moments)
         explained = any(adaptive.explains(move, self.moments, spec) for move in update.moves)
         return spec if averaged or explained else None
@@ -182,8 +186,12 @@ class Reader:
     def _is_averaged(self, back: Backward, move: Move) -> bool:
         """Whether the root divides something else than the gradient, such as its average."""
         found = back.found.get(move.name.gradient)
-        divided = adaptive.averages(move, back.step.olds, found.value if found is not None else None)
-        return divided is not None and (found is None or not adaptive.is_multiple(divided[0], found.value))
+        gradient = move.taken or (found.value if found is not None else None)
+        divided = adaptive.averages(move, back.step.olds, gradient)
+        same = [] if found is None else [m.value for m in back.multiples.get(move.name.gradient, ())
+                                         if m.scale == found.scale]  # fmt: skip
+        gradients = [] if gradient is None else [gradient, *same]
+        return divided is not None and not any(adaptive.is_multiple(divided[0], g) for g in gradients)
 
     def _without_absent_biases(self, step: TrainingStep) -> Architecture:
         """A layer that was computed without a bias has none. ValueError for a bias that the network has not."""

@@ -120,7 +120,7 @@ class Settled:
         """New values by Adam, and the moments before the step."""
         self.names.optimizer = self.optimizer
         for move in self.update.moves:
-            if move.name in self.update.penalties and adaptive.explains(move, self.moments, self.optimizer):
+            if move.direction is not None and adaptive.explains(move, self.moments, self.optimizer):
                 self.judged.add(move.name.new)
                 continue
             view = updates.reread(self.back, move.name, move.value)
@@ -153,7 +153,7 @@ class Settled:
         seen, gradient = self.back.found.get(move.name.gradient), self.names.tensors.get(move.name.gradient)
         if seen is None or gradient is None or move.name in self.update.penalties:
             return
-        found = adaptive.averages(move, self.back.step.olds, seen.value)
+        found = adaptive.averages(move, self.back.step.olds, move.taken or seen.value)
         if found is None or adaptive.explains(move, self.moments, self.optimizer):
             return
         for state, value, power in zip(STATES, found, (1, 2), strict=True):
@@ -170,7 +170,9 @@ class Settled:
         found = self.back.found.get(move.name.gradient)
         if self.optimizer is None or found is None or adaptive.explains(move, self.moments, self.optimizer):
             return None
-        value = adaptive.corrected_at(move, self.moments, self.optimizer, self.back.step.olds, found.value)
+        value = adaptive.corrected_at(
+            move, self.moments, self.optimizer, self.back.step.olds, move.taken or found.value
+        )
         if value is None:
             return None
         o = replace(observed(value), array=move.value.array)
@@ -234,10 +236,12 @@ class Settled:
             for n, law in in_gradient.items()
             if law.decay or law.shrink
         }
-        if self.optimizer is not None:
-            amounts = {n: amount for n, (amount, _) in self.update.penalties.items()}
+        by_value = self.update.penalties
+        if self.optimizer is not None or by_value:
+            amounts = {n: amount for n, (amount, _) in by_value.items()}
             in_gradient = {move.name: Law(1.0) for move in self.update.moves}
-        kind = "L1" if any(law.shrink for law in in_gradient.values()) else "L2"
+        is_l1 = any(law.shrink for law in in_gradient.values()) or any(kind == "L1" for _, kind in by_value.values())
+        kind = "L1" if is_l1 else "L2"
         if self.stated is not None:
             in_loss = self._as_declared(in_loss)
             self._told({n: a for n, a in amounts.items() if n not in in_loss.names}, "gradient", kind)
@@ -285,7 +289,7 @@ class Settled:
         amounts, part = {}, "decay" if wanted.kind == "L2" else "shrink"
         moves = {move.name: move for move in self.update.moves}
         for name in map(TensorName, wanted.names):
-            if self.optimizer is not None and name in moves:
+            if (self.optimizer is not None or self.update.penalties) and name in moves:
                 amount, kind = self.update.penalties.get(name, (0.0, ""))
                 amounts[name] = amount if kind == wanted.kind else 0.0
             elif name in laws:
@@ -313,8 +317,7 @@ class Settled:
         move = next((m for m in self.update.moves if m.name == name), None)
         slope = self._slope(name, in_loss.kind)
         gradient = self.back.expected[name.gradient] if move is None else move.gradient
-        own = 0.0 if name in self.update.penalties else amount  # which move.gradient has in it
-        found = self.back.whole(name, gradient + own * slope)
+        found = self.back.whole(name, gradient + amount * slope)
         held = self.names.tensors.get(name.gradient)
         declared = None if self.stated is None else self.stated.amount
         if held is None or (found is None and declared is None):
@@ -550,7 +553,8 @@ class Settled:
             terms = np.abs(move.change) + np.abs(beside) + np.abs(own.rate * move.gradient)
             is_fitted = self.is_fitted or not own.is_written(self.update.rates)
             lost = 4 * (1 + abs(own.momentum)) * move.lost  # the change before is no better known
-            self.names.slack[name] = lost + (FITTED if is_fitted else ROUNDED) * terms
+            rounded = ROUNDED if move.direction is None else 2 * ROUNDED  # both sides round the root and the quotient
+            self.names.slack[name] = lost + (FITTED if is_fitted else rounded) * terms
             if np.any(beside):
                 view = replace(view, array=np.asarray(view.array + beside, dtype=view.array.dtype))
             self.names.tensors[name] = Named(self._step_of(move, own) or observed(move.value), view)

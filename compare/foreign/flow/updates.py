@@ -42,6 +42,7 @@ class Move:
     rate: float = 0.0  # of the change before; 0 where that is not known
     decayed: Array = field(default_factory=lambda: np.zeros(()))  # that of its own
     direction: Array | None = None  # what the step takes in the gradient's place, see directions.py
+    taken: Value | None = None  # that value, where the code has it
 
     @property
     def change(self) -> Array:
