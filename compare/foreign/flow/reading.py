@@ -158,8 +158,8 @@ class Reader:
 
     def _penalized(self, back: Backward, update: Update) -> None:
         """With the penalty that is in a gradient, which a step that is not linear cannot show: by value."""
-        is_explained = update.law is not None and update.explained(update.law) == update.size
-        if is_explained or not is_bent(back.step.behind):
+        is_whole = update.law is not None and update.explained(update.law) == update.size and update.has_written_rate
+        if is_whole or not is_bent(back.step.behind):
             return
         for k, move in enumerate(update.moves):
             slopes = {"L2": move.old, "L1": np.sign(move.old)}
