@@ -39,7 +39,9 @@ def run_script(path: Path, network: Architecture | None, convention: Convention 
         raise ValueError(f"{path}: no such file")
     flow = watch_script(path, **limits)
     said, network = network, network or _read_off(path, flow, convention)
-    judged = _judged(Reader(network, gathered(flow, network) or flow, convention))
+    judged = _judged(Reader(network, flow, convention))
+    if (numbers := gathered(flow, network)) is not None:
+        judged = max(judged, _judged(Reader(network, numbers, convention)), key=_read_of)
     if judged:
         made = _recorded(judged, flow)
         return made if said is not None else replace(made, notes=[*made.notes, NetworkRead()])
@@ -86,6 +88,11 @@ def _judged(reader: Reader) -> list[Judged]:
             break
         before = read
     return [(judged[1][0], None), *judged[2:]] if _has_unseen_velocity(judged) else judged
+
+
+def _read_of(judged: list[Judged]) -> int:
+    """How many tensors of the first step were read: those of a program that computes with numbers, or with arrays."""
+    return len(judged[0][0].names.tensors) if judged else 0
 
 
 def _has_unseen_velocity(judged: list[Judged]) -> bool:

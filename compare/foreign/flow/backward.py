@@ -243,7 +243,7 @@ class Backward:
                 break
             chain.append(before_it)
         again = chain[-1].time in taken
-        value = next((v for v in chain if again and len(v.names) > 1), chain[-1])
+        value = next((v for v in reversed(chain) if again and len(v.names) > 1), chain[-1])
         if value is placed.value or len(self.step.passes) > 1:
             return replace(placed, value=value, again=again)
         views = (v for v in layout.samples(value.array, *placed.view.array.shape) if v.layout == placed.view.layout)
@@ -314,7 +314,7 @@ class Backward:
         found = [each or self._at_the_place_of(found, n) for n, each in enumerate(found)]
         if any(each is None for each in found):
             return None
-        scale = self._scale_before()
+        scale = self._scale_before(found[-1][0] if found[-1] is not None else None)
         made = self._stacked([Multiple(v, view, scale) for v, view in found if v is not None])  # type: ignore[misc]
         return replace(made, equal=False)
 
@@ -327,10 +327,19 @@ class Backward:
         views = ((v, next(layout.samples(v.array, *like[1].array.shape), None)) for v in there)
         return next(((v, view) for v, view in views if view is not None), None)
 
-    def _scale_before(self) -> float:
-        """The scale of the last gradient of samples: the next is computed from it."""
-        found = [g for n, g in self.found.items() if n.endswith((".grad_output", ".grad_input"))]
-        return found[-1].scale if found and found[-1].equal else self.usual()
+    def _scale_before(self, value: Value | None) -> float:
+        """The scale of the last gradient of samples: this one is computed from it."""
+        found = [(n, g) for n, g in self.found.items() if n.endswith((".grad_output", ".grad_input"))]
+        return self._leading_to(value, *found[-1]) if found and found[-1][1].equal else self.usual()
+
+    def _leading_to(self, value: Value | None, name: str, found: Gradient) -> float:
+        """The scale of the last multiple of a gradient that a value is computed from: of 2 (y - t), not of y - t."""
+        if value is None or len(self.step.passes) > 1:
+            return found.scale
+        behind, wanted = {v.time for v in before([value], [found.value])}, self.expected[name]
+        known = self.pool.multiples(wanted, _samples(wanted), self.known_of_few)
+        later = [m for m in known if m.value.time in behind and m.value.time > found.value.time]
+        return later[-1].scale if later else found.scale
 
     def _linear_before(self, name: TensorName) -> int | None:
         """The linear layer whose output's gradient this is."""
@@ -357,12 +366,16 @@ class Backward:
                     if self._is_product(value, view, entering, k):
                         return _rooted(o, view)
                     unsure.setdefault(root(o).time, (o, view))
-        for value in self._moving(k, "bias") if each.m > 1 else ():  # of one sample, it is no sum
-            for o in near(value) if value.time in computed else ():
+        for value in self._moving(k, "bias"):
+            is_sum = each.m > 1 or value.what == "call:sum"  # of one sample, anything may be the sum
+            for o in near(value) if is_sum and value.time in computed else ():
                 if o.size == size and o.time in computed and o.array.dtype.kind == "f":
                     for view in layout.samples(o.array, *shape):
                         if self._is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
                             return _rooted(o, view)
+        if each.m == 1 and not unsure and len(self.step.passes) == 1 and (moving := self._moving(k, "bias")):
+            read = next(layout.samples(moving[-1].array, *shape), None)  # a sample of zeros shows no weight's gradient
+            return (moving[-1], read) if read is not None and moving[-1].time in computed else None
         forward = {id(s.value.array) for s in each.tensors.values()}
         left = [pair for pair in unsure.values() if id(root(pair[0]).array) not in forward]
         return left[0] if len(left) == 1 else None

@@ -50,7 +50,7 @@ class Directions:
         best, together = update, self._norm(update.moves)
         if update.law is None or update.explained(update.law) < update.size or not update.has_written_rate:
             for direction in _candidates(_behind(back, update), update.written, averaged):
-                moves = [self._along(move, direction, together) for move in update.moves]
+                moves = [self._along(back, move, direction, together) for move in update.moves]
                 if not all(np.all(np.isfinite(move.along)) for move in moves):
                     continue
                 made = by_law(back, moves)
@@ -84,7 +84,10 @@ class Directions:
         for name, array in made.items():
             self.seen[name][-1] = array
         of = {name: array / self.scales[name] for name, array in made.items()}
-        found = by_law(back, [replace(m, direction=of[m.name], taken=met.get(m.name) or m.taken) for m in update.moves])
+        found = by_law(back, [
+            replace(m, gradient=_own(back, m), direction=of[m.name], taken=met.get(m.name) or m.taken)
+            for m in update.moves
+        ])  # fmt: skip
         found.kept, found.penalties, found.direction = update.kept, update.penalties, words
         return found
 
@@ -101,12 +104,16 @@ class Directions:
         """Of the gradients of this step together."""
         return float(np.sqrt(sum(float(np.sum(self.seen[move.name][-1] ** 2)) for move in moves)))
 
-    def _along(self, move: Move, direction: Direction, together: float) -> Move:
-        """With the gradient as the code has it: a clipped one parts from it by all of its rounding."""
+    def _along(self, back: Backward, move: Move, direction: Direction, together: float) -> Move:
         seen, scale = self.seen[move.name], self.scales[move.name]
         with np.errstate(all="ignore"):
-            made = replace(move, direction=direction.of(seen, together) / scale)
-            return made if move.direction is not None else replace(made, gradient=seen[-1] / scale)
+            return replace(move, gradient=_own(back, move), direction=direction.of(seen, together) / scale)
+
+
+def _own(back: Backward, move: Move) -> Array:
+    """The gradient as the code has it: a clipped one parts from it by all of its rounding."""
+    found = back.found.get(move.name.gradient)
+    return move.gradient if found is None else np.asarray(found.view.array, dtype=np.float64) / found.scale
 
 
 def _is_better(made: Update, best: Update) -> bool:

@@ -100,11 +100,11 @@ class Settled:
     def _again(self, found: Gradient) -> Binding | None:
         """The name by which a value that is another tensor already is this one: delta = dh leaves something out.
 
-        It is the next that was given, by no loop, before its last product; what a call gave back comes last.
+        It is the next that was given, by no loop, before its first product; what a call gave back comes last.
         """
         copies = [u for u in found.value.users if u.what in VIEWS and u.size == found.value.size]
         products = [u.time for v in (found.value, *copies) for u in v.users if u.what in (*PRODUCTS, "call:outer")]
-        until = max(products, default=math.inf)
+        until = min(products, default=math.inf)
         given = sorted(((b, v) for v in (found.value, *copies) for b in v.names), key=lambda pair: pair[0].time)
         known, handed = set[tuple[str, str]](), list[Binding]()
         for bound, value in given:

@@ -106,6 +106,9 @@ class Law:
         beside = [v for v in (self.decay, self.momentum, self.shrink) if v]
         return all(is_written(value, numbers, 1e-15) for value in beside)
 
+    def is_all_written(self, numbers: Sequence[float]) -> bool:
+        return self.is_written(numbers) and is_written(abs(self.rate), numbers, 1e-15)
+
     def nesterov(self, numbers: Sequence[float]) -> float | None:
         """The mu of Nesterov's second step, if it is one; v = mu v + g, step lr (g + mu v) (Sutskever et al. 2013).
 
@@ -149,24 +152,28 @@ def _agrees(move: Move, change: Array) -> bool:
 
 
 LONGER = (("rate", "decay", "momentum"), ("rate", "momentum", "shrink"), ("rate", "decay", "shrink"))
-JOINT = (("rate", "decay"), ("rate", "momentum"), ("rate", "decay", "momentum"), ("rate", "shrink"))
+JOINT = (("rate", "decay"), ("rate", "momentum"), ("rate", "shrink"), *LONGER[:2])
 TERMS = (("rate",), ("rate", "decay"), ("rate", "momentum"), ("rate", "shrink"), *LONGER)
 
 
-def laws(move: Move) -> Iterator[Law]:
-    """All laws that explain a move, the simplest first; one with as many numbers as the move has says nothing."""
+def laws(move: Move, numbers: Sequence[float]) -> Iterator[Law]:
+    """All laws that explain a move, the simplest first, with the code's numbers.
+
+    One with as many numbers as the move has says nothing, unless all of them are the code's.
+    """
     columns = {"rate": move.along, "decay": move.old, "momentum": move.earlier, "shrink": np.sign(move.old)}
     for terms in TERMS:
         if any(columns[t] is None or not np.any(columns[t]) for t in terms):
             continue
         matrix = np.stack([np.asarray(columns[t], dtype=np.float64).ravel() for t in terms], axis=1)
-        if len(terms) > 1 and np.count_nonzero(matrix.any(axis=1)) <= len(terms):
-            continue
+        are_few = len(terms) > 1 and np.count_nonzero(matrix.any(axis=1)) <= len(terms)
         fit, rank = _fitted(matrix, move.change.ravel())
         if rank == len(terms) and fit[0]:
             law = _law(terms, fit)
             if law.explains(move) and _takes_the_gradient(law, move):
-                yield law
+                law = law.written_for([move], numbers)
+                if not are_few or law.is_all_written(numbers):
+                    yield law
 
 
 def _fitted(matrix: Array, change: Array) -> tuple[Array, int]:
@@ -183,7 +190,7 @@ def _takes_the_gradient(law: Law, move: Move) -> bool:
     return bool(part > EQUAL**1.5 * np.linalg.norm(move.change))
 
 
-def _joint(moves: Sequence[Move]) -> Iterator[Law]:
+def _joint(moves: Sequence[Move], numbers: Sequence[float]) -> Iterator[Law]:
     """Laws of all parameters together, a penalty on the weights alone: what few numbers of each cannot tell."""
     if not moves:
         return
@@ -196,8 +203,10 @@ def _joint(moves: Sequence[Move]) -> Iterator[Law]:
         columns = [np.concatenate([np.asarray(a, dtype=float).ravel() for a in parts[t]]) for t in terms]
         matrix = np.stack(columns, axis=1)
         fit, rank = _fitted(matrix, change)
-        if rank == len(terms) < len(change) and fit[0]:
-            yield _law(terms, fit)
+        if rank == len(terms) and fit[0]:
+            law = _law(terms, fit).written_for(moves, numbers)
+            if len(terms) < len(change) or law.is_all_written(numbers):
+                yield law
 
 
 def _law(terms: Sequence[str], fit: Array) -> Law:
@@ -310,9 +319,9 @@ def by_law(back: Backward, found: list[Move]) -> Update:
     for move in made.moves:
         made.written += [w for w in written(back, move) if w not in made.written]
         made.measured |= is_measured(back, move)
-    own = {move.name: [law.written_for([move], made.rates) for law in laws(move)] for move in made.moves}
+    own = {move.name: list(laws(move, made.rates)) for move in made.moves}
     candidates = [law for found in own.values() for law in found]
-    candidates += [law.written_for(made.moves, made.rates) for law in _joint(made.moves)]
+    candidates += _joint(made.moves, made.rates)
     if candidates:
         made.law = max(candidates, key=lambda law: (made.explained(law, right=True), made.explained(law), -law.terms))
         for move in made.moves:
