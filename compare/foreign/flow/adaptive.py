@@ -106,7 +106,13 @@ def averages(move: Move, olds: Iterable[Value], gradient: Value | None) -> tuple
     return None
 
 
-def is_multiple(value: Value, gradient: Value) -> bool:
+def is_gradient(value: Value, gradient: Value) -> bool:
+    """Whether it is the gradient, computed again or summed over one sample, or before or after numbers multiply it."""
+    is_equal = np.array_equal(value.array.ravel(), gradient.array.ravel())
+    return is_equal or _is_multiple(value, gradient) or _is_multiple(gradient, value)
+
+
+def _is_multiple(value: Value, gradient: Value) -> bool:
     """Whether it is the gradient, or that times numbers."""
     while value is not gradient and root(value) is not root(gradient) and value.what in ("mul", "truediv"):
         whole = [o for o in value.operands if o.size == value.size]

@@ -16,7 +16,7 @@ from compare.foreign.flow.products import IN_PLACE, MULTIPLIED, VIEWS, alike, is
 from compare.foreign.flow.training import TrainingStep
 from compare.foreign.layout import View
 from compare.foreign.naming.factors import plainness
-from compare.foreign.naming.values import cosine, distance, multiple, tight
+from compare.foreign.naming.values import cosine, distance, multiple, number, tight
 from compare.judging.step import Rule, rules
 from compare.network.architecture import Architecture
 from compare.network.tensor_name import TensorName
@@ -373,7 +373,8 @@ class Backward:
                     for view in layout.samples(o.array, *shape):
                         if self._is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
                             return _rooted(o, view)
-        if each.m == 1 and not unsure and len(self.step.passes) == 1 and (moving := self._moving(k, "bias")):
+        is_shown = each.m > 1 or bool(unsure) or len(self.step.passes) > 1 or np.any(entering)
+        if not is_shown and (moving := self._moving(k, "bias")):
             read = next(layout.samples(moving[-1].array, *shape), None)  # a sample of zeros shows no weight's gradient
             return (moving[-1], read) if read is not None and moving[-1].time in computed else None
         forward = {id(s.value.array) for s in each.tensors.values()}
@@ -431,7 +432,8 @@ class Backward:
         if found:
             self.multiples[name] = found
             left = [each for each in found if each.value in (self.step.left or ())]
-            return _gradient(self._plainest(left or found))
+            whole = [each for each in left or found if not _is_share(each.value)]
+            return _gradient(self._plainest(whole or left or found))
         return self._in_place_of_parameter(wanted, read, self._from_delta(int(name.layer), moving))
 
     def _from_delta(self, k: int, moving: list[Value]) -> list[Value]:
@@ -536,6 +538,14 @@ class Backward:
 
 def _gradient(found: Multiple) -> Gradient:
     return Gradient(found.value, found.view, found.scale)
+
+
+def _is_share(value: Value) -> bool:
+    """Whether it is a gradient times 0.1 or 1 - 0.9, which is a rate or a moving average's and not one over a count."""
+    if value.what not in ("mul", "imul"):
+        return False
+    beside = (o for o in value.operands if o.size < value.size and o.what in ("sub", "bind") and is_of_numbers(o))
+    return any(0 < c < 1 for c in (*value.constants, *(number(o.array) for o in beside if o.size == 1)))
 
 
 def _rooted(value: Value, view: View) -> tuple[Value, View]:

@@ -22,6 +22,7 @@ Of = Callable[[Sequence[Array], float], Array]  # of all gradients so far, and t
 
 ROOTS = {"norm", "sqrt", "pow"}
 CLIPS = ("clip", "minimum", "maximum", "fmin", "fmax", "where")
+SCALED = ("mul", "imul", "truediv", "itruediv", "multiply", "divide")
 LARGEST_EPS = 1e-3
 MOST = 8  # numbers that are tried for each of a rule's
 
@@ -133,11 +134,12 @@ def _behind(back: Backward, update: Update) -> list[Value]:
 
 
 def _met(back: Backward, move: Move, clipped: Array) -> Value | None:
-    """The value from which the new one is computed that is the clipped gradient."""
+    """The value from which the new one is computed that is the clipped gradient, by an operation that clips."""
     for value in before([move.value], back.step.olds):
-        view = reread(back, move.name, value) if value.size == move.value.size else None
-        if view is not None and np.allclose(view.array, clipped, rtol=1e-12, atol=0):
-            return value
+        if value.size == move.value.size and value.what.removeprefix("call:") in (*CLIPS, *SCALED):
+            view = reread(back, move.name, value)
+            if view is not None and np.allclose(view.array, clipped, rtol=1e-12, atol=0):
+                return value
     return None
 
 

@@ -188,10 +188,7 @@ class Reader:
         found = back.found.get(move.name.gradient)
         gradient = move.taken or (found.value if found is not None else None)
         divided = adaptive.averages(move, back.step.olds, gradient)
-        same = [] if found is None else [m.value for m in back.multiples.get(move.name.gradient, ())
-                                         if m.scale == found.scale]  # fmt: skip
-        gradients = [] if gradient is None else [gradient, *same]
-        return divided is not None and not any(adaptive.is_multiple(divided[0], g) for g in gradients)
+        return divided is not None and (gradient is None or not adaptive.is_gradient(divided[0], gradient))
 
     def _without_absent_biases(self, step: TrainingStep) -> Architecture:
         """A layer that was computed without a bias has none. ValueError for a bias that the network has not."""
