@@ -55,15 +55,16 @@ def _corrections(t: int) -> Iterator[Correction]:
 
 @dataclass
 class Moments:
-    """Of each parameter, the moving averages of the gradients that were seen, from the first step on."""
+    """Of each parameter, the moving averages of the gradients as the code has them, from the first step on."""
 
     steps: int = 0
     held: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
     def of(self, move: Move) -> tuple[Array, Array]:
-        """Before the step."""
+        """Before the step, on the scale of its gradient: batches of other sizes have other ones."""
         zeros = np.zeros(move.old.shape)
-        return self.held.get(move.name, (zeros, zeros))
+        m, v = self.held.get(move.name, (zeros, zeros))
+        return m / move.scale, v / move.scale**2
 
     def take(self, moves: Sequence[Move], spec: OptimizerSpec | None) -> None:
         """The gradients of one more step."""
@@ -73,7 +74,8 @@ class Moments:
         b1, b2 = float(spec.options["beta1"]), float(spec.options["beta2"])
         for move in moves:
             m, v = self.of(move)
-            self.held[move.name] = b1 * m + (1 - b1) * move.along, b2 * v + (1 - b2) * move.along**2
+            m, v = b1 * m + (1 - b1) * move.along, b2 * v + (1 - b2) * move.along**2
+            self.held[move.name] = m * move.scale, v * move.scale**2
 
 
 def has_root(values: Sequence[Value], move: Move) -> bool:

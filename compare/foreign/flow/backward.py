@@ -432,7 +432,9 @@ class Backward:
         if found:
             self.multiples[name] = found
             left = [each for each in found if each.value in (self.step.left or ())]
-            whole = [each for each in left or found if not _is_share(each.value)]
+            shares = [each.value for each in found if _is_share(each.value)]
+            made_of_them = {v.time for v in (*shares, *after(shares, self.step.until))} if shares else set()
+            whole = [each for each in left or found if each.value.time not in made_of_them]
             return _gradient(self._plainest(whole or left or found))
         return self._in_place_of_parameter(wanted, read, self._from_delta(int(name.layer), moving))
 

@@ -24,6 +24,7 @@ ROOTS = {"norm", "sqrt", "pow"}
 CLIPS = ("clip", "minimum", "maximum", "fmin", "fmax", "where")
 SCALED = ("mul", "imul", "truediv", "itruediv", "multiply", "divide")
 LARGEST_EPS = 1e-3
+FEW = 2
 MOST = 8  # numbers that are tried for each of a rule's
 
 
@@ -41,8 +42,6 @@ class Directions:
 
     seen: dict[str, list[Array]] = field(default_factory=dict)
 
-    scales: dict[str, float] = field(default_factory=dict)  # on which the code has those of this step
-
     def settled(self, back: Backward, update: Update, averaged: bool) -> Update:
         """With the direction by which more of the parameters move than by the gradient, if there is one.
 
@@ -50,7 +49,7 @@ class Directions:
         """
         best, together = update, self._norm(update.moves)
         if update.law is None or update.explained(update.law) < update.size or not update.has_written_rate:
-            for direction in _candidates(_behind(back, update), update.written, averaged):
+            for direction in _candidates(_behind(back, update), update, averaged):
                 moves = [self._along(back, move, direction, together) for move in update.moves]
                 if not all(np.all(np.isfinite(move.along)) for move in moves):
                     continue
@@ -84,7 +83,7 @@ class Directions:
     ) -> Update:
         for name, array in made.items():
             self.seen[name][-1] = array
-        of = {name: array / self.scales[name] for name, array in made.items()}
+        of = {m.name: made[m.name] / m.scale for m in update.moves}
         found = by_law(back, [
             replace(m, gradient=_own(back, m), direction=of[m.name], taken=met.get(m.name) or m.taken)
             for m in update.moves
@@ -93,22 +92,20 @@ class Directions:
         return found
 
     def _take(self, back: Backward, move: Move) -> None:
-        """One more gradient, and the scale on which the code has it."""
+        """One more gradient."""
         found = back.found.get(move.name.gradient)
-        scale = found.scale if found is not None else back.usual()
         is_plain = found is not None and move.direction is None
-        array = np.asarray(found.view.array, dtype=np.float64) if is_plain and found else move.along * scale
+        array = np.asarray(found.view.array, dtype=np.float64) if is_plain and found else move.along * move.scale
         self.seen.setdefault(move.name, []).append(array)
-        self.scales[move.name] = scale
 
     def _norm(self, moves: Sequence[Move]) -> float:
         """Of the gradients of this step together."""
         return float(np.sqrt(sum(float(np.sum(self.seen[move.name][-1] ** 2)) for move in moves)))
 
     def _along(self, back: Backward, move: Move, direction: Direction, together: float) -> Move:
-        seen, scale = self.seen[move.name], self.scales[move.name]
         with np.errstate(all="ignore"):
-            return replace(move, gradient=_own(back, move), direction=direction.of(seen, together) / scale)
+            taken = direction.of(self.seen[move.name], together) / move.scale
+        return replace(move, gradient=_own(back, move), direction=taken)
 
 
 def _own(back: Backward, move: Move) -> Array:
@@ -167,10 +164,11 @@ def _clips(values: Sequence[Value], numbers: Sequence[float]) -> Iterator[Direct
         yield from (Direction(f"clipped to {-c:g} and {c:g}", _by_value(c)) for c in numbers)
 
 
-def _candidates(values: Sequence[Value], numbers: Sequence[float], averaged: bool) -> Iterator[Direction]:
-    """All of the kind, with the code's numbers."""
-    called, numbers = _called(values), _thresholds(numbers)
-    yield from _clips(values, numbers)
+def _candidates(values: Sequence[Value], update: Update, averaged: bool) -> Iterator[Direction]:
+    """All of the kind, with the code's numbers. Of a number or two, any clip makes any change."""
+    called, numbers = _called(values), _thresholds(update.written)
+    if sum(np.count_nonzero(move.change) for move in update.moves) > FEW:
+        yield from _clips(values, numbers)
     if called & {"sqrt", "pow"} and not averaged:
         small = [n for n in numbers if n < LARGEST_EPS][:MOST] or [0.0]
         for eps in small:

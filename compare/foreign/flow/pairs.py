@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 
-from compare.foreign import layout
 from compare.foreign.flow.passes import Seen
 from compare.foreign.flow.products import VIEWS
 from compare.watching.dataflow import Array, Value
@@ -30,16 +30,24 @@ def _partners(x: Seen, t: Seen) -> Array | None:
     if data is targets or chosen != as_often:
         return None
     m, n = x.view.array.shape
-    rows = _samples(data.array, n, x.view.layout)
-    wanted = _samples(targets.array, t.view.array.size // m, t.view.layout)
-    if rows is None or wanted is None or len(rows) != len(wanted) or x.view.bias is not None:
+    of = t.view.array
+    rows, wanted = list(_samples(data.array, n)), list(_samples(targets.array, of.size // m))
+    if x.view.bias is not None or not rows or not wanted:
         return None
-    places = [np.flatnonzero((rows == row).all(axis=1)) for row in x.view.array]
+    read = [_partner(x.view.array, of, a, b) for a, b in product(rows, wanted)]
+    known = [each for each in read if each is not None and not np.array_equal(each, of)]
+    return known[0] if len(known) == len(read) and all(np.array_equal(each, known[0]) for each in known) else None
+
+
+def _partner(x: Array, t: Array, rows: Array, wanted: Array) -> Array | None:
+    """The rows of the targets at the places of the inputs; None where these have none, or several."""
+    if len(rows) != len(wanted):
+        return None
+    places = [np.flatnonzero((rows == row).all(axis=1)) for row in x]
     if any(len(each) != 1 for each in places):
         return None
-    belonging = wanted[np.concatenate(places)].reshape(t.view.array.shape).astype(t.view.array.dtype)
-    is_taken = all((wanted == row).all(axis=1).any() for row in t.view.array.reshape(m, -1))
-    return belonging if is_taken and not np.array_equal(belonging, t.view.array) else None
+    is_taken = all((wanted == row).all(axis=1).any() for row in t.reshape(len(x), -1))
+    return wanted[np.concatenate(places)].reshape(t.shape).astype(t.dtype) if is_taken else None
 
 
 def _source(value: Value) -> tuple[Value, int]:
@@ -52,12 +60,10 @@ def _source(value: Value) -> tuple[Value, int]:
     return value, chosen
 
 
-def _samples(a: Array, n: int, laid: str) -> Array | None:
-    """An array of many samples of n numbers each, as rows; of a square one, as the batch is laid."""
+def _samples(a: Array, n: int) -> Iterator[Array]:
+    """An array of many samples of n numbers each, as rows; a square one may have them in columns, too."""
     if a.ndim == 1 and n == 1:
-        return a.reshape(-1, 1)
-    if a.ndim != 2:
-        return None
-    in_columns = laid == layout.COLUMNS if a.shape[0] == a.shape[1] else a.shape[0] == n
-    turned = a.T if in_columns else a
-    return turned if turned.shape[1] == n else None
+        yield a.reshape(-1, 1)
+    for turned in (a, a.T) if a.ndim == 2 else ():
+        if turned.shape[1] == n:
+            yield turned

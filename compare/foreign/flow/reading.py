@@ -143,7 +143,7 @@ class Reader:
         network = self._without_absent_biases(step)
         aims = [aim(network, each, step.until, self._target(each)) for each in step.passes]
         tensors = backward.stacked(step.passes)
-        found = [each for each in aims if each is not None]
+        found = [_unused_losses(each, step) for each in aims if each is not None]
         if len(found) == len(aims):
             tensors["target"] = stacked(found)
         back = Backward(network, step, backward.plain(tensors), [each.target.value for each in found])
@@ -203,6 +203,12 @@ class Reader:
             for k, layer in enumerate(self.network.layers)
         )
         return replace(self.network, layers=layers)
+
+
+def _unused_losses(found: Aim, step: TrainingStep) -> Aim:
+    """Without losses that the step goes on with: the square of an error in a moving average is none."""
+    behind = {v.time for v in step.behind}
+    return replace(found, losses=[pair for pair in found.losses if pair[0].time not in behind])
 
 
 def _scale_before(back: Backward, update: Update, aims: Sequence[Aim]) -> float | None:

@@ -585,7 +585,8 @@ class Settled:
             before_it = Observation(move.earlier / rate, f"the velocity of {move.value.name}")
             held = Named(before_it, View(before_it.array, "state"))
             self.names.tensors[move.name.with_state("momentum_buffer")] = held
-            new = self.names.tensors[move.name.new]
+            if (new := self.names.tensors.get(move.name.new)) is None:
+                continue
             at = replace(observed(zeros), array=new.view.array)
             self.names.tensors[move.name.new] = replace(new, observation=at)
 

@@ -36,6 +36,7 @@ class Move:
     new: Array
     gradient: Array
     value: Value
+    scale: float  # of the gradient, as the code has it
     earlier: Array | None = None
     right: bool = True  # the gradient is as it should be
     shrunk: Array = field(default_factory=lambda: np.zeros(()))  # the part of the change before that was a decay
@@ -286,7 +287,8 @@ def moves(back: Backward, earlier: Mapping[str, Move]) -> list[Move]:
         old = np.asarray(seen.view.array, dtype=np.float64)
         shrunk = before_it.decayed if before_it is not None and follows else np.zeros(())
         rate = before_it.rate if before_it is not None and follows else 0.0
-        made.append(Move(name, old, view.array, gradient, new, change, is_right, shrunk, rate))
+        scale = back.usual() if found is None else found.scale
+        made.append(Move(name, old, view.array, gradient, new, scale, change, is_right, shrunk, rate))
     return made
 
 
