@@ -7,7 +7,7 @@ of them together the norm is a rate like others (updates.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,10 +30,11 @@ MOST = 8  # numbers that are tried for each of a rule's
 
 @dataclass(frozen=True)
 class Direction:
-    """In words, and as it follows from the gradients of all steps so far."""
+    """In words, as it follows from the gradients of all steps so far, and by what operations."""
 
     words: str
     of: Of
+    made_by: Collection[str] = ()
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Directions:
         for direction in _clips(_behind(back, update), _thresholds(update.written)):
             made = {move.name: direction.of(self.seen[move.name], together) for move in update.moves}
             changed = [m for m in update.moves if not np.array_equal(made[m.name], self.seen[m.name][-1])]
-            met = {m.name: _met(back, m, made[m.name]) for m in changed}
+            met = {m.name: _met(back, m, made[m.name], direction.made_by) for m in changed}
             if changed and None not in met.values():
                 return self._of_clipped(back, update, made, met, direction.words)
         return update
@@ -130,10 +131,10 @@ def _behind(back: Backward, update: Update) -> list[Value]:
     return before([move.value for move in update.moves], back.step.olds)
 
 
-def _met(back: Backward, move: Move, clipped: Array) -> Value | None:
-    """The value from which the new one is computed that is the clipped gradient, by an operation that clips."""
+def _met(back: Backward, move: Move, clipped: Array, made_by: Collection[str]) -> Value | None:
+    """The value from which the new one is computed that is the clipped gradient, by an operation that clips so."""
     for value in before([move.value], back.step.olds):
-        if value.size == move.value.size and value.what.removeprefix("call:") in (*CLIPS, *SCALED):
+        if value.size == move.value.size and value.what.removeprefix("call:") in made_by:
             view = reread(back, move.name, value)
             if view is not None and np.allclose(view.array, clipped, rtol=1e-12, atol=0):
                 return value
@@ -157,17 +158,20 @@ def _clips(values: Sequence[Value], numbers: Sequence[float]) -> Iterator[Direct
     """Those whose operations stand before the new values, with the code's numbers."""
     called = _called(values)
     if called & ROOTS:
-        yield from (Direction(f"clipped to a norm of {c:g}", _by_norm(c, all_together=True)) for c in (*numbers, 1.0))
-        each = "each parameter's by itself"
-        yield from (Direction(f"clipped to a norm of {c:g}, {each}", _by_norm(c)) for c in (*numbers, 1.0))
+        for each, words in ((False, ""), (True, ", each parameter's by itself")):
+            for c in (*numbers, 1.0):
+                yield Direction(f"clipped to a norm of {c:g}{words}", _by_norm(c, not each), SCALED)
     if called.intersection(CLIPS):
-        yield from (Direction(f"clipped to {-c:g} and {c:g}", _by_value(c)) for c in numbers)
+        yield from (Direction(f"clipped to {-c:g} and {c:g}", _by_value(c), CLIPS) for c in numbers)
 
 
 def _candidates(values: Sequence[Value], update: Update, averaged: bool) -> Iterator[Direction]:
-    """All of the kind, with the code's numbers. Of a number or two, any clip makes any change."""
+    """All of the kind, with the code's numbers.
+
+    Of a number or two any clip makes any change, and Adam's first step is that of any gradient clipped.
+    """
     called, numbers = _called(values), _thresholds(update.written)
-    if sum(np.count_nonzero(move.change) for move in update.moves) > FEW:
+    if not averaged and sum(np.count_nonzero(move.change) for move in update.moves) > FEW:
         yield from _clips(values, numbers)
     if called & {"sqrt", "pow"} and not averaged:
         small = [n for n in numbers if n < LARGEST_EPS][:MOST] or [0.0]
@@ -204,7 +208,7 @@ def _by_value(c: float) -> Of:
     return lambda seen, together: np.clip(seen[-1], -c, c)
 
 
-def _by_norm(c: float, all_together: bool = False) -> Of:
+def _by_norm(c: float, all_together: bool) -> Of:
     def of(seen: Sequence[Array], together: float) -> Array:
         norm = together if all_together else float(np.linalg.norm(seen[-1]))
         return np.asarray(seen[-1] * c / norm) if norm > c else seen[-1]

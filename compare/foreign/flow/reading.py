@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 
@@ -163,8 +164,9 @@ class Reader:
             return
         for k, move in enumerate(update.moves):
             slopes = {"L2": move.old, "L1": np.sign(move.old)}
-            amounts = [a for a in update.rates if a < 1]
-            for amount, kind in ((a, kind) for a in (*amounts, *(2 * a for a in amounts)) for kind in slopes):
+            scales = {1.0, 2.0, 1 / move.scale, 2 / move.scale}
+            amounts = [factor * a for a in update.rates if a < 1 for factor in scales]
+            for amount, kind in product(amounts, slopes):
                 is_seen = np.linalg.norm(amount * slopes[kind]) > VISIBLE * np.linalg.norm(move.gradient)
                 if not is_seen or move.value.size == 1:
                     continue

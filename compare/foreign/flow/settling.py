@@ -543,6 +543,8 @@ class Settled:
             if rate is None or own is None or self._is_unsure(move):
                 continue
             is_common = law is None or not law.momentum or own in tuple(law.variants())
+            if updates.same(own.rate, rate):
+                own = replace(own, rate=rate)  # as it is written, and not as it was fitted
             momentum = 0.0 if is_common else own.momentum_of(move)
             if momentum and law is not None and not _near(momentum, law.momentum):
                 own, beside = law, law.beside(move)  # one momentum for all, or none
