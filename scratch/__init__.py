@@ -8,6 +8,7 @@ from scratch.flatten import Flatten
 from scratch.gelu import GELU
 from scratch.huber_loss import HuberLoss
 from scratch.l1_loss import L1Loss
+from scratch.layer_norm import LayerNorm
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
@@ -47,6 +48,7 @@ __all__ = [
     "L1Loss",
     "Layer",
     "LayerError",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "Loss",

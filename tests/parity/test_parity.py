@@ -110,6 +110,19 @@ def test_every_layer(activation: Callable[[], scratch.Layer], dtype: type) -> No
     assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), *batch(scratch.CrossEntropyLoss, dtype))
 
 
+NORMALISATIONS: dict[str, Callable[[type], scratch.Layer]] = {
+    "layer": lambda dtype: scratch.LayerNorm(6, dtype=dtype),
+    "layer, without parameters": lambda dtype: scratch.LayerNorm(6, 1e-3, False, dtype=dtype),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", NORMALISATIONS)
+def test_every_normalisation(kind: str, dtype: type) -> None:
+    net = network(lambda: NORMALISATIONS[kind](dtype), None, dtype)
+    assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), *batch(scratch.CrossEntropyLoss, dtype))
+
+
 BETWEEN = {
     "max": scratch.MaxPool2d(2),
     "max, overlapping": scratch.MaxPool2d(3, stride=2, padding=1),

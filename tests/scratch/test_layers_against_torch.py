@@ -20,6 +20,7 @@ from scratch import (
     Flatten,
     Layer,
     LayerError,
+    LayerNorm,
     LeakyReLU,
     Linear,
     MaxPool2d,
@@ -114,6 +115,25 @@ LAYERS |= {
     "avg_pool2d, padding": pooling("avg_pool2d", AvgPool2d, nn.AvgPool2d, (3, 2), stride=2, padding=1),
     "avg_pool2d, padding left out": pooling(
         "avg_pool2d", AvgPool2d, nn.AvgPool2d, 3, stride=2, padding=1, count_include_pad=False
+    ),
+}
+
+
+def layer_norm(n: int, rng: np.random.Generator, dtype: type) -> Layer:
+    return LayerNorm(n, 1e-3, rng=rng, weight_init=normal(0.7), bias_init=normal(0.3), dtype=dtype)
+
+
+LAYERS |= {
+    "layer_norm": Subject("layer_norm", layer_norm, lambda n: nn.LayerNorm(n, 1e-3)),
+    "layer_norm without bias": Subject(
+        "layer_norm",
+        lambda n, rng, dtype: LayerNorm(n, bias=False, rng=rng, weight_init=normal(0.7), dtype=dtype),
+        lambda n: nn.LayerNorm(n, bias=False),
+    ),
+    "layer_norm without parameters": Subject(
+        "layer_norm",
+        lambda n, rng, dtype: LayerNorm(n, elementwise_affine=False, dtype=dtype),
+        lambda n: nn.LayerNorm(n, elementwise_affine=False),
     ),
 }
 
@@ -254,7 +274,8 @@ def ran(name: str) -> tuple[Layer, np.ndarray, np.ndarray, np.ndarray]:
 
 @each_layer
 def test_backward_before_forward_is_an_error(name: str) -> None:
-    with pytest.raises(RuntimeError, match=r"(Linear 5 -> 4|Conv2d 4 -> 6, . x .|\w+): backward was called before for"):
+    said = r"(Linear 5 -> 4|Conv2d 4 -> 6, . x .|\w+Norm\w* [45]|\w+): backward was called before for"
+    with pytest.raises(RuntimeError, match=said):
         made(name).backward(np.zeros((7, 5), np.float32))
 
 
@@ -317,6 +338,13 @@ WRONG = {
         ("forward", np.zeros((3, 4, 7, 2), np.float32), r"got \(3, 4, 7, 2\), expected images of at least 3 x 3"),
         ("backward", np.zeros((3, 6, 5, 4), np.float32), r"got \(3, 6, 5, 4\), expected \(3, 6, 5, 3\)"),
         ("backward", np.zeros((3, 6, 5, 3)), "got float64, expected float32"),
+    ],
+    "layer_norm": [
+        ("forward", np.zeros((7, 6), np.float32), r"got \(7, 6\), expected \(m, 5\)"),
+        ("forward", np.zeros(5, np.float32), r"got \(5,\), expected \(m, 5\)"),
+        ("forward", np.zeros((7, 5)), "got float64, expected float32"),
+        ("backward", np.zeros((1, 5), np.float32), r"got \(1, 5\), expected \(7, 5\)"),
+        ("backward", np.zeros((7, 5)), "got float64, expected float32"),
     ],
     "flatten": [
         ("forward", np.zeros(5, np.float32), r"got \(5,\), expected \(m, m, \.\.\.\)"),
@@ -436,6 +464,34 @@ def test_sizes_that_fit_no_image_are_refused(make: Callable[[], Layer], message:
 )
 def test_a_layer_of_images_is_shown_as_it_is_typed(layer: Layer, said: str) -> None:
     assert repr(layer) == said
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (LayerNorm(5, bias=False), "LayerNorm(5, bias=False, dtype=float32)"),
+        (LayerNorm((3, 4), 1e-3, False, dtype=np.float64), "LayerNorm((3, 4), eps=0.001, elementwise_affine=False, "),
+    ],
+)
+def test_a_normalisation_is_shown_as_it_is_typed(layer: Layer, said: str) -> None:
+    assert repr(layer).startswith(said)
+
+
+@pytest.mark.parametrize("shape", [0, (), (3, 0)])
+def test_a_layer_norm_without_size_is_refused(shape: Any) -> None:
+    with pytest.raises(ValueError, match=r"LayerNorm: got normalized_shape=.*, expected sizes of at least 1"):
+        LayerNorm(shape)
+
+
+def test_a_layer_norm_takes_several_axes_of_a_sample_and_samples_of_several_axes() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((6, 2, 3, 5))
+    for shape in ((5,), (3, 5), (2, 3, 5)):
+        layer = LayerNorm(shape, rng=rng, weight_init=normal(0.7), bias_init=normal(0.3), dtype=np.float64)
+        dy = rng.standard_normal(x.shape)
+        theirs = on_torch(nn.LayerNorm(shape), layer, x, dy)
+        for name, a in on_scratch(layer, x, dy).items():
+            np.testing.assert_allclose(a, theirs[name], rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 # --- ties ---

@@ -23,6 +23,7 @@ import scratch.gelu
 import scratch.huber_loss
 import scratch.initializers
 import scratch.l1_loss
+import scratch.layer_norm
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
@@ -60,6 +61,7 @@ MODULES = (
     scratch.huber_loss,
     scratch.initializers,
     scratch.l1_loss,
+    scratch.layer_norm,
     scratch.layers,
     scratch.leaky_relu,
     scratch.learner,

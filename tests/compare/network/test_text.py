@@ -67,6 +67,12 @@ RIGHT = {
     f"{nn.Sequential(nn.Conv2d(1, 8, 3), nn.MaxPool2d(3, 2, 1), nn.Flatten(), nn.Linear(72, 3))}; MSELoss": (
         "Conv2d(1, 8, 3), MaxPool2d(3, stride=2, padding=1), Flatten, Linear(72, 3); MSELoss"
     ),
+    f"{nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8, bias=False), nn.LayerNorm(8, 1e-3, False))}; MSELoss": (
+        "Linear(4, 8), LayerNorm(8, bias=False), LayerNorm(8, eps=0.001, elementwise_affine=False); MSELoss"
+    ),
+    "Conv2d(1, 8, 3), LayerNorm([8, 4, 3]), Flatten, Linear(96, 3); mse": (
+        "Conv2d(1, 8, 3), LayerNorm((8, 4, 3)), Flatten, Linear(96, 3); MSELoss"
+    ),
 }
 
 # text -> the message after the text
@@ -98,6 +104,12 @@ WRONG = {
     "Conv2d(3, 8, 3, groups=2), Flatten, Linear(72, 3); MSELoss": "expected groups that divide both",
     "MaxPool2d(2, ceil_mode=True), Flatten, Linear(72, 3); MSELoss": "got ceil_mode=True, which is not checked",
     "AvgPool2d(3, padding=2), Flatten, Linear(72, 3); MSELoss": "found padding 2, expected at most half of the windows",
+    "Linear(4, 8), LayerNorm(7); MSELoss": "layer 1, LayerNorm(7): got 7 inputs, expected 8",
+    "Linear(4, 8), LayerNorm((8, 0)); MSELoss": (
+        "got normalized_shape=(8, 0), expected a whole number of at least 1, or several in a tuple"
+    ),
+    "Linear(4, 8), LayerNorm(()); MSELoss": "got normalized_shape=(), expected a whole number of at least 1",
+    "Linear(4, 8), LayerNorm(8, device='cpu'); MSELoss": "got device='cpu', which is not checked",
     "Flatten(2), Linear(72, 3); MSELoss": "got start_dim=2, which is not checked",
     "Linear(4 8), ReLU; MSELoss": "cannot read '4 8), ReLU', expected such as Linear(4, 8), ReLU, Linear(8, 3)",
     "Linear(4, 8)] + [ReLU; MSELoss": "cannot read 'Linear(4, 8)] + [ReLU', expected such as Linear(4, 8)",

@@ -48,8 +48,9 @@ NETWORKS |= {
     "avg_pool2d": "Conv2d(2, 3, 2), AvgPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
     "flatten": "Conv2d(2, 3, 2), Flatten, Linear(72, 4); CrossEntropyLoss",
 }
+NETWORKS |= {"layer_norm": "Linear(5, 7), LayerNorm(7), ReLU, Linear(7, 4); CrossEntropyLoss"}
 OF_IMAGES = {"conv2d": 0, "max_pool2d": 1, "avg_pool2d": 1, "flatten": 1}
-LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | {"softmax": 3, "loss": -1}
+LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | {"layer_norm": 1, "softmax": 3, "loss": -1}
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
 ADAM = {"kind": "Adam", "lr": 0.01}
 OPTIMIZER_OF = {"momentum_buffer": MOMENTUM, "exp_avg": ADAM, "exp_avg_sq": ADAM}

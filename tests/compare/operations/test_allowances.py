@@ -106,6 +106,14 @@ REGIMES = [
     ("avg_pool2d", "", Draw(0, scale=SUBNORMAL)),
     ("avg_pool2d, grad_input", "", Draw(0)),
     ("max_pool2d, grad_input", "", Draw(0)),
+    ("layer_norm", "", Draw(0)),
+    ("layer_norm", "", Draw(0, m=1, n=60)),  # 3 sqrt(k) u
+    ("layer_norm", "", Draw(0, n=3, scale=1e3, flavour="positive")),  # mean^2 / var
+    ("layer_norm", "", Draw(0, scale=1e-4)),  # eps
+    ("layer_norm, grad_weight", "", Draw(0, m=1)),
+    ("layer_norm, grad_weight", "", Draw(0, m=1, n=3, scale=1e3, flavour="positive")),
+    ("layer_norm, grad_input", "", Draw(0)),
+    ("layer_norm, grad_input", "", Draw(0, n=3, scale=1e3, flavour="positive")),
     ("sigmoid", "", Draw(0)),
     ("sigmoid", "", Draw(0, scale=-100, flavour="positive")),  # e^-x overflows
     ("sigmoid, grad_input", "", Draw(0)),

@@ -21,6 +21,7 @@ from compare.operations import LAYERS, LOSSES, OPTIMIZERS, _of
 from compare.operations.avg_pool2d import AvgPool2d
 from compare.operations.conv2d import Conv2d
 from compare.operations.flatten import Flatten
+from compare.operations.layer_norm import LayerNorm
 from compare.operations.linear import Linear
 from compare.operations.max_pool2d import MaxPool2d
 from compare.operations.operation import Activation, Operation, Part
@@ -140,6 +141,15 @@ FORMULAS = {
         "grad_bias": ("db[o] = sum over n,i,j of dy[n,o,i,j]", "dy"),
         "grad_input": ("dx[n,c,si+du-p,sj+dv-p] = sum over o,u,v of W[o,c,u,v] dy[n,o,i,j]", "x W dy"),
     },
+    "layer_norm": {
+        "output": ("y = W (x - mean) / sqrt(var + eps) + b, mean and var of each sample", "x W b"),
+        "grad_weight": ("dW = sum of dy (x - mean) / sqrt(var + eps) over the samples", "x dy"),
+        "grad_bias": ("db = sum of dy over the samples", "dy"),
+        "grad_input": (
+            "dx = (t - mean(t) - h mean(t h)) / sqrt(var + eps), where t = W dy, h = (x - mean) / sqrt(var + eps)",
+            "x W dy",
+        ),
+    },
     "max_pool2d": {
         "output": ("y[n,c,i,j] = max over u,v of x[n,c,si+u-p,sj+v-p]", "x"),
         "grad_input": ("dx = sum of dy over the windows of which it is the first maximum", "x dy"),
@@ -225,6 +235,7 @@ TYPES = {
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
     "conv2d": (scratch.Conv2d, torch.nn.Conv2d),
+    "layer_norm": (scratch.LayerNorm, torch.nn.LayerNorm),
     "max_pool2d": (scratch.MaxPool2d, torch.nn.MaxPool2d),
     "avg_pool2d": (scratch.AvgPool2d, torch.nn.AvgPool2d),
     "flatten": (scratch.Flatten, torch.nn.Flatten),
@@ -277,7 +288,7 @@ def test_the_formula_of_a_loss_says_how_it_is_reduced() -> None:
 
 def test_the_letters_are_parts_of_the_record() -> None:
     own = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}
-    with_weights = dict.fromkeys(("conv2d", "linear"), own)
+    with_weights = dict.fromkeys(("conv2d", "layer_norm", "linear"), own)
     assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | with_weights
 
 
@@ -361,7 +372,9 @@ OF_IMAGES = [
     AvgPool2d(3, padding=(1, 0), count_include_pad=False),
     Flatten(),
 ]
-LAYERS_WITH_FIELDS = [Linear(3, 2), Linear(3, 2, bias=False), *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
+NORMALISATIONS = [LayerNorm(3), LayerNorm((3,), 1e-3, False), LayerNorm(3, bias=False)]
+LAYERS_OF_ROWS = [Linear(3, 2), Linear(3, 2, bias=False), *NORMALISATIONS]
+LAYERS_WITH_FIELDS = [*LAYERS_OF_ROWS, *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
 each_layer = pytest.mark.parametrize("layer", LAYERS_WITH_FIELDS, ids=repr)
 
 
@@ -468,6 +481,9 @@ CASES = {
     "half": Case(
         network="5-7-4 relu, half squared error sum",
         optimizer={"kind": "Adagrad", "lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1},
+    ),
+    "layer_norm": Case(
+        network="Linear(5, 7), LayerNorm(7), LayerNorm(7, bias=False), Linear(7, 4), LayerNorm(4, 1e-3, False); MSELoss"
     ),
     "images": Case(network=of_images("Conv2d(2, 4, 3, stride=2, padding=1)", "MaxPool2d(2)", columns=8)),
     "poolings that overlap": Case(
