@@ -2,6 +2,8 @@
 
 from scratch.adagrad import Adagrad
 from scratch.avg_pool2d import AvgPool2d
+from scratch.batch_norm1d import BatchNorm1d
+from scratch.batch_norm2d import BatchNorm2d
 from scratch.conv2d import Conv2d
 from scratch.elu import ELU
 from scratch.flatten import Flatten
@@ -39,6 +41,8 @@ __all__ = [
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
     "Flatten",

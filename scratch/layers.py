@@ -73,6 +73,11 @@ class Layer:
         return self.train(False)
 
     @property
+    def buffers(self) -> dict[str, Array]:
+        """Arrays of its own that a forward pass in training changes, by torch's names; none in most layers."""
+        return {}
+
+    @property
     def kept(self) -> Array:
         """What the last `forward` kept."""
         if self._kept is None:

@@ -49,6 +49,11 @@ class Sequential(Layer):
         """The gradients of the last `backward`, under the names of the parameters."""
         return {f"{i}.{name}": g for i, layer in enumerate(self.layers) for name, g in layer.grads.items()}
 
+    @property
+    def buffers(self) -> dict[str, Array]:
+        """The layers' own, "1.running_mean"."""
+        return {f"{i}.{name}": b for i, layer in enumerate(self.layers) for name, b in layer.buffers.items()}
+
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 

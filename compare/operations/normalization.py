@@ -173,7 +173,7 @@ class Normalization:
             return w * of_h + 2 * p.u * (w * h + b) + 2 * p.subnormal * (1 + w)
 
         plain = lambda: (each["output"] for each in self._in_turn(at, weight, bias))  # noqa: E731
-        return Expected(y, _between(off, at, [at.count], y, plain), headroom=2.0)
+        return Expected(y, between(off, at, [at.count], y, plain), headroom=2.0)
 
     def grad_weight(self, x: Array, dy: Array, p: Precision) -> Expected:
         """Sums of dy h, of R terms: |dy| times what h is off, and gamma_{R+2} |dy| |h|.
@@ -192,7 +192,7 @@ class Normalization:
             return found
 
         plain = lambda: (each["grad_weight"] for each in self._in_turn(at, None, None, dy))  # noqa: E731
-        return Expected(dw, _between(off, at, [at.count, terms], dw, plain), headroom=2.0)
+        return Expected(dw, between(off, at, [at.count, terms], dw, plain), headroom=2.0)
 
     def grad_bias(self, dy: Array, p: Precision) -> Expected:
         """A sum of dy."""
@@ -230,7 +230,7 @@ class Normalization:
             return (cubed * (parts + terms) + carried + at.lost) / at.s + at.lost
 
         plain = lambda: (each["grad_input"] for each in self._in_turn(at, weight, None, dy))  # noqa: E731
-        return Expected(dx, _between(off, at, [at.count], dx, plain), headroom=2.0 * at.count)
+        return Expected(dx, between(off, at, [at.count], dx, plain), headroom=2.0 * at.count)
 
     def _or(self, usual: float, parameter: Array | None = None) -> Array:
         """A parameter, or what stands for one that the layer has not."""
@@ -263,35 +263,60 @@ class Normalization:
     def _in_turn(
         self, at: Spread, weight: Array | None, bias: Array | None, dy: Array | None = None
     ) -> Iterator[dict[str, Array]]:
-        """All parts by plain sums, term after term in the candidate's precision: from either end, var in one pass or
-        in two."""
+        """All parts by plain sums in the candidate's precision, in several orders, var in one pass or in two."""
         dtype, ndim = at.p.dtype, at.x.ndim
         x, n, eps = at.x.astype(dtype), dtype.type(at.count), dtype.type(self.eps)
         w, b = (self.beside(a, ndim).astype(dtype) for a in (self._or(1.0, weight), self._or(0.0, bias)))
-        for forth in (1, -1):
-            mean_of = lambda a, forth=forth: _sum_in_turn(a, at.axes, forth) / n  # noqa: E731
+        for summed in PLAIN:
+            mean_of = lambda a, summed=summed: _sum_in_turn(a, at.axes, summed) / n  # noqa: E731
             mean = mean_of(x)
             d = x - mean
             for var in (mean_of(d * d), mean_of(x * x) - mean * mean):
                 s = np.sqrt(var + eps)
                 h = d / s
-                found = {"output": h * w + b}
+                found = {"output": h * w + b, "mean": mean, "var": var}
                 if dy is not None:
                     t = dy.astype(dtype) * w
-                    found["grad_weight"] = _sum_in_turn(dy.astype(dtype) * h, self.summed(ndim), forth)
+                    found["grad_weight"] = _sum_in_turn(dy.astype(dtype) * h, self.summed(ndim), summed)
                     found["grad_input"] = (t - mean_of(t) - h * mean_of(t * h)) / s
                 yield {name: a.astype(np.float64) for name, a in found.items()}
 
 
-def _sum_in_turn(a: Array, axes: Axes, forth: int) -> Array:
-    """Over some axes, beside what is summed."""
-    rows = np.moveaxis(a, axes, range(len(axes)))
-    rest = [1 if i in axes else n for i, n in enumerate(a.shape)]
-    found: Array = np.add.accumulate(rows.reshape(-1, prod(rest))[::forth], axis=0)[-1].reshape(rest)
+def _one_by_one(rows: Array) -> Array:
+    found: Array = np.add.accumulate(rows, axis=0)[-1]
     return found
 
 
-def _between(
+def _largest_first(rows: Array) -> Array:
+    return _one_by_one(np.take_along_axis(rows, np.argsort(-np.abs(rows), axis=0), axis=0))
+
+
+def _in_blocks(rows: Array, size: int = 8) -> Array:
+    return _one_by_one(np.stack([_one_by_one(rows[i : i + size]) for i in range(0, len(rows), size)]))
+
+
+def _in_lanes(rows: Array, lanes: int = 4) -> Array:
+    return _one_by_one(np.stack([_one_by_one(rows[i::lanes]) for i in range(min(lanes, len(rows)))]))
+
+
+# Sums of equal terms round with a bias that depends on the order: one that rounds well does not speak for the others.
+PLAIN: tuple[Callable[[Array], Array], ...] = (
+    _one_by_one,
+    lambda rows: _one_by_one(rows[::-1]),
+    _largest_first,
+    _in_blocks,
+    _in_lanes,
+)
+
+
+def _sum_in_turn(a: Array, axes: Axes, summed: Callable[[Array], Array]) -> Array:
+    """Over some axes, beside what is summed."""
+    rows = np.moveaxis(a, axes, range(len(axes)))
+    rest = [1 if i in axes else n for i, n in enumerate(a.shape)]
+    return summed(rows.reshape(-1, prod(rest))).reshape(rest)
+
+
+def between(
     off: Callable[[float], Array],
     at: Spread,
     counts: Sequence[int],

@@ -154,6 +154,11 @@ class Layer(Operation):
         """Names and shapes of its parameters, torch's."""
         return {}
 
+    def buffers(self) -> dict[str, Shape]:
+        """Names and shapes of what its forward pass in training changes, torch's; "running_mean" of the part
+        "new_running_mean"."""
+        return {}
+
     def leaving(self, entering: Shape) -> Shape:
         """The shape of y from that of x."""
         return entering

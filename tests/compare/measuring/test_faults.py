@@ -16,6 +16,7 @@ import compare.operations.linear
 import compare.operations.operation
 import scratch.adagrad
 import scratch.avg_pool2d
+import scratch.batch_norm
 import scratch.conv2d
 import scratch.elu
 import scratch.flatten
@@ -53,6 +54,7 @@ from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 
 MODULES = (
     scratch.avg_pool2d,
+    scratch.batch_norm,
     scratch.conv2d,
     scratch.flatten,
     scratch.elu,

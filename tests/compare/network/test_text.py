@@ -70,6 +70,12 @@ RIGHT = {
     f"{nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8, bias=False), nn.LayerNorm(8, 1e-3, False))}; MSELoss": (
         "Linear(4, 8), LayerNorm(8, bias=False), LayerNorm(8, eps=0.001, elementwise_affine=False); MSELoss"
     ),
+    f"{nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.BatchNorm1d(8, momentum=0.3, affine=False))}; MSELoss": (
+        "Linear(4, 8), BatchNorm1d(8), BatchNorm1d(8, momentum=0.3, affine=False); MSELoss"
+    ),
+    "Conv2d(1, 8, 3), nn.BatchNorm2d(8, 1e-3, bias=False), Flatten, Linear(96, 3); mse": (
+        "Conv2d(1, 8, 3), BatchNorm2d(8, eps=0.001, bias=False), Flatten, Linear(96, 3); MSELoss"
+    ),
     "Conv2d(1, 8, 3), LayerNorm([8, 4, 3]), Flatten, Linear(96, 3); mse": (
         "Conv2d(1, 8, 3), LayerNorm((8, 4, 3)), Flatten, Linear(96, 3); MSELoss"
     ),
@@ -104,6 +110,10 @@ WRONG = {
     "Conv2d(3, 8, 3, groups=2), Flatten, Linear(72, 3); MSELoss": "expected groups that divide both",
     "MaxPool2d(2, ceil_mode=True), Flatten, Linear(72, 3); MSELoss": "got ceil_mode=True, which is not checked",
     "AvgPool2d(3, padding=2), Flatten, Linear(72, 3); MSELoss": "found padding 2, expected at most half of the windows",
+    "Linear(4, 8), BatchNorm1d(7); MSELoss": "layer 1, BatchNorm1d(7): got 7 inputs, expected 8",
+    "Linear(4, 8), BatchNorm2d(8); MSELoss": "layer 1, BatchNorm2d(8): got 8 x any x any inputs, expected 8",
+    "Linear(4, 8), BatchNorm1d(8, momentum=None); MSELoss": "got momentum=None, expected a number",
+    "Linear(4, 8), BatchNorm1d(8, track_running_stats=False); MSELoss": "got track_running_stats=False, which is not",
     "Linear(4, 8), LayerNorm(7); MSELoss": "layer 1, LayerNorm(7): got 7 inputs, expected 8",
     "Linear(4, 8), LayerNorm((8, 0)); MSELoss": (
         "got normalized_shape=(8, 0), expected a whole number of at least 1, or several in a tuple"

@@ -1565,8 +1565,14 @@ def convolution(part: str) -> Callable[..., Expected]:
 # Written for groups (N, groups): mean and variance over the first axis.
 
 EPS = 1e-5
-SHAPES = {
+MOMENTUM = 0.3
+SHAPES: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "layer_norm": (lambda a: a.T, lambda a: a.T),
+    "batch_norm1d": (lambda a: a, lambda a: a),
+    "batch_norm2d": (
+        lambda a: np.moveaxis(a, 1, -1).reshape(-1, a.shape[1]),
+        lambda a: np.moveaxis(a.reshape(-1, *IMAGE, a.shape[1]), -1, 1),
+    ),
 }
 Statistics = Callable[[Array], tuple[Array, Array]]
 
@@ -1765,21 +1771,74 @@ def weight_gradients(kind: str) -> dict[str, Any]:
     }
 
 
+FOLLOWED: dict[str, Callable[[Array, Array], Array]] = {
+    "two products": lambda old, new: (1 - MOMENTUM) * old + MOMENTUM * new,
+    "by the difference": lambda old, new: old + MOMENTUM * (new - old),
+    "shrinking": lambda old, new: old - MOMENTUM * old + MOMENTUM * new,
+    "lerp": lambda old, new: torch.lerp(tensor(old), tensor(new), MOMENTUM).numpy(),
+}
+SAMPLE_VARIANCES: dict[str, Callable[[Array, int], Array]] = {
+    "times N / (N - 1)": lambda var, n: var * (n / (n - 1)),
+    "times N over N - 1": lambda var, n: var * n / (n - 1),
+    "over 1 - 1 / N": lambda var, n: var / (1 - 1 / n),
+}
+
+
+def torch_running(kind: str, which: int) -> Callable[..., Array]:
+    def compute(x: Array, running: Array) -> Array:
+        both = tensor(np.zeros_like(running)), tensor(np.zeros_like(running))
+        both[which].copy_(tensor(running))
+        functional.batch_norm(tensor(x), *both, None, None, True, MOMENTUM, EPS)
+        return both[which].numpy()
+
+    return compute
+
+
+def running_means(kind: str) -> dict[str, Any]:
+    there = SHAPES[kind][0]
+    usual = FOLLOWED["two products"]
+    by_mean = {n: lambda x, running, f=f: usual(running, f(there(x))[0]) for n, f in STATISTICS.items()}
+    by_rule = {n: lambda x, running, f=f: f(running, there(x).mean(axis=0)) for n, f in FOLLOWED.items()}
+    return by_mean | by_rule | {"torch": torch_running(kind, 0)}
+
+
+def running_variances(kind: str) -> dict[str, Any]:
+    there = SHAPES[kind][0]
+
+    def form(name: str, f: Statistics, g: Callable[..., Array], h: Callable[..., Array]) -> Form:
+        def compute(x: Array, running: Array) -> Array:
+            return g(running, h(f(there(x))[1], len(there(x))))
+
+        return Form(compute, when_sensible(kind, name))
+
+    usual = FOLLOWED["two products"], SAMPLE_VARIANCES["times N / (N - 1)"]
+    every = {n: form(n, f, *usual) for n, f in STATISTICS.items()} | {
+        f"{how}, {more}": form("numpy", STATISTICS["numpy"], g, h)
+        for how, g in FOLLOWED.items()
+        for more, h in SAMPLE_VARIANCES.items()
+    }
+    return every | {
+        "ddof": lambda x, running: FOLLOWED["two products"](running, there(x).var(axis=0, ddof=1)),
+        "torch": torch_running(kind, 1),
+    }
+
+
 def draw_normalised(kind: str, *parts: str) -> Callable[[np.random.Generator, Draw], Inputs]:
     def draw(rng: np.random.Generator, d: Draw) -> Inputs:
         shape = (d.m, d.n) if kind != "batch_norm2d" else (d.m, d.n, *IMAGE)
         shape = shape if kind == "layer_norm" else (max(d.m, 2), *shape[1:])
         x = d.numbers(rng, *shape)
         drawn = {"x": x, "weight": d.numbers(rng, d.n, scale=1.0), "bias": d.numbers(rng, d.n, scale=1.0)}
+        drawn |= {"mean": d.numbers(rng, d.n), "var": d.scale**2 * rng.uniform(0.5, 2, d.n)}
         drawn["dy"] = rng.standard_normal(shape) * 10 ** rng.uniform(-6, 1)
-        return {name: drawn[name] for name in ("x", *parts)}
+        return {{"mean": "running", "var": "running"}.get(name, name): drawn[name] for name in ("x", *parts)}
 
     return draw
 
 
-def normalisation_part(kind: str, part: str) -> Callable[..., Expected]:
+def normalisation_part(kind: str, part: str, **options: Any) -> Callable[..., Expected]:
     def expected(p: Precision, **arrays: Array) -> Expected:
-        found: Expected = getattr(LAYERS[kind](arrays["x"].shape[1]), part)(*arrays.values(), p=p)
+        found: Expected = getattr(LAYERS[kind](arrays["x"].shape[1], **options), part)(*arrays.values(), p=p)
         return found
 
     return expected
@@ -1794,6 +1853,16 @@ def normalisation(kind: str) -> dict[str, Operation]:
         f"{kind}, grad_input": Operation(
             draw_normalised(kind, "weight", "dy"), normalisation_part(kind, "grad_input"), input_gradients(kind)
         ),
+    }
+
+
+def batch_normalisation(kind: str) -> dict[str, Operation]:
+    def of(part: str) -> Callable[..., Expected]:
+        return normalisation_part(kind, part, momentum=MOMENTUM)
+
+    return normalisation(kind) | {
+        f"{kind}, running_mean": Operation(draw_normalised(kind, "mean"), of("new_running_mean"), running_means(kind)),
+        f"{kind}, running_var": Operation(draw_normalised(kind, "var"), of("new_running_var"), running_variances(kind)),
     }
 
 
@@ -1917,4 +1986,5 @@ OPERATIONS = {
     "AdamW": Operation(draw_adam, OPTIMIZERS["AdamW"]().update, ADAMW),
     "Adagrad": Operation(draw_adagrad, OPTIMIZERS["Adagrad"]().update, ADAGRAD),
     "RMSprop": Operation(draw_rmsprop, OPTIMIZERS["RMSprop"]().update, RMSPROP),
-} | normalisation("layer_norm")
+}
+OPERATIONS |= normalisation("layer_norm") | batch_normalisation("batch_norm1d") | batch_normalisation("batch_norm2d")
