@@ -23,6 +23,7 @@ class BatchNorm1d(BatchNormalization, Layer):
 
     kind = "batch_norm1d"
     scratch_type, torch_type = scratch.BatchNorm1d, nn.BatchNorm1d
+    sized = True
     attributes = ("num_features", "eps", "momentum", "affine", "running_mean", "running_var")
     letters: ClassVar = LETTERS
     parts: ClassVar = PARTS

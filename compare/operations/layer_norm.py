@@ -24,6 +24,7 @@ class LayerNorm(Normalization, Layer):
 
     kind = "layer_norm"
     scratch_type, torch_type = scratch.LayerNorm, nn.LayerNorm
+    sized = True
     attributes = ("normalized_shape", "eps", "elementwise_affine")
     constants = (int, float, bool, tuple)
     letters: ClassVar = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}

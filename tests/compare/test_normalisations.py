@@ -17,7 +17,6 @@ from compare.checking import check_records
 from compare.network.architecture import Architecture
 from compare.network.weights import copy_to_torch, from_torch, to_torch
 from compare.recording.files import load_records, save_records
-from compare.recording.record import Record
 from compare.recording.scratch_recorder import record_scratch
 from scratch.learner import ScratchLearner
 
@@ -214,6 +213,28 @@ def test_what_is_not_checked_is_refused_by_its_name(kind: Any, name: str) -> Non
         Architecture.of(nn.Sequential(kind(3, **{name: value})), nn.MSELoss())
 
 
-def test_a_record_is_of_the_network_that_it_was_made_of() -> None:
-    record: Record = record_scratch(network(), LOSS, None, [batch()])[0]
-    assert str(record.network) == "Linear(5, 7), BatchNorm1d(7), ReLU, Linear(7, 4); CrossEntropyLoss"
+class Port(nn.Module):
+    """Layers of its own, and no Sequential."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.norm, self.after = nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Linear(7, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after(torch.relu(self.norm(self.before(x))))
+
+
+OWN: dict[str, tuple[Any, dict[str, Any]]] = {
+    "a function": (lambda x, t: {"loss": 0.0}, {"network": TEXT}),
+    "a module": (Port().double(), {"network": TEXT, "loss": nn.CrossEntropyLoss()}),
+    "a script": (Path("student.py"), {"network": TEXT}),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_what_is_not_followed_through_code_is_said_in_one_line(kind: str) -> None:
+    candidate, options = OWN[kind]
+    with pytest.raises(
+        ValueError, match=r"layer 1 is a BatchNorm1d, but only linear layers and activations are followed"
+    ):
+        compare.check(candidate, *batch(), **options)

@@ -54,6 +54,12 @@ RIGHT = {
     "2-8-4-1 tanh, linear, sigmoid output, mse": "2-8-4-1 tanh, linear, sigmoid output, mse",
     "4-8-3 linear, linear output, mse": "4-8-3 linear, mse",
     "4-8-3 ReLU, mse sum + .001 l2": "4-8-3 relu, mse sum + 0.001 L2",
+    "4-8-3 layer_norm relu, mse": "Linear(4, 8), LayerNorm(8), ReLU, Linear(8, 3); MSELoss",
+    "4-8-6-3 Batch_Norm1d ReLU, no bias, mse": "Linear(4, 8, bias=False), BatchNorm1d(8), ReLU, "
+    "Linear(8, 6, bias=False), BatchNorm1d(6), ReLU, Linear(6, 3, bias=False); MSELoss",
+    "4-8-6-3 batch_norm1d elu(0.5), layer_norm, batch_norm1d sigmoid output, mse": "Linear(4, 8), BatchNorm1d(8), "
+    "ELU(alpha=0.5), Linear(8, 6), LayerNorm(6), Linear(6, 3), BatchNorm1d(3), Sigmoid; MSELoss",
+    "4-3, layer_norm output, mse": "Linear(4, 3), LayerNorm(3); MSELoss",
     "Linear(4, 3); MSELoss + 1e-3 L1": "4-3, mse + 0.001 L1",
     "ReLU, Linear(4, 3), ReLU, Tanh; mse + 1 L2": "ReLU, Linear(4, 3), ReLU, Tanh; MSELoss + 1.0 L2",
     "Linear(4, 8, bias=False), LeakyReLU(0.2), Linear(8, 3); mse sum": "Linear(4, 8, bias=False), "
@@ -133,6 +139,10 @@ WRONG = {
     "Linear(4, 8); MSELoss sum": "cannot read 'MSELoss sum', expected such as MSELoss(reduction='sum')",
     "Linear(4, 8); MSLoss": "got loss 'MSLoss', expected one of ",
     "4-8-3 rellu, mse": f"got activation 'rellu', expected one of {', '.join(ACTIVATION_WORDS)}; the nearest is 'relu'",
+    "4-8-3 relu layer_norm, mse": "got activation 'relu layer_norm', expected one of elu, ",
+    "4-8-3 layer_norm rellu, mse": "got activation 'rellu', expected one of ",
+    "4-8-3 layer_norm(1) relu, mse": "got activation 'layer_norm(1) relu', expected one of ",
+    "4-8-3 batch_norm2d relu, mse": "got activation 'batch_norm2d relu', expected one of ",
     "4-8-3 relu, nobias, mse": "got output activation 'nobias', expected one of ",
     "4-8-3 relu, soft-max cross-entropy": "the nearest is 'softmax cross-entropy'",
     "4-8-3 relu(1), mse": "got activation 'relu(1)', expected one of elu, ",
