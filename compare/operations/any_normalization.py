@@ -70,6 +70,11 @@ def about_zero(e: Letters) -> Bounded:
     return sqrt(mean(e, e.x * e.x) + e.operation.eps)
 
 
+def _shifted(e: Letters, h: Bounded) -> Bounded:
+    """h + b, where the layer has b."""
+    return h + beside(e, e.b) if e.has(f"{e.k}.bias") else h * 1.0
+
+
 def over(*axes: int) -> Formula:
     """y with mean and variance over other axes."""
     return lambda e: scaled(e, standardized(e, axes))
@@ -174,7 +179,8 @@ def table(group: str, samples: str, wide: str = "") -> dict[str, list[M]]:
               wrong=f"{W} * x + {B}", right=Y),
             M("normalisation-missing", lambda e: e.x * 1.0, "the layer is left out: y = x",
               wrong="x", right=Y),
-            M("scale-missing", lambda e: standardized(e) + b(e), "the factor W (gamma) is missing", unseen=ONE_AT_START,
+            M("scale-missing", lambda e: _shifted(e, standardized(e)), "the factor W (gamma) is missing",
+              unseen=ONE_AT_START,
               wrong=f"{H} + {B}", right=Y),
             M("shift-missing", lambda e: standardized(e) * w(e), "the summand b (beta) is missing",
               unseen=ZERO_AT_START,

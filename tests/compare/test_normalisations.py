@@ -213,6 +213,17 @@ def test_what_is_not_checked_is_refused_by_its_name(kind: Any, name: str) -> Non
         Architecture.of(nn.Sequential(kind(3, **{name: value})), nn.MSELoss())
 
 
+def test_where_a_variance_in_one_pass_is_lost_it_is_said_so() -> None:
+    """mean^2 / var is 10^8: in float32 mean(x^2) - mean^2 has no digit left."""
+    x = (1e4 + np.random.default_rng(2).standard_normal((6, 5))).astype(np.float32)
+    rng = np.random.default_rng(0)
+    net = scratch.Sequential(scratch.LayerNorm(5), scratch.Linear(5, 4, rng=rng))
+    report = compare.check(net, x, batch()[1], loss=LOSS)
+    assert report.verdict == "incomplete"
+    assert "0.output (a correct computation may lose every digit of 30 of 30 elements)" in str(report)
+    assert compare.check(network(scratch.LayerNorm), *batch(), loss=LOSS).verdict == "parity"
+
+
 class Port(nn.Module):
     """Layers of its own, and no Sequential."""
 

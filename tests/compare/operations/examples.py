@@ -4,7 +4,7 @@ Letters of a snippet. Of a layer: x W b y dy; of a loss: y t m n; of an update: 
 the state before mom m v sq avg acc (zeros at first) and after new_mom and so on. Everywhere: right, the correct tensor;
 step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched` had become;
 before, the same letters one step earlier, with before.value for what was put there. A snippet that needs `before`
-leaves step 1 right. Of images: windows, added_up and at_maxima.
+leaves step 1 right. Of images: windows, added_up and at_maxima. Of a BatchNorm: rm rv, the running statistics before.
 """
 
 from __future__ import annotations
