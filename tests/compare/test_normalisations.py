@@ -16,6 +16,7 @@ import scratch
 from compare.checking import check_records
 from compare.network.architecture import Architecture
 from compare.network.weights import copy_to_torch, from_torch, to_torch
+from compare.ranks.ranks import check_ranks
 from compare.recording.files import load_records, save_records
 from compare.recording.scratch_recorder import record_scratch
 from scratch.learner import ScratchLearner
@@ -222,6 +223,13 @@ def test_where_a_variance_in_one_pass_is_lost_it_is_said_so() -> None:
     assert report.verdict == "incomplete"
     assert "0.output (a correct computation may lose every digit of 30 of 30 elements)" in str(report)
     assert compare.check(network(scratch.LayerNorm), *batch(), loss=LOSS).verdict == "parity"
+
+
+def test_over_several_ranks_it_is_another_network() -> None:
+    net = network()
+    nobody: Any = None  # it is refused before a team is asked
+    with pytest.raises(ValueError, match=r"layer 1 \(BatchNorm1d 7\): each rank has the mean and the variance of its"):
+        check_ranks(net, LOSS, scratch.SGD(net, 0.1), [batch()], nobody)
 
 
 class Port(nn.Module):
