@@ -316,6 +316,11 @@ def _sum_in_turn(a: Array, axes: Axes, summed: Callable[[Array], Array]) -> Arra
     return summed(rows.reshape(-1, prod(rest))).reshape(rest)
 
 
+def _likely(terms: int, p: Precision) -> float:
+    """The share of gamma_k that a sum of so many terms loses as a rule."""
+    return min(1.0, SHARP * float(np.sqrt(terms + 2)) * p.u / gamma(terms + 2, p.u))
+
+
 def between(
     off: Callable[[float], Array],
     at: Spread,
@@ -333,7 +338,7 @@ def between(
         least, most = (np.broadcast_to(off(share), value.shape) for share in (0.0, 1.0))
         beyond = ~np.isfinite(most) & np.isfinite(value)
         scale, rest = np.where(beyond, np.inf, most - least), np.where(beyond, 0.0, least)
-    share = max(min(1.0, SHARP * np.sqrt(k + 2) * at.p.u / gamma(k + 2, at.p.u)) for k in counts)
+    share = max(_likely(k, at.p) for k in counts)
     wide = Allowance(scale, rest=rest, reach=at.count * at.mean_of(at.x * at.x).max(initial=0.0))
     if share == 1:
         return wide
@@ -343,7 +348,7 @@ def between(
         with np.errstate(all="ignore"):
             return all(bool(np.all(np.abs(a.reshape(value.shape) - value) <= SPEAKS * sharp)) for a in plain())
 
-    return Allowance(scale, likely=float(share), sums_well=sums_well, rest=rest, reach=wide.reach)
+    return Allowance(scale, likely=share, sums_well=sums_well, rest=rest, reach=wide.reach)
 
 
 # --- with bounds, for what people write ---
@@ -377,9 +382,10 @@ def centred(e: Letters, axes: Axes | None = None) -> Bounded:
 
 
 def variance(e: Letters, axes: Axes | None = None) -> Bounded:
-    """mean (x - mean)^2."""
-    d = centred(e, axes)
-    return mean(e, d * d, axes)
+    """mean (x - mean)^2, or in one pass: with what it loses then."""
+    d, axes = centred(e, axes), own_axes(e) if axes is None else axes
+    found, at = mean(e, d * d, axes), Spread(e.x.value, axes, e.operation.eps, e.p)
+    return Bounded(found.value, found.error + at.of_var(_likely(at.count, e.p)), e.p)
 
 
 def deviation(e: Letters, axes: Axes | None = None) -> Bounded:

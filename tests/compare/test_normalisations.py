@@ -19,6 +19,7 @@ from compare.network.weights import copy_to_torch, from_torch, to_torch
 from compare.ranks.ranks import check_ranks
 from compare.recording.files import load_records, save_records
 from compare.recording.scratch_recorder import record_scratch
+from scratch.initializers import normal
 from scratch.learner import ScratchLearner
 
 Array = np.ndarray
@@ -212,6 +213,45 @@ def test_what_is_not_checked_is_refused_by_its_name(kind: Any, name: str) -> Non
     value = None if name == "momentum" else False
     with pytest.raises(TypeError, match=rf"layer 0 \(BatchNorm.d\): got {name}={value}, which is not checked"):
         Architecture.of(nn.Sequential(kind(3, **{name: value})), nn.MSELoss())
+
+
+class OnePass(scratch.BatchNorm1d):
+    """mean(x^2) - mean^2, and the gradient step by step."""
+
+    def forward(self, x: Array) -> Array:
+        mean, n = x.mean(axis=0), len(x)
+        var = (x * x).mean(axis=0) - mean * mean
+        self._follow(mean, var * n / (n - 1))
+        self._deviation, self._kept = np.sqrt(var + x.dtype.type(self.eps)), x - mean
+        return self._kept / self._deviation * self.params["weight"] + self.params["bias"]
+
+    def backward(self, dy: Array) -> Array:
+        d, s, n, t = self.kept, self._deviation, dy.dtype.type(len(dy)), dy * self.params["weight"]
+        self.grads = {"weight": (dy * d / s).sum(axis=0), "bias": dy.sum(axis=0)}
+        dvar = (t * d * dy.dtype.type(-0.5) * s**-3).sum(axis=0)
+        dmean = -(t / s).sum(axis=0) - dvar * (2 * d).mean(axis=0)
+        return t / s + dvar * 2 * d / n + dmean / n
+
+
+class OnePassOfConstants(OnePass):
+    """dx = W dy / s."""
+
+    def backward(self, dy: Array) -> Array:
+        super().backward(dy)
+        return dy * self.params["weight"] / self._deviation
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("offset", [0, 10, 50])
+def test_a_variance_in_one_pass_is_right_and_what_is_wrong_beside_it_is_named(offset: float, dtype: str) -> None:
+    for kind, causes in ((OnePass, []), (OnePassOfConstants, ["statistics-as-constants"])):
+        rng = np.random.default_rng(0)
+        norm = kind(5, rng=rng, weight_init=normal(1), bias_init=normal(1), dtype=dtype)
+        net = scratch.Sequential(norm, scratch.Linear(5, 4, rng=rng, dtype=dtype))
+        x, t = (offset + rng.standard_normal((40, 5))).astype(dtype), rng.integers(0, 4, 40)
+        report = compare.check(net, x, t, loss=LOSS, optimizer=scratch.SGD(net, 0.1))
+        assert report.verdict == ("mismatch" if causes else "parity")
+        assert [d.cause for d in report.diagnosis[:1]] == causes
 
 
 def test_where_a_variance_in_one_pass_is_lost_it_is_said_so() -> None:
