@@ -23,6 +23,8 @@ from compare.network.optimizer import OptimizerSpec
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.array import Array
 from compare.numbers.same_bits import same_bits
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation
 from compare.recording.batches import STEPS, Batch, consecutive, given_batches
 from compare.recording.numbers import numbers
 from compare.recording.record import Record
@@ -100,6 +102,7 @@ def _from_file(
 ) -> Recorded:
     """A script, or a file of arrays. ValueError in one line where it is neither."""
     if path.suffix in (".py", ".ipynb"):
+        _expect_followed(network)
         return run_script(path, network, convention, **limits)
     return read_file(path, x, t, network, convention)
 
@@ -108,6 +111,7 @@ def _recorded(candidate: Any, x: Array, t: Array, network: Any, loss: Any, conve
     """A torch module, a dictionary, an object or a function. TypeError in one line for anything else."""
     if isinstance(candidate, nn.Module):
         wanted = Architecture.of(candidate if network is None else network, loss)
+        _expect_followed(wanted)
         return run_module(candidate, x, t, wanted, loss, convention)
     if not isinstance(candidate, Mapping) and not callable(candidate) and not has_backward(candidate):
         raise TypeError(
@@ -116,8 +120,19 @@ def _recorded(candidate: Any, x: Array, t: Array, network: Any, loss: Any, conve
         )
     if isinstance(candidate, Mapping):
         return read_dictionary(candidate, x, t, Architecture.of(network, loss), convention)
-    watch = watch_object if has_backward(candidate) else watch_function
-    return watch(candidate, x, t, _said(network, loss), convention)
+    watch, said = watch_object if has_backward(candidate) else watch_function, _said(network, loss)
+    _expect_followed(said)
+    return watch(candidate, x, t, said, convention)
+
+
+def _expect_followed(network: Architecture | None) -> None:
+    """ValueError in one line for a layer that is not followed through somebody's own code."""
+    for k, layer in enumerate(network.layers if network else ()):
+        if not isinstance(layer, Linear | Activation):
+            raise ValueError(
+                f"network '{network}': layer {k} is a {type(layer).__name__}, but only linear layers and activations "
+                "are followed through somebody's own code; hand in its arrays by their record names"
+            )
 
 
 def _said(network: Any, loss: Any) -> Architecture | None:

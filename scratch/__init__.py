@@ -2,12 +2,15 @@
 
 from scratch.adagrad import Adagrad
 from scratch.avg_pool2d import AvgPool2d
+from scratch.batch_norm1d import BatchNorm1d
+from scratch.batch_norm2d import BatchNorm2d
 from scratch.conv2d import Conv2d
 from scratch.elu import ELU
 from scratch.flatten import Flatten
 from scratch.gelu import GELU
 from scratch.huber_loss import HuberLoss
 from scratch.l1_loss import L1Loss
+from scratch.layer_norm import LayerNorm
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
@@ -38,6 +41,8 @@ __all__ = [
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
     "Flatten",
@@ -47,6 +52,7 @@ __all__ = [
     "L1Loss",
     "Layer",
     "LayerError",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "Loss",

@@ -61,3 +61,4 @@ def constant(value: float) -> Initializer:
 
 
 zeros = constant(0.0)
+ones = constant(1.0)

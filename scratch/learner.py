@@ -106,6 +106,8 @@ class ScratchLearner:
     def train_step(self, data: Data, rows: Rows) -> tuple[float, int]:
         if len(rows) == 0:
             raise ValueError("a training step on no rows, expected at least one")
+        if not self.network.training:
+            self.network.train()
         x, t = data[0][rows], data[1][rows]
         with np.errstate(all="ignore"):  # what is not finite is found and named below
             y = self.network.forward(x)
@@ -126,6 +128,7 @@ class ScratchLearner:
 
     def _sums(self, data: Data) -> tuple[float, int]:
         """(the rows' losses, their correct predictions), chunk by chunk."""
+        self.network.eval()
         total, correct = 0.0, 0
         for start in range(0, len(data[0]), CHUNK):
             x, t = (part[start : start + CHUNK] for part in data)
@@ -179,7 +182,7 @@ class ScratchLearner:
         return "a value is not finite, and a second computation of it is"
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        return {name: p.copy() for name, p in self.network.params.items()}
+        return {name: p.copy() for name, p in (self.network.params | self.network.buffers).items()}
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """ "0.weight" beside "0.weight.exp_avg", ..., and "step", the number of updates so far."""
@@ -188,10 +191,12 @@ class ScratchLearner:
 
     def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
         """Hyper-parameters (rate, momentum, ...) are not in it: they are the optimiser's own."""
-        expected: dict[str, NDArray[Any]] = self.network.params | {"step": np.array(0)}
+        expected: dict[str, NDArray[Any]] = self.network.params | self.network.buffers | {"step": np.array(0)}
         if int(state.get("step", 0)) > 0:
             expected |= _moments(_after_a_step(self.network, self.optimizer))
         _expect_entries(state, expected)
+        for name, b in self.network.buffers.items():
+            b[...] = state[name]
         for name, p in self.network.params.items():
             p[...] = state[name]
             self.optimizer.state[name] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Self
 
 from scratch.layers import Array, Layer, LayerError
 
@@ -32,6 +33,12 @@ class Sequential(Layer):
         except LayerError as error:
             raise LayerError(f"layer {i} ({self.layers[i]}): {error}") from None
 
+    def train(self, mode: bool = True) -> Self:
+        """All layers into training, or out of it."""
+        for layer in self.layers:
+            layer.train(mode)
+        return super().train(mode)
+
     @property
     def params(self) -> dict[str, Array]:  # type: ignore[override]
         """The layers' own arrays, not copies: an optimiser writes into them."""
@@ -41,6 +48,11 @@ class Sequential(Layer):
     def grads(self) -> dict[str, Array]:  # type: ignore[override]
         """The gradients of the last `backward`, under the names of the parameters."""
         return {f"{i}.{name}": g for i, layer in enumerate(self.layers) for name, g in layer.grads.items()}
+
+    @property
+    def buffers(self) -> dict[str, Array]:
+        """The layers' own, "1.running_mean"."""
+        return {f"{i}.{name}": b for i, layer in enumerate(self.layers) for name, b in layer.buffers.items()}
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)

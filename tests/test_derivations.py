@@ -3,12 +3,12 @@
 import ast
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from scratch import Linear, Sequential
+from scratch import BatchNorm1d, LayerNorm, Linear, Sequential
 from scratch.column_view import ColumnView
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +24,7 @@ TITLES = [
     "The three modes of automatic differentiation",
     "The bias as a row of ones",
     "A batch in shards",
+    "A normalisation",
 ]
 
 
@@ -122,3 +123,15 @@ def test_a_row_of_ones_carries_the_bias() -> None:
     np.testing.assert_allclose(view.forward(Y), view.W[0] @ with_ones, rtol=1e-13)
     view.backward(dZ)
     np.testing.assert_allclose(view.dW[0], dZ @ with_ones.T, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("kind", "axis"), [(BatchNorm1d, 0), (LayerNorm, 1)])
+def test_the_gradient_of_a_normalisation_has_no_part_along_a_shift_or_a_scale(kind: Any, axis: int) -> None:
+    rng = np.random.default_rng(3)
+    norm = kind(4, eps=0.0, dtype=np.float64)
+    x, dy = rng.normal(size=(6, 4)), rng.normal(size=(6, 4))
+    h = norm.forward(x)
+    dx = norm.backward(dy)
+    np.testing.assert_allclose(dx.sum(axis=axis), 0, atol=1e-13)
+    np.testing.assert_allclose((dx * h).sum(axis=axis), 0, atol=1e-13)
+    assert np.abs(dx).min() > 1e-4

@@ -17,7 +17,7 @@ from compare.judging.reasons import ReferenceWrong
 from compare.numbers.array import Array
 from compare.numbers.bounded import Bounded
 from compare.operations.letters import Absent
-from compare.operations.operation import Layer, Loss, Optimizer
+from compare.operations.operation import Loss, Optimizer
 
 STEP = float(np.cbrt(2.0**-53))
 
@@ -49,7 +49,7 @@ def written_out(e: Evidence) -> Bounded | None:
     with suppress(Absent):
         if e.place == "loss" and isinstance(operation, Loss):
             return operation.terms(e.y, e.t).sum() / e.count
-        if isinstance(operation, Optimizer) or (isinstance(operation, Layer) and e.name.part == "output"):
+        if isinstance(operation, Optimizer) or (e.layer and not e.name.is_gradient):
             return operation.written(e)
     return None
 

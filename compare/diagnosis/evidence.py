@@ -50,10 +50,10 @@ class Evidence(Letters):
             return "side_effects"
         if self.name in ("loss", "input", "target"):
             return self.name
-        if self.name.is_new:
+        if self.name.is_new and self.row.check == "update":
             return f"update.{self.name.state or 'parameter'}"
         if self.row.check == "wiring":
-            return "given" if self.name in self.network.parameters() else "passed"
+            return "given" if self.name in self.network.parameters() | self.network.buffers() else "passed"
         if self.row.layer == "loss":
             return "loss.gradient"
         return f"{self.network.layers[self.k].kind}.{self.name.part}"
@@ -61,7 +61,7 @@ class Evidence(Letters):
     @cached_property
     def operation(self) -> Any:
         """What computes it."""
-        if self.name.is_new and self.record.optimizer:
+        if self.name.is_new and self.row.check == "update" and self.record.optimizer:
             return self.record.optimizer.method
         return self.network.loss if self.row.layer == "loss" else self.network.layers[self.k]
 

@@ -163,7 +163,7 @@ def _measured(got: Array, expected: Expected, p: Precision, sound: Callable[[], 
     ratio = np.where(difference <= 0, 0.0, difference / allowed)
     ratio = np.where(undecided, -1.0, np.where(np.isnan(ratio), np.inf, ratio))
     status = "off" if wrong.any() else "not checked" if undecided.any() or not ratio.size else "ok"
-    note = _note(got, undecided, wrong)
+    note = _note(got, undecided, wrong, undecided & np.isfinite(difference) & ~np.isfinite(allowed))
     finite = difference[np.isfinite(difference)]
     largest = float(finite.max(initial=0.0)) if np.isfinite(difference[wrong]).all() else float("nan")
     if not ratio.size:
@@ -188,12 +188,14 @@ def _undecided(got: Array, value: Array, allowed: Array, reach: Array | float, l
     return undecided
 
 
-def _note(got: Array, undecided: Array, wrong: Array) -> str:
+def _note(got: Array, undecided: Array, wrong: Array, boundless: Array) -> str:
     if not got.size:
         return "no elements"
     bad = wrong & ~np.isfinite(got.astype(np.float64))
     if bad.any():
         return f"{int(bad.sum())} of {got.size} elements are NaN or infinite"
+    if boundless.any():
+        return f"a correct computation may lose every digit of {int(boundless.sum())} of {got.size} elements"
     if undecided.any():
         return f"{int(undecided.sum())} of {got.size} elements overflow or are NaN on both sides"
     return f"{int(wrong.sum())} of {got.size} elements" if wrong.any() else ""

@@ -317,10 +317,11 @@ def _spanning(rule: Rule, sources: Sequence[Known], expected: Expected, twins: S
 
 
 def roots(record: Record) -> list[str]:
-    """Tensors that follow from no other of the step: input, target, weights, the optimiser's state before."""
+    """Tensors that follow from no other of the step: input, target, weights, buffers, the optimiser's state before."""
     parameters, kept = record.network.parameters(), record.optimizer.kept if record.optimizer else ()
     state = [name.with_state(part) for name in parameters for part in kept]
-    return ["input", "target", *parameters, *(name for name in state if name in record)]
+    buffers = [name for name in record.network.buffers() if name in record]
+    return ["input", "target", *parameters, *buffers, *(name for name in state if name in record)]
 
 
 def updated_names(record: Record) -> list[str]:

@@ -37,6 +37,8 @@ def shapes(network: Architecture, x: Shape | None) -> dict[str, Shape]:
     for name, shape in network.parameters().items():
         states = (of.with_state(state) for of in (name, name.new) for state in STATES)
         found |= dict.fromkeys((name, name.gradient, name.new, *states), shape)
+    for name, shape in network.buffers().items():
+        found |= dict.fromkeys((name, name.new), shape)
     for k, (entering, leaving) in enumerate(passed(network.layers, x)):
         if entering is not None and leaving is not None:
             found |= dict.fromkeys((TensorName.of(k, "input"), f"{k}.input", f"{k}.grad_input"), entering)

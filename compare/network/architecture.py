@@ -50,6 +50,12 @@ class Architecture:
             TensorName.of(k, n): shape for k, layer in enumerate(self.layers) for n, shape in layer.parameters().items()
         }
 
+    def buffers(self) -> dict[TensorName, Shape]:
+        """Record names and shapes of what forward passes change beside the parameters, as it was before the step."""
+        return {
+            TensorName.of(k, n): shape for k, layer in enumerate(self.layers) for n, shape in layer.buffers().items()
+        }
+
     @staticmethod
     def tensor_name(k: int, part: str) -> TensorName:
         """Of a part of layer k; what enters layer 0 is the input."""
@@ -123,6 +129,12 @@ def named_parameters(network: Any) -> dict[str, Any]:
     return {TensorName.of(k, name): p for k, layer in leaves for name, p in _own_parameters(layer).items()}
 
 
+def named_buffers(network: Any) -> dict[str, Any]:
+    """By record name, what forward passes change beside the parameters; torch's counts of batches are none of it."""
+    leaves = enumerate(flatten(network))
+    return {TensorName.of(k, name): b for k, layer in leaves for name, b in _own_buffers(layer).items()}
+
+
 def named_gradients(network: scratch.Sequential) -> dict[str, Any]:
     """What the layers hold as gradients of their parameters, by the parameters' record names."""
     return {TensorName.of(k, name): g for k, layer in enumerate(flatten(network)) for name, g in layer.grads.items()}
@@ -130,6 +142,12 @@ def named_gradients(network: scratch.Sequential) -> dict[str, Any]:
 
 def _own_parameters(layer: Any) -> Mapping[str, Any]:
     return dict(layer.named_parameters()) if isinstance(layer, nn.Module) else layer.params
+
+
+def _own_buffers(layer: Any) -> Mapping[str, Any]:
+    if isinstance(layer, nn.Module):
+        return {name: b for name, b in layer.named_buffers() if b.is_floating_point()}
+    return layer.buffers if isinstance(layer, scratch.Layer) else {}
 
 
 def _layer(k: int, layer: Any) -> Layer:

@@ -6,9 +6,9 @@ Or in torch's names (torch_names.py), which say any order of layers: "Linear(4, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 
 from compare.network import torch_names
 from compare.network.known import known
@@ -22,10 +22,12 @@ LOSS_WORDS = {word: loss for loss in LOSSES.values() for word in loss.words}
 LINEAR, OUTPUT = "linear", " output"
 NO_BIAS = ("no bias", "without bias")
 ACTIVATION_WORDS: Mapping[str, type[Activation] | None] = {**ACTIVATIONS, LINEAR: None}
+SIZED: Mapping[str, Callable[[int], Layer]] = {kind: layer for kind, layer in LAYERS.items() if layer.sized}
+Between = tuple[Sequence[Callable[[int], Layer]], Activation | None]  # what comes after a linear layer
 GRAMMAR = (
     "SIZES [ACTIVATION, ...] [, ACTIVATION output] [, no bias], LOSS [sum|mean] [+ NUMBER L1|L2], "
     'such as "784-256-10 relu, softmax cross-entropy" or "2-8-4-1 tanh, sigmoid, sigmoid output, mse"; '
-    f"ACTIVATION: {', '.join(ACTIVATION_WORDS)}; LOSS: {', '.join(LOSS_WORDS)}; "
+    f"ACTIVATION: {', '.join(ACTIVATION_WORDS)}, each also after {' or '.join(SIZED)}; LOSS: {', '.join(LOSS_WORDS)}; "
     f'or torch\'s names, such as "{torch_names.EXAMPLE}; CrossEntropyLoss"'
 )
 
@@ -116,20 +118,22 @@ def _in_words(text: str) -> tuple[tuple[Layer, ...], Loss, Penalty | None]:
     if not said:
         raise ValueError(f"the loss is missing, expected {GRAMMAR}")
     *words, loss = said
-    linear: list[Layer] = [Linear(*fans, bias=said == parts) for fans in pairwise(columns)]
-    activations = _activations([w.lower() for w in words], len(columns) - 2, first.lower() in ("", *NO_BIAS))
-    layers = [layer for pair in zip_longest(linear, activations) for layer in pair if layer is not None]
+    between = _activations([w.lower() for w in words], len(columns) - 2, first.lower() in ("", *NO_BIAS))
+    layers: list[Layer] = []
+    for (n, k), (sized, activation) in zip(pairwise(columns), [*between, ((), None)], strict=False):
+        layers += [Linear(n, k, bias=said == parts), *(make(k) for make in sized)]
+        layers += [activation] if activation else []
     return tuple(layers), *_loss_and_penalty(loss)
 
 
-def _activations(words: list[str], between: int, apart: bool) -> list[Activation | None]:
+def _activations(words: list[str], between: int, apart: bool) -> list[Between]:
     """One after each linear layer but the last, then that of the output if it has one.
 
     `apart`: the words begin after a comma, so that they end with the output's.
     """
     has_output = bool(words) and (words[-1].endswith(OUTPUT) or len(words) > max(between, 1) or apart)
-    output = [_activation(words[-1].removesuffix(OUTPUT), "output activation")] if has_output else []
-    hidden = [_activation(each, "activation") for each in words[: len(words) - has_output]]
+    output = [_between(words[-1].removesuffix(OUTPUT), "output activation")] if has_output else []
+    hidden = [_between(each, "activation") for each in words[: len(words) - has_output]]
     if between and not hidden:
         raise ValueError("the activation between its layers is missing; expected one, such as relu, or linear for none")
     if hidden and not between:
@@ -137,6 +141,13 @@ def _activations(words: list[str], between: int, apart: bool) -> list[Activation
     if len(hidden) not in (1, between) and hidden:
         raise ValueError(f"got {len(hidden)} activations for {between} hidden layers, expected 1 or {between}")
     return (hidden * between if len(hidden) == 1 else hidden) + output
+
+
+def _between(words: str, what: str) -> Between:
+    """The layers that take their size from what enters, then the activation, if there is one: "layer_norm relu"."""
+    each = words.split(" ")
+    count = next((i for i, word in enumerate(each) if word not in SIZED), len(each))
+    return [SIZED[word] for word in each[:count]], _activation(" ".join(each[count:]) or LINEAR, what)
 
 
 def _activation(words: str, what: str) -> Activation | None:

@@ -43,11 +43,18 @@ def _pair(least: int) -> Callable[[Any], bool]:
     return lambda v: all(type(n) is int and n >= least for n in (v if type(v) is tuple and len(v) == 2 else (v,)))
 
 
+def _sizes(v: Any) -> bool:
+    """Whether it is a whole number of at least 1, or some in a tuple or list."""
+    found = v if type(v) in (tuple, list) else (v,)
+    return bool(found) and all(type(n) is int and n >= 1 for n in found)
+
+
 # By the type of an operation's field: what is accepted, in words.
 ACCEPTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "Pair": (_pair(1), "a whole number of at least 1, or two in a tuple"),
     "Pair | None": (lambda v: v is None or _pair(1)(v), "a whole number of at least 1, or two in a tuple"),
     "Padding": (_pair(0), "a whole number of at least 0, or two in a tuple"),
+    "Sizes": (_sizes, "a whole number of at least 1, or several in a tuple"),
     "int": (lambda v: type(v) is int and v >= 1, "a whole number of at least 1"),
     "float": (lambda v: type(v) in (int, float) and abs(v) < LARGEST, "a number"),
     "bool": (lambda v: type(v) is bool, "True or False"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 import scratch
-from compare.network.architecture import named_parameters
+from compare.network.architecture import named_buffers, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS, layer_type, loss_type
 
@@ -29,27 +31,33 @@ def from_torch(model: nn.Sequential) -> scratch.Sequential:
 
 
 def copy_to_torch(network: scratch.Layer, model: nn.Module) -> None:
-    """Write the network's parameters into the model's of the same names, and verify them bit by bit.
+    """Write the network's parameters and buffers into the model's of the same names, and verify the former bit by bit.
 
     ValueError if names, shapes or dtypes differ; nothing is written then.
     """
     theirs = _of_module(model)
     _expect_alike(_of_layer(network), _as_arrays(theirs), "the model")
+    _expect_alike(named_buffers(network), _as_arrays(named_buffers(model)), "the model")
     with torch.no_grad():
         for name, p in _of_layer(network).items():
             theirs[name].copy_(torch.from_numpy(p))
+        for name, b in named_buffers(model).items():
+            b.copy_(torch.from_numpy(named_buffers(network)[name]))
     verify_same_bits(network, model)
 
 
 def copy_from_torch(model: nn.Module, network: scratch.Layer) -> None:
-    """Write the model's parameters into the network's of the same names, and verify them bit by bit.
+    """Write the model's parameters and buffers into the network's of the same names, and verify the former bit by bit.
 
     ValueError if names, shapes or dtypes differ; nothing is written then.
     """
     theirs, ours = _as_arrays(_of_module(model)), _of_layer(network)
     _expect_alike(theirs, ours, "the network")
+    _expect_alike(_as_arrays(named_buffers(model)), named_buffers(network), "the network")
     for name, p in ours.items():
         p[...] = theirs[name]
+    for name, b in named_buffers(network).items():
+        b[...] = named_buffers(model)[name].cpu().numpy()
     verify_same_bits(network, model)
 
 
@@ -74,7 +82,7 @@ def _of_module(model: nn.Module) -> dict[str, nn.Parameter]:
     return named_parameters(model) if isinstance(model, nn.Sequential) else dict(model.named_parameters())
 
 
-def _as_arrays(parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
+def _as_arrays(parameters: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     return {name: p.detach().cpu().numpy() for name, p in parameters.items()}
 
 
@@ -112,7 +120,7 @@ def _layer(module: nn.Module) -> scratch.Layer:
     known = layer_type(module)
     if known is None:
         raise TypeError(f"got module {module}, expected {_known_layers()} or Sequential")
-    weights = next(module.parameters(), None)
+    weights = next(chain(module.parameters(), module.buffers()), None)
     if weights is None:
         return known.of(module, str(module)).to_scratch()
     dtype = str(weights.dtype).removeprefix("torch.")

@@ -86,6 +86,8 @@ class Letters(ABC):
         dy: Bounded
         W: Bounded
         b: Bounded
+        rm: Bounded
+        rv: Bounded
     else:
 
         def __getattr__(self, letter: str) -> Bounded:

@@ -98,6 +98,7 @@ class Layer(Operation):
     attributes: ClassVar[tuple[str, ...]] = ()  # of a scratch layer of its type, beside params and grads
     is_affine: ClassVar[bool] = False  # y = x W^T + b, or without b
     kinked: ClassVar[bool] = False  # its derivative jumps at x = 0
+    sized: ClassVar[bool] = False  # its kind is a word of a network's text, and it is made of the columns that enter
     reshapes: ClassVar[bool] = False  # what leaves has another shape than what enters, though it has no sizes
     constants: ClassVar[tuple[type, ...]] = (int, float, bool)  # of its fields
     unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
@@ -152,6 +153,11 @@ class Layer(Operation):
 
     def parameters(self) -> dict[str, Shape]:
         """Names and shapes of its parameters, torch's."""
+        return {}
+
+    def buffers(self) -> dict[str, Shape]:
+        """Names and shapes of what its forward pass in training changes, torch's; "running_mean" of the part
+        "new_running_mean"."""
         return {}
 
     def leaving(self, entering: Shape) -> Shape:

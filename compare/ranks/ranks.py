@@ -58,19 +58,30 @@ def check_ranks(
     Called on every rank with the same arguments. Rank 0 gets the Reports on both, each judged by the same bounds; the
     first has the largest differences between the two as `end_to_end`. Nothing that is given is changed.
     """
+    architecture, spec = Architecture.of(network, loss), OptimizerSpec.of(optimizer)
+    _expect_no_statistics(architecture)
     model = to_torch(network)
     learner = ShardedLearner(model, to_torch_loss(loss), to_torch_optimizer(optimizer, model), team=team)
     steps = [team.gather(record_rank(learner, batch)) for batch in batches]
     if not team.leads:
         return None
     given = given_batches(batches) | {name: p.copy() for name, p in named_parameters(network).items()}
-    architecture, spec = Architecture.of(network, loss), OptimizerSpec.of(optimizer)
     records = record_scratch(*copy.deepcopy((network, loss, optimizer)), batches)
     ours = check_records(records, given)
     theirs = _unscaled(joined(architecture, spec, steps[0], 1))
     own = OwnRun(ours.verdict, *((ours.worst.ratio, ours.worst.tensor) if ours.worst else (0.0, "")))
     apart = end_to_end(records[0], theirs)
     return judge_ranks(architecture, spec, steps, given, notes=[own], end_to_end=apart), ours
+
+
+def _expect_no_statistics(network: Architecture) -> None:
+    """ValueError in one line for a layer that takes statistics of its batch: each rank has those of its own rows."""
+    for name in network.buffers():
+        layer = network.layers[int(name.layer)]
+        raise ValueError(
+            f"layer {name.layer} ({layer}): each rank has the mean and the variance of its own rows, which is another "
+            "network than one process has; check it in one process"
+        )
 
 
 def judge_ranks(

@@ -29,6 +29,9 @@ def forward(
     wanted = spec.leaving(x.shape)
     expect_array(place, y, wanted)
     seen.copy(f"{k}.output", y, watch=True)
+    for name, b in layer.buffers.items():
+        expect_array(f"{place}: {name}", b, spec.buffers().get(name, ()))
+        seen.copy(f"{k}.new_{name}", b)
     if y.shape != wanted:
         raise StepEnds
     return y

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import numpy as np
 
 import scratch
-from compare.network.architecture import Architecture, flatten, named_gradients, named_parameters
+from compare.network.architecture import Architecture, flatten, named_buffers, named_gradients, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.numbers.array import Array
@@ -65,6 +65,7 @@ def _run_step(
 ) -> bool:
     """One training step under hooks; False if it broke off because a value was not finite or a shape did not fit."""
     seen.copy_all(named_parameters(network), watch=True)
+    seen.copy_all(named_buffers(network))
     if optimizer:
         seen.copy_all(_state(network, optimizer))
     stepper = optimizer or _NoStep(network)

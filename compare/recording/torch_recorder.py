@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from compare.network.architecture import Architecture, flatten, named_parameters
+from compare.network.architecture import Architecture, flatten, named_buffers, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
 from compare.numbers.array import Array
@@ -50,6 +50,8 @@ def _torch_step(
     _expect_unshared(model)
     tensors = {name: as_numpy(p) if originals is None else _shared(p) for name, p in names.items()}
     tensors |= state_of(names, optimizer)
+    buffers = named_buffers(model)
+    tensors |= {name: as_numpy(b) for name, b in buffers.items()}
     passed: list[torch.Tensor] = []
 
     def keep(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -64,8 +66,10 @@ def _torch_step(
             if getattr(layer, "inplace", False):  # the same function; in place, it would overwrite what is recorded
                 layer.inplace = False
                 hooks.callback(setattr, layer, "inplace", True)
+        model.train()
         model.zero_grad()
         value = called("the model", lambda: loss(model(x), torch.from_numpy(np.array(batch[1])).to(device)))
+        tensors |= {TensorName(name).new: as_numpy(b) for name, b in buffers.items()}
         called("the model: backward", value.backward)
     tensors |= {"input": as_numpy(x), "target": np.array(batch[1]), "loss": as_numpy(value)}
     for k, output in enumerate(passed):

@@ -110,6 +110,21 @@ def test_every_layer(activation: Callable[[], scratch.Layer], dtype: type) -> No
     assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), *batch(scratch.CrossEntropyLoss, dtype))
 
 
+NORMALISATIONS: dict[str, Callable[[type], scratch.Layer]] = {
+    "layer": lambda dtype: scratch.LayerNorm(6, dtype=dtype),
+    "batch": lambda dtype: scratch.BatchNorm1d(6, momentum=0.3, dtype=dtype),
+    "batch, without parameters": lambda dtype: scratch.BatchNorm1d(6, 1e-3, affine=False, dtype=dtype),
+    "layer, without parameters": lambda dtype: scratch.LayerNorm(6, 1e-3, False, dtype=dtype),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", NORMALISATIONS)
+def test_every_normalisation(kind: str, dtype: type) -> None:
+    net = network(lambda: NORMALISATIONS[kind](dtype), None, dtype)
+    assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), *batch(scratch.CrossEntropyLoss, dtype))
+
+
 BETWEEN = {
     "max": scratch.MaxPool2d(2),
     "max, overlapping": scratch.MaxPool2d(3, stride=2, padding=1),
@@ -117,6 +132,15 @@ BETWEEN = {
     "average, overlapping": scratch.AvgPool2d(3, stride=2, padding=1, count_include_pad=False),
     "stride": scratch.Conv2d(4, 4, 3, stride=2, padding=2, dilation=2, rng=np.random.default_rng(2), dtype=np.float64),
 }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_normalisation_of_images(affine: bool, dtype: type) -> None:
+    rng = np.random.default_rng(2)
+    net = convolutional(dtype, scratch.BatchNorm2d(4, affine=affine, dtype=dtype), scratch.MaxPool2d(2))
+    x, t = rng.standard_normal((5, 2, 6, 8)).astype(dtype), rng.integers(0, 5, 5)
+    assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), x, t)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

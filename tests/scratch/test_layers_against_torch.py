@@ -16,10 +16,13 @@ from scratch import (
     ELU,
     GELU,
     AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
     Conv2d,
     Flatten,
     Layer,
     LayerError,
+    LayerNorm,
     LeakyReLU,
     Linear,
     MaxPool2d,
@@ -47,6 +50,7 @@ class Subject:
     scratch: Callable[[int, np.random.Generator, type], Layer]
     torch: Callable[[int], nn.Module]
     shape: tuple[int, ...] = (7, 5)
+    least: int = 1  # samples
 
     @property
     def takes_images(self) -> bool:
@@ -117,6 +121,44 @@ LAYERS |= {
     ),
 }
 
+
+def layer_norm(n: int, rng: np.random.Generator, dtype: type) -> Layer:
+    return LayerNorm(n, 1e-3, rng=rng, weight_init=normal(0.7), bias_init=normal(0.3), dtype=dtype)
+
+
+def batch_norm(
+    kind: str, ours: type[Layer], theirs: type[nn.Module], shape: tuple[int, ...], **options: Any
+) -> Subject:
+    """With running statistics that are not those of a new one."""
+
+    def make(n: int, rng: np.random.Generator, dtype: type) -> Layer:
+        drawn = {"weight_init": normal(0.7), "bias_init": normal(0.3)}
+        layer: Any = ours(n, **options, **drawn, rng=rng, dtype=dtype)
+        layer.running_mean, layer.running_var = rng.normal(size=n).astype(dtype), rng.uniform(0.5, 2, n).astype(dtype)
+        return layer
+
+    return Subject(kind, make, lambda n: theirs(n, **options), shape, least=2)
+
+
+LAYERS |= {
+    "layer_norm": Subject("layer_norm", layer_norm, lambda n: nn.LayerNorm(n, 1e-3)),
+    "layer_norm without bias": Subject(
+        "layer_norm",
+        lambda n, rng, dtype: LayerNorm(n, bias=False, rng=rng, weight_init=normal(0.7), dtype=dtype),
+        lambda n: nn.LayerNorm(n, bias=False),
+    ),
+    "batch_norm1d": batch_norm("batch_norm1d", BatchNorm1d, nn.BatchNorm1d, (7, 5), eps=1e-3, momentum=0.3),
+    "batch_norm1d without bias": batch_norm("batch_norm1d", BatchNorm1d, nn.BatchNorm1d, (7, 5), bias=False),
+    "batch_norm1d without parameters": batch_norm("batch_norm1d", BatchNorm1d, nn.BatchNorm1d, (7, 5), affine=False),
+    "batch_norm2d": batch_norm("batch_norm2d", BatchNorm2d, nn.BatchNorm2d, IMAGES, eps=1e-3, momentum=0.3),
+    "batch_norm2d without parameters": batch_norm("batch_norm2d", BatchNorm2d, nn.BatchNorm2d, IMAGES, affine=False),
+    "layer_norm without parameters": Subject(
+        "layer_norm",
+        lambda n, rng, dtype: LayerNorm(n, elementwise_affine=False, dtype=dtype),
+        lambda n: nn.LayerNorm(n, elementwise_affine=False),
+    ),
+}
+
 INPUTS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "plain": lambda rng: rng.standard_normal((7, 5)),
     "one row": lambda rng: rng.standard_normal((1, 5)),
@@ -146,28 +188,34 @@ DRAWN = [
     pytest.param(subject, draw, id=f"{name}-{inputs}")
     for name, subject in LAYERS.items()
     for inputs, draw in (OF_IMAGES if subject.takes_images else INPUTS).items()
+    if subject.takes_images or len(draw(np.random.default_rng(0))) >= subject.least
 ]
 
 
 def on_scratch(layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
     y = layer.forward(x)
     dx = layer.backward(dy)
-    return {"output": y, "grad_input": dx} | {f"grad_{name}": g for name, g in layer.grads.items()}
+    running = {f"new_{name}": b for name, b in layer.buffers.items()}
+    return {"output": y, "grad_input": dx} | {f"grad_{name}": g for name, g in layer.grads.items()} | running
 
 
 def on_torch(module: nn.Module, layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
     module.to(torch.from_numpy(x).dtype)
-    module.load_state_dict({name: torch.from_numpy(p.copy()) for name, p in layer.params.items()})
+    ours = {name: torch.from_numpy(p.copy()) for name, p in (layer.params | layer.buffers).items()}
+    counts = {name: b for name, b in module.named_buffers() if name not in ours}
+    module.load_state_dict(ours | counts)
     at = torch.from_numpy(x.copy()).requires_grad_()
     y = module(at)
     y.backward(torch.from_numpy(dy.copy()))
     grads = {f"grad_{name}": p.grad.numpy() for name, p in module.named_parameters()}
-    return {"output": y.detach().numpy(), "grad_input": at.grad.numpy()} | grads
+    running = {f"new_{name}": b.numpy() for name, b in module.named_buffers() if name in ours}
+    return {"output": y.detach().numpy(), "grad_input": at.grad.numpy()} | grads | running
 
 
 def expected(kind: str, layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str, Expected]:
     known = LAYERS_KNOWN[kind].of(layer, "layer 0")
     letters = {"x": x, "dy": dy, "W": layer.params.get("weight"), "b": layer.params.get("bias")}
+    letters |= {"rm": layer.buffers.get("running_mean"), "rv": layer.buffers.get("running_var")}
     letters = {name: a.astype(np.float64) for name, a in letters.items() if a is not None}
     p, parts = Precision.of(x.dtype), known.computed.items()
     return {name: getattr(known, name)(*(letters[letter] for letter in part.letters), p=p) for name, part in parts}
@@ -182,8 +230,8 @@ def test_forward_and_backward_are_right_on_both_sides(subject: Subject, draw: An
     dy = rng.standard_normal(layer.forward(x).shape).astype(dtype)
     wanted = expected(subject.kind, layer, x, dy)
     for side, got in {
+        "torch": on_torch(subject.torch(x.shape[1]), layer, x, dy),  # first: running statistics change in scratch
         "scratch": on_scratch(layer, x, dy),
-        "torch": on_torch(subject.torch(x.shape[1]), layer, x, dy),
     }.items():
         assert got.keys() == wanted.keys()
         for tensor, value in wanted.items():
@@ -254,7 +302,8 @@ def ran(name: str) -> tuple[Layer, np.ndarray, np.ndarray, np.ndarray]:
 
 @each_layer
 def test_backward_before_forward_is_an_error(name: str) -> None:
-    with pytest.raises(RuntimeError, match=r"(Linear 5 -> 4|Conv2d 4 -> 6, . x .|\w+): backward was called before for"):
+    said = r"(Linear 5 -> 4|Conv2d 4 -> 6, . x .|\w+Norm\w* [45]|\w+): backward was called before for"
+    with pytest.raises(RuntimeError, match=said):
         made(name).backward(np.zeros((7, 5), np.float32))
 
 
@@ -317,6 +366,27 @@ WRONG = {
         ("forward", np.zeros((3, 4, 7, 2), np.float32), r"got \(3, 4, 7, 2\), expected images of at least 3 x 3"),
         ("backward", np.zeros((3, 6, 5, 4), np.float32), r"got \(3, 6, 5, 4\), expected \(3, 6, 5, 3\)"),
         ("backward", np.zeros((3, 6, 5, 3)), "got float64, expected float32"),
+    ],
+    "batch_norm1d": [
+        ("forward", np.zeros((7, 6), np.float32), r"got \(7, 6\), expected \(m, 5\)"),
+        ("forward", np.zeros((7, 6, 2), np.float32), r"got \(7, 6, 2\), expected \(m, 5, m\)"),
+        ("forward", np.zeros((7, 5, 2, 2), np.float32), r"got \(7, 5, 2, 2\), expected \(m, 5\)"),
+        ("forward", np.zeros((7, 5)), "got float64, expected float32"),
+        ("forward", np.zeros((1, 5), np.float32), r"got \(1, 5\), expected more than 1 value per channel when train"),
+        ("backward", np.zeros((1, 5), np.float32), r"got \(1, 5\), expected \(7, 5\)"),
+    ],
+    "batch_norm2d": [
+        ("forward", np.zeros((3, 5, 7, 5), np.float32), r"got \(3, 5, 7, 5\), expected \(m, 4, m, m\)"),
+        ("forward", np.zeros((3, 4), np.float32), r"got \(3, 4\), expected \(m, 4, m, m\)"),
+        ("forward", np.zeros((1, 4, 1, 1), np.float32), "expected more than 1 value per channel when training"),
+        ("backward", np.zeros(IMAGES), "got float64, expected float32"),
+    ],
+    "layer_norm": [
+        ("forward", np.zeros((7, 6), np.float32), r"got \(7, 6\), expected \(m, 5\)"),
+        ("forward", np.zeros(5, np.float32), r"got \(5,\), expected \(m, 5\)"),
+        ("forward", np.zeros((7, 5)), "got float64, expected float32"),
+        ("backward", np.zeros((1, 5), np.float32), r"got \(1, 5\), expected \(7, 5\)"),
+        ("backward", np.zeros((7, 5)), "got float64, expected float32"),
     ],
     "flatten": [
         ("forward", np.zeros(5, np.float32), r"got \(5,\), expected \(m, m, \.\.\.\)"),
@@ -436,6 +506,69 @@ def test_sizes_that_fit_no_image_are_refused(make: Callable[[], Layer], message:
 )
 def test_a_layer_of_images_is_shown_as_it_is_typed(layer: Layer, said: str) -> None:
     assert repr(layer) == said
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (LayerNorm(5, bias=False), "LayerNorm(5, bias=False, dtype=float32)"),
+        (BatchNorm1d(5, 1e-3, 0.2, bias=False), "BatchNorm1d(5, eps=0.001, momentum=0.2, bias=False, dtype=float32)"),
+        (BatchNorm2d(5, affine=False), "BatchNorm2d(5, affine=False, dtype=float32)"),
+        (LayerNorm((3, 4), 1e-3, False, dtype=np.float64), "LayerNorm((3, 4), eps=0.001, elementwise_affine=False, "),
+    ],
+)
+def test_a_normalisation_is_shown_as_it_is_typed(layer: Layer, said: str) -> None:
+    assert repr(layer).startswith(said)
+
+
+@pytest.mark.parametrize("shape", [0, (), (3, 0)])
+def test_a_layer_norm_without_size_is_refused(shape: Any) -> None:
+    with pytest.raises(ValueError, match=r"LayerNorm: got normalized_shape=.*, expected sizes of at least 1"):
+        LayerNorm(shape)
+
+
+@pytest.mark.parametrize("kind", [BatchNorm1d, BatchNorm2d])
+def test_a_batch_norm_without_channels_is_refused(kind: Any) -> None:
+    with pytest.raises(ValueError, match=r"BatchNorm[12]d: got num_features=0, expected at least 1"):
+        kind(0)
+
+
+OF_BATCHES = {"rows": (7, 5), "rows of positions": (7, 5, 3), "images": (3, 5, 4, 2)}
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.3, "eps": 1e-3}, {"affine": False}, {"bias": False}], ids=str)
+@pytest.mark.parametrize("inputs", OF_BATCHES)
+def test_a_batch_norm_is_torchs_in_training_and_in_evaluation(inputs: str, options: dict[str, Any]) -> None:
+    """Three batches in training, then one in evaluation, in which the running statistics stay as they are."""
+    rng, (ours, theirs) = np.random.default_rng(1), (BatchNorm1d, nn.BatchNorm1d)
+    if inputs == "images":
+        ours, theirs = BatchNorm2d, nn.BatchNorm2d
+    drawn = {"weight_init": normal(0.7), "bias_init": normal(0.3), "rng": rng}
+    layer = ours(5, **options, **drawn, dtype=np.float64)
+    for mode in (True, True, True, False):
+        x, dy = rng.normal(0.5, 2, (2, *OF_BATCHES[inputs]))
+        before = {name: b.copy() for name, b in layer.buffers.items()}
+        wanted = on_torch(theirs(5, **options).train(mode), layer.train(mode), x, dy)
+        for name, a in on_scratch(layer, x, dy).items():
+            np.testing.assert_allclose(a, wanted[name], rtol=1e-10, atol=1e-12, err_msg=name)
+        assert all(np.array_equal(b, before[name]) != mode for name, b in layer.buffers.items())
+
+
+def test_a_batch_of_one_is_evaluated() -> None:
+    layer = BatchNorm1d(3).eval()
+    x = np.array([[1, 2, 4]], np.float32)
+    np.testing.assert_allclose(layer.forward(x), x / np.sqrt(1 + 1e-5), rtol=1e-6)
+
+
+def test_a_layer_norm_takes_several_axes_of_a_sample_and_samples_of_several_axes() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((6, 2, 3, 5))
+    for shape in ((5,), (3, 5), (2, 3, 5)):
+        layer = LayerNorm(shape, rng=rng, weight_init=normal(0.7), bias_init=normal(0.3), dtype=np.float64)
+        dy = rng.standard_normal(x.shape)
+        theirs = on_torch(nn.LayerNorm(shape), layer, x, dy)
+        for name, a in on_scratch(layer, x, dy).items():
+            np.testing.assert_allclose(a, theirs[name], rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 # --- ties ---

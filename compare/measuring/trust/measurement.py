@@ -56,6 +56,7 @@ MEASURED = (
     "compare/operations/*.py",
     "compare/recording/*.py",
     "compare/report/outcome.py",
+    "scratch/batch_norm.py",
     "scratch/initializers.py",
     *sorted({f"{kind.scratch_type.__module__.replace('.', '/')}.py" for kind in KINDS}),
     "scratch/learner.py",

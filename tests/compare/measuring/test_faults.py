@@ -16,6 +16,7 @@ import compare.operations.linear
 import compare.operations.operation
 import scratch.adagrad
 import scratch.avg_pool2d
+import scratch.batch_norm
 import scratch.conv2d
 import scratch.elu
 import scratch.flatten
@@ -23,6 +24,7 @@ import scratch.gelu
 import scratch.huber_loss
 import scratch.initializers
 import scratch.l1_loss
+import scratch.layer_norm
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
@@ -52,6 +54,7 @@ from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 
 MODULES = (
     scratch.avg_pool2d,
+    scratch.batch_norm,
     scratch.conv2d,
     scratch.flatten,
     scratch.elu,
@@ -60,6 +63,7 @@ MODULES = (
     scratch.huber_loss,
     scratch.initializers,
     scratch.l1_loss,
+    scratch.layer_norm,
     scratch.layers,
     scratch.leaky_relu,
     scratch.learner,

@@ -54,6 +54,12 @@ RIGHT = {
     "2-8-4-1 tanh, linear, sigmoid output, mse": "2-8-4-1 tanh, linear, sigmoid output, mse",
     "4-8-3 linear, linear output, mse": "4-8-3 linear, mse",
     "4-8-3 ReLU, mse sum + .001 l2": "4-8-3 relu, mse sum + 0.001 L2",
+    "4-8-3 layer_norm relu, mse": "Linear(4, 8), LayerNorm(8), ReLU, Linear(8, 3); MSELoss",
+    "4-8-6-3 Batch_Norm1d ReLU, no bias, mse": "Linear(4, 8, bias=False), BatchNorm1d(8), ReLU, "
+    "Linear(8, 6, bias=False), BatchNorm1d(6), ReLU, Linear(6, 3, bias=False); MSELoss",
+    "4-8-6-3 batch_norm1d elu(0.5), layer_norm, batch_norm1d sigmoid output, mse": "Linear(4, 8), BatchNorm1d(8), "
+    "ELU(alpha=0.5), Linear(8, 6), LayerNorm(6), Linear(6, 3), BatchNorm1d(3), Sigmoid; MSELoss",
+    "4-3, layer_norm output, mse": "Linear(4, 3), LayerNorm(3); MSELoss",
     "Linear(4, 3); MSELoss + 1e-3 L1": "4-3, mse + 0.001 L1",
     "ReLU, Linear(4, 3), ReLU, Tanh; mse + 1 L2": "ReLU, Linear(4, 3), ReLU, Tanh; MSELoss + 1.0 L2",
     "Linear(4, 8, bias=False), LeakyReLU(0.2), Linear(8, 3); mse sum": "Linear(4, 8, bias=False), "
@@ -66,6 +72,18 @@ RIGHT = {
     "AvgPool2d((2, 3), stride=1, padding=1, count_include_pad=False), Flatten, Linear(72, 3); MSELoss",
     f"{nn.Sequential(nn.Conv2d(1, 8, 3), nn.MaxPool2d(3, 2, 1), nn.Flatten(), nn.Linear(72, 3))}; MSELoss": (
         "Conv2d(1, 8, 3), MaxPool2d(3, stride=2, padding=1), Flatten, Linear(72, 3); MSELoss"
+    ),
+    f"{nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8, bias=False), nn.LayerNorm(8, 1e-3, False))}; MSELoss": (
+        "Linear(4, 8), LayerNorm(8, bias=False), LayerNorm(8, eps=0.001, elementwise_affine=False); MSELoss"
+    ),
+    f"{nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.BatchNorm1d(8, momentum=0.3, affine=False))}; MSELoss": (
+        "Linear(4, 8), BatchNorm1d(8), BatchNorm1d(8, momentum=0.3, affine=False); MSELoss"
+    ),
+    "Conv2d(1, 8, 3), nn.BatchNorm2d(8, 1e-3, bias=False), Flatten, Linear(96, 3); mse": (
+        "Conv2d(1, 8, 3), BatchNorm2d(8, eps=0.001, bias=False), Flatten, Linear(96, 3); MSELoss"
+    ),
+    "Conv2d(1, 8, 3), LayerNorm([8, 4, 3]), Flatten, Linear(96, 3); mse": (
+        "Conv2d(1, 8, 3), LayerNorm((8, 4, 3)), Flatten, Linear(96, 3); MSELoss"
     ),
 }
 
@@ -98,6 +116,16 @@ WRONG = {
     "Conv2d(3, 8, 3, groups=2), Flatten, Linear(72, 3); MSELoss": "expected groups that divide both",
     "MaxPool2d(2, ceil_mode=True), Flatten, Linear(72, 3); MSELoss": "got ceil_mode=True, which is not checked",
     "AvgPool2d(3, padding=2), Flatten, Linear(72, 3); MSELoss": "found padding 2, expected at most half of the windows",
+    "Linear(4, 8), BatchNorm1d(7); MSELoss": "layer 1, BatchNorm1d(7): got 7 inputs, expected 8",
+    "Linear(4, 8), BatchNorm2d(8); MSELoss": "layer 1, BatchNorm2d(8): got 8 x any x any inputs, expected 8",
+    "Linear(4, 8), BatchNorm1d(8, momentum=None); MSELoss": "got momentum=None, expected a number",
+    "Linear(4, 8), BatchNorm1d(8, track_running_stats=False); MSELoss": "got track_running_stats=False, which is not",
+    "Linear(4, 8), LayerNorm(7); MSELoss": "layer 1, LayerNorm(7): got 7 inputs, expected 8",
+    "Linear(4, 8), LayerNorm((8, 0)); MSELoss": (
+        "got normalized_shape=(8, 0), expected a whole number of at least 1, or several in a tuple"
+    ),
+    "Linear(4, 8), LayerNorm(()); MSELoss": "got normalized_shape=(), expected a whole number of at least 1",
+    "Linear(4, 8), LayerNorm(8, device='cpu'); MSELoss": "got device='cpu', which is not checked",
     "Flatten(2), Linear(72, 3); MSELoss": "got start_dim=2, which is not checked",
     "Linear(4 8), ReLU; MSELoss": "cannot read '4 8), ReLU', expected such as Linear(4, 8), ReLU, Linear(8, 3)",
     "Linear(4, 8)] + [ReLU; MSELoss": "cannot read 'Linear(4, 8)] + [ReLU', expected such as Linear(4, 8)",
@@ -111,6 +139,10 @@ WRONG = {
     "Linear(4, 8); MSELoss sum": "cannot read 'MSELoss sum', expected such as MSELoss(reduction='sum')",
     "Linear(4, 8); MSLoss": "got loss 'MSLoss', expected one of ",
     "4-8-3 rellu, mse": f"got activation 'rellu', expected one of {', '.join(ACTIVATION_WORDS)}; the nearest is 'relu'",
+    "4-8-3 relu layer_norm, mse": "got activation 'relu layer_norm', expected one of elu, ",
+    "4-8-3 layer_norm rellu, mse": "got activation 'rellu', expected one of ",
+    "4-8-3 layer_norm(1) relu, mse": "got activation 'layer_norm(1) relu', expected one of ",
+    "4-8-3 batch_norm2d relu, mse": "got activation 'batch_norm2d relu', expected one of ",
     "4-8-3 relu, nobias, mse": "got output activation 'nobias', expected one of ",
     "4-8-3 relu, soft-max cross-entropy": "the nearest is 'softmax cross-entropy'",
     "4-8-3 relu(1), mse": "got activation 'relu(1)', expected one of elu, ",

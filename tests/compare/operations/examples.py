@@ -4,7 +4,7 @@ Letters of a snippet. Of a layer: x W b y dy; of a loss: y t m n; of an update: 
 the state before mom m v sq avg acc (zeros at first) and after new_mom and so on. Everywhere: right, the correct tensor;
 step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched` had become;
 before, the same letters one step earlier, with before.value for what was put there. A snippet that needs `before`
-leaves step 1 right. Of images: windows, added_up and at_maxima.
+leaves step 1 right. Of images: windows, added_up and at_maxima. Of a BatchNorm: rm rv, the running statistics before.
 """
 
 from __future__ import annotations
@@ -48,8 +48,14 @@ NETWORKS |= {
     "avg_pool2d": "Conv2d(2, 3, 2), AvgPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
     "flatten": "Conv2d(2, 3, 2), Flatten, Linear(72, 4); CrossEntropyLoss",
 }
+NETWORKS |= {
+    "layer_norm": "Linear(5, 7), LayerNorm(7), ReLU, Linear(7, 4); CrossEntropyLoss",
+    "batch_norm1d": "Linear(5, 7), BatchNorm1d(7), ReLU, Linear(7, 4); CrossEntropyLoss",
+    "batch_norm2d": "Conv2d(2, 3, 3), BatchNorm2d(3), ReLU, Flatten, Linear(45, 4); CrossEntropyLoss",
+}
+NORMALISATIONS = dict.fromkeys(("layer_norm", "batch_norm1d", "batch_norm2d"), 1)
 OF_IMAGES = {"conv2d": 0, "max_pool2d": 1, "avg_pool2d": 1, "flatten": 1}
-LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | {"softmax": 3, "loss": -1}
+LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | NORMALISATIONS | {"softmax": 3, "loss": -1}
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
 ADAM = {"kind": "Adam", "lr": 0.01}
 OPTIMIZER_OF = {"momentum_buffer": MOMENTUM, "exp_avg": ADAM, "exp_avg_sq": ADAM}
@@ -261,7 +267,8 @@ def letters_of(record: Record, name: TensorName, dtype: np.dtype) -> Letters:
     m, n = record[f"{len(record.network.layers) - 1}.output"].shape
     found = {"right": record[name], "tensor": record.__getitem__, "step": record.step, "rows": m, "columns": n}
     found["t"] = _as_rows(record["target"], n, dtype)
-    return found | (_of_update(record, name) if name.is_new else {"m": m, "n": n} | _of_layer(record, k))
+    is_of_update = name.is_new and name.parameter in record.network.parameters()
+    return found | (_of_update(record, name) if is_of_update else {"m": m, "n": n} | _of_layer(record, k))
 
 
 def _as_rows(target: Array, n: int, dtype: np.dtype) -> Array:

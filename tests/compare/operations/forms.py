@@ -1561,6 +1561,311 @@ def convolution(part: str) -> Callable[..., Expected]:
     return expected
 
 
+# --- normalisations --------------------------------------------------------------------------------------------------
+# Written for groups (N, groups): mean and variance over the first axis.
+
+EPS = 1e-5
+MOMENTUM = 0.3
+SHAPES: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "layer_norm": (lambda a: a.T, lambda a: a.T),
+    "batch_norm1d": (lambda a: a, lambda a: a),
+    "batch_norm2d": (
+        lambda a: np.moveaxis(a, 1, -1).reshape(-1, a.shape[1]),
+        lambda a: np.moveaxis(a.reshape(-1, *IMAGE, a.shape[1]), -1, 1),
+    ),
+}
+Statistics = Callable[[Array], tuple[Array, Array]]
+
+
+def few_divide(name: str) -> bool:
+    return name not in ("ones @", "mean times m", "divided by m first")
+
+
+def two_passes(f: Callable[[Array], Array]) -> Statistics:
+    def statistics(a: Array) -> tuple[Array, Array]:
+        mean = f(a) / a.dtype.type(len(a))
+        return mean, f((a - mean) ** 2) / a.dtype.type(len(a))
+
+    return statistics
+
+
+def one_pass(f: Callable[[Array], Array]) -> Statistics:
+    def statistics(a: Array) -> tuple[Array, Array]:
+        mean = f(a) / a.dtype.type(len(a))
+        return mean, f(a * a) / a.dtype.type(len(a)) - mean * mean
+
+    return statistics
+
+
+def welford(a: Array) -> tuple[Array, Array]:
+    mean, total = np.zeros_like(a[0]), np.zeros_like(a[0])
+    for k, row in enumerate(a, 1):
+        before = row - mean
+        mean = mean + before / a.dtype.type(k)
+        total = total + before * (row - mean)
+    return mean, total / a.dtype.type(len(a))
+
+
+def by_torch(a: Array) -> tuple[Array, Array]:
+    var, mean = torch.var_mean(tensor(a), dim=0, correction=0)
+    return mean.numpy(), var.numpy()
+
+
+STATISTICS: dict[str, Statistics] = {
+    **{f"two passes, {name}": two_passes(f) for name, f in SUMS.items() if few_divide(name)},
+    **{f"one pass, {name}": one_pass(f) for name, f in SUMS.items() if few_divide(name)},
+    "numpy": lambda a: (a.mean(axis=0), a.var(axis=0)),
+    "std^2": lambda a: (a.mean(axis=0), a.std(axis=0) ** 2),
+    "Welford": welford,
+    "torch": by_torch,
+}
+SCALED: dict[str, Callable[..., Array]] = {
+    "over the root": lambda a, mean, var, w, b: (a - mean) / np.sqrt(var + EPS) * w + b,
+    "w over the root": lambda a, mean, var, w, b: w * (a - mean) / np.sqrt(var + EPS) + b,
+    "times the reciprocal": lambda a, mean, var, w, b: w * ((a - mean) * (1 / np.sqrt(var + EPS))) + b,
+    "power": lambda a, mean, var, w, b: w * (a - mean) * (var + EPS) ** -0.5 + b,
+    "folded": lambda a, mean, var, w, b: a * (w / np.sqrt(var + EPS)) + (b - mean * (w / np.sqrt(var + EPS))),
+    "parts": lambda a, mean, var, w, b: (a / np.sqrt(var + EPS) - mean / np.sqrt(var + EPS)) * w + b,
+}
+
+
+def does_not_cancel(kind: str) -> Callable[[Inputs], bool]:
+    """Whether mean(x^2) - mean^2 has digits left, as an author makes sure of who writes it so."""
+
+    def holds(inputs: Inputs) -> bool:
+        a = SHAPES[kind][0](inputs["x"]).astype(np.float64)
+        lost = 8 * (len(a) + 2) * np.finfo(inputs["x"].dtype).eps * (a * a).mean(axis=0)
+        return bool(np.all(lost < a.var(axis=0) + EPS))
+
+    return holds
+
+
+def when_sensible(kind: str, name: str) -> Callable[[Inputs], bool]:
+    return does_not_cancel(kind) if "one pass" in name else lambda inputs: True
+
+
+def outputs(kind: str) -> dict[str, Any]:
+    there, back = SHAPES[kind]
+
+    def form(name: str, f: Statistics, of: Callable[..., Array]) -> Form:
+        def compute(x: Array, weight: Array, bias: Array) -> Array:
+            w, b = (there(np.broadcast_to(beside(kind, p, x.ndim), x.shape)) for p in (weight, bias))
+            return back(of(there(x), *f(there(x)), w, b))
+
+        return Form(compute, when_sensible(kind, name))
+
+    every = {f"{n}, {how}": form(n, f, of) for n, f in STATISTICS.items() for how, of in SCALED.items()}
+    return every | {"torch": lambda x, weight, bias: torch_norm(kind, *map(tensor, (x, weight, bias))).numpy()}
+
+
+def beside(kind: str, parameter: Array, ndim: int) -> Array:
+    return parameter if kind == "layer_norm" else parameter.reshape(1, -1, *[1] * (ndim - 2))
+
+
+def torch_norm(kind: str, x: Any, weight: Any, bias: Any = None) -> torch.Tensor:
+    if kind == "layer_norm":
+        return functional.layer_norm(x, (x.shape[1],), weight, bias, EPS)
+    return functional.batch_norm(x, None, None, weight, bias, True, 0.0, EPS)
+
+
+def by_hand(kind: str, how: str) -> Callable[..., torch.Tensor]:
+    """In torch, for autograd."""
+    axes = {"layer_norm": (1,), "batch_norm1d": (0,), "batch_norm2d": (0, 2, 3)}[kind]
+
+    def compute(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        w = w if kind == "layer_norm" else w.reshape(1, -1, *[1] * (x.ndim - 2))
+        mean = x.mean(dim=axes, keepdim=True)
+        if how == "one pass":
+            var = (x * x).mean(dim=axes, keepdim=True) - mean * mean
+        else:
+            var = ((x - mean) ** 2).mean(dim=axes, keepdim=True)
+        if how == "folded":
+            scale = w * torch.rsqrt(var + EPS)
+            return x * scale - mean * scale
+        return (x - mean) / torch.sqrt(var + EPS) * w
+
+    return compute
+
+
+def compact(h: Array, s: Array, d: Array, t: Array, f: Callable[[Array], Array]) -> Array:
+    n = t.dtype.type(len(t))
+    return (t - f(t) / n - h * (f(t * h) / n)) / s
+
+
+def times_n(h: Array, s: Array, d: Array, t: Array, f: Callable[[Array], Array]) -> Array:
+    n = t.dtype.type(len(t))
+    return 1 / (n * s) * (n * t - f(t) - h * f(t * h))
+
+
+def step_by_step(h: Array, s: Array, d: Array, t: Array, f: Callable[[Array], Array]) -> Array:
+    """Ioffe and Szegedy, section 3."""
+    n = t.dtype.type(len(t))
+    dvar = f(t * d * t.dtype.type(-0.5) * (s * s) ** -1.5)
+    dmean = f(-t / s) + dvar * f(-2 * d) / n
+    return t / s + dvar * 2 * d / n + dmean / n
+
+
+def by_inverse(h: Array, s: Array, d: Array, t: Array, f: Callable[[Array], Array]) -> Array:
+    """As the computation graph of the lecture notes of CS231n has it, from 1 / s."""
+    n = t.dtype.type(len(t))
+    inverse = 1 / s
+    dsquare = f(t * d) * (-1 / (s * s)) * (t.dtype.type(0.5) * inverse) / n
+    centred = t * inverse + 2 * d * dsquare
+    return centred - f(centred) / n
+
+
+BACKWARD = {"compact": compact, "times N": times_n, "step by step": step_by_step, "by 1 / s": by_inverse}
+
+
+def input_gradients(kind: str) -> dict[str, Any]:
+    there, back = SHAPES[kind]
+
+    def form(name: str, f: Statistics, of: Callable[..., Array], sum_of: Callable[[Array], Array]) -> Form:
+        def compute(x: Array, weight: Array, dy: Array) -> Array:
+            mean, var = f(there(x))
+            s, d = np.sqrt(var + x.dtype.type(EPS)), there(x) - mean
+            t = there(dy) * there(np.broadcast_to(beside(kind, weight, x.ndim), x.shape))
+            return back(of(d / s, s, d, t, sum_of))
+
+        return Form(compute, when_sensible(kind, name))
+
+    sums = {name: f for name, f in SUMS.items() if few_divide(name)}
+    every = {
+        **{f"{how}, {n}": form(n, two_passes(f), of, f) for n, f in sums.items() for how, of in BACKWARD.items()},
+        **{f"{how}, {n}": form(n, f, of, sequentially) for n, f in STATISTICS.items() for how, of in BACKWARD.items()},
+        "torch": lambda x, weight, dy: gradient(lambda a: torch_norm(kind, a, tensor(weight)), x, dy),
+    }
+    return every | {
+        f"torch by hand, {how}": Form(
+            lambda x, weight, dy, how=how: gradient(lambda a: by_hand(kind, how)(a, tensor(weight)), x, dy),
+            when_sensible(kind, how),
+        )
+        for how in ("two passes", "one pass", "folded")
+    }
+
+
+def weight_gradients(kind: str) -> dict[str, Any]:
+    there = SHAPES[kind][0]
+
+    def form(name: str, f: Statistics, sum_of: Callable[[Array], Array], late: bool) -> Form:
+        def compute(x: Array, dy: Array) -> Array:
+            mean, var = f(there(x))
+            s = np.sqrt(var + x.dtype.type(EPS))
+            if kind == "layer_norm":
+                return sum_of((there(dy) * (there(x) - mean) / s).T.copy())
+            return sum_of(there(dy) * (there(x) - mean)) / s if late else sum_of(there(dy) * ((there(x) - mean) / s))
+
+        return Form(compute, when_sensible(kind, name))
+
+    sums = {name: f for name, f in SUMS.items() if few_divide(name)}
+    every = {f"{n}, {late}": form(n, two_passes(f), f, late) for n, f in sums.items() for late in (False, True)}
+    every |= {n: form(n, f, sequentially, False) for n, f in STATISTICS.items()}
+
+    def torchs(f: Callable[..., torch.Tensor]) -> Callable[..., Array]:
+        return lambda x, dy: gradient(lambda w: f(tensor(x), w), np.ones(x.shape[1], x.dtype), dy)
+
+    every |= {"torch": torchs(lambda x, w: torch_norm(kind, x, w))}
+    return every | {
+        f"torch by hand, {how}": Form(torchs(by_hand(kind, how)), when_sensible(kind, how))
+        for how in ("two passes", "one pass", "folded")
+    }
+
+
+FOLLOWED: dict[str, Callable[[Array, Array], Array]] = {
+    "two products": lambda old, new: (1 - MOMENTUM) * old + MOMENTUM * new,
+    "by the difference": lambda old, new: old + MOMENTUM * (new - old),
+    "shrinking": lambda old, new: old - MOMENTUM * old + MOMENTUM * new,
+    "lerp": lambda old, new: torch.lerp(tensor(old), tensor(new), MOMENTUM).numpy(),
+}
+SAMPLE_VARIANCES: dict[str, Callable[[Array, int], Array]] = {
+    "times N / (N - 1)": lambda var, n: var * (n / (n - 1)),
+    "times N over N - 1": lambda var, n: var * n / (n - 1),
+    "over 1 - 1 / N": lambda var, n: var / (1 - 1 / n),
+}
+
+
+def torch_running(kind: str, which: int) -> Callable[..., Array]:
+    def compute(x: Array, running: Array) -> Array:
+        both = tensor(np.zeros_like(running)), tensor(np.zeros_like(running))
+        both[which].copy_(tensor(running))
+        functional.batch_norm(tensor(x), *both, None, None, True, MOMENTUM, EPS)
+        return both[which].numpy()
+
+    return compute
+
+
+def running_means(kind: str) -> dict[str, Any]:
+    there = SHAPES[kind][0]
+    usual = FOLLOWED["two products"]
+    by_mean = {n: lambda x, running, f=f: usual(running, f(there(x))[0]) for n, f in STATISTICS.items()}
+    by_rule = {n: lambda x, running, f=f: f(running, there(x).mean(axis=0)) for n, f in FOLLOWED.items()}
+    return by_mean | by_rule | {"torch": torch_running(kind, 0)}
+
+
+def running_variances(kind: str) -> dict[str, Any]:
+    there = SHAPES[kind][0]
+
+    def form(name: str, f: Statistics, g: Callable[..., Array], h: Callable[..., Array]) -> Form:
+        def compute(x: Array, running: Array) -> Array:
+            return g(running, h(f(there(x))[1], len(there(x))))
+
+        return Form(compute, when_sensible(kind, name))
+
+    usual = FOLLOWED["two products"], SAMPLE_VARIANCES["times N / (N - 1)"]
+    every = {n: form(n, f, *usual) for n, f in STATISTICS.items()} | {
+        f"{how}, {more}": form("numpy", STATISTICS["numpy"], g, h)
+        for how, g in FOLLOWED.items()
+        for more, h in SAMPLE_VARIANCES.items()
+    }
+    return every | {
+        "ddof": lambda x, running: FOLLOWED["two products"](running, there(x).var(axis=0, ddof=1)),
+        "torch": torch_running(kind, 1),
+    }
+
+
+def draw_normalised(kind: str, *parts: str) -> Callable[[np.random.Generator, Draw], Inputs]:
+    def draw(rng: np.random.Generator, d: Draw) -> Inputs:
+        shape = (d.m, d.n) if kind != "batch_norm2d" else (d.m, d.n, *IMAGE)
+        shape = shape if kind == "layer_norm" else (max(d.m, 2), *shape[1:])
+        x = d.numbers(rng, *shape)
+        drawn = {"x": x, "weight": d.numbers(rng, d.n, scale=1.0), "bias": d.numbers(rng, d.n, scale=1.0)}
+        drawn |= {"mean": d.numbers(rng, d.n), "var": d.scale**2 * rng.uniform(0.5, 2, d.n)}
+        drawn["dy"] = rng.standard_normal(shape) * 10 ** rng.uniform(-6, 1)
+        return {{"mean": "running", "var": "running"}.get(name, name): drawn[name] for name in ("x", *parts)}
+
+    return draw
+
+
+def normalisation_part(kind: str, part: str, **options: Any) -> Callable[..., Expected]:
+    def expected(p: Precision, **arrays: Array) -> Expected:
+        found: Expected = getattr(LAYERS[kind](arrays["x"].shape[1], **options), part)(*arrays.values(), p=p)
+        return found
+
+    return expected
+
+
+def normalisation(kind: str) -> dict[str, Operation]:
+    return {
+        kind: Operation(draw_normalised(kind, "weight", "bias"), normalisation_part(kind, "output"), outputs(kind)),
+        f"{kind}, grad_weight": Operation(
+            draw_normalised(kind, "dy"), normalisation_part(kind, "grad_weight"), weight_gradients(kind)
+        ),
+        f"{kind}, grad_input": Operation(
+            draw_normalised(kind, "weight", "dy"), normalisation_part(kind, "grad_input"), input_gradients(kind)
+        ),
+    }
+
+
+def batch_normalisation(kind: str) -> dict[str, Operation]:
+    def of(part: str) -> Callable[..., Expected]:
+        return normalisation_part(kind, part, momentum=MOMENTUM)
+
+    return normalisation(kind) | {
+        f"{kind}, running_mean": Operation(draw_normalised(kind, "mean"), of("new_running_mean"), running_means(kind)),
+        f"{kind}, running_var": Operation(draw_normalised(kind, "var"), of("new_running_var"), running_variances(kind)),
+    }
+
+
 LINEAR_LAYER = Linear(1, 1)  # its sizes do not enter
 OPERATIONS = {
     "linear": Operation(
@@ -1682,3 +1987,4 @@ OPERATIONS = {
     "Adagrad": Operation(draw_adagrad, OPTIMIZERS["Adagrad"]().update, ADAGRAD),
     "RMSprop": Operation(draw_rmsprop, OPTIMIZERS["RMSprop"]().update, RMSPROP),
 }
+OPERATIONS |= normalisation("layer_norm") | batch_normalisation("batch_norm1d") | batch_normalisation("batch_norm2d")

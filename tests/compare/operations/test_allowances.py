@@ -106,6 +106,31 @@ REGIMES = [
     ("avg_pool2d", "", Draw(0, scale=SUBNORMAL)),
     ("avg_pool2d, grad_input", "", Draw(0)),
     ("max_pool2d, grad_input", "", Draw(0)),
+    ("layer_norm", "", Draw(0)),
+    ("layer_norm", "", Draw(0, m=1, n=60)),  # 3 sqrt(k) u
+    ("layer_norm", "", Draw(0, n=3, scale=1e3, flavour="positive")),  # mean^2 / var
+    ("layer_norm", "", Draw(0, scale=1e-4)),  # eps
+    ("layer_norm, grad_weight", "", Draw(0, m=1)),
+    ("layer_norm, grad_weight", "", Draw(0, m=1, n=3, scale=1e3, flavour="positive")),
+    ("layer_norm, grad_input", "", Draw(0)),
+    ("layer_norm, grad_input", "", Draw(0, n=3, scale=1e3, flavour="positive")),
+    ("batch_norm1d", "", Draw(0)),
+    ("batch_norm1d", "", Draw(0, m=60)),  # 3 sqrt(k) u
+    ("batch_norm1d", "", Draw(0, m=3, scale=1e3, flavour="positive")),  # mean^2 / var
+    ("batch_norm1d", "", Draw(0, scale=1e-4)),  # eps
+    ("batch_norm1d, grad_weight", "", Draw(0, m=3)),
+    ("batch_norm1d, grad_weight", "", Draw(0, m=3, scale=1e3, flavour="positive")),
+    ("batch_norm1d, grad_input", "", Draw(0, m=3)),
+    ("batch_norm1d, grad_input", "", Draw(0, m=3, scale=1e3, flavour="positive")),
+    ("batch_norm1d, running_mean", "", Draw(0, m=3)),
+    ("batch_norm1d, running_var", "", Draw(0, m=3)),
+    ("batch_norm1d, running_var", "", Draw(0, m=3, scale=1e3, flavour="positive")),
+    ("batch_norm2d", "", Draw(0, n=2)),
+    ("batch_norm2d", "", Draw(0, m=20, n=2)),
+    ("batch_norm2d, grad_weight", "", Draw(0, m=2, n=3, scale=100, flavour="one ahead")),
+    ("batch_norm2d, grad_input", "", Draw(0, m=2, n=2)),
+    ("batch_norm2d, running_mean", "", Draw(0, m=2)),
+    ("batch_norm2d, running_var", "", Draw(0, m=2)),
     ("sigmoid", "", Draw(0)),
     ("sigmoid", "", Draw(0, scale=-100, flavour="positive")),  # e^-x overflows
     ("sigmoid, grad_input", "", Draw(0)),

@@ -19,8 +19,11 @@ from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS, _of
 from compare.operations.avg_pool2d import AvgPool2d
+from compare.operations.batch_norm1d import BatchNorm1d
+from compare.operations.batch_norm2d import BatchNorm2d
 from compare.operations.conv2d import Conv2d
 from compare.operations.flatten import Flatten
+from compare.operations.layer_norm import LayerNorm
 from compare.operations.linear import Linear
 from compare.operations.max_pool2d import MaxPool2d
 from compare.operations.operation import Activation, Operation, Part
@@ -90,6 +93,17 @@ def test_a_part_of_a_layer_needs_a_method_and_mistakes(operation: Any) -> None:
 
 # --- what each says ---
 
+BATCH_NORM = {
+    "output": ("y = W (x - mean) / sqrt(var + eps) + b, mean and var of each channel over the batch", "x W b"),
+    "new_running_mean": ("running_mean = (1 - momentum) running_mean + momentum mean", "x rm"),
+    "new_running_var": ("running_var = (1 - momentum) running_var + momentum var N / (N - 1)", "x rv"),
+    "grad_weight": ("dW = sum of dy (x - mean) / sqrt(var + eps) over each channel", "x dy"),
+    "grad_bias": ("db = sum of dy over each channel", "dy"),
+    "grad_input": (
+        "dx = (t - mean(t) - h mean(t h)) / sqrt(var + eps), where t = W dy, h = (x - mean) / sqrt(var + eps)",
+        "x W dy",
+    ),
+}
 FORMULAS = {
     "linear": {
         "output": ("y = x W^T + b", "x W b"),
@@ -139,6 +153,16 @@ FORMULAS = {
         "grad_weight": ("dW[o,c,u,v] = sum over n,i,j of dy[n,o,i,j] x[n,c,si+du-p,sj+dv-p]", "x dy"),
         "grad_bias": ("db[o] = sum over n,i,j of dy[n,o,i,j]", "dy"),
         "grad_input": ("dx[n,c,si+du-p,sj+dv-p] = sum over o,u,v of W[o,c,u,v] dy[n,o,i,j]", "x W dy"),
+    },
+    **dict.fromkeys(("batch_norm1d", "batch_norm2d"), BATCH_NORM),
+    "layer_norm": {
+        "output": ("y = W (x - mean) / sqrt(var + eps) + b, mean and var of each sample", "x W b"),
+        "grad_weight": ("dW = sum of dy (x - mean) / sqrt(var + eps) over the samples", "x dy"),
+        "grad_bias": ("db = sum of dy over the samples", "dy"),
+        "grad_input": (
+            "dx = (t - mean(t) - h mean(t h)) / sqrt(var + eps), where t = W dy, h = (x - mean) / sqrt(var + eps)",
+            "x W dy",
+        ),
     },
     "max_pool2d": {
         "output": ("y[n,c,i,j] = max over u,v of x[n,c,si+u-p,sj+v-p]", "x"),
@@ -225,6 +249,9 @@ TYPES = {
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
     "conv2d": (scratch.Conv2d, torch.nn.Conv2d),
+    "layer_norm": (scratch.LayerNorm, torch.nn.LayerNorm),
+    "batch_norm1d": (scratch.BatchNorm1d, torch.nn.BatchNorm1d),
+    "batch_norm2d": (scratch.BatchNorm2d, torch.nn.BatchNorm2d),
     "max_pool2d": (scratch.MaxPool2d, torch.nn.MaxPool2d),
     "avg_pool2d": (scratch.AvgPool2d, torch.nn.AvgPool2d),
     "flatten": (scratch.Flatten, torch.nn.Flatten),
@@ -277,7 +304,9 @@ def test_the_formula_of_a_loss_says_how_it_is_reduced() -> None:
 
 def test_the_letters_are_parts_of_the_record() -> None:
     own = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}
-    with_weights = dict.fromkeys(("conv2d", "linear"), own)
+    with_weights = dict.fromkeys(("conv2d", "layer_norm", "linear"), own)
+    running = own | {"rm": "running_mean", "rv": "running_var"}
+    with_weights |= dict.fromkeys(("batch_norm1d", "batch_norm2d"), running)
     assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | with_weights
 
 
@@ -360,8 +389,20 @@ OF_IMAGES = [
     AvgPool2d(2, 1),
     AvgPool2d(3, padding=(1, 0), count_include_pad=False),
     Flatten(),
+    BatchNorm2d(3),
+    BatchNorm2d(3, 1e-3, 0.2, False),
+    BatchNorm2d(3, bias=False),
 ]
-LAYERS_WITH_FIELDS = [Linear(3, 2), Linear(3, 2, bias=False), *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
+NORMALISATIONS = [
+    LayerNorm(3),
+    LayerNorm((3,), 1e-3, False),
+    LayerNorm(3, bias=False),
+    BatchNorm1d(3),
+    BatchNorm1d(3, 1e-3, 0.2, False),
+    BatchNorm1d(3, bias=False),
+]
+LAYERS_OF_ROWS = [Linear(3, 2), Linear(3, 2, bias=False), *NORMALISATIONS]
+LAYERS_WITH_FIELDS = [*LAYERS_OF_ROWS, *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
 each_layer = pytest.mark.parametrize("layer", LAYERS_WITH_FIELDS, ids=repr)
 
 
@@ -381,6 +422,8 @@ def test_a_layer_is_made_on_either_side_and_recognised(layer: Any) -> None:
     assert type(layer).of(ours, "layer 0") == layer == type(layer).of(theirs, "layer 0")
     assert {name: p.shape for name, p in ours.params.items()} == layer.parameters()
     assert {name: tuple(p.shape) for name, p in theirs.named_parameters()} == layer.parameters()
+    assert {name: b.shape for name, b in ours.buffers.items()} == layer.buffers()
+    assert {n: tuple(b.shape) for n, b in theirs.named_buffers() if b.is_floating_point()} == layer.buffers()
     entering = (5, 3, 9, 7) if layer in OF_IMAGES else (5, 3)
     assert ours.forward(np.ones(entering, np.float32)).shape == layer.leaving(entering)
     assert all(p.dtype == torch.float64 for p in theirs.parameters())
@@ -469,6 +512,15 @@ CASES = {
         network="5-7-4 relu, half squared error sum",
         optimizer={"kind": "Adagrad", "lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1},
     ),
+    "layer_norm": Case(
+        network="Linear(5, 7), LayerNorm(7), LayerNorm(7, bias=False), Linear(7, 4), LayerNorm(4, 1e-3, False); MSELoss"
+    ),
+    "batch_norm1d": Case(
+        network="Linear(5, 7), BatchNorm1d(7, momentum=0.3), Linear(7, 4), BatchNorm1d(4, 1e-3, affine=False); MSELoss"
+    ),
+    "batch_norm2d": Case(
+        network=of_images("Conv2d(2, 3, 3)", "BatchNorm2d(3)", "ReLU", "BatchNorm2d(3, bias=False)", columns=45)
+    ),
     "images": Case(network=of_images("Conv2d(2, 4, 3, stride=2, padding=1)", "MaxPool2d(2)", columns=8)),
     "poolings that overlap": Case(
         network=of_images("Conv2d(2, 3, 2, bias=False)", "AvgPool2d(3, 2, 1)", "MaxPool2d(2, 1)", columns=6)
@@ -499,7 +551,7 @@ def near(a: Any, b: Any) -> None:
 @each_case
 def test_the_formula_written_once_more_gives_the_same(case: Case) -> None:
     for e in evidence(case):
-        if e.name.part == "output" or e.name.is_new:
+        if e.name.part == "output" or e.name.is_new:  # of a parameter, or of a running statistic
             near(e.operation.written(e), e.ref.value)
 
 

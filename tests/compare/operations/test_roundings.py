@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from compare.numbers.allowance import FUNCTION, Allowance, Precision
+from compare.numbers.expected import Expected
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS
 from compare.operations.adam import AVERAGE, SQUARE, STEP
 from compare.operations.operation import Loss
@@ -107,6 +108,26 @@ def test_where_a_centered_average_is_lost_to_rounding_nothing_is_said() -> None:
     assert np.isfinite(rms.allowed(options, 9, ONE, -ONE, state, P)[""].wide).all()
     zeros = {name: 0 * ONE for name in state}
     assert np.isfinite(rms.allowed(options, 9, ONE, 0 * ONE, zeros, P)[""].wide).all()
+
+
+def normalised(x: list[float]) -> Expected:
+    return LAYERS["layer_norm"](len(x), 0.0, False).output(np.array([x]), p=P)
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 100.0, 300.0])
+def test_what_one_pass_loses_of_a_variance(offset: float) -> None:
+    """Of -1, 1, -1, 1 beside an offset: g (mean^2 + 1) of 1, half of which is y's; g is 6 u for four numbers."""
+    g, expected = 6 * P.u, normalised([offset + sign for sign in (-1, 1, -1, 1)])
+    squares, mean = (1 + offset**2) * (1 + g), offset * (1 - g)
+    y = 1 / np.sqrt(squares - mean * mean)
+    assert abs(y - 1) <= expected.allowance.wide.min() * FIRST_ORDER
+    assert expected.allowance.wide.max() <= (1 + offset**2) * 40 * P.u
+
+
+def test_where_a_variance_is_lost_to_rounding_nothing_is_said() -> None:
+    """mean(x^2) - mean^2 may be negative, and its root NaN; not of numbers around 0."""
+    assert np.isinf(normalised([3001.0, 2999.0, 3000.5, 2999.5]).allowance.wide).all()
+    assert np.isfinite(normalised([1.0, -1.0, 0.5, -0.5]).allowance.wide).all()
 
 
 @each_loss
