@@ -9,7 +9,7 @@ A layer is two methods and two dictionaries with the same keys. Samples are rows
 from __future__ import annotations
 
 from types import EllipsisType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -43,7 +43,12 @@ def expect(a: Array, shape: Sizes, dtype: DTypeLike | None = None) -> None:
 
 
 class Layer:
-    """What every layer has: `params`, `grads`, and the one array that `forward` keeps for `backward`."""
+    """What every layer has: `params`, `grads`, and the one array that `forward` keeps for `backward`.
+
+    `training` says whether it trains or evaluates, which for most layers is the same.
+    """
+
+    training = True
 
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}
@@ -57,6 +62,15 @@ class Layer:
     def backward(self, dy: Array) -> Array:
         """dx = dL/dx from dy = dL/dy; fills `grads`. RuntimeError before the first `forward`."""
         raise TypeError(f"{type(self).__name__} has no backward")
+
+    def train(self, mode: bool = True) -> Self:
+        """Into training, or out of it. Returns the layer itself, as in torch."""
+        self.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Into evaluation."""
+        return self.train(False)
 
     @property
     def kept(self) -> Array:

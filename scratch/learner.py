@@ -106,6 +106,7 @@ class ScratchLearner:
     def train_step(self, data: Data, rows: Rows) -> tuple[float, int]:
         if len(rows) == 0:
             raise ValueError("a training step on no rows, expected at least one")
+        self.network.train()
         x, t = data[0][rows], data[1][rows]
         with np.errstate(all="ignore"):  # what is not finite is found and named below
             y = self.network.forward(x)
@@ -126,6 +127,7 @@ class ScratchLearner:
 
     def _sums(self, data: Data) -> tuple[float, int]:
         """(the rows' losses, their correct predictions), chunk by chunk."""
+        self.network.eval()
         total, correct = 0.0, 0
         for start in range(0, len(data[0]), CHUNK):
             x, t = (part[start : start + CHUNK] for part in data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Self
 
 from scratch.layers import Array, Layer, LayerError
 
@@ -31,6 +32,12 @@ class Sequential(Layer):
             return step(a)
         except LayerError as error:
             raise LayerError(f"layer {i} ({self.layers[i]}): {error}") from None
+
+    def train(self, mode: bool = True) -> Self:
+        """All layers into training, or out of it."""
+        for layer in self.layers:
+            layer.train(mode)
+        return super().train(mode)
 
     @property
     def params(self) -> dict[str, Array]:  # type: ignore[override]
