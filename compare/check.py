@@ -19,6 +19,7 @@ from compare.foreign.modules import run_module
 from compare.foreign.objects import has_backward, watch_object
 from compare.foreign.scripts import run_script
 from compare.network.architecture import Architecture, named_parameters
+from compare.network.masks import same_masks
 from compare.network.optimizer import OptimizerSpec
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.array import Array
@@ -167,8 +168,9 @@ def check_parity(
     given = given_batches(batches) | {name: p.copy() for name, p in named_parameters(network).items()}
     model = to_torch(network).to(existing(device))
     theirs = to_torch_optimizer(optimizer, model) if optimizer else None
-    records = record_scratch(*ours, batches)
-    torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)
+    with same_masks(ours[0], model):
+        records = record_scratch(*ours, batches)
+        torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)
     reference = check_records(torch_records, given)
     return check_records(records, given, reference=reference, end_to_end=end_to_end(records[0], torch_records[0]))
 

@@ -3,6 +3,7 @@
 from scratch.adagrad import Adagrad
 from scratch.avg_pool2d import AvgPool2d
 from scratch.conv2d import Conv2d
+from scratch.dropout import Dropout
 from scratch.elu import ELU
 from scratch.flatten import Flatten
 from scratch.gelu import GELU
@@ -40,6 +41,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "Conv2d",
     "CrossEntropyLoss",
+    "Dropout",
     "Flatten",
     "HalfSquaredErrorLoss",
     "History",

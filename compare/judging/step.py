@@ -61,7 +61,13 @@ def _forward(network: Architecture) -> Iterator[Rule]:
         if k > 0:
             yield _copy(TensorName.of(k, "input"), "input", TensorName.of(k - 1, "output"), optional=True)
         following = next((layer for layer in network.layers[k + 1 : k + 2] if layer.jumps), None)
-        yield _computed(network, k, "output", following=following)
+        for part in _parts(network, k, of_backward=False):
+            yield _computed(network, k, part, following=following if part == "output" else None)
+
+
+def _parts(network: Architecture, k: int, of_backward: bool) -> list[str]:
+    """Those that layer k computes forward or backward, in order."""
+    return [part for part in network.layers[k].computed if TensorName.of(k, part).is_gradient == of_backward]
 
 
 def _computed(
@@ -90,14 +96,14 @@ def _loss(network: Architecture) -> Rule:
 def _backward(network: Architecture, present: Collection[str]) -> Iterator[Rule]:
     last = len(network.layers) - 1
     for k in range(last, -1, -1):
-        layer, dy = network.layers[k], TensorName.of(k, "grad_output")
+        dy = TensorName.of(k, "grad_output")
         if k == last:
             yield _of_loss(network, dy, "gradient", "loss.gradient", network.loss.gradient)
         else:
             dx = TensorName.of(k + 1, "grad_input")
             yield _copy(dy, "gradient", dx, optional=dx in present)
         has = partial(_was_handed_in, network, k, present)
-        yield from (_computed(network, k, part, has) for part in layer.computed if part != "output")
+        yield from (_computed(network, k, part, has) for part in _parts(network, k, of_backward=True))
 
 
 def _was_handed_in(network: Architecture, k: int, present: Collection[str], letter: str) -> bool:

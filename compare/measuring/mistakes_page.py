@@ -32,6 +32,7 @@ and its gradient `g`, the learning rate `lr`, momentum `mu`, dampening `damp`, w
 `eps`, RMSprop's `alpha`, Adagrad's `fall` (`lr_decay`); the state before the step `mom`, `m`, `v`, `sq`, `avg` and
 `acc` (`momentum_buffer`, `exp_avg`, `exp_avg_sq`, `square_avg`, `grad_avg` and `sum`), and the state after it `new_mom`
 and so on.
+The letter `mask` is what a dropout has drawn.
 Of images, `windows(x, k, s, p)` are the windows (m, channels, down, across, k, k) of size k, stride s and padding p;
 `added_up` is the way back to images of a shape, and `at_maxima` is 1 at the maxima of each window, else 0.
 `tensor('0.output')` is another tensor of the same step, `before.x` is `x` one step earlier, and `after('0.output')` is

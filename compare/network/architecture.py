@@ -50,6 +50,10 @@ class Architecture:
             TensorName.of(k, n): shape for k, layer in enumerate(self.layers) for n, shape in layer.parameters().items()
         }
 
+    def drawn(self) -> tuple[TensorName, ...]:
+        """Record names of what its layers draw at random."""
+        return tuple(TensorName.of(k, part) for k, layer in enumerate(self.layers) for part in layer.drawn)
+
     @staticmethod
     def tensor_name(k: int, part: str) -> TensorName:
         """Of a part of layer k; what enters layer 0 is the input."""

@@ -86,7 +86,8 @@ class Layer(Operation):
     """A layer y = f(x), with or without parameters, whose fields are its sizes and constants.
 
     `letters` are its own, each with the part of the record that it stands for; `parts` are the tensors that it
-    computes, "output" first, then gradients in order of execution. For every part it has a method of that name, which
+    computes, up to "output", then gradients in order of execution. Those that are `drawn` at random are taken as the
+    candidate has them, and judged for being such as may be drawn. For every part it has a method of that name, which
     takes the arrays of the part's letters as the candidate has them, and gives the value by PyTorch in float64 with its
     allowance. `written` is the output by the same formula written once more.
     """
@@ -98,6 +99,7 @@ class Layer(Operation):
     attributes: ClassVar[tuple[str, ...]] = ()  # of a scratch layer of its type, beside params and grads
     is_affine: ClassVar[bool] = False  # y = x W^T + b, or without b
     kinked: ClassVar[bool] = False  # its derivative jumps at x = 0
+    drawn: ClassVar[tuple[str, ...]] = ()  # at random in training: also attributes of a scratch layer of its type
     reshapes: ClassVar[bool] = False  # what leaves has another shape than what enters, though it has no sizes
     constants: ClassVar[tuple[type, ...]] = (int, float, bool)  # of its fields
     unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
@@ -129,6 +131,10 @@ class Layer(Operation):
     @abstractmethod
     def to_torch(self, dtype: torch.dtype) -> nn.Module:
         """The same in PyTorch."""
+
+    def draws(self, module: nn.Module, x: Tensor) -> Mapping[str, Tensor]:
+        """What a torch module of its type is about to draw for x, by part; its random numbers stay as they are."""
+        return {}
 
     @classmethod
     def named(cls) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 import scratch.plots
+from compare.network.masks import same_masks
 from compare.network.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
 from compare.numbers.array import Array
 from compare.training import side_by_side as plots
@@ -122,7 +123,7 @@ def train_both(
     runs = Runs(trainings["scratch"].history, trainings["torch"].history, _title(title, data))
     runs.learners = learners
     turns = _Turns(trainings, runs, chosen)
-    with one_torch_thread():
+    with one_torch_thread(), same_masks(ours.network, model):
         if chosen.resume:
             turns.resume()
         else:

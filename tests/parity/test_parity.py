@@ -30,6 +30,7 @@ ACTIVATIONS: list[Callable[[], scratch.Layer]] = [
     scratch.Sigmoid,
     scratch.Tanh,
     scratch.Softmax,
+    lambda: scratch.Dropout(0.3, rng=np.random.default_rng(4)),
 ]
 LOSSES = [
     (None, scratch.CrossEntropyLoss),

@@ -17,6 +17,7 @@ import compare.operations.operation
 import scratch.adagrad
 import scratch.avg_pool2d
 import scratch.conv2d
+import scratch.dropout
 import scratch.elu
 import scratch.flatten
 import scratch.gelu
@@ -54,6 +55,7 @@ MODULES = (
     scratch.avg_pool2d,
     scratch.conv2d,
     scratch.flatten,
+    scratch.dropout,
     scratch.elu,
     scratch.gelu,
     scratch.adagrad,

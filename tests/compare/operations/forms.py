@@ -116,6 +116,35 @@ def gradient(f: Callable[[torch.Tensor], torch.Tensor], x: Array, dy: Array | No
     return at.grad.numpy()
 
 
+# --- dropout ---------------------------------------------------------------------------------------------------------
+
+SHARE = 0.3  # dropped
+DROPOUT = {
+    "x mask / (1 - p)": lambda x, mask: x * mask / x.dtype.type(1 - SHARE),
+    "1 - p in the precision of x": lambda x, mask: x * mask / (1 - x.dtype.type(SHARE)),
+    "x (mask / (1 - p))": lambda x, mask: x * (mask / x.dtype.type(1 - SHARE)),
+    "reciprocal": lambda x, mask: mask * x * (1 / (1 - x.dtype.type(SHARE))),
+    "scaled first": lambda x, mask: x / x.dtype.type(1 - SHARE) * mask,
+    "selected": lambda x, mask: np.where(mask != 0, x * x.dtype.type(1 / (1 - SHARE)), 0).astype(x.dtype),
+    "torch": lambda x, mask: (tensor(x) * tensor(mask).div_(1 - SHARE)).numpy(),
+}
+DROPOUT_MASK = {
+    "mask / (1 - p)": lambda mask: (mask != 0).astype(mask.dtype) / mask.dtype.type(1 - SHARE),
+    "1 - p in the precision of x": lambda mask: (mask != 0) / (1 - mask.dtype.type(SHARE)),
+    "reciprocal": lambda mask: (mask != 0) * mask.dtype.type(1 / (1 - SHARE)),
+}
+
+
+def draw_x_and_mask(rng: np.random.Generator, d: Draw) -> Inputs:
+    """Of ones; about as many as p says."""
+    kept = rng.permutation(np.arange(d.m * d.n) >= SHARE * d.m * d.n).reshape(d.m, d.n)
+    return {"x": d.numbers(rng, d.m, d.n), "mask": kept.astype(float)}
+
+
+def draw_mask(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {"mask": draw_x_and_mask(rng, d)["mask"] / (1 - SHARE)}
+
+
 # --- sums ------------------------------------------------------------------------------------------------------------
 
 
@@ -1613,6 +1642,11 @@ OPERATIONS = {
         lambda rng, d: draw_images_and_dy(rng, d, d.n, scale=1.0),
         LAYERS["max_pool2d"](KERNEL, STRIDE, PADDING).grad_input,
         MAXIMUM_BACKWARD,
+    ),
+    "dropout": Operation(draw_x_and_mask, LAYERS["dropout"](SHARE).output, DROPOUT),
+    "dropout, mask": Operation(draw_mask, LAYERS["dropout"](SHARE).mask, DROPOUT_MASK),
+    "dropout, grad_input": Operation(
+        draw_x_and_mask, lambda x, mask, p: LAYERS["dropout"](SHARE).grad_input(mask, x, p), DROPOUT
     ),
     "sigmoid": Operation(draw_x, LAYERS["sigmoid"]().output, SIGMOID),
     "sigmoid, grad_input": Operation(

@@ -106,6 +106,10 @@ REGIMES = [
     ("avg_pool2d", "", Draw(0, scale=SUBNORMAL)),
     ("avg_pool2d, grad_input", "", Draw(0)),
     ("max_pool2d, grad_input", "", Draw(0)),
+    ("dropout", "", Draw(0)),
+    ("dropout", "", Draw(0, scale=SUBNORMAL)),
+    ("dropout, mask", "", Draw(0)),
+    ("dropout, grad_input", "", Draw(0)),
     ("sigmoid", "", Draw(0)),
     ("sigmoid", "", Draw(0, scale=-100, flavour="positive")),  # e^-x overflows
     ("sigmoid, grad_input", "", Draw(0)),

@@ -20,6 +20,7 @@ from compare.numbers.bounded import Bounded
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS, _of
 from compare.operations.avg_pool2d import AvgPool2d
 from compare.operations.conv2d import Conv2d
+from compare.operations.dropout import Dropout
 from compare.operations.flatten import Flatten
 from compare.operations.linear import Linear
 from compare.operations.max_pool2d import MaxPool2d
@@ -91,6 +92,11 @@ def test_a_part_of_a_layer_needs_a_method_and_mistakes(operation: Any) -> None:
 # --- what each says ---
 
 FORMULAS = {
+    "dropout": {
+        "mask": ("mask = 0 with probability p, else 1 / (1 - p), or 1", "mask"),
+        "output": ("y = x / (1 - p) where it is kept, else 0", "x mask"),
+        "grad_input": ("dx = dy / (1 - p) where it is kept, else 0", "mask dy"),
+    },
     "linear": {
         "output": ("y = x W^T + b", "x W b"),
         "grad_weight": ("dW = dy^T x", "x dy"),
@@ -228,6 +234,7 @@ TYPES = {
     "max_pool2d": (scratch.MaxPool2d, torch.nn.MaxPool2d),
     "avg_pool2d": (scratch.AvgPool2d, torch.nn.AvgPool2d),
     "flatten": (scratch.Flatten, torch.nn.Flatten),
+    "dropout": (scratch.Dropout, torch.nn.Dropout),
     "cross_entropy": (scratch.CrossEntropyLoss, torch.nn.CrossEntropyLoss),
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
     "mse": (scratch.MSELoss, torch.nn.MSELoss),
@@ -277,8 +284,8 @@ def test_the_formula_of_a_loss_says_how_it_is_reduced() -> None:
 
 def test_the_letters_are_parts_of_the_record() -> None:
     own = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}
-    with_weights = dict.fromkeys(("conv2d", "linear"), own)
-    assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | with_weights
+    others = dict.fromkeys(("conv2d", "linear"), own) | {"dropout": LETTERS | {"mask": "mask"}}
+    assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | others
 
 
 def test_which_layers_have_a_kink() -> None:
@@ -361,7 +368,8 @@ OF_IMAGES = [
     AvgPool2d(3, padding=(1, 0), count_include_pad=False),
     Flatten(),
 ]
-LAYERS_WITH_FIELDS = [Linear(3, 2), Linear(3, 2, bias=False), *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
+OF_ROWS = [Linear(3, 2), Linear(3, 2, bias=False), Dropout(), Dropout(0.3)]
+LAYERS_WITH_FIELDS = [*OF_ROWS, *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
 each_layer = pytest.mark.parametrize("layer", LAYERS_WITH_FIELDS, ids=repr)
 
 
@@ -476,6 +484,7 @@ CASES = {
     "dilation and groups": Case(
         network=of_images("Conv2d(2, 4, (3, 2), dilation=(2, 1), groups=2)", "Conv2d(4, 6, 2, groups=2)", columns=36)
     ),
+    "dropout": Case(network="Linear(5, 7), ReLU, Dropout(0.3), Linear(7, 4); CrossEntropyLoss"),
     "padding left out": Case(
         network=of_images("Conv2d(2, 3, 3, (1, 2), (0, 2))", "AvgPool2d((3, 2), 2, 1, False)", columns=27)
     ),
