@@ -66,7 +66,8 @@ class Engine(ScratchLearner):
             return super().train_step(data, rows)
         if len(rows) == 0:
             raise ValueError("a training step on no rows, expected at least one")
-        self.network.train()
+        if not self.network.training:
+            self.network.train()
         flat = self._flat_optimizer()
         x, t = taken(data, rows)
         with np.errstate(all="ignore"):  # what is not finite is found and named below

@@ -106,7 +106,8 @@ class ScratchLearner:
     def train_step(self, data: Data, rows: Rows) -> tuple[float, int]:
         if len(rows) == 0:
             raise ValueError("a training step on no rows, expected at least one")
-        self.network.train()
+        if not self.network.training:
+            self.network.train()
         x, t = data[0][rows], data[1][rows]
         with np.errstate(all="ignore"):  # what is not finite is found and named below
             y = self.network.forward(x)
