@@ -11,6 +11,7 @@ from scratch.huber_loss import HuberLoss
 from scratch.l1_loss import L1Loss
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
+from scratch.log_softmax import LogSoftmax
 from scratch.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -23,6 +24,7 @@ from scratch.losses import (
 from scratch.max_pool2d import MaxPool2d
 from scratch.multi_margin_loss import MultiMarginLoss
 from scratch.network import Sequential
+from scratch.nll_loss import NLLLoss
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.rmsprop import RMSprop
 from scratch.silu import SiLU
@@ -51,10 +53,12 @@ __all__ = [
     "LayerError",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "Loss",
     "MSELoss",
     "MaxPool2d",
     "MultiMarginLoss",
+    "NLLLoss",
     "Optimizer",
     "ProbabilityCrossEntropyLoss",
     "RMSprop",

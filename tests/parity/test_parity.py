@@ -30,11 +30,13 @@ ACTIVATIONS: list[Callable[[], scratch.Layer]] = [
     scratch.Sigmoid,
     scratch.Tanh,
     scratch.Softmax,
+    scratch.LogSoftmax,
     lambda: scratch.Dropout(0.3, rng=np.random.default_rng(4)),
 ]
 LOSSES = [
     (None, scratch.CrossEntropyLoss),
     (scratch.Softmax, scratch.ProbabilityCrossEntropyLoss),
+    (scratch.LogSoftmax, scratch.NLLLoss),
     (None, scratch.MSELoss),
     (scratch.Tanh, scratch.HalfSquaredErrorLoss),
     (None, scratch.L1Loss),
@@ -43,6 +45,7 @@ LOSSES = [
     (scratch.Sigmoid, scratch.BCELoss),
     (None, scratch.BCEWithLogitsLoss),
 ]
+TO_CLASSES = (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss, scratch.NLLLoss)
 OPTIMIZERS: list[tuple[type[scratch.Optimizer], dict[str, Any]]] = [
     (scratch.SGD, {"lr": 0.1}),
     (scratch.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
@@ -85,7 +88,7 @@ def network(
 def batch(loss: type[scratch.Loss], dtype: type) -> tuple[Array, Array]:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((11, 7)).astype(dtype)
-    if loss in (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss, scratch.MultiMarginLoss):
+    if loss in (*TO_CLASSES, scratch.MultiMarginLoss):
         return x, rng.integers(0, 5, 11)
     return x, rng.integers(0, 2, (11, 5)).astype(dtype)
 

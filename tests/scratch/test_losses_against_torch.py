@@ -23,6 +23,7 @@ from scratch import (
     Loss,
     MSELoss,
     MultiMarginLoss,
+    NLLLoss,
     ProbabilityCrossEntropyLoss,
 )
 from tests.bounds import assert_within
@@ -79,6 +80,7 @@ LOSSES = {
         (indices, one_hot, soft, uneven),
         "rows",
     ),
+    "nll": Subject(NLLLoss, nn.NLLLoss, (indices,)),
     "mse": Subject(MSELoss, nn.MSELoss, (numbers,)),
     "l1": Subject(L1Loss, nn.L1Loss, (numbers,)),
     "multi-class hinge": Subject(MultiMarginLoss, nn.MultiMarginLoss, (indices,)),
@@ -196,7 +198,7 @@ def test_a_loss_is_a_scalar_of_its_dtype_and_changes_nothing(
     assert (y.tobytes(), t.tobytes()) == before
 
 
-@pytest.mark.parametrize("name", ["cross-entropy", "cross-entropy on probabilities", "multi-class hinge"])
+@pytest.mark.parametrize("name", ["cross-entropy", "cross-entropy on probabilities", "multi-class hinge", "nll"])
 def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
     rng = np.random.default_rng(3)
     y, t = outputs(LOSSES[name], rng, 7, 5, 1.0, np.float32), rng.integers(0, 5, 7)
@@ -208,7 +210,7 @@ def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
 
 
 RIGHT = np.full((3, 4), 0.25, np.float32)
-TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities", "multi-class hinge")
+TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities", "multi-class hinge", "nll")
 TO_ROWS = ("mse", "l1", "huber", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
 WRONG = [
     *(
@@ -227,6 +229,7 @@ WRONG = [
             (RIGHT[0], np.array([0]), r"got \(4,\), expected \(m, m\)"),
         ]
     ),
+    ("nll", RIGHT, RIGHT, "got rows that are not one-hot, expected class indices or a single 1"),
     ("multi-class hinge", RIGHT, RIGHT, "got rows that are not one-hot, expected class indices or a single 1"),
     *(
         (name, y, t, message)

@@ -27,10 +27,12 @@ import scratch.l1_loss
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
+import scratch.log_softmax
 import scratch.losses
 import scratch.max_pool2d
 import scratch.multi_margin_loss
 import scratch.network
+import scratch.nll_loss
 import scratch.optim
 import scratch.rmsprop
 import scratch.silu
@@ -65,7 +67,9 @@ MODULES = (
     scratch.layers,
     scratch.leaky_relu,
     scratch.learner,
+    scratch.log_softmax,
     scratch.losses,
+    scratch.nll_loss,
     scratch.max_pool2d,
     scratch.network,
     scratch.optim,

@@ -800,10 +800,13 @@ def loss_of(kind: str, y: str = "y") -> dict[str, Callable[..., Any]]:
     }
 
 
+PER_SAMPLE = ("cross_entropy", "probability_cross_entropy", "half_squared_error", "nll")
+
+
 def count(kind: str, reduction: str, y: Array) -> int:
     if reduction == "sum":
         return 1
-    return len(y) if kind in ("cross_entropy", "probability_cross_entropy", "half_squared_error") else y.size
+    return len(y) if kind in PER_SAMPLE else y.size
 
 
 def rows(rng: np.random.Generator, m: int, n: int) -> Array:
@@ -893,6 +896,52 @@ CROSS_ENTROPY = {
 }
 
 
+LOG_SOFTMAX_PULLBACK: dict[str, Callable[[Array, Array], Array]] = {
+    "dy - q sum": lambda q, dy: dy - q * dy.sum(axis=1, keepdims=True),
+    "dy - q sum in turn": lambda q, dy: dy - q * sequentially(dy.T)[:, None],
+    "Jacobian": lambda q, dy: np.stack(
+        [d - np.outer(row, np.ones_like(row)) @ d for row, d in zip(q, dy, strict=True)]
+    ),
+    "one Jacobian": lambda q, dy: np.stack(
+        [(np.eye(len(row), dtype=row.dtype) - row[:, None]) @ d for row, d in zip(q, dy, strict=True)]
+    ),
+}
+LOG_SOFTMAX_BACKWARD = {
+    **{
+        f"{name} of {softmax}": also(f, lambda s, dy, f=f, pull=pull: pull(call(f, s), dy))
+        for name, pull in LOG_SOFTMAX_PULLBACK.items()
+        for softmax, f in SOFTMAX.items()
+    },
+    "torch": lambda s, dy: gradient(lambda a: torch.log_softmax(a, dim=1), s, dy),
+    "torch by hand": Form(
+        lambda s, dy: gradient(lambda a: torch.softmax(a, dim=1).log(), s, dy), spread_below("s", 0.5)
+    ),
+}
+
+
+def draw_log_probabilities(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {
+        "y": -np.abs(d.numbers(rng, d.m, d.n)),
+        "t": rng.integers(0, d.n, d.m),
+        "reduction": ("mean", "sum")[rng.integers(2)],
+    }
+
+
+def own(y: Array, t: Array) -> Array:
+    return y[np.arange(len(y)), t]
+
+
+def in_rows(y: Array, t: Array) -> Array:
+    return np.eye(y.shape[1], dtype=y.dtype)[t]
+
+
+NLL = {
+    **{f"own, {mean}": averaged("nll", lambda y, t: -own(y, t), g) for mean, g in MEANS.items()},
+    "-sum t y": averaged("nll", lambda y, t: -(in_rows(y, t) * y), MEANS["sum / c"]),
+    "torch": lambda y, t, reduction: functional.nll_loss(tensor(y), tensor(t), reduction=reduction).numpy(),
+}
+
+
 def divided(kind: str, top: Callable[[Array, Array], Array]) -> dict[str, Callable[..., Any]]:
     """A gradient divided by its count, in three ways."""
 
@@ -950,6 +999,12 @@ CROSS_ENTROPY_BACKWARD = {
             lambda a: -(tensor(t) * torch.softmax(a, dim=1).log()).sum() / count("cross_entropy", reduction, s), s
         ),
         spread_below("s", 0.5),
+    ),
+}
+NLL_BACKWARD = {
+    **{f"-t {how}": f for how, f in divided("nll", lambda y, t: -in_rows(y, t)).items()},
+    "torch": lambda y, t, reduction: gradient(
+        lambda a: functional.nll_loss(a, tensor(t), reduction=reduction), y
     ),
 }
 PROBABILITY_CROSS_ENTROPY = {
@@ -1674,6 +1729,14 @@ OPERATIONS = {
     "softmax, grad_input": Operation(
         draw_s_and_dy, lambda s, dy, p: LAYERS["softmax"]().grad_input(s, dy, p), SOFTMAX_BACKWARD
     ),
+    "log_softmax": Operation(
+        lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: LAYERS["log_softmax"]().output(s, p), LOG_SOFTMAX
+    ),
+    "log_softmax, grad_input": Operation(
+        draw_s_and_dy, lambda s, dy, p: LAYERS["log_softmax"]().grad_input(s, dy, p), LOG_SOFTMAX_BACKWARD
+    ),
+    "nll": Operation(draw_log_probabilities, loss_of("nll")["loss"], NLL),
+    "nll, gradient": Operation(draw_log_probabilities, loss_of("nll")["gradient"], NLL_BACKWARD),
     "cross-entropy": Operation(draw_logits, loss_of("cross_entropy", "s")["loss"], CROSS_ENTROPY),
     "cross-entropy, gradient": Operation(
         draw_logits, loss_of("cross_entropy", "s")["gradient"], CROSS_ENTROPY_BACKWARD

@@ -152,6 +152,13 @@ REGIMES = [
     ("softmax, grad_input", "", Draw(0, n=2, scale=0.1)),
     ("softmax, grad_input", "", Draw(0, m=3, n=300, flavour="one ahead")),
     ("softmax, grad_input", "", Draw(0, n=3, scale=50)),
+    ("log_softmax", "", Draw(0, n=2, scale=0.1)),
+    ("log_softmax", "", Draw(0, n=3, scale=1e4, flavour="equal")),  # 4 u (|max| + |x|)
+    ("log_softmax, grad_input", "", Draw(0, n=2, scale=0.1)),
+    ("log_softmax, grad_input", "", Draw(0, n=3, scale=50)),
+    ("nll", "", Draw(0, m=3)),
+    ("nll", "", Draw(0, m=60)),
+    ("nll, gradient", "", Draw(0, m=3)),  # the rounding of 1 / 3
     ("cross-entropy", "", Draw(0, m=1, n=2, scale=0.1)),
     ("cross-entropy", "", Draw(0, m=1, n=3, scale=1e4, flavour="equal")),  # 4 u (|max| + |s|)
     ("cross-entropy", "", Draw(0, m=60, n=3)),

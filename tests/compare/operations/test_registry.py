@@ -92,6 +92,14 @@ def test_a_part_of_a_layer_needs_a_method_and_mistakes(operation: Any) -> None:
 # --- what each says ---
 
 FORMULAS = {
+    "log_softmax": {
+        "output": ("y_k = x_k - log sum_j e^x_j, over each row", "x"),
+        "grad_input": ("dx_k = dy_k - e^y_k sum_j dy_j", "x dy"),
+    },
+    "nll": {
+        "loss": ("L = -sum y_t, y_t the log-probability of the right class, over the samples", "y t"),
+        "loss.gradient": ("dy = -1 / m for the right class, else 0", "y t"),
+    },
     "dropout": {
         "mask": ("mask = 0 with probability p, else 1 / (1 - p), or 1", "mask"),
         "output": ("y = x / (1 - p) where it is kept, else 0", "x mask"),
@@ -229,6 +237,8 @@ TYPES = {
     "softplus": (scratch.Softplus, torch.nn.Softplus),
     "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
     "softmax": (scratch.Softmax, torch.nn.Softmax),
+    "log_softmax": (scratch.LogSoftmax, torch.nn.LogSoftmax),
+    "nll": (scratch.NLLLoss, torch.nn.NLLLoss),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
     "conv2d": (scratch.Conv2d, torch.nn.Conv2d),
     "max_pool2d": (scratch.MaxPool2d, torch.nn.MaxPool2d),
@@ -251,6 +261,7 @@ TYPES = {
     "RMSprop": (scratch.RMSprop, torch.optim.RMSprop),
 }
 WORDS = {
+    "nll": ("nll", "negative log-likelihood"),
     "cross_entropy": ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits"),
     "probability_cross_entropy": ("cross-entropy on probabilities",),
     "mse": ("mse", "mean squared error"),
@@ -298,7 +309,7 @@ def test_which_layers_have_a_kink() -> None:
 def test_which_losses_are_what() -> None:
     crosses = ["cross_entropy", "probability_cross_entropy"]
     bits = ["binary_cross_entropy", "logits_binary_cross_entropy"]
-    assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == [*crosses, "multi_margin"]
+    assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == [*crosses, "multi_margin", "nll"]
     assert [kind for kind, loss in LOSSES.items() if loss.binary] == bits
     assert sorted(kind for kind, loss in LOSSES.items() if loss.logarithmic) == sorted(bits + crosses)
 
@@ -312,6 +323,7 @@ def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -
         "l1",
         "huber",
         "multi_margin",
+        "nll",
     }
     unsolved = {"l1", "huber", "multi_margin", "binary_cross_entropy", "probability_cross_entropy"}
     assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
@@ -319,7 +331,7 @@ def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -
 
 @each_loss
 def test_what_a_loss_divides_by(loss: Any) -> None:
-    over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error", "multi_margin")
+    over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error", "multi_margin", "nll")
     assert loss.count(3, 12) == (1 if loss.reduction == "sum" else 3 if loss.kind in over_samples else 12)
 
 
@@ -459,6 +471,7 @@ CASES = {
     "l1": Case(network="5-7-4 tanh, l1"),
     "huber": Case(network="5-7-4 tanh, huber(0.4)", scale=3),
     "hinge": Case(network="5-7-4 tanh, multi-class hinge", scale=3),
+    "nll": Case(network="5-7-4 log_softmax, log_softmax output, nll"),
     "tanh": Case(network="5-7-4 tanh, sigmoid binary cross-entropy", optimizer={"kind": "Adam", "lr": 0.01}),
     "softmax": Case(
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}
