@@ -8,6 +8,7 @@ from scratch.elu import ELU
 from scratch.flatten import Flatten
 from scratch.gelu import GELU
 from scratch.huber_loss import HuberLoss
+from scratch.kl_div_loss import KLDivLoss
 from scratch.l1_loss import L1Loss
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
@@ -48,6 +49,7 @@ __all__ = [
     "HalfSquaredErrorLoss",
     "History",
     "HuberLoss",
+    "KLDivLoss",
     "L1Loss",
     "Layer",
     "LayerError",

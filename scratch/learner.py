@@ -27,7 +27,7 @@ class Learner(Protocol):
 
     @property
     def loss(self) -> Any:
-        """The loss; its `reduction` is "mean" or "sum"."""
+        """The loss; its `reduction` is "sum", or a mean over the samples or all elements."""
 
     @property
     def dtype(self) -> str:
@@ -124,7 +124,7 @@ class ScratchLearner:
         """Sum of m_b loss_b / n for a mean, sum of loss_b for a sum, over chunks b of m_b of the n rows."""
         n = len(data[0])
         total, correct = self._sums(data)
-        return total / n if self.loss.reduction == "mean" else total, correct / n
+        return total if self.loss.reduction == "sum" else total / n, correct / n
 
     def _sums(self, data: Data) -> tuple[float, int]:
         """(the rows' losses, their correct predictions), chunk by chunk."""
@@ -137,7 +137,7 @@ class ScratchLearner:
                 loss = float(self.loss.forward(y, t))
                 if not math.isfinite(loss):
                     raise FloatingPointError(self._first_non_finite(x, t))
-            total += loss * (len(x) if self.loss.reduction == "mean" else 1)
+            total += loss * (1 if self.loss.reduction == "sum" else len(x))
             correct += self._correct(y, t)
         return total, correct
 

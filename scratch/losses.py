@@ -7,22 +7,25 @@ a loss and its gradient then belong to the same function, and -log 0 is inf, whi
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scratch.layers import Array, LayerError, expect
 
-Reduction = Literal["mean", "sum"]
+Reduction = Literal["mean", "sum", "batchmean"]
 
 
 class Loss:
-    """What every loss has: the reduction, and what `forward` kept."""
+    """What every loss has: the reduction, one of `reductions`, and what `forward` kept."""
+
+    reductions: ClassVar[tuple[str, ...]] = ("mean", "sum")
 
     def __init__(self, reduction: Reduction = "mean") -> None:
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"{type(self).__name__}: got reduction {reduction!r}, expected 'mean' or 'sum'")
+        if reduction not in self.reductions:
+            known = " or ".join(map(repr, self.reductions))
+            raise ValueError(f"{type(self).__name__}: got reduction {reduction!r}, expected {known}")
         self.reduction: Reduction = reduction
         self._kept: tuple[Array, Array] | None = None
 
@@ -42,7 +45,7 @@ class Loss:
         return self._kept
 
     def _per(self, count: int) -> int:
-        return count if self.reduction == "mean" else 1
+        return 1 if self.reduction == "sum" else count
 
     def __str__(self) -> str:
         return type(self).__name__

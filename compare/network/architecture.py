@@ -79,7 +79,9 @@ class Architecture:
     def from_dict(cls, found: Any) -> Architecture:
         """From what `to_dict` gave and a file may hold. ValueError in one line for anything else."""
         match found:
-            case {"layers": [_, *_] as layers, "loss": str(loss), "reduction": "mean" | "sum"} if loss in LOSSES:
+            case {"layers": [_, *_] as layers, "loss": str(loss), "reduction": str(reduction)} if (
+                loss in LOSSES and reduction in LOSSES[loss].reductions
+            ):
                 made = cls(tuple(_from_dict(layer) for layer in layers), LOSSES[loss].from_dict(found))
                 if made.sizes and misfit(made.layers) is None:
                     return made

@@ -52,6 +52,7 @@ ACCEPTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "float": (lambda v: type(v) in (int, float) and abs(v) < LARGEST, "a number"),
     "bool": (lambda v: type(v) is bool, "True or False"),
     "Reduction": (lambda v: v in ("mean", "sum"), "'mean' or 'sum'"),
+    "Batched": (lambda v: v in ("mean", "batchmean", "sum"), "'mean', 'batchmean' or 'sum'"),
 }
 
 

@@ -286,7 +286,7 @@ class Activation(Layer):
 
 # --- losses ---
 
-Reduction = Literal["mean", "sum"]
+Reduction = Literal["mean", "sum", "batchmean"]
 
 
 @dataclass(frozen=True)
@@ -302,6 +302,7 @@ class Loss(Operation):
 
     letters: ClassVar[Mapping[str, str]] = {"y": "output"}
     words: ClassVar[tuple[str, ...]]
+    reductions: ClassVar[tuple[Reduction, ...]] = ("mean", "sum")
     parts: ClassVar[Mapping[str, str]]  # formulas of "loss" and "loss.gradient"
     summed_gradient: ClassVar[str]  # the latter's, where the loss is summed
     per_sample: ClassVar[bool] = False
@@ -320,8 +321,9 @@ class Loss(Operation):
         """From a scratch or a torch loss of its type, by its attributes. TypeError for one that is none of a loss."""
         found = {f.name: getattr(loss, f.name, None) for f in fields(cls)}
         reduction, *constants = found.values()
-        if reduction not in ("mean", "sum"):
-            raise TypeError(f"{type(loss).__name__}: got reduction {reduction!r}, expected 'mean' or 'sum'")
+        if reduction not in cls.reductions:
+            known = " or ".join(map(repr, cls.reductions))
+            raise TypeError(f"{type(loss).__name__}: got reduction {reduction!r}, expected {known}")
         if not all(isinstance(c, int | float) for c in constants):
             raise TypeError(f"{loss}: expected a number for {', '.join(list(found)[1:])}")
         return cls(reduction, *constants)
@@ -433,7 +435,7 @@ class Loss(Operation):
         return of, e.y.value
 
     def __str__(self) -> str:
-        return f"{self.words[0]}{in_brackets(self, 1)}{' sum' if self.reduction == 'sum' else ''}"
+        return f"{self.words[0]}{in_brackets(self, 1)}{'' if self.reduction == 'mean' else f' {self.reduction}'}"
 
 
 @cache

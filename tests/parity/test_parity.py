@@ -37,6 +37,7 @@ LOSSES = [
     (None, scratch.CrossEntropyLoss),
     (scratch.Softmax, scratch.ProbabilityCrossEntropyLoss),
     (scratch.LogSoftmax, scratch.NLLLoss),
+    (scratch.LogSoftmax, scratch.KLDivLoss),
     (None, scratch.MSELoss),
     (scratch.Tanh, scratch.HalfSquaredErrorLoss),
     (None, scratch.L1Loss),
@@ -145,6 +146,7 @@ def test_a_network_for_images_is_in_parity_on_both_sides_over_three_steps() -> N
         assert report.compared == report.total
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")  # torch's, of KLDivLoss
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("ending", "loss"), LOSSES)

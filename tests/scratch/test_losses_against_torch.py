@@ -18,6 +18,7 @@ from scratch import (
     CrossEntropyLoss,
     HalfSquaredErrorLoss,
     HuberLoss,
+    KLDivLoss,
     L1Loss,
     LayerError,
     Loss,
@@ -81,6 +82,7 @@ LOSSES = {
         "rows",
     ),
     "nll": Subject(NLLLoss, nn.NLLLoss, (indices,)),
+    "kl divergence": Subject(KLDivLoss, nn.KLDivLoss, (one_hot, soft, uneven)),
     "mse": Subject(MSELoss, nn.MSELoss, (numbers,)),
     "l1": Subject(L1Loss, nn.L1Loss, (numbers,)),
     "multi-class hinge": Subject(MultiMarginLoss, nn.MultiMarginLoss, (indices,)),
@@ -98,7 +100,7 @@ EACH = [
     pytest.param(name, target, reduction, id=f"{name}-{target.__name__}-{reduction}")
     for name, subject in LOSSES.items()
     for target in subject.targets
-    for reduction in ("mean", "sum")
+    for reduction in getattr(subject.scratch, "reductions", ("mean", "sum"))
 ]
 # shape, and the size of the logits or numbers that enter
 INPUTS = {
@@ -128,6 +130,7 @@ def typed(t: np.ndarray, dtype: type) -> np.ndarray:
     return t.astype(dtype) if t.dtype.kind == "f" else t
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")  # torch's, of KLDivLoss
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("inputs", INPUTS)
 @pytest.mark.parametrize(("name", "target", "reduction"), EACH)
@@ -211,7 +214,10 @@ def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
 
 RIGHT = np.full((3, 4), 0.25, np.float32)
 TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities", "multi-class hinge", "nll")
-TO_ROWS = ("mse", "l1", "huber", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
+TO_ROWS = (
+    *("mse", "l1", "huber", "half squared error", "kl divergence"),
+    *("binary cross-entropy", "binary cross-entropy on logits"),
+)
 WRONG = [
     *(
         (name, y, t, message)
@@ -256,7 +262,7 @@ def test_what_a_loss_refuses(name: str, y: np.ndarray, t: np.ndarray, message: s
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_an_unknown_reduction_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"got reduction 'none', expected 'mean' or 'sum'"):
+    with pytest.raises(ValueError, match=r"got reduction 'none', expected 'mean' or ('batchmean' or )?'sum'"):
         LOSSES[name].scratch("none")
 
 

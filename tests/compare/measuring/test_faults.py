@@ -23,6 +23,7 @@ import scratch.flatten
 import scratch.gelu
 import scratch.huber_loss
 import scratch.initializers
+import scratch.kl_div_loss
 import scratch.l1_loss
 import scratch.layers
 import scratch.leaky_relu
@@ -63,6 +64,7 @@ MODULES = (
     scratch.adagrad,
     scratch.huber_loss,
     scratch.initializers,
+    scratch.kl_div_loss,
     scratch.l1_loss,
     scratch.layers,
     scratch.leaky_relu,

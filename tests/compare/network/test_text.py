@@ -116,7 +116,7 @@ WRONG = {
     "4-8-3 relu(1), mse": "got activation 'relu(1)', expected one of elu, ",
     "4-8-3, mse": "the activation between its layers is missing; expected one, such as relu, or linear for none",
     "4-1 sigmoid, mse": "got activation 'sigmoid', but there is no hidden layer; expected 'sigmoid output'",
-    "4-8-3 no bias": "expected SIZES [ACTIVATION, ...] [, ACTIVATION output] [, no bias], LOSS [sum|mean]",
+    "4-8-3 no bias": "expected SIZES [ACTIVATION, ...] [, ACTIVATION output] [, no bias], LOSS [sum|mean|batchmean]",
     "4-8-3, no bias": "the loss is missing, expected SIZES",
     "4-8-3 relu; mse": "expected SIZES",
     "4-3, mse + L2": "got '+ L2' after the loss, expected one penalty, a number above 0 and L1 or L2",

@@ -1001,6 +1001,44 @@ CROSS_ENTROPY_BACKWARD = {
         spread_below("s", 0.5),
     ),
 }
+def draw_divergent(rng: np.random.Generator, d: Draw) -> Inputs:
+    t = rng.dirichlet(np.ones(d.n), d.m)
+    t[rng.random(t.shape) < 0.1] = 0
+    y = np.log(np.maximum(rng.dirichlet(np.ones(d.n), d.m), 1e-30)) * min(d.scale, 2)
+    return {"y": y, "t": t, "reduction": ("mean", "batchmean", "sum")[rng.integers(3)]}
+
+
+def kl_count(y: Array, reduction: str) -> Any:
+    return y.dtype.type({"mean": y.size, "batchmean": len(y), "sum": 1}[reduction])
+
+
+def kl(terms: Callable[[Array, Array], Array]) -> Callable[..., Any]:
+    return lambda y, t, reduction: np.where(t == 0, t.dtype.type(0), terms(y, t)).sum() / kl_count(y, reduction)
+
+
+def kl_torch(y: torch.Tensor, t: Array, reduction: str) -> torch.Tensor:
+    """Its "mean" by the sum: torch advises against it each time."""
+    if reduction == "mean":
+        return functional.kl_div(y, tensor(t), reduction="sum") / t.size
+    return functional.kl_div(y, tensor(t), reduction=reduction)
+
+
+KL = {
+    "t (log t - y)": kl(lambda y, t: t * (np.log(t) - y)),
+    "t log t - t y": kl(lambda y, t: t * np.log(t) - t * y),
+    "t log (t / e^y)": kl(lambda y, t: t * np.log(t / np.exp(y))),
+    "entropy apart": lambda y, t, reduction: (
+        (special.xlogy(t, t).sum() - (t * y).sum()) / kl_count(y, reduction)
+    ),
+    "scipy": lambda y, t, reduction: special.rel_entr(t, np.exp(y)).sum() / kl_count(y, reduction),
+    "torch": lambda y, t, reduction: kl_torch(tensor(y), t, reduction).numpy(),
+}
+KL_BACKWARD = {
+    "-t / c": lambda y, t, reduction: -t / kl_count(y, reduction),
+    "-t (1 / c)": lambda y, t, reduction: -t * (1 / kl_count(y, reduction)),
+    "-t / n / m": lambda y, t, reduction: -t / (kl_count(y, reduction) / len(y)) / y.dtype.type(len(y)),
+    "torch": lambda y, t, reduction: gradient(lambda a: kl_torch(a, t, reduction), y),
+}
 NLL_BACKWARD = {
     **{f"-t {how}": f for how, f in divided("nll", lambda y, t: -in_rows(y, t)).items()},
     "torch": lambda y, t, reduction: gradient(
@@ -1735,6 +1773,8 @@ OPERATIONS = {
     "log_softmax, grad_input": Operation(
         draw_s_and_dy, lambda s, dy, p: LAYERS["log_softmax"]().grad_input(s, dy, p), LOG_SOFTMAX_BACKWARD
     ),
+    "kl divergence": Operation(draw_divergent, loss_of("kl_div")["loss"], KL),
+    "kl divergence, gradient": Operation(draw_divergent, loss_of("kl_div")["gradient"], KL_BACKWARD),
     "nll": Operation(draw_log_probabilities, loss_of("nll")["loss"], NLL),
     "nll, gradient": Operation(draw_log_probabilities, loss_of("nll")["gradient"], NLL_BACKWARD),
     "cross-entropy": Operation(draw_logits, loss_of("cross_entropy", "s")["loss"], CROSS_ENTROPY),

@@ -156,6 +156,8 @@ REGIMES = [
     ("log_softmax", "", Draw(0, n=3, scale=1e4, flavour="equal")),  # 4 u (|max| + |x|)
     ("log_softmax, grad_input", "", Draw(0, n=2, scale=0.1)),
     ("log_softmax, grad_input", "", Draw(0, n=3, scale=50)),
+    ("kl divergence", "", Draw(0, m=1, n=2)),
+    ("kl divergence, gradient", "", Draw(0)),
     ("nll", "", Draw(0, m=3)),
     ("nll", "", Draw(0, m=60)),
     ("nll, gradient", "", Draw(0, m=3)),  # the rounding of 1 / 3

@@ -96,6 +96,10 @@ FORMULAS = {
         "output": ("y_k = x_k - log sum_j e^x_j, over each row", "x"),
         "grad_input": ("dx_k = dy_k - e^y_k sum_j dy_j", "x dy"),
     },
+    "kl_div": {
+        "loss": ("L = sum t (log t - y), 0 where t is 0, over all elements", "y t"),
+        "loss.gradient": ("dy = -t / (m n)", "y t"),
+    },
     "nll": {
         "loss": ("L = -sum y_t, y_t the log-probability of the right class, over the samples", "y t"),
         "loss.gradient": ("dy = -1 / m for the right class, else 0", "y t"),
@@ -239,6 +243,7 @@ TYPES = {
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "log_softmax": (scratch.LogSoftmax, torch.nn.LogSoftmax),
     "nll": (scratch.NLLLoss, torch.nn.NLLLoss),
+    "kl_div": (scratch.KLDivLoss, torch.nn.KLDivLoss),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
     "conv2d": (scratch.Conv2d, torch.nn.Conv2d),
     "max_pool2d": (scratch.MaxPool2d, torch.nn.MaxPool2d),
@@ -262,6 +267,7 @@ TYPES = {
 }
 WORDS = {
     "nll": ("nll", "negative log-likelihood"),
+    "kl_div": ("kl divergence", "kullback-leibler divergence"),
     "cross_entropy": ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits"),
     "probability_cross_entropy": ("cross-entropy on probabilities",),
     "mse": ("mse", "mean squared error"),
@@ -324,6 +330,7 @@ def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -
         "huber",
         "multi_margin",
         "nll",
+        "kl_div",
     }
     unsolved = {"l1", "huber", "multi_margin", "binary_cross_entropy", "probability_cross_entropy"}
     assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
@@ -458,6 +465,28 @@ def test_a_loss_without_its_number_is_refused() -> None:
         Architecture.of("3-2, mse(2)")
 
 
+def test_a_mean_over_the_batch_is_read_written_and_handed_on() -> None:
+    read = Architecture.of("3-2, kl divergence batchmean")
+    assert (read.loss.reduction, read.loss.count(3, 12)) == ("batchmean", 3)
+    assert read.loss.formula("loss") == "L = sum t (log t - y), 0 where t is 0, over the samples (mean)"
+    assert read.loss.formula("loss.gradient") == "dy = -t / m"
+    assert str(read) == "3-2, kl divergence batchmean"
+    assert Architecture.from_dict(read.to_dict()) == read
+    assert Architecture.of("Linear(3, 2); KLDivLoss(reduction='batchmean')") == read
+    assert to_torch_loss(read.loss.to_scratch()).reduction == "batchmean"
+
+
+def test_a_mean_over_the_batch_is_refused_where_torch_has_none() -> None:
+    with pytest.raises(ValueError, match="got loss 'mse batchmean', expected mse with mean or sum"):
+        Architecture.of("3-2, mse batchmean")
+    with pytest.raises(ValueError, match="got reduction='batchmean', expected 'mean' or 'sum'"):
+        Architecture.of("Linear(3, 2); MSELoss(reduction='batchmean')")
+    with pytest.raises(ValueError, match="found an architecture that is none"):
+        Architecture.from_dict(Architecture.of("3-2, mse").to_dict() | {"reduction": "batchmean"})
+    with pytest.raises(ValueError, match=r"got KLDivLoss\(log_target=True\), which is not checked"):
+        Architecture.of(torch.nn.Linear(3, 2), torch.nn.KLDivLoss(log_target=True))
+
+
 # --- the same by another formula ---
 
 
@@ -471,6 +500,8 @@ CASES = {
     "l1": Case(network="5-7-4 tanh, l1"),
     "huber": Case(network="5-7-4 tanh, huber(0.4)", scale=3),
     "hinge": Case(network="5-7-4 tanh, multi-class hinge", scale=3),
+    "kl": Case(network="5-7-4 tanh, log_softmax output, kl divergence", target="soft"),
+    "kl over samples": Case(network="5-7-4 tanh, log_softmax output, kl divergence batchmean", target="soft"),
     "nll": Case(network="5-7-4 log_softmax, log_softmax output, nll"),
     "tanh": Case(network="5-7-4 tanh, sigmoid binary cross-entropy", optimizer={"kind": "Adam", "lr": 0.01}),
     "softmax": Case(
