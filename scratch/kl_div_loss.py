@@ -34,4 +34,4 @@ class KLDivLoss(Loss):
         return -t / self._count(y)
 
     def _count(self, y: Array) -> int:
-        return self._per(len(y) if self.reduction == "batchmean" else y.size)
+        return len(y) if self.reduction == "batchmean" else self._per(y.size)

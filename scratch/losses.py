@@ -45,7 +45,7 @@ class Loss:
         return self._kept
 
     def _per(self, count: int) -> int:
-        return 1 if self.reduction == "sum" else count
+        return count if self.reduction == "mean" else 1
 
     def __str__(self) -> str:
         return type(self).__name__
