@@ -21,7 +21,7 @@ from compare.foreign.scripts import run_script
 from compare.network.architecture import Architecture, named_parameters
 from compare.network.masks import same_masks
 from compare.network.optimizer import OptimizerSpec
-from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import dtype_of, to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.array import Array
 from compare.numbers.same_bits import same_bits
 from compare.recording.batches import STEPS, Batch, consecutive, given_batches
@@ -170,7 +170,7 @@ def check_parity(
     theirs = to_torch_optimizer(optimizer, model) if optimizer else None
     with same_masks(ours[0], model):
         records = record_scratch(*ours, batches)
-        torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)
+        torch_records = record_torch(model, to_torch_loss(loss, dtype_of(model)), theirs, batches)
     reference = check_records(torch_records, given)
     return check_records(records, given, reference=reference, end_to_end=end_to_end(records[0], torch_records[0]))
 

@@ -122,6 +122,8 @@ class ScratchLearner:
 
     def evaluate(self, data: Data) -> tuple[float, float]:
         """Sum of m_b loss_b / n for a mean, sum of loss_b for a sum, over chunks b of m_b of the n rows."""
+        if getattr(self.loss, "weight", None) is not None and self.loss.reduction == "mean":
+            raise ValueError("the loss's mean is weighted by class, expected no class weights or reduction 'sum'")
         n = len(data[0])
         total, correct = self._sums(data)
         return total if self.loss.reduction == "sum" else total / n, correct / n

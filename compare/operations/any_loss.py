@@ -128,12 +128,12 @@ def _epsilons(of: Callable[..., Bounded]) -> Formula:
 
 def _clipped_loss(e: Letters) -> Iterator[Guess]:
     """The logarithms are of probabilities within [eps, 1 - eps]."""
-    q = probabilities(e)
+    q, t = probabilities(e), e.operation.asked(e.t)
     for eps in EPSILONS:
         p = clip(q, eps, 1 - eps)
-        ones = times_log(e.t, p)
+        ones = times_log(t, p)
         binary = e.operation.binary
-        yield -mean(e, ones + times_log(1.0 - e.t, 1.0 - p) if binary else ones), f"[{eps:g}, 1 - {eps:g}]"
+        yield -mean(e, ones + times_log(1.0 - t, 1.0 - p) if binary else ones), f"[{eps:g}, 1 - {eps:g}]"
 
 
 def _clipped_gradient(e: Letters) -> Iterator[Guess]:

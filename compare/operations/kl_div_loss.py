@@ -55,7 +55,7 @@ class KLDivLoss(Loss):
     def affine(self, y: Bounded, t: Bounded) -> tuple[Array, Array]:
         return np.zeros(y.shape), np.full(y.shape, -1.0)
 
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """The terms t log t and t y, whose difference may be taken term by term or of their sums: 6 u t (|log t| + |y|)
         for the logarithm and the products, beside a sum of 2 m n terms. As t log(t / e^y) the quotient has the relative
         error of e^y and its own: 6 u t more.
@@ -66,7 +66,7 @@ class KLDivLoss(Loss):
         inherited = (FUNCTION + 1) * p.u * (np.abs(terms).sum() + np.abs(t).sum() / count)
         return total(terms, p, value, inherited + p.subnormal, count)
 
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """A quotient, or a reciprocal and a product, or / n / m: 2 u |dy|."""
         return Allowance(2 * p.u * np.abs(dy), floor=p.subnormal)
 

@@ -42,12 +42,12 @@ class NLLLoss(Loss):
     def affine(self, y: Bounded, t: Bounded) -> tuple[Array, Array]:
         return np.zeros(y.shape), np.full(y.shape, -1.0)
 
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """A sum of the m numbers of the right classes, in any order; what else is added to it is 0."""
         own = np.where(t == 0, 0.0, -t * np.where(t == 0, 0.0, y)).sum(axis=1)
         return total(own / count, p, value, 0.0, count)
 
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """1 / c is rounded once, and its product with t, which is 1, is exact: u |dy|."""
         return Allowance(p.u * np.abs(dy))
 

@@ -320,13 +320,20 @@ class Loss(Operation):
     def of(cls, loss: Any) -> Self:
         """From a scratch or a torch loss of its type, by its attributes. TypeError for one that is none of a loss."""
         found = {f.name: getattr(loss, f.name, None) for f in fields(cls)}
-        reduction, *constants = found.values()
-        if reduction not in cls.reductions:
-            known = " or ".join(map(repr, cls.reductions))
-            raise TypeError(f"{type(loss).__name__}: got reduction {reduction!r}, expected {known}")
+        _, *constants = found.values()
+        reduction = cls.reduction_of(loss)
         if not all(isinstance(c, int | float) for c in constants):
             raise TypeError(f"{loss}: expected a number for {', '.join(list(found)[1:])}")
         return cls(reduction, *constants)
+
+    @classmethod
+    def reduction_of(cls, loss: Any) -> Reduction:
+        """That of a scratch or a torch loss. TypeError for one that it does not have."""
+        found = getattr(loss, "reduction", None)
+        if found not in cls.reductions:
+            known = " or ".join(map(repr, cls.reductions))
+            raise TypeError(f"{type(loss).__name__}: got reduction {found!r}, expected {known}")
+        return found
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
@@ -349,24 +356,28 @@ class Loss(Operation):
         """The derivative of the sum of the summands, written out."""
 
     @abstractmethod
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """Of the loss; t as rows."""
 
     @abstractmethod
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """Of its gradient; t as rows."""
 
     def probabilities(self, y: Bounded) -> Bounded | None:
         """What the loss takes the logarithm of; None for a loss without one."""
         return None
 
-    def lost_in_probabilities(self, y: Array, t: Array, count: int, p: Precision) -> float:
+    def lost_in_probabilities(self, y: Array, t: Array, count: float, p: Precision) -> float:
         """What the loss may be off beside its allowance, where it is computed from probabilities that were rounded."""
         return 0.0
 
     def slope_from(self, q: Bounded, t: Bounded) -> Bounded:
         """`slope`, from the probabilities."""
         return self.slope(q, t)
+
+    def asked(self, t: Bounded) -> Bounded:
+        """The target as it enters the summands."""
+        return t
 
     def affine(self, y: Bounded, t: Bounded) -> tuple[Array, Array] | None:
         """(a, b) where `slope` is a + b t; None where it is not of this form."""
@@ -379,17 +390,21 @@ class Loss(Operation):
             return 1
         return rows if self.per_sample else elements
 
+    def divisor(self, t: Array, rows: int, elements: int) -> float:
+        """The same for this target, where it depends on that."""
+        return self.count(rows, elements)
+
     def loss(self, y: Array, t: Array, p: Precision) -> Expected:
         """L, a scalar, from the network's output y (m, n) and the target."""
         y, t = double(y), double(t)
-        rows, count = self.as_rows(t, y), self.count(len(y), y.size)
+        rows, count = self.as_rows(t, y), self.divisor(t, len(y), y.size)
         found = value(self._function(t), y)
         return Expected(found, self.allowed(y, rows, count, p, found), headroom=2 * count)
 
     def gradient(self, y: Array, t: Array, p: Precision) -> Expected:
         """dL/dy (m, n)."""
         y, t = double(y), double(t)
-        rows, count = self.as_rows(t, y), self.count(len(y), y.size)
+        rows, count = self.as_rows(t, y), self.divisor(t, len(y), y.size)
         dy = derivative(self._function(t), y, np.ones(()))
         return Expected(dy, self.allowed_grad(y, rows, count, p, dy), headroom=2 * count)
 
@@ -424,6 +439,10 @@ class Loss(Operation):
         """The same in PyTorch."""
         return _module(self)
 
+    def torch_arguments(self) -> dict[str, Any]:
+        """Of its torch type."""
+        return asdict(self)
+
     def difference(self, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
         """The loss of the element's own row, as a function of y, and y."""
         rows, t = slice(index[0], index[0] + 1), e.t
@@ -440,7 +459,7 @@ class Loss(Operation):
 
 @cache
 def _module(loss: Loss) -> nn.Module:
-    module: nn.Module = loss.torch_type(**asdict(loss))
+    module: nn.Module = loss.torch_type(**loss.torch_arguments())
     return module
 
 

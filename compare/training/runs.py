@@ -19,7 +19,7 @@ from torch import nn
 
 import scratch.plots
 from compare.network.masks import same_masks
-from compare.network.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
+from compare.network.weights import dtype_of, to_torch_loss, to_torch_optimizer, verify_same_bits
 from compare.numbers.array import Array
 from compare.training import side_by_side as plots
 from compare.training.divergence import over
@@ -148,7 +148,7 @@ def both_sides(
     optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
     made = to_torch_optimizer(optimizer, model)
     ours = learner or Engine(net, loss, optimizer, threshold=threshold)
-    return ours, TorchLearner(model, to_torch_loss(loss), made, device=device, threshold=threshold)
+    return ours, TorchLearner(model, to_torch_loss(loss, dtype_of(model)), made, device=device, threshold=threshold)
 
 
 class _Turns:

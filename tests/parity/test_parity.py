@@ -14,8 +14,9 @@ import torch
 
 import compare
 import scratch
-from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import dtype_of, to_torch, to_torch_loss, to_torch_optimizer
 from scratch.datasets.digits import digits
+from scratch.learner import ScratchLearner
 
 Array = np.ndarray
 DTYPES = [np.float32, np.float64]
@@ -101,7 +102,7 @@ def assert_both_sides(
     model = to_torch(net)
     for candidate, criterion, stepper in [
         (net, loss, optimizer),
-        (model, to_torch_loss(loss), to_torch_optimizer(optimizer, model)),
+        (model, to_torch_loss(loss, dtype_of(model)), to_torch_optimizer(optimizer, model)),
     ]:
         compare.assert_parity(candidate, x, t, loss=criterion, optimizer=stepper)
         report = compare.check(candidate, x, t, loss=criterion, optimizer=stepper)
@@ -153,6 +154,30 @@ def test_a_network_for_images_is_in_parity_on_both_sides_over_three_steps() -> N
 def test_every_loss(ending: type[scratch.Layer] | None, loss: type[scratch.Loss], reduction: Any, dtype: type) -> None:
     net = network(scratch.Tanh, ending, dtype)
     assert_both_sides(net, loss(reduction), scratch.SGD(net, 0.1), *batch(loss, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(("smoothing", "weight"), [(0.2, None), (0.0, [1, 2, 0.5, 0, 0.3]), (0.1, [1, 2, 0.5, 3, 0.3])])
+def test_a_cross_entropy_with_smoothing_and_class_weights(
+    smoothing: float, weight: list[float] | None, reduction: Any, dtype: type
+) -> None:
+    net, loss = network(scratch.Tanh, None, dtype), scratch.CrossEntropyLoss(reduction, smoothing, weight)
+    assert_both_sides(net, loss, scratch.SGD(net, 0.1), *batch(scratch.CrossEntropyLoss, dtype))
+    batches = [batch(scratch.CrossEntropyLoss, dtype)] * 2
+    report = compare.check_parity(net, loss, scratch.SGD(net, 0.1), batches)
+    assert (report.verdict, report.reference.verdict) == ("parity", "parity")
+
+
+def test_a_mean_that_is_weighted_by_class_is_none_of_a_set() -> None:
+    """Batches of it do not add up to the set, which an evaluation would have them do; both learners refuse it."""
+    net, (x, t) = network(scratch.Tanh, None, np.float32), batch(scratch.CrossEntropyLoss, np.float32)
+    loss = scratch.CrossEntropyLoss(weight=np.ones(5))
+    learner = ScratchLearner(net, loss, scratch.SGD(net, 0.1))
+    data = learner.place(x, t)
+    learner.train_step(data, np.arange(len(x)))
+    with pytest.raises(ValueError, match="the loss's mean is weighted by class, expected no class weights or reduc"):
+        learner.evaluate(data)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -75,6 +75,11 @@ class Subject:
 
 LOSSES = {
     "cross-entropy": Subject(CrossEntropyLoss, nn.CrossEntropyLoss, (indices, one_hot, soft, uneven)),
+    "cross-entropy, smoothed": Subject(
+        partial(CrossEntropyLoss, label_smoothing=0.2),  # type: ignore[arg-type]
+        partial(nn.CrossEntropyLoss, label_smoothing=0.2),  # type: ignore[arg-type]
+        (indices, one_hot, soft, uneven),
+    ),
     "cross-entropy on probabilities": Subject(
         ProbabilityCrossEntropyLoss,
         torch_ref.losses.ProbabilityCrossEntropyLoss,
@@ -277,6 +282,51 @@ def test_a_probability_of_zero_is_an_infinite_loss_and_says_so() -> None:
     assert loss.forward(p, np.array([0])) == np.inf
     assert loss.forward(p, np.array([1])) == 0
     assert loss.backward().tolist() == [[0, -1]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("target", [indices, one_hot, soft, uneven])
+def test_class_weights_are_as_torchs(target: Draw, smoothing: float, reduction: str, dtype: type) -> None:
+    rng, w = np.random.default_rng(5), [0.3, 1.0, 2.5, 0.0, 0.7]
+    y, t = rng.standard_normal((9, 5)).astype(dtype), typed(target(rng, 9, 5), dtype)
+    ours = CrossEntropyLoss(reduction, smoothing, w)  # type: ignore[arg-type]
+    at, weight = torch.from_numpy(y.copy()).requires_grad_(), torch.tensor(w, dtype=torch.from_numpy(y).dtype)
+    theirs = nn.CrossEntropyLoss(weight, reduction=reduction, label_smoothing=smoothing)
+    value = theirs(at, torch.from_numpy(t))
+    value.backward()
+    known, p = architecture(ours).loss, Precision.of(dtype)
+    y64, t64 = y.astype(np.float64), typed(t, np.float64)
+    for loss, gradient in ((ours.forward(y, t), ours.backward()), (value.detach().numpy(), at.grad.numpy())):
+        assert_within("loss", loss, known.loss(y64, t64, p), dtype)
+        assert_within("gradient", gradient, known.gradient(y64, t64, p), dtype)
+    v = rng.standard_normal(y.shape)
+    if dtype == np.float64:
+        assert_derivative(lambda a: float(ours.forward(a, t)), y, ours.backward(), v)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, np.nan])
+def test_a_smoothing_that_is_no_share_is_refused(smoothing: float) -> None:
+    with pytest.raises(ValueError, match=rf"CrossEntropyLoss: got label_smoothing={smoothing}, expected 0 to 1"):
+        CrossEntropyLoss(label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("weight", [[1, -1], [[1, 2]], 3, [np.inf, 1], [np.nan, 1]])
+def test_class_weights_that_are_none_are_refused(weight: object) -> None:
+    with pytest.raises(ValueError, match=r"CrossEntropyLoss: got weight=.*, expected one finite number of at least 0"):
+        CrossEntropyLoss(weight=weight)
+
+
+def test_class_weights_of_another_number_are_refused() -> None:
+    with pytest.raises(LayerError, match="got an output of 4 columns, expected 3, one for each weight"):
+        CrossEntropyLoss(weight=[1, 2, 3]).forward(RIGHT, np.array([0, 1, 2]))
+
+
+def test_a_cross_entropy_is_shown_as_it_is_typed() -> None:
+    loss = CrossEntropyLoss("sum", 0.1, [1, 2])
+    assert repr(loss) == "CrossEntropyLoss(reduction='sum', label_smoothing=0.1, weight=[1.0, 2.0])"
+    assert repr(CrossEntropyLoss()) == "CrossEntropyLoss(reduction='mean')"
 
 
 def test_logits_of_any_size_do_not_overflow() -> None:

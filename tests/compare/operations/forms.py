@@ -942,6 +942,63 @@ NLL = {
 }
 
 
+SMOOTHING, CLASS_WEIGHTS = 0.3, 0.5  # the smallest weight; the largest is 2
+
+
+def draw_weighted(rng: np.random.Generator, d: Draw) -> Inputs:
+    drawn = draw_logits(rng, d)
+    return drawn | {"t": rng.integers(0, d.n, d.m), "w": rng.uniform(CLASS_WEIGHTS, 2, d.n)}
+
+
+def weighted(part: str) -> Callable[..., Expected]:
+    def expected(s: Array, t: Array, w: Array, reduction: str, p: Precision) -> Expected:
+        found: Expected = getattr(LOSSES["cross_entropy"](reduction, SMOOTHING, tuple(w)), part)(s, t, p)
+        return found
+
+    return expected
+
+
+def torch_weighted(s: torch.Tensor, t: Array, w: Array, reduction: str) -> torch.Tensor:
+    return functional.cross_entropy(s, tensor(t), tensor(w), reduction=reduction, label_smoothing=SMOOTHING)
+
+
+def smoothed(s: Array, t: Array, w: Array) -> Array:
+    e = s.dtype.type(SMOOTHING)
+    return (in_rows(s, t) * (1 - e) + e / s.dtype.type(s.shape[1])) * w
+
+
+def weight_sum(s: Array, t: Array, w: Array, reduction: str) -> Any:
+    return w[t].sum() if reduction == "mean" else s.dtype.type(1)
+
+
+def two_losses(s: Array, t: Array, w: Array, reduction: str) -> Any:
+    """(1 - e) of that of the classes, and e / n of that of all."""
+    log_p, e = call(LOG_SOFTMAX["s - lse"], s), s.dtype.type(SMOOTHING)
+    own_loss, of_all = -(w[t] * own(log_p, t)).sum(), -(w * log_p).sum()
+    return ((1 - e) * own_loss + e / s.dtype.type(s.shape[1]) * of_all) / weight_sum(s, t, w, reduction)
+
+
+WEIGHTED = {
+    "smoothed target": lambda s, t, w, reduction: (
+        -(smoothed(s, t, w) * call(LOG_SOFTMAX["(s - max) - log sum"], s)).sum() / weight_sum(s, t, w, reduction)
+    ),
+    "two losses": two_losses,
+    "weights that are 1 in the mean": lambda s, t, w, reduction: (
+        -(smoothed(s, t, w / w[t].mean()) * call(LOG_SOFTMAX["s - lse"], s)).sum() / s.dtype.type(len(s))
+        if reduction == "mean"
+        else two_losses(s, t, w, reduction)
+    ),
+    "torch": lambda s, t, w, reduction: torch_weighted(tensor(s), t, w, reduction).numpy(),
+}
+WEIGHTED_BACKWARD = {
+    "q W - t": lambda s, t, w, reduction: (
+        (call(SOFTMAX["shifted"], s) * smoothed(s, t, w).sum(axis=1, keepdims=True) - smoothed(s, t, w))
+        / weight_sum(s, t, w, reduction)
+    ),
+    "torch": lambda s, t, w, reduction: gradient(lambda a: torch_weighted(a, t, w, reduction), s),
+}
+
+
 def divided(kind: str, top: Callable[[Array, Array], Array]) -> dict[str, Callable[..., Any]]:
     """A gradient divided by its count, in three ways."""
 
@@ -1781,6 +1838,8 @@ OPERATIONS = {
     "cross-entropy, gradient": Operation(
         draw_logits, loss_of("cross_entropy", "s")["gradient"], CROSS_ENTROPY_BACKWARD
     ),
+    "weighted cross-entropy": Operation(draw_weighted, weighted("loss"), WEIGHTED),
+    "weighted cross-entropy, gradient": Operation(draw_weighted, weighted("gradient"), WEIGHTED_BACKWARD),
     "cross-entropy on probabilities": Operation(
         draw_probabilities, loss_of("probability_cross_entropy")["loss"], PROBABILITY_CROSS_ENTROPY
     ),

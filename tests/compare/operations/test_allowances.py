@@ -166,6 +166,8 @@ REGIMES = [
     ("cross-entropy", "", Draw(0, m=60, n=3)),
     ("cross-entropy, gradient", "", Draw(0, n=2, scale=0.1)),
     ("cross-entropy, gradient", "", Draw(0, n=2, scale=30)),  # 8 u t
+    ("weighted cross-entropy", "", Draw(0, m=1, n=2)),
+    ("weighted cross-entropy, gradient", "", Draw(0, m=3, n=2)),
     ("cross-entropy on probabilities", "", Draw(0, m=1, n=2)),
     ("cross-entropy on probabilities, gradient", "", Draw(0)),
     ("mse", "", Draw(0, m=1, n=1)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -476,6 +477,51 @@ def test_a_mean_over_the_batch_is_read_written_and_handed_on() -> None:
     assert to_torch_loss(read.loss.to_scratch()).reduction == "batchmean"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3-2, softmax cross-entropy(0.1)",
+        "3-2, softmax cross-entropy(0.1) sum",
+        "3-2, CrossEntropyLoss(weight=(1.0, 0.5), label_smoothing=0.1, reduction='sum')",
+        "3-2, CrossEntropyLoss(weight=(1.0, 0.5), label_smoothing=0.0, reduction='mean')",
+    ],
+)
+def test_smoothing_and_class_weights_are_read_written_and_handed_on(text: str) -> None:
+    read = Architecture.of(text)
+    assert str(read) == text
+    assert Architecture.from_dict(json.loads(json.dumps(read.to_dict()))) == read
+    in_torchs_names = str(replace(read, layers=(*read.layers, LAYERS["relu"](), LAYERS["relu"]())))
+    assert Architecture.of(in_torchs_names).loss == read.loss
+    for dtype in (torch.float32, torch.float64):
+        theirs = to_torch_loss(read.loss.to_scratch(), dtype)
+        assert Architecture.of(torch.nn.Linear(3, 2), theirs).loss == read.loss
+        assert theirs.weight is None or theirs.weight.dtype == dtype
+    assert Architecture.of(scratch.ReLU(), read.loss.to_scratch()).loss == read.loss
+
+
+def test_a_mean_is_weighted_by_the_classes_of_labels_alone() -> None:
+    loss = LOSSES["cross_entropy"]("mean", 0.0, (1.0, 0.5))
+    labels, rows = np.array([0, 1, 1]), np.eye(2)[[0, 1, 1]]
+    assert (loss.divisor(labels, 3, 6), loss.divisor(rows, 3, 6)) == (2.0, 3)
+    assert replace(loss, reduction="sum").divisor(labels, 3, 6) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("3-2, softmax cross-entropy(1.5)", r"got label_smoothing=1\.5, expected 0 to 1"),
+        ("Linear(3, 2); CrossEntropyLoss(weight=(1, -1))", "expected numbers of at least 0 in a tuple"),
+        ("Linear(3, 2); CrossEntropyLoss(weight=3)", "expected numbers of at least 0 in a tuple"),
+        ("Linear(3, 2); CrossEntropyLoss(ignore_index=1)", "got ignore_index=1, which is not checked"),
+    ],
+)
+def test_a_smoothing_or_a_weight_that_is_none_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Architecture.of(text)
+    with pytest.raises(ValueError, match=r"found the loss cross_entropy with .*, expected numbers"):
+        Architecture.from_dict(Architecture.of("3-2, cross-entropy").to_dict() | {"weight": ["one", 2.0]})
+
+
 def test_a_mean_over_the_batch_is_refused_where_torch_has_none() -> None:
     with pytest.raises(ValueError, match="got loss 'mse batchmean', expected mse with mean or sum"):
         Architecture.of("3-2, mse batchmean")
@@ -501,6 +547,12 @@ CASES = {
     "huber": Case(network="5-7-4 tanh, huber(0.4)", scale=3),
     "hinge": Case(network="5-7-4 tanh, multi-class hinge", scale=3),
     "kl": Case(network="5-7-4 tanh, log_softmax output, kl divergence", target="soft"),
+    "smoothed": Case(network="5-7-4 tanh, CrossEntropyLoss(label_smoothing=0.2)"),
+    "smoothed rows": Case(network="5-7-4 tanh, softmax cross-entropy(0.2) sum", target="soft"),
+    "weighted": Case(
+        network="5-7-4 tanh, CrossEntropyLoss(weight=(1.0, 2.0, 0.5, 3.0), label_smoothing=0.1)", target="labels"
+    ),
+    "weighted rows": Case(network="5-7-4 tanh, CrossEntropyLoss(weight=(1.0, 2.0, 0.5, 3.0))", target="soft"),
     "kl over samples": Case(network="5-7-4 tanh, log_softmax output, kl divergence batchmean", target="soft"),
     "nll": Case(network="5-7-4 log_softmax, log_softmax output, nll"),
     "tanh": Case(network="5-7-4 tanh, sigmoid binary cross-entropy", optimizer={"kind": "Adam", "lr": 0.01}),
