@@ -7,6 +7,7 @@ from scratch.dropout import Dropout
 from scratch.elu import ELU
 from scratch.flatten import Flatten
 from scratch.gelu import GELU
+from scratch.hinge_loss import HingeLoss
 from scratch.huber_loss import HuberLoss
 from scratch.kl_div_loss import KLDivLoss
 from scratch.l1_loss import L1Loss
@@ -47,6 +48,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "HalfSquaredErrorLoss",
+    "HingeLoss",
     "History",
     "HuberLoss",
     "KLDivLoss",

@@ -92,7 +92,6 @@ def _exchanged(e: Letters) -> Bounded:
 
 # What examples have in common: their cases, and the correct expressions.
 KL = {"network": "5-7-4 relu, log_softmax output, kl divergence batchmean", "target": "soft"}
-ELEMENTS = {"network": "5-7-4 relu, log_softmax output, kl divergence", "target": "soft"}
 LOSS = "(t * (np.log(t) - y)).sum() / m"
 GRADIENT = "-t / m"
 
@@ -115,9 +114,6 @@ MISTAKES = {
           wrong="(np.exp(t) * (t - y)).sum() / m", right=LOSS, case=KL),
         M("factor-t-missing", lambda e: mean(e, log(e.t) - e.y), "sum (log t - y): the factor t is missing",
           wrong="(np.log(t) - y).sum() / m", right=LOSS, case=KL),
-        M("wrong-mean", lambda e: mean(e, e.operation.terms(e.y, e.t)) * e.n,
-          "it is divided by the samples alone: \"batchmean\" in the place of \"mean\"",
-          wrong=LOSS, right="(t * (np.log(t) - y)).mean()", case=ELEMENTS),
     ],
     "loss.gradient": [
         M("derivative-twice", lambda e: (exp(e.y) - e.t) / e.count,

@@ -39,6 +39,7 @@ LOSSES = [
     (scratch.Softmax, scratch.ProbabilityCrossEntropyLoss),
     (scratch.LogSoftmax, scratch.NLLLoss),
     (scratch.LogSoftmax, scratch.KLDivLoss),
+    (None, scratch.HingeLoss),
     (None, scratch.MSELoss),
     (scratch.Tanh, scratch.HalfSquaredErrorLoss),
     (None, scratch.L1Loss),
@@ -92,7 +93,8 @@ def batch(loss: type[scratch.Loss], dtype: type) -> tuple[Array, Array]:
     x = rng.standard_normal((11, 7)).astype(dtype)
     if loss in (*TO_CLASSES, scratch.MultiMarginLoss):
         return x, rng.integers(0, 5, 11)
-    return x, rng.integers(0, 2, (11, 5)).astype(dtype)
+    t = rng.integers(0, 2, (11, 5)).astype(dtype)
+    return x, 2 * t - 1 if loss is scratch.HingeLoss else t
 
 
 def assert_both_sides(

@@ -17,6 +17,7 @@ from scratch import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     HalfSquaredErrorLoss,
+    HingeLoss,
     HuberLoss,
     KLDivLoss,
     L1Loss,
@@ -59,6 +60,10 @@ def bits(rng: np.random.Generator, m: int, n: int) -> np.ndarray:
     return rng.integers(0, 2, (m, n)).astype(float)
 
 
+def signs(rng: np.random.Generator, m: int, n: int) -> np.ndarray:
+    return rng.choice([-1.0, 1.0], (m, n))
+
+
 def shares(rng: np.random.Generator, m: int, n: int) -> np.ndarray:
     return rng.uniform(0, 1, (m, n))
 
@@ -87,6 +92,7 @@ LOSSES = {
         "rows",
     ),
     "nll": Subject(NLLLoss, nn.NLLLoss, (indices,)),
+    "binary hinge": Subject(HingeLoss, torch_ref.losses.HingeLoss, (signs,)),
     "kl divergence": Subject(KLDivLoss, nn.KLDivLoss, (one_hot, soft, uneven)),
     "mse": Subject(MSELoss, nn.MSELoss, (numbers,)),
     "l1": Subject(L1Loss, nn.L1Loss, (numbers,)),
@@ -220,7 +226,7 @@ def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
 RIGHT = np.full((3, 4), 0.25, np.float32)
 TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities", "multi-class hinge", "nll")
 TO_ROWS = (
-    *("mse", "l1", "huber", "half squared error", "kl divergence"),
+    *("mse", "l1", "huber", "half squared error", "kl divergence", "binary hinge"),
     *("binary cross-entropy", "binary cross-entropy on logits"),
 )
 WRONG = [
@@ -240,6 +246,7 @@ WRONG = [
             (RIGHT[0], np.array([0]), r"got \(4,\), expected \(m, m\)"),
         ]
     ),
+    ("binary hinge", RIGHT, np.eye(3, 4, dtype=np.float32), "got a target that holds 0.0, expected -1 and 1 only"),
     ("nll", RIGHT, RIGHT, "got rows that are not one-hot, expected class indices or a single 1"),
     ("multi-class hinge", RIGHT, RIGHT, "got rows that are not one-hot, expected class indices or a single 1"),
     *(

@@ -21,6 +21,7 @@ import scratch.dropout
 import scratch.elu
 import scratch.flatten
 import scratch.gelu
+import scratch.hinge_loss
 import scratch.huber_loss
 import scratch.initializers
 import scratch.kl_div_loss
@@ -62,6 +63,7 @@ MODULES = (
     scratch.elu,
     scratch.gelu,
     scratch.adagrad,
+    scratch.hinge_loss,
     scratch.huber_loss,
     scratch.initializers,
     scratch.kl_div_loss,

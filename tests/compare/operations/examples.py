@@ -168,6 +168,7 @@ TARGETS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
     "soft": lambda rng, m, n: rng.dirichlet(np.ones(n), m),
     "unnormalised": _unnormalised,
     "bits": lambda rng, m, n: rng.integers(0, 2, (m, n)),
+    "signs": lambda rng, m, n: rng.choice([-1.0, 1.0], (m, n)),
     "values": lambda rng, m, n: rng.standard_normal((m, n)),
 }
 

@@ -1096,6 +1096,38 @@ KL_BACKWARD = {
     "-t / n / m": lambda y, t, reduction: -t / (kl_count(y, reduction) / len(y)) / y.dtype.type(len(y)),
     "torch": lambda y, t, reduction: gradient(lambda a: kl_torch(a, t, reduction), y),
 }
+def draw_signed(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {
+        "y": d.numbers(rng, d.m, d.n),
+        "t": rng.choice([-1.0, 1.0], (d.m, d.n)),
+        "reduction": ("mean", "sum")[rng.integers(2)],
+    }
+
+
+SIGNED_HINGE = {
+    **{
+        f"max(0, 1 - t y), {mean}": averaged("hinge", lambda y, t: np.maximum(0, 1 - t * y), g)
+        for mean, g in MEANS.items()
+    },
+    "max(0, t (t - y))": averaged("hinge", lambda y, t: np.maximum(0, t * (t - y)), MEANS["sum / c"]),
+    "half of z + |z|": averaged("hinge", lambda y, t: (1 - t * y + np.abs(1 - t * y)) / 2, MEANS["sum / c"]),
+    "torch": lambda y, t, reduction: (
+        (1 - tensor(t) * tensor(y)).clamp(min=0).sum() / count("hinge", reduction, y)
+    ).numpy(),
+    "hinge_embedding_loss in torch": lambda y, t, reduction: (
+        functional.hinge_embedding_loss(tensor(t * y), -torch.ones(y.shape, dtype=tensor(y).dtype), reduction=reduction)
+    ).numpy(),
+}
+SIGNED_HINGE_BACKWARD = {
+    **{f"-t {how}": f for how, f in divided("hinge", lambda y, t: np.where(t * y < 1, -t, 0).astype(y.dtype)).items()},
+    "/ n / m": lambda y, t, reduction: (
+        -t * (1 - t * y > 0) / y.dtype.type(y.shape[1] if reduction == "mean" else 1)
+        / y.dtype.type(y.shape[0] if reduction == "mean" else 1)
+    ),
+    "torch": lambda y, t, reduction: gradient(
+        lambda a: (1 - tensor(t) * a).relu().sum() / count("hinge", reduction, y), y
+    ),
+}
 NLL_BACKWARD = {
     **{f"-t {how}": f for how, f in divided("nll", lambda y, t: -in_rows(y, t)).items()},
     "torch": lambda y, t, reduction: gradient(
@@ -1830,6 +1862,8 @@ OPERATIONS = {
     "log_softmax, grad_input": Operation(
         draw_s_and_dy, lambda s, dy, p: LAYERS["log_softmax"]().grad_input(s, dy, p), LOG_SOFTMAX_BACKWARD
     ),
+    "binary hinge": Operation(draw_signed, loss_of("hinge")["loss"], SIGNED_HINGE),
+    "binary hinge, gradient": Operation(draw_signed, loss_of("hinge")["gradient"], SIGNED_HINGE_BACKWARD),
     "kl divergence": Operation(draw_divergent, loss_of("kl_div")["loss"], KL),
     "kl divergence, gradient": Operation(draw_divergent, loss_of("kl_div")["gradient"], KL_BACKWARD),
     "nll": Operation(draw_log_probabilities, loss_of("nll")["loss"], NLL),

@@ -156,6 +156,9 @@ REGIMES = [
     ("log_softmax", "", Draw(0, n=3, scale=1e4, flavour="equal")),  # 4 u (|max| + |x|)
     ("log_softmax, grad_input", "", Draw(0, n=2, scale=0.1)),
     ("log_softmax, grad_input", "", Draw(0, n=3, scale=50)),
+    ("binary hinge", "", Draw(0, m=1, n=1)),
+    ("binary hinge", "", Draw(0, m=60, n=3)),
+    ("binary hinge, gradient", "", Draw(0, m=3, n=1)),
     ("kl divergence", "", Draw(0, m=1, n=2)),
     ("kl divergence, gradient", "", Draw(0)),
     ("nll", "", Draw(0, m=3)),

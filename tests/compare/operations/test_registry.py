@@ -97,6 +97,10 @@ FORMULAS = {
         "output": ("y_k = x_k - log sum_j e^x_j, over each row", "x"),
         "grad_input": ("dx_k = dy_k - e^y_k sum_j dy_j", "x dy"),
     },
+    "hinge": {
+        "loss": ("L = sum max(0, 1 - t y), over all elements", "y t"),
+        "loss.gradient": ("dy = -t / (m n) where t y < 1, else 0", "y t"),
+    },
     "kl_div": {
         "loss": ("L = sum t (log t - y), 0 where t is 0, over all elements", "y t"),
         "loss.gradient": ("dy = -t / (m n)", "y t"),
@@ -244,6 +248,7 @@ TYPES = {
     "softmax": (scratch.Softmax, torch.nn.Softmax),
     "log_softmax": (scratch.LogSoftmax, torch.nn.LogSoftmax),
     "nll": (scratch.NLLLoss, torch.nn.NLLLoss),
+    "hinge": (scratch.HingeLoss, torch_ref.losses.HingeLoss),
     "kl_div": (scratch.KLDivLoss, torch.nn.KLDivLoss),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
     "conv2d": (scratch.Conv2d, torch.nn.Conv2d),
@@ -268,6 +273,7 @@ TYPES = {
 }
 WORDS = {
     "nll": ("nll", "negative log-likelihood"),
+    "hinge": ("binary hinge",),
     "kl_div": ("kl divergence", "kullback-leibler divergence"),
     "cross_entropy": ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits"),
     "probability_cross_entropy": ("cross-entropy on probabilities",),
@@ -332,8 +338,9 @@ def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -
         "multi_margin",
         "nll",
         "kl_div",
+        "hinge",
     }
-    unsolved = {"l1", "huber", "multi_margin", "binary_cross_entropy", "probability_cross_entropy"}
+    unsolved = {"hinge", "l1", "huber", "multi_margin", "binary_cross_entropy", "probability_cross_entropy"}
     assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
 
 
@@ -546,6 +553,7 @@ CASES = {
     "l1": Case(network="5-7-4 tanh, l1"),
     "huber": Case(network="5-7-4 tanh, huber(0.4)", scale=3),
     "hinge": Case(network="5-7-4 tanh, multi-class hinge", scale=3),
+    "binary hinge": Case(network="5-7-4 relu, binary hinge", target="signs", scale=3),
     "kl": Case(network="5-7-4 tanh, log_softmax output, kl divergence", target="soft"),
     "smoothed": Case(network="5-7-4 tanh, CrossEntropyLoss(label_smoothing=0.2)"),
     "smoothed rows": Case(network="5-7-4 tanh, softmax cross-entropy(0.2) sum", target="soft"),
