@@ -25,6 +25,7 @@ from scratch.losses import (
 )
 from scratch.max_pool2d import MaxPool2d
 from scratch.multi_margin_loss import MultiMarginLoss
+from scratch.nadam import NAdam
 from scratch.network import Sequential
 from scratch.nll_loss import NLLLoss
 from scratch.optim import SGD, Adam, AdamW, Optimizer
@@ -62,6 +63,7 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "MultiMarginLoss",
+    "NAdam",
     "NLLLoss",
     "Optimizer",
     "ProbabilityCrossEntropyLoss",

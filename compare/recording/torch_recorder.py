@@ -120,7 +120,7 @@ def state_of(names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
         TensorName(name).with_state(key): as_numpy(value)
         for name, p in names.items()
         for key, value in optimizer.state[p].items()
-        if key != "step" and value is not None
+        if isinstance(value, torch.Tensor) and value.ndim  # what counts steps, or follows from it, is a number
     }
 
 

@@ -55,6 +55,8 @@ OPTIMIZERS: list[tuple[type[scratch.Optimizer], dict[str, Any]]] = [
     (scratch.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.2}),
     (scratch.Adam, {"lr": 0.01, "weight_decay": 0.01}),
     (scratch.AdamW, {"lr": 0.01}),
+    (scratch.NAdam, {"lr": 0.01}),
+    (scratch.NAdam, {"lr": 0.01, "momentum_decay": 0.1, "weight_decay": 0.01}),
     (scratch.Adagrad, {"lr": 0.05}),
     (scratch.Adagrad, {"lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1, "weight_decay": 0.01}),
     (scratch.RMSprop, {"lr": 0.01}),

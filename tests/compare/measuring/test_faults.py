@@ -33,6 +33,7 @@ import scratch.log_softmax
 import scratch.losses
 import scratch.max_pool2d
 import scratch.multi_margin_loss
+import scratch.nadam
 import scratch.network
 import scratch.nll_loss
 import scratch.optim
@@ -75,6 +76,7 @@ MODULES = (
     scratch.losses,
     scratch.nll_loss,
     scratch.max_pool2d,
+    scratch.nadam,
     scratch.network,
     scratch.optim,
     scratch.windows,

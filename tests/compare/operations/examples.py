@@ -1,9 +1,9 @@
 """The examples of known mistakes, made into records: correct training steps, with a snippet's value in one tensor.
 
 Letters of a snippet. Of a layer: x W b mask y dy; of a loss: y t m n; of an update: p g lr mu damp wd b1 b2 eps alpha
-fall, the state before mom m v sq avg acc (zeros at first) and after new_mom and so on. Everywhere: right, the correct
-tensor; step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched` had
-become; before, the same letters one step earlier, with before.value for what was put there. A snippet that needs
+fall fade, the state before mom m v sq avg acc (zeros at first) and after new_mom and so on. Everywhere: right, the
+correct tensor; step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched`
+had become; before, the same letters one step earlier, with before.value for what was put there. A snippet that needs
 `before` leaves step 1 right. Of images: windows, added_up and at_maxima.
 """
 
@@ -241,6 +241,7 @@ OPTIONS = {
     "eps": ("eps", 1e-8),
     "alpha": ("alpha", 0.99),
     "fall": ("lr_decay", 0.0),
+    "fade": ("momentum_decay", 0.004),
 }
 STATES = {
     "mom": "momentum_buffer",

@@ -1623,6 +1623,78 @@ ADAM = {
     "torch foreach": torch_optimizer("Adam", foreach=True),
     "torch fused": torch_optimizer("Adam", fused=True),
 }
+
+
+def draw_nadam(rng: np.random.Generator, d: Draw) -> Inputs:
+    drawn = draw_adam(rng, d)
+    drawn["options"]["momentum_decay"] = float(rng.choice([0.004, 0.0, 0.3]))
+    return drawn
+
+
+def nadam_momentum(o: Inputs, t: int) -> float:
+    mu: float = o["beta1"] * (1 - 0.5 * 0.96 ** (t * o["momentum_decay"]))
+    return mu
+
+
+def nadam_product(o: Inputs, t: int) -> float:
+    return float(np.prod([nadam_momentum(o, k) for k in range(1, t + 1)]))
+
+
+def nadam_of_torch(o: Inputs, t: int) -> tuple[float, float]:
+    mu, ahead, product = nadam_momentum(o, t), nadam_momentum(o, t + 1), nadam_product(o, t)
+    return (1 - mu) / (1 - product), ahead / (1 - product * ahead)
+
+
+def nadam_in_float32(o: Inputs, t: int) -> tuple[float, float]:
+    """The product of mu is a float32, as in torch."""
+    product = np.float32(1)
+    for k in range(1, t + 1):
+        product = np.float32(product * np.float32(nadam_momentum(o, k)))
+    mu, ahead = nadam_momentum(o, t), nadam_momentum(o, t + 1)
+    return (1 - mu) / (1 - float(product)), ahead / (1 - float(product) * ahead)
+
+
+NADAM_FACTORS = {"float64": nadam_of_torch, "float32": nadam_in_float32}
+NADAM_STEPS: dict[str, Callable[..., Array]] = {
+    "term by term": lambda p, a, g, b, m, r: p - a * g / r - b * m / r,
+    "their sum": lambda p, a, g, b, m, r: p - (a * g + b * m) / r,
+    "quotients first": lambda p, a, g, b, m, r: p - (g / r * a + m / r * b),
+    "reciprocal": lambda p, a, g, b, m, r: p - (1 / r) * (b * m + a * g),
+}
+
+
+def nadam(average: str, factors: str, how: str) -> Callable[..., Values]:
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        g = g + options["weight_decay"] * before
+        m, v = (state.get(name, np.zeros_like(before)) for name in ("exp_avg", "exp_avg_sq"))
+        m = MOMENTS[average](m, g, options["beta1"])
+        v = MOMENTS[average](v, g * g, options["beta2"])
+        a, b = (options["lr"] * factor for factor in NADAM_FACTORS[factors](options, step))
+        root = np.sqrt(v / (1 - options["beta2"] ** step)) + options["eps"]
+        return {"": NADAM_STEPS[how](before, a, g, b, m, root), "exp_avg": m, "exp_avg_sq": v}
+
+    return compute
+
+
+def torch_nadam(**how: Any) -> Callable[..., Values]:
+    """torch's own, with the product of mu that it would have at this step."""
+
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        product = torch.tensor(1.0)
+        for k in range(1, step):
+            product *= nadam_momentum(options, k)
+        held = state | {"mu_product": product.numpy()} if state else state
+        found = torch_optimizer("NAdam", **how)(options, step, before, g, held)
+        return {name: a for name, a in found.items() if name != "mu_product"}
+
+    return compute
+
+
+NADAM = {
+    **{f"{a}, {f}, {s}": nadam(a, f, s) for a in list(MOMENTS)[:2] for f in NADAM_FACTORS for s in NADAM_STEPS},
+    "torch": torch_nadam(foreach=False),
+    "torch foreach": torch_nadam(foreach=True),
+}
 ADAMW = {
     **{f"{a}, {s}, {d}": adam(a, s, d) for a in list(MOMENTS)[:2] for s in STEPS for d in DECAYS},
     "torch": torch_optimizer("AdamW", foreach=False),
@@ -1908,6 +1980,7 @@ OPERATIONS = {
     ),
     "SGD": Operation(draw_sgd, OPTIMIZERS["SGD"]().update, SGD),
     "Adam": Operation(draw_adam, OPTIMIZERS["Adam"]().update, ADAM),
+    "NAdam": Operation(draw_nadam, OPTIMIZERS["NAdam"]().update, NADAM),
     "AdamW": Operation(draw_adam, OPTIMIZERS["AdamW"]().update, ADAMW),
     "Adagrad": Operation(draw_adagrad, OPTIMIZERS["Adagrad"]().update, ADAGRAD),
     "RMSprop": Operation(draw_rmsprop, OPTIMIZERS["RMSprop"]().update, RMSPROP),

@@ -227,6 +227,11 @@ UPDATES = {
         "exp_avg": "m <- b1 m + (1 - b1) g",
         "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
     },
+    "NAdam": {
+        "": "p <- p - lr (mu' m / (1 - M mu') + (1 - mu) g / (1 - M)) / (sqrt(v^) + eps), mu = b1 (1 - 0.96^(t d) / 2)",
+        "exp_avg": "m <- b1 m + (1 - b1) g",
+        "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
+    },
     "Adagrad": {"": "p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)", "sum": "s <- s + g^2"},
     "RMSprop": {
         "": "p <- p - lr g / (sqrt(v) + eps), or p - lr b with momentum; v - a^2 for v if centered",
@@ -268,6 +273,7 @@ TYPES = {
     "SGD": (scratch.SGD, torch.optim.SGD),
     "Adam": (scratch.Adam, torch.optim.Adam),
     "AdamW": (scratch.AdamW, torch.optim.AdamW),
+    "NAdam": (scratch.NAdam, torch.optim.NAdam),
     "Adagrad": (scratch.Adagrad, torch.optim.Adagrad),
     "RMSprop": (scratch.RMSprop, torch.optim.RMSprop),
 }
@@ -359,7 +365,7 @@ def test_what_an_optimiser_keeps() -> None:
         "SGD": (velocity, (), velocity),
         "Adagrad": (("sum",),) * 3,
         "RMSprop": (("square_avg", "grad_avg", *velocity), averages, averages + velocity),
-    } | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
+    } | dict.fromkeys(("Adam", "AdamW", "NAdam"), (moments,) * 3)
     assert methods["RMSprop"].kept({"centered": True}) == ("square_avg", "grad_avg")
 
 
@@ -568,7 +574,7 @@ CASES = {
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}
     ),
     "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
-    "elu": Case(network="5-7-4 elu(0.5), mse"),
+    "elu": Case(network="5-7-4 elu(0.5), mse", optimizer={"kind": "NAdam", "lr": 0.01, "weight_decay": 0.1}),
     "silu": Case(network="5-7-4 silu, mse"),
     "gelu": Case(network="5-7-4 gelu, mse"),
     "gelu_tanh": Case(network="5-7-4 gelu_tanh, mse"),
