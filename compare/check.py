@@ -101,6 +101,8 @@ def _from_file(
 ) -> Recorded:
     """A script, or a file of arrays. ValueError in one line where it is neither."""
     if path.suffix in (".py", ".ipynb"):
+        if network is not None:
+            network.expect_known_by_value()
         return run_script(path, network, convention, **limits)
     return read_file(path, x, t, network, convention)
 
@@ -123,7 +125,11 @@ def _recorded(candidate: Any, x: Array, t: Array, network: Any, loss: Any, conve
 
 def _said(network: Any, loss: Any) -> Architecture | None:
     """None where neither is said: of code that is watched, the network is read off it then."""
-    return None if network is None and loss is None else Architecture.of(network, loss)
+    if network is None and loss is None:
+        return None
+    said = Architecture.of(network, loss)
+    said.expect_known_by_value()
+    return said
 
 
 def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, optimizer: Any, steps: int) -> Report:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scratch.dropout import Dropout
 from scratch.layers import Array, Layer
 from scratch.losses import Loss
 from scratch.network import Sequential
@@ -192,7 +193,11 @@ class ScratchLearner:
         return self.weights() | state | {"step": np.array(self.optimizer.steps)}
 
     def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
-        """Hyper-parameters (rate, momentum, ...) are not in it: they are the optimiser's own."""
+        """Hyper-parameters (rate, momentum, ...) are not in it: they are the optimiser's own.
+
+        Nor are the random streams of layers. A network that draws is refused: it would go on with other masks.
+        """
+        _expect_no_draws(self.network)
         expected: dict[str, NDArray[Any]] = self.network.params | {"step": np.array(0)}
         if int(state.get("step", 0)) > 0:
             expected |= _moments(_after_a_step(self.network, self.optimizer))
@@ -224,6 +229,14 @@ def _after_a_step(network: Layer, optimizer: Optimizer) -> Optimizer:
     for name, p in network.params.items():
         fresh.update(p.copy(), np.zeros_like(p), fresh.state[name])
     return fresh
+
+
+def _expect_no_draws(network: Sequential) -> None:
+    for i, layer in enumerate(network):
+        if isinstance(layer, Sequential):
+            _expect_no_draws(layer)
+        if isinstance(layer, Dropout):
+            raise ValueError(f"layer {i} ({layer}): its masks are in no checkpoint, expected a network that draws none")
 
 
 def _expect_entries(state: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:

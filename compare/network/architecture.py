@@ -18,7 +18,8 @@ from compare.network.penalty import Penalty
 from compare.network.tensor_name import TensorName
 from compare.network.text import sizes
 from compare.operations import LAYERS, LOSSES, layer_type, loss_type
-from compare.operations.operation import Layer, Loss, Reduction, Shape
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation, Layer, Loss, Reduction, Shape
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,17 @@ class Architecture:
             raise ValueError(
                 f"network '{self}': got the penalty {self.penalty}, which only a script is judged with; leave it out"
             )
+
+    def expect_known_by_value(self) -> None:
+        """ValueError in one line for a layer that is neither linear nor an activation: what is computed under names of
+        somebody's own is found by its values, and only theirs are known.
+        """
+        for k, layer in enumerate(self.layers):
+            if not isinstance(layer, Linear | Activation):
+                raise ValueError(
+                    f"network '{self}': layer {k} ({layer}) is not found by its values, expected linear layers and "
+                    "activations, or a network of scratch, a torch.nn.Sequential, or arrays under a record's names"
+                )
 
     def __str__(self) -> str:
         """As a text that can be typed."""

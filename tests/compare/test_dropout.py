@@ -202,6 +202,34 @@ def test_a_layer_that_shows_no_mask_is_incomplete() -> None:
     assert "2.mask was not handed in" in str(report)
 
 
+BY_VALUE = {
+    "dropout": "Linear(6, 20), ReLU, Dropout(0.4), Linear(20, 4); CrossEntropyLoss",
+    "images": "Conv2d(1, 2, 3), Flatten, Linear(20, 4); CrossEntropyLoss",
+}
+
+
+@pytest.mark.parametrize("name", BY_VALUE)
+@pytest.mark.parametrize("kind", ["module", "function", "arrays", "script"])
+def test_layers_that_are_not_found_by_their_values_are_one_line(kind: str, name: str, tmp_path: Any) -> None:
+    class Own(nn.Module):
+        """Of its own make."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.only = nn.Linear(6, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.only(x)
+
+    script = tmp_path / "student.py"
+    script.write_text("print(1)")
+    candidate = {"module": Own(), "function": lambda x, t: None, "arrays": {"W1": np.ones((6, 20))}, "script": script}
+    data = () if kind == "script" else batch()
+    message = r"network '.*': layer [02] \((Dropout|Conv2d.*)\) is not found by its values, expected linear layers and"
+    with pytest.raises(ValueError, match=message):
+        compare.check(candidate[kind], *data, network=BY_VALUE[name])
+
+
 # --- which masks are likely ---
 
 

@@ -101,6 +101,16 @@ def test_a_learner_trains_with_masks_and_evaluates_without(kind: Any) -> None:
         assert (dropout.mask == 1).all()
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_network_that_draws_does_not_go_on_from_a_checkpoint(nested: bool) -> None:
+    rng = np.random.default_rng(1)
+    inner = Dropout(0.5, rng=rng)
+    network = Sequential(Linear(5, 3, rng=rng), Sequential(inner) if nested else inner)
+    learner = ScratchLearner(network, CrossEntropyLoss(), SGD(network, 0.1))
+    with pytest.raises(ValueError, match=r"layer [01] \(Dropout\): its masks are in no checkpoint, expected a network"):
+        learner.load_state_dict(learner.state_dict())
+
+
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), "half", None, True])
 def test_a_share_that_is_none_is_refused(p: Any) -> None:
     with pytest.raises(ValueError, match=r"Dropout: got p=.*, expected a number from 0 to 1"):
