@@ -19,12 +19,11 @@ from compare.foreign.modules import run_module
 from compare.foreign.objects import has_backward, watch_object
 from compare.foreign.scripts import run_script
 from compare.network.architecture import Architecture, named_parameters
+from compare.network.masks import same_masks
 from compare.network.optimizer import OptimizerSpec
-from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import dtype_of, to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.array import Array
 from compare.numbers.same_bits import same_bits
-from compare.operations.linear import Linear
-from compare.operations.operation import Activation
 from compare.recording.batches import STEPS, Batch, consecutive, given_batches
 from compare.recording.numbers import numbers
 from compare.recording.record import Record
@@ -102,7 +101,8 @@ def _from_file(
 ) -> Recorded:
     """A script, or a file of arrays. ValueError in one line where it is neither."""
     if path.suffix in (".py", ".ipynb"):
-        _expect_followed(network)
+        if network is not None:
+            network.expect_known_by_value()
         return run_script(path, network, convention, **limits)
     return read_file(path, x, t, network, convention)
 
@@ -111,7 +111,7 @@ def _recorded(candidate: Any, x: Array, t: Array, network: Any, loss: Any, conve
     """A torch module, a dictionary, an object or a function. TypeError in one line for anything else."""
     if isinstance(candidate, nn.Module):
         wanted = Architecture.of(candidate if network is None else network, loss)
-        _expect_followed(wanted)
+        wanted.expect_known_by_value()
         return run_module(candidate, x, t, wanted, loss, convention)
     if not isinstance(candidate, Mapping) and not callable(candidate) and not has_backward(candidate):
         raise TypeError(
@@ -121,23 +121,16 @@ def _recorded(candidate: Any, x: Array, t: Array, network: Any, loss: Any, conve
     if isinstance(candidate, Mapping):
         return read_dictionary(candidate, x, t, Architecture.of(network, loss), convention)
     watch, said = watch_object if has_backward(candidate) else watch_function, _said(network, loss)
-    _expect_followed(said)
     return watch(candidate, x, t, said, convention)
-
-
-def _expect_followed(network: Architecture | None) -> None:
-    """ValueError in one line for a layer that is not followed through somebody's own code."""
-    for k, layer in enumerate(network.layers if network else ()):
-        if not isinstance(layer, Linear | Activation):
-            raise ValueError(
-                f"network '{network}': layer {k} is a {type(layer).__name__}, but only linear layers and activations "
-                "are followed through somebody's own code; hand in its arrays by their record names"
-            )
 
 
 def _said(network: Any, loss: Any) -> Architecture | None:
     """None where neither is said: of code that is watched, the network is read off it then."""
-    return None if network is None and loss is None else Architecture.of(network, loss)
+    if network is None and loss is None:
+        return None
+    said = Architecture.of(network, loss)
+    said.expect_known_by_value()
+    return said
 
 
 def _check_network(candidate: Any, x: Array, t: Array, network: Any, loss: Any, optimizer: Any, steps: int) -> Report:
@@ -182,8 +175,9 @@ def check_parity(
     given = given_batches(batches) | {name: p.copy() for name, p in named_parameters(network).items()}
     model = to_torch(network).to(existing(device))
     theirs = to_torch_optimizer(optimizer, model) if optimizer else None
-    records = record_scratch(*ours, batches)
-    torch_records = record_torch(model, to_torch_loss(loss), theirs, batches)
+    with same_masks(ours[0], model):
+        records = record_scratch(*ours, batches)
+        torch_records = record_torch(model, to_torch_loss(loss, dtype_of(model)), theirs, batches)
     reference = check_records(torch_records, given)
     return check_records(records, given, reference=reference, end_to_end=end_to_end(records[0], torch_records[0]))
 

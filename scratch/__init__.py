@@ -5,14 +5,18 @@ from scratch.avg_pool2d import AvgPool2d
 from scratch.batch_norm1d import BatchNorm1d
 from scratch.batch_norm2d import BatchNorm2d
 from scratch.conv2d import Conv2d
+from scratch.dropout import Dropout
 from scratch.elu import ELU
 from scratch.flatten import Flatten
 from scratch.gelu import GELU
+from scratch.hinge_loss import HingeLoss
 from scratch.huber_loss import HuberLoss
+from scratch.kl_div_loss import KLDivLoss
 from scratch.l1_loss import L1Loss
 from scratch.layer_norm import LayerNorm
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
+from scratch.log_softmax import LogSoftmax
 from scratch.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -24,7 +28,9 @@ from scratch.losses import (
 )
 from scratch.max_pool2d import MaxPool2d
 from scratch.multi_margin_loss import MultiMarginLoss
+from scratch.nadam import NAdam
 from scratch.network import Sequential
+from scratch.nll_loss import NLLLoss
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.rmsprop import RMSprop
 from scratch.silu import SiLU
@@ -45,20 +51,26 @@ __all__ = [
     "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
+    "Dropout",
     "Flatten",
     "HalfSquaredErrorLoss",
+    "HingeLoss",
     "History",
     "HuberLoss",
+    "KLDivLoss",
     "L1Loss",
     "Layer",
     "LayerError",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "Loss",
     "MSELoss",
     "MaxPool2d",
     "MultiMarginLoss",
+    "NAdam",
+    "NLLLoss",
     "Optimizer",
     "ProbabilityCrossEntropyLoss",
     "RMSprop",

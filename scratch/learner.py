@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scratch.dropout import Dropout
 from scratch.layers import Array, Layer
 from scratch.losses import Loss
 from scratch.network import Sequential
@@ -27,7 +28,7 @@ class Learner(Protocol):
 
     @property
     def loss(self) -> Any:
-        """The loss; its `reduction` is "mean" or "sum"."""
+        """The loss; its `reduction` is "sum", or a mean over the samples or all elements."""
 
     @property
     def dtype(self) -> str:
@@ -122,9 +123,11 @@ class ScratchLearner:
 
     def evaluate(self, data: Data) -> tuple[float, float]:
         """Sum of m_b loss_b / n for a mean, sum of loss_b for a sum, over chunks b of m_b of the n rows."""
+        if getattr(self.loss, "weight", None) is not None and self.loss.reduction == "mean":
+            raise ValueError("the loss's mean is weighted by class, expected no class weights or reduction 'sum'")
         n = len(data[0])
         total, correct = self._sums(data)
-        return total / n if self.loss.reduction == "mean" else total, correct / n
+        return total if self.loss.reduction == "sum" else total / n, correct / n
 
     def _sums(self, data: Data) -> tuple[float, int]:
         """(the rows' losses, their correct predictions), chunk by chunk."""
@@ -137,7 +140,7 @@ class ScratchLearner:
                 loss = float(self.loss.forward(y, t))
                 if not math.isfinite(loss):
                     raise FloatingPointError(self._first_non_finite(x, t))
-            total += loss * (len(x) if self.loss.reduction == "mean" else 1)
+            total += loss * (1 if self.loss.reduction == "sum" else len(x))
             correct += self._correct(y, t)
         return total, correct
 
@@ -190,7 +193,11 @@ class ScratchLearner:
         return self.weights() | state | {"step": np.array(self.optimizer.steps)}
 
     def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
-        """Hyper-parameters (rate, momentum, ...) are not in it: they are the optimiser's own."""
+        """Hyper-parameters (rate, momentum, ...) are not in it: they are the optimiser's own.
+
+        Nor are the random streams of layers. A network that draws is refused: it would go on with other masks.
+        """
+        _expect_no_draws(self.network)
         expected: dict[str, NDArray[Any]] = self.network.params | self.network.buffers | {"step": np.array(0)}
         if int(state.get("step", 0)) > 0:
             expected |= _moments(_after_a_step(self.network, self.optimizer))
@@ -224,6 +231,14 @@ def _after_a_step(network: Layer, optimizer: Optimizer) -> Optimizer:
     for name, p in network.params.items():
         fresh.update(p.copy(), np.zeros_like(p), fresh.state[name])
     return fresh
+
+
+def _expect_no_draws(network: Sequential) -> None:
+    for i, layer in enumerate(network):
+        if isinstance(layer, Sequential):
+            _expect_no_draws(layer)
+        if isinstance(layer, Dropout):
+            raise ValueError(f"layer {i} ({layer}): its masks are in no checkpoint, expected a network that draws none")
 
 
 def _expect_entries(state: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:

@@ -7,22 +7,25 @@ a loss and its gradient then belong to the same function, and -log 0 is inf, whi
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scratch.layers import Array, LayerError, expect
 
-Reduction = Literal["mean", "sum"]
+Reduction = Literal["mean", "sum", "batchmean"]
 
 
 class Loss:
-    """What every loss has: the reduction, and what `forward` kept."""
+    """What every loss has: the reduction, one of `reductions`, and what `forward` kept."""
+
+    reductions: ClassVar[tuple[str, ...]] = ("mean", "sum")
 
     def __init__(self, reduction: Reduction = "mean") -> None:
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"{type(self).__name__}: got reduction {reduction!r}, expected 'mean' or 'sum'")
+        if reduction not in self.reductions:
+            known = " or ".join(map(repr, self.reductions))
+            raise ValueError(f"{type(self).__name__}: got reduction {reduction!r}, expected {known}")
         self.reduction: Reduction = reduction
         self._kept: tuple[Array, Array] | None = None
 
@@ -111,10 +114,26 @@ class CrossEntropyLoss(Loss):
     """L = -(1/m) sum_i sum_k t_ik log softmax(s_i)_k on logits s (m, n), with both in one, so that no p underflows.
 
     t: class indices (m,) or distributions (m, n). "mean" is over the m samples.
+
+    `label_smoothing` e puts (1 - e) t + e / n in the place of t. `weight` (n,) multiplies the term of class k by w_k;
+    "mean" then divides by the sum of the weights of the classes t_i where t holds class indices, and by m where it
+    holds distributions. (torch.nn.CrossEntropyLoss; Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, Rethinking the
+    Inception Architecture for Computer Vision, 2016, section 7)
+
+    ValueError where e is not from 0 to 1, or the weights are no vector of finite numbers of at least 0.
     """
 
+    def __init__(
+        self, reduction: Reduction = "mean", label_smoothing: float = 0.0, weight: ArrayLike | None = None
+    ) -> None:
+        super().__init__(reduction)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"CrossEntropyLoss: got label_smoothing={label_smoothing}, expected 0 to 1")
+        self.label_smoothing = label_smoothing
+        self.weight = None if weight is None else _of_classes(np.asarray(weight, np.float64))
+
     def forward(self, s: Array, t: ArrayLike) -> np.floating[Any]:
-        t = _distributions(s, t)
+        t = self._asked(_distributions(s, t), are_labels=np.ndim(t) == 1)
         shifted = s - s.max(axis=1, keepdims=True)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         self._kept = log_p, t
@@ -125,6 +144,30 @@ class CrossEntropyLoss(Loss):
         log_p, t = self.kept
         ds: Array = (np.exp(log_p) * t.sum(axis=1, keepdims=True) - t) / self._per(len(t))
         return ds
+
+    def _asked(self, t: Array, are_labels: bool) -> Array:
+        """The target smoothed and weighted. For a mean over labels the weights are made 1 in the mean: the division by
+        m is then one by their sum.
+        """
+        n, e = t.shape[1], t.dtype.type(self.label_smoothing)
+        smoothed = (1 - e) * t + e / n if e else t
+        if self.weight is None:
+            return smoothed
+        if len(self.weight) != n:
+            raise LayerError(f"got an output of {n} columns, expected {len(self.weight)}, one for each weight")
+        w = self.weight.astype(t.dtype)
+        return smoothed * (w / (t @ w).mean() if are_labels and self.reduction == "mean" else w)
+
+    def __repr__(self) -> str:
+        options = {"label_smoothing": self.label_smoothing or None, "weight": self.weight}
+        said = (f", {name}={np.array(v).tolist()}" for name, v in options.items() if v is not None)
+        return f"CrossEntropyLoss(reduction={self.reduction!r}{''.join(said)})"
+
+
+def _of_classes(weight: Array) -> Array:
+    if weight.ndim != 1 or not ((weight >= 0) & (weight < np.inf)).all():
+        raise ValueError(f"CrossEntropyLoss: got weight={weight}, expected one finite number of at least 0 a class")
+    return weight
 
 
 class ProbabilityCrossEntropyLoss(Loss):

@@ -145,7 +145,12 @@ class ParallelEngine(Engine):
         return found + arrays
 
     def _is_row_by_row(self) -> bool:
-        """Whether layers and loss are this package's own, which treat every row alike, and nobody watches them."""
+        """Whether layers and loss are this package's own, which treat every row alike, and nobody watches them.
+
+        A mean that is weighted by class is not that of its parts.
+        """
+        if getattr(self.loss, "weight", None) is not None:
+            return False
         parts = *self.network, self.loss
         own = all(type(each).__module__ in (Layer.__module__, Loss.__module__) for each in parts)
         return own and not any({"forward", "backward"} & vars(each).keys() for each in parts)

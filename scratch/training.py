@@ -189,7 +189,7 @@ class Training:
 
     @property
     def _is_mean(self) -> bool:
-        return bool(self.learner.loss.reduction == "mean")
+        return bool(self.learner.loss.reduction != "sum")
 
     @property
     def configuration(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class ShardedLearner(TorchLearner):
 
     def weight(self, own: int, rows: int) -> float:
         """What makes the ranks' mean the whole: W m_r / m for a mean, W for a sum."""
-        return self.team.size * own / rows if self.loss.reduction == "mean" else float(self.team.size)
+        return self.team.size * own / rows if self.loss.reduction != "sum" else float(self.team.size)
 
     def train_step(self, data: Data, rows: np.ndarray) -> tuple[float, int]:
         """One step on data[rows], by all ranks: (loss, correct predictions) of the whole batch, before the update."""
@@ -62,7 +62,7 @@ class ShardedLearner(TorchLearner):
             (loss * self.weight(len(own), len(rows))).backward()
         hits = self._hits(y.detach(), t).sum()
         is_finite = self._is_finite(loss)
-        share = len(own) / len(rows) if self.loss.reduction == "mean" else 1
+        share = len(own) / len(rows) if self.loss.reduction != "sum" else 1
         total, correct, finite = self.team.sums([loss.item() * share, int(hits), is_finite])
         if finite < self.team.size:
             raise FloatingPointError(self._first_of_all("" if is_finite else self._first_non_finite(x, t)))
@@ -83,7 +83,7 @@ class ShardedLearner(TorchLearner):
             loss, accuracy = super().evaluate((own[0], own[1]), batch_size) if m else (0.0, 0.0)
         except FloatingPointError as error:
             wrong = str(error)
-        share = m / n if self.loss.reduction == "mean" else 1
+        share = m / n if self.loss.reduction != "sum" else 1
         total, correct, failures = self.team.sums([loss * share, round(accuracy * m), bool(wrong)])
         if failures:
             raise FloatingPointError(self._first_of_all(wrong))

@@ -139,9 +139,9 @@ class TorchLearner:
             loss = self.loss(y, t).item()
             if not math.isfinite(loss):
                 raise FloatingPointError(self._first_non_finite(x, t))
-            total += loss * (len(x) if self.loss.reduction == "mean" else 1)
+            total += loss * (1 if self.loss.reduction == "sum" else len(x))
             correct += self._correct(y, t)
-        return total / count if self.loss.reduction == "mean" else total, correct / count
+        return total if self.loss.reduction == "sum" else total / count, correct / count
 
     def _check_shapes(self, y: Tensor, t: Tensor) -> None:
         """Class indices for several columns, else the output's own shape: (n, 1) minus (n,) is (n, n).
@@ -255,7 +255,7 @@ def _check_dtypes(model: nn.Module) -> None:
 
 def _check_loss(loss: nn.Module) -> None:
     reduction = getattr(loss, "reduction", None)
-    if reduction not in ("mean", "sum"):
+    if reduction not in ("mean", "sum") and not (reduction == "batchmean" and isinstance(loss, nn.KLDivLoss)):
         raise ValueError(f"the loss's reduction is {reduction!r}, expected 'mean' or 'sum'")
     # its mean is over the classes' weights, not over rows: batches of it do not add up to the set
     if reduction == "mean" and isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) and loss.weight is not None:

@@ -47,3 +47,12 @@ class BCELoss(_Reduced):
 
     def forward(self, p: Tensor, t: Tensor) -> Tensor:
         return self._reduce(-(_times_log(t, p) + _times_log(1 - t, 1 - p)).sum(), p.numel())
+
+
+class HingeLoss(_Reduced):
+    """L = (1/mn) sum max(0, 1 - t y), t -1 or 1; its derivative where t y is just 1 is 0, as relu's at 0."""
+
+    def forward(self, y: Tensor, t: Tensor) -> Tensor:
+        if t.shape != y.shape or not bool((t.abs() == 1).all()):
+            raise ValueError(f"got a target {tuple(t.shape)}, expected -1 and 1 only, {tuple(y.shape)}")
+        return self._reduce((1 - t * y).relu().sum(), y.numel())

@@ -145,7 +145,7 @@ def expect_rational(network: Architecture, optimizer: OptimizerSpec, batch_sizes
         if layer.kind not in FORMULAS:
             raise NotExact(f"layer {k} ({layer}) has irrational values; exact mode takes Linear and ReLU layers")
     if not isinstance(network.loss, SquaredError):
-        other = str(replace(network, loss=HalfSquaredError(network.reduction)))
+        other = str(replace(network, loss=HalfSquaredError("sum" if network.reduction == "sum" else "mean")))
         why = "takes logarithms" if network.loss.logarithmic else "is no square"
         raise NotExact(
             f"the loss ({network.loss.kind.replace('_', ' ')}) {why}; exact mode takes mse and half squared "

@@ -8,7 +8,9 @@ import numpy as np
 
 from compare.foreign.convention import Factor, nearest
 from compare.foreign.naming.probabilities import activation_of
+from compare.numbers.allowance import Precision
 from compare.numbers.array import Array
+from compare.numbers.bounded import Bounded
 from compare.operations.operation import Loss
 
 GUARDS = tuple(10.0**-k for k in range(6, 17))  # so small that nobody means another loss; larger ones are mistakes
@@ -39,7 +41,8 @@ def _guarded(loss: Loss, y: Array, t: Array) -> Iterator[tuple[float, float]]:
     activation = activation_of(loss)
     p = activation.apply(y) if activation else y
     rows = np.eye(p.shape[1])[t] if t.ndim == 1 else np.asarray(t, dtype=np.float64)
-    count = loss.count(len(p), p.size)
+    count = loss.divisor(t, len(p), p.size)
+    rows = loss.asked(Bounded.of(rows, Precision.of(np.float64))).value
     for guard in GUARDS:
         for q, added in ((p, guard), (np.clip(p, guard, 1 - guard), 0.0)):
             with np.errstate(all="ignore"):

@@ -71,6 +71,7 @@ class JudgedStep:
         self.known: dict[str, Known] = {}
         self.dtype = record.dtype  # asked for at every tensor, and found by looking at all of them
         x = record["input"] if "input" in record else given.get("input")
+        self.drawn = record.network.drawn()
         self.shapes = shapes(record.network, None if x is None else np.shape(x))
         self.rng = np.random.default_rng(0)
         self.wrong: dict[tuple[str, str], Wrong] = {}
@@ -175,7 +176,7 @@ class JudgedStep:
     def _in_its_dtype(self, row: Row, rule: Rule) -> Row:
         """Off, if it is not in the float dtype that what it is computed from gives it; what is off already stays so.
 
-        The target does not count: a target in another dtype must not promote a gradient.
+        The target does not count, nor what is drawn: in another dtype they must not promote what follows.
         """
         found, allowed = self.record[rule.name].dtype, self._dtypes(rule)
         plain = rule.name == "loss" and self.record.plain_loss and found == np.float64
@@ -188,7 +189,7 @@ class JudgedStep:
 
     def _dtypes(self, rule: Rule) -> frozenset[np.dtype[Any]]:
         """The float dtypes of what it is computed from."""
-        known = [self.known[s].dtypes for s in rule.sources if s != "target" and s in self.known]
+        known = [self.known[s].dtypes for s in rule.sources if s not in ("target", *self.drawn) and s in self.known]
         return frozenset().union(*known)
 
     def _judge(
@@ -317,11 +318,11 @@ def _spanning(rule: Rule, sources: Sequence[Known], expected: Expected, twins: S
 
 
 def roots(record: Record) -> list[str]:
-    """Tensors that follow from no other of the step: input, target, weights, buffers, the optimiser's state before."""
-    parameters, kept = record.network.parameters(), record.optimizer.kept if record.optimizer else ()
-    state = [name.with_state(part) for name in parameters for part in kept]
-    buffers = [name for name in record.network.buffers() if name in record]
-    return ["input", "target", *parameters, *buffers, *(name for name in state if name in record)]
+    """Tensors that follow from no other of the step: input, target, weights, buffers, state before, what is drawn."""
+    network, kept = record.network, record.optimizer.kept if record.optimizer else ()
+    state = [name.with_state(part) for name in network.parameters() for part in kept]
+    others = (*network.buffers(), *state, *network.drawn())
+    return ["input", "target", *network.parameters(), *(name for name in others if name in record)]
 
 
 def updated_names(record: Record) -> list[str]:

@@ -42,5 +42,6 @@ def shapes(network: Architecture, x: Shape | None) -> dict[str, Shape]:
     for k, (entering, leaving) in enumerate(passed(network.layers, x)):
         if entering is not None and leaving is not None:
             found |= dict.fromkeys((TensorName.of(k, "input"), f"{k}.input", f"{k}.grad_input"), entering)
-            found |= dict.fromkeys((f"{k}.output", f"{k}.grad_output"), leaving)
+            drawn = (f"{k}.{part}" for part in network.layers[k].drawn)
+            found |= dict.fromkeys((f"{k}.output", f"{k}.grad_output", *drawn), leaving)
     return found

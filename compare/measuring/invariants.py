@@ -419,7 +419,7 @@ def _split_loss(run: _Run, parts: Sequence[slice]) -> Iterator[Invariant]:
     wide = []
     for s in parts:
         y, t = run.y[s], run.t[s]
-        share = len(y) / len(run.y) if run.loss.reduction == "mean" else 1.0
+        share = len(y) / len(run.y) if run.loss.reduction != "sum" else 1.0
         half, half_expected = run.loss_of(y, t), run.expected_loss(y, t)
         values.append(share * float(half["loss"]))
         gradients.append(share * _double(half["grad_output"]))
@@ -496,7 +496,7 @@ def _shifted_loss(run: _Run) -> Iterator[Invariant]:
     once, expected = run.loss_of(run.y, run.t), run.expected_loss(run.y, run.t)
     t = np.eye(run.y.shape[1])[run.t] if run.t.ndim == 1 else _double(run.t)
     p = Softmax().apply(_double(run.y))
-    count = len(run.y) if run.loss.reduction == "mean" else 1
+    count = len(run.y) if run.loss.reduction != "sum" else 1
     for to in SHIFTS:
         s, d = _shifted(run.y, to)
         moved, bounds = run.loss_of(s, run.t), run.expected_loss(s, run.t)

@@ -124,6 +124,8 @@ def _curvature(spec: Activation, x: Array, w: Array, e: Array) -> Array:
     softmax, with a = v - sum y v, |a| <= 2: dy = y a; d2y = y (a^2 - var); d3y = y (a^3 - 3 a var - k3), where
     var <= 1 and |k3| <= 2: at most 16 y. Moving the middle by e in another direction b, |b| <= e, changes y a by
     y ((b - sum y b) a - cov(b, v)), at most 6 e y. log y changes by at most 2 for each unit: g = 2.
+    log softmax, with the a, var and k3 of softmax: dy = a, d2y = -var and d3y = -k3, at most 1 and 2 everywhere. Moving
+    the middle changes a by -cov(b, v), at most e.
     silu: |f''| <= 1/2 and |f'''| <= 1/2 everywhere.
     gelu, in both forms: |f''| <= 0.8 and |f'''| <= 0.8 everywhere.
     softplus with beta = 1: |f''| <= 1/4 and |f'''| <= 1/8 everywhere.
@@ -139,6 +141,7 @@ def _curvature(spec: Activation, x: Array, w: Array, e: Array) -> Array:
         "sigmoid": (y * (1 - y), 1.0, 1.0, 1.0),
         "tanh": (1 - y * y, 2.0, 4.0, 2.0),
         "softmax": (y, 6.0, 16.0, 2.0),
+        "log_softmax": (np.ones_like(x), 1.0, 2.0, 0.0),
     }[spec.kind]
     growth = np.exp(np.minimum(g * (w + e), 700))
     bound: Array = (slope + 4 * U) * growth * (third * w * w / 6 + second * e)

@@ -29,9 +29,10 @@ the report fills in.
 Samples are rows, and `right` is what the tensor should be. The letters of a layer are `x`, `W`, `b`, `y` and `dy`. Of a
 loss they are the output `y` and the target `t`, with `m` rows and `n` columns. Of an update they are the parameter `p`
 and its gradient `g`, the learning rate `lr`, momentum `mu`, dampening `damp`, weight decay `wd`, Adam's `b1`, `b2` and
-`eps`, RMSprop's `alpha`, Adagrad's `fall` (`lr_decay`); the state before the step `mom`, `m`, `v`, `sq`, `avg` and
-`acc` (`momentum_buffer`, `exp_avg`, `exp_avg_sq`, `square_avg`, `grad_avg` and `sum`), and the state after it `new_mom`
-and so on.
+`eps`, RMSprop's `alpha`, Adagrad's `fall` (`lr_decay`), NAdam's `fade` (`momentum_decay`); the state before the step
+`mom`, `m`, `v`, `sq`, `avg` and `acc` (`momentum_buffer`, `exp_avg`, `exp_avg_sq`, `square_avg`, `grad_avg` and `sum`),
+and the state after it `new_mom` and so on.
+The letter `mask` is what a dropout has drawn.
 Of images, `windows(x, k, s, p)` are the windows (m, channels, down, across, k, k) of size k, stride s and padding p;
 `added_up` is the way back to images of a shape, and `at_maxima` is 1 at the maxima of each window, else 0.
 Of a BatchNorm, `rm` and `rv` are the running mean and variance before the step.

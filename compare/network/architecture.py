@@ -18,7 +18,8 @@ from compare.network.penalty import Penalty
 from compare.network.tensor_name import TensorName
 from compare.network.text import sizes
 from compare.operations import LAYERS, LOSSES, layer_type, loss_type
-from compare.operations.operation import Layer, Loss, Reduction, Shape
+from compare.operations.linear import Linear
+from compare.operations.operation import Activation, Layer, Loss, Reduction, Shape
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Architecture:
             TensorName.of(k, n): shape for k, layer in enumerate(self.layers) for n, shape in layer.buffers().items()
         }
 
+    def drawn(self) -> tuple[TensorName, ...]:
+        """Record names of what its layers draw at random."""
+        return tuple(TensorName.of(k, part) for k, layer in enumerate(self.layers) for part in layer.drawn)
+
     @staticmethod
     def tensor_name(k: int, part: str) -> TensorName:
         """Of a part of layer k; what enters layer 0 is the input."""
@@ -67,6 +72,17 @@ class Architecture:
             raise ValueError(
                 f"network '{self}': got the penalty {self.penalty}, which only a script is judged with; leave it out"
             )
+
+    def expect_known_by_value(self) -> None:
+        """ValueError in one line for a layer that is neither linear nor an activation: what is computed under names of
+        somebody's own is found by its values, and only theirs are known.
+        """
+        for k, layer in enumerate(self.layers):
+            if not isinstance(layer, Linear | Activation):
+                raise ValueError(
+                    f"network '{self}': layer {k} ({layer}) is not found by its values, expected linear layers and "
+                    "activations, or a network of scratch, a torch.nn.Sequential, or arrays under a record's names"
+                )
 
     def __str__(self) -> str:
         """As a text that can be typed."""
@@ -81,7 +97,9 @@ class Architecture:
     def from_dict(cls, found: Any) -> Architecture:
         """From what `to_dict` gave and a file may hold. ValueError in one line for anything else."""
         match found:
-            case {"layers": [_, *_] as layers, "loss": str(loss), "reduction": "mean" | "sum"} if loss in LOSSES:
+            case {"layers": [_, *_] as layers, "loss": str(loss), "reduction": str(reduction)} if (
+                loss in LOSSES and reduction in LOSSES[loss].reductions
+            ):
                 made = cls(tuple(_from_dict(layer) for layer in layers), LOSSES[loss].from_dict(found))
                 if made.sizes and misfit(made.layers) is None:
                     return made

@@ -1,8 +1,8 @@
 """TensorName: the name of a tensor of a training step, as in a torch state_dict, and what it says.
 
 `input`, `target`, `loss`; of layer 0 `0.input`, `0.output`, `0.weight`, `0.grad_output`, `0.grad_input`,
-`0.grad_weight`; the optimiser's state before the step `0.weight.exp_avg`, and after it `0.new_weight`,
-`0.new_weight.exp_avg`. What entered layer 0 is `input`.
+`0.grad_weight`, and `0.mask` where it draws one; the optimiser's state before the step `0.weight.exp_avg`, and after it
+`0.new_weight`, `0.new_weight.exp_avg`. What entered layer 0 is `input`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class TensorName(str):
     @property
     def kind(self) -> Kind:
         """As the report's schema has it, for a tensor that was handed in."""
-        if self in ("input", "target") or self.part == "input":
+        if self in ("input", "target") or self.part in ("input", "mask"):
             return "input"
         if self == "loss":
             return "loss"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from itertools import pairwise
+from typing import get_args
 
 from compare.network import torch_names
 from compare.network.known import known
@@ -19,13 +20,14 @@ from compare.operations.operation import Activation, Layer, Loss, Reduction
 
 ACTIVATIONS = {kind: layer for kind, layer in LAYERS.items() if issubclass(layer, Activation)}
 LOSS_WORDS = {word: loss for loss in LOSSES.values() for word in loss.words}
+REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 LINEAR, OUTPUT = "linear", " output"
 NO_BIAS = ("no bias", "without bias")
 ACTIVATION_WORDS: Mapping[str, type[Activation] | None] = {**ACTIVATIONS, LINEAR: None}
 SIZED: Mapping[str, Callable[[int], Layer]] = {kind: layer for kind, layer in LAYERS.items() if layer.sized}
 Between = tuple[Sequence[Callable[[int], Layer]], Activation | None]  # what comes after a linear layer
 GRAMMAR = (
-    "SIZES [ACTIVATION, ...] [, ACTIVATION output] [, no bias], LOSS [sum|mean] [+ NUMBER L1|L2], "
+    "SIZES [ACTIVATION, ...] [, ACTIVATION output] [, no bias], LOSS [sum|mean|batchmean] [+ NUMBER L1|L2], "
     'such as "784-256-10 relu, softmax cross-entropy" or "2-8-4-1 tanh, sigmoid, sigmoid output, mse"; '
     f"ACTIVATION: {', '.join(ACTIVATION_WORDS)}, each also after {' or '.join(SIZED)}; LOSS: {', '.join(LOSS_WORDS)}; "
     f'or torch\'s names, such as "{torch_names.EXAMPLE}; CrossEntropyLoss"'
@@ -173,10 +175,12 @@ def _loss(text: str) -> Loss:
     if torch_names.is_loss(text):
         return torch_names.loss(text)
     words = " ".join(text.lower().split())
-    reduction: Reduction = "sum" if words.endswith(" sum") else "mean"
-    words = words.removesuffix(" sum").removesuffix(" mean")
-    word, number = _word_and_number(words)
+    *rest, last = words.split(" ")
+    reduction: Reduction | None = next((r for r in REDUCTIONS if r == last and rest), None)
+    word, number = _word_and_number(" ".join(rest) if reduction else words)
     kind = known(word, "loss", LOSS_WORDS | torch_names.LOSS_NAMES, shown=text)
+    if reduction not in (None, *kind.reductions):
+        raise ValueError(f"got loss {text!r}, expected {word} with {' or '.join(kind.reductions)}")
     if number and not fields(kind)[1:]:
         raise ValueError(f"got loss {text!r}, but {word} has no number")
-    return kind(reduction, *([float(number)] if number else []))
+    return kind(reduction or "mean", *([float(number)] if number else []))

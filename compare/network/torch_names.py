@@ -49,6 +49,11 @@ def _sizes(v: Any) -> bool:
     return bool(found) and all(type(n) is int and n >= 1 for n in found)
 
 
+def _at_least_0(v: Any) -> bool:
+    """Whether it is None, or numbers in a tuple or list."""
+    return v is None or (type(v) in (tuple, list) and all(type(n) in (int, float) and 0 <= n < LARGEST for n in v))
+
+
 # By the type of an operation's field: what is accepted, in words.
 ACCEPTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "Pair": (_pair(1), "a whole number of at least 1, or two in a tuple"),
@@ -59,6 +64,8 @@ ACCEPTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "float": (lambda v: type(v) in (int, float) and abs(v) < LARGEST, "a number"),
     "bool": (lambda v: type(v) is bool, "True or False"),
     "Reduction": (lambda v: v in ("mean", "sum"), "'mean' or 'sum'"),
+    "Weights": (_at_least_0, "numbers of at least 0 in a tuple"),
+    "Batched": (lambda v: v in ("mean", "batchmean", "sum"), "'mean', 'batchmean' or 'sum'"),
 }
 
 

@@ -86,13 +86,19 @@ def _as_arrays(parameters: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     return {name: p.detach().cpu().numpy() for name, p in parameters.items()}
 
 
-def to_torch_loss(loss: scratch.Loss) -> nn.Module:
-    """The same loss and reduction in PyTorch. TypeError for an unknown loss."""
+def to_torch_loss(loss: scratch.Loss, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """The same loss and reduction in PyTorch, its weights in the model's dtype. TypeError for an unknown loss."""
     known = loss_type(loss)
     if known is None:
         names = (kind.scratch_type.__name__ for kind in LOSSES.values())
         raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(names)}")
-    return known.torch_type(**vars(known.of(loss)))  # a module of its own, not the one that is shared
+    made: nn.Module = known.torch_type(**known.of(loss).torch_arguments())  # of its own, not the one that is shared
+    return made.to(dtype)
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Of its parameters; float32 where it has none."""
+    return next((p.dtype for p in model.parameters()), torch.float32)
 
 
 def to_torch_optimizer(optimizer: scratch.Optimizer, model: nn.Module) -> torch.optim.Optimizer:

@@ -38,7 +38,7 @@ class Adam(Optimizer):
     scratch_type: ClassVar[type] = scratch.Adam
     torch_type: ClassVar[type] = torch.optim.Adam
     states = ("exp_avg", "exp_avg_sq")
-    options = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    options: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "eps", "weight_decay")
     parts: ClassVar = {
         "": "p <- p - lr m^ / (sqrt(v^) + eps)",
         "exp_avg": "m <- b1 m + (1 - b1) g",

@@ -66,7 +66,7 @@ def every_pair(e: Letters, terms: Bounded) -> Bounded:
     """The mean of the terms (m, m) of every output and every target. Absent where there is not one column."""
     if e.n != 1:
         raise Absent("one column")
-    return terms.sum() / (e.count * (e.m if e.operation.reduction == "mean" else 1))
+    return terms.sum() / (e.count * (1 if e.operation.reduction == "sum" else e.m))
 
 
 def rolled(rows: Bounded, by: int) -> Bounded:
@@ -128,12 +128,12 @@ def _epsilons(of: Callable[..., Bounded]) -> Formula:
 
 def _clipped_loss(e: Letters) -> Iterator[Guess]:
     """The logarithms are of probabilities within [eps, 1 - eps]."""
-    q = probabilities(e)
+    q, t = probabilities(e), e.operation.asked(e.t)
     for eps in EPSILONS:
         p = clip(q, eps, 1 - eps)
-        ones = times_log(e.t, p)
+        ones = times_log(t, p)
         binary = e.operation.binary
-        yield -mean(e, ones + times_log(1.0 - e.t, 1.0 - p) if binary else ones), f"[{eps:g}, 1 - {eps:g}]"
+        yield -mean(e, ones + times_log(1.0 - t, 1.0 - p) if binary else ones), f"[{eps:g}, 1 - {eps:g}]"
 
 
 def _clipped_gradient(e: Letters) -> Iterator[Guess]:
@@ -174,7 +174,7 @@ def _part_of_batch(e: Letters) -> Iterator[Guess]:
     """The mean over the first or the last k rows."""
     per_row, m = terms(e).sum(axis=1), e.m
     for k in range(1, m if m <= 512 else 1):
-        share = e.count / m if e.operation.reduction == "mean" else 1 / k
+        share = 1 / k if e.operation.reduction == "sum" else e.count / m
         yield per_row[m - k :].sum() / (k * share), "last"
         yield per_row[:k].sum() / (k * share), "first"
 

@@ -47,7 +47,7 @@ class BinaryCrossEntropy(Loss):
     def probabilities(self, y: Bounded) -> Bounded:
         return y
 
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """Each part of a term, -t log q and -(1 - t) log(1 - q), is at least 0.
 
         1 - q is rounded: u |1 - t| more in its logarithm, log1p(-q) or not; each logarithm and its product carry
@@ -58,7 +58,7 @@ class BinaryCrossEntropy(Loss):
         inherited = p.u * ((FUNCTION + 2) * terms + np.abs(1 - t)).sum() / count
         return total(terms.ravel() / count, p, value, inherited, count)
 
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """dq = ((1 - t) / (1 - q) - t / q) / c, or (q - t) / (q (1 - q)) / c: 6 u (|1 - t| / (1 - q) + |t| / q) / c."""
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.where(t == 1, 0, np.abs(1 - t) / np.abs(1 - y)) + np.where(t == 0, 0, np.abs(t / y))
@@ -94,7 +94,7 @@ class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
     def probabilities(self, y: Bounded) -> Bounded:
         return sigmoid(y)
 
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """In that form, or with log1p, or max(z, 0) - z + ..., or -log sigmoid(+-z).
 
         Each term: (5 + 2) u (|z| + |z t|) for the exact parts and their sums, and for the logarithm, whose argument is
@@ -104,12 +104,12 @@ class LogitsBinaryCrossEntropy(BinaryCrossEntropy):
         inherited = (FUNCTION + 2) * p.u * (np.abs(y) * (1 + np.abs(t)) + 1).sum() / count
         return total(terms.ravel() / count, p, value, inherited, count)
 
-    def lost_in_probabilities(self, y: Array, t: Array, count: int, p: Precision) -> float:
+    def lost_in_probabilities(self, y: Array, t: Array, count: float, p: Precision) -> float:
         """log(1 - q) of a rounded q = sigmoid(z): (5 + 2) u q, and u of the difference, over 1 - q = q e^-z."""
         over = np.minimum(np.exp(np.minimum(y, -np.log(p.u))), 1 / p.u)  # q / (1 - q); beyond it, 1 - q is 0
         return float(p.u * (np.abs(1 - t) * ((FUNCTION + 2) * over + 1)).sum() / count)
 
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """dz = (q - t) / c, q = sigmoid(z): 7 u q for the sigmoid, 3 u (q + |t|) for difference and quotients."""
         q = Sigmoid().apply(y)
         return Allowance(p.u * ((FUNCTION + 5) * q + 3 * np.abs(t)) / count + (p.normal + p.subnormal))

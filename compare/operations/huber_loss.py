@@ -48,7 +48,7 @@ class HuberLoss(Loss):
     def affine(self, y: Bounded, t: Bounded) -> tuple[Array, Array] | None:
         return None
 
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """Up to delta, q = |d|: 6 u of d^2 / 2, for d^2 / 2, q (|d| - q / 2) or q |d| - q^2 / 2 (2 u for d in both
         factors, u d^2 and u d^2 / 2 for the products and u d^2 / 2 for their difference, which is 4 u of d^2 / 2).
 
@@ -63,7 +63,7 @@ class HuberLoss(Loss):
         q = np.minimum(d, delta)
         return total((q * (d - q / 2)).ravel() / count, p, value, off.sum() / count, count)
 
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """The difference, or delta, is rounded once, 1 / c or / n / m twice: 3 u |dy|. It does not jump at delta."""
         return Allowance(3 * p.u * np.abs(dy) + 3 * p.subnormal)
 

@@ -40,12 +40,12 @@ class L1Loss(Loss):
     def affine(self, y: Bounded, t: Bounded) -> tuple[Array, Array] | None:
         return None
 
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """The difference carries u |d|; a sum of the terms counts the two roundings of 1 / c, or of / n / m, itself."""
         terms = np.abs(y - t) / count
         return total(terms.ravel(), p, value, p.u * terms.sum(), count)
 
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """The sign is exact, also as (y - t) / |y - t|, and so is 0; 1 / c and / n / m are rounded twice: 2 u |dy|."""
         return Allowance(2 * p.u * np.abs(dy))
 

@@ -115,9 +115,10 @@ class Letters(ABC):
         return self._output.shape[1]
 
     @property
-    def count(self) -> int:
+    def count(self) -> float:
         """What the loss divides by."""
-        count: int = self.network.loss.count(self.m, self._output.value.size)
+        target = self.tensor("target").value
+        count: float = self.network.loss.divisor(target, self.m, self._output.value.size)
         return count
 
     @property

@@ -42,7 +42,7 @@ class MultiMarginLoss(Loss):
     def affine(self, y: Bounded, t: Bounded) -> tuple[Array, Array] | None:
         return None
 
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """A margin is rounded twice, in any order: 2 u (1 + |s_t| + |s_j|), and max does not make it larger.
 
         The right class may be left out, or its 1, off like the other margins, subtracted again from each row's sum,
@@ -55,7 +55,7 @@ class MultiMarginLoss(Loss):
         inherited = off[near].sum() / (n * count) + p.u * np.abs(terms).sum()
         return total(terms.ravel(), p, value, inherited, n * count)
 
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """1 / (n c) in at most 3 roundings, and ds_t as a sum of up to n of them: 3 u, or (n + 3) u, of |ds|.
 
         Where a margin is smaller than its error it may be above 0 or not: ds_j may then be either, and ds_t with it.

@@ -86,7 +86,8 @@ class Layer(Operation):
     """A layer y = f(x), with or without parameters, whose fields are its sizes and constants.
 
     `letters` are its own, each with the part of the record that it stands for; `parts` are the tensors that it
-    computes, "output" first, then gradients in order of execution. For every part it has a method of that name, which
+    computes, up to "output", then gradients in order of execution. Those that are `drawn` at random are taken as the
+    candidate has them, and judged for being such as may be drawn. For every part it has a method of that name, which
     takes the arrays of the part's letters as the candidate has them, and gives the value by PyTorch in float64 with its
     allowance. `written` is the output by the same formula written once more.
     """
@@ -99,6 +100,7 @@ class Layer(Operation):
     is_affine: ClassVar[bool] = False  # y = x W^T + b, or without b
     kinked: ClassVar[bool] = False  # its derivative jumps at x = 0
     sized: ClassVar[bool] = False  # its kind is a word of a network's text, and it is made of the columns that enter
+    drawn: ClassVar[tuple[str, ...]] = ()  # at random in training: also attributes of a scratch layer of its type
     reshapes: ClassVar[bool] = False  # what leaves has another shape than what enters, though it has no sizes
     constants: ClassVar[tuple[type, ...]] = (int, float, bool)  # of its fields
     unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
@@ -130,6 +132,10 @@ class Layer(Operation):
     @abstractmethod
     def to_torch(self, dtype: torch.dtype) -> nn.Module:
         """The same in PyTorch."""
+
+    def draws(self, module: nn.Module, x: Tensor) -> Mapping[str, Tensor]:
+        """What a torch module of its type is about to draw for x, by part; its random numbers stay as they are."""
+        return {}
 
     @classmethod
     def named(cls) -> str:
@@ -286,7 +292,7 @@ class Activation(Layer):
 
 # --- losses ---
 
-Reduction = Literal["mean", "sum"]
+Reduction = Literal["mean", "sum", "batchmean"]
 
 
 @dataclass(frozen=True)
@@ -302,6 +308,7 @@ class Loss(Operation):
 
     letters: ClassVar[Mapping[str, str]] = {"y": "output"}
     words: ClassVar[tuple[str, ...]]
+    reductions: ClassVar[tuple[Reduction, ...]] = ("mean", "sum")
     parts: ClassVar[Mapping[str, str]]  # formulas of "loss" and "loss.gradient"
     summed_gradient: ClassVar[str]  # the latter's, where the loss is summed
     per_sample: ClassVar[bool] = False
@@ -319,12 +326,20 @@ class Loss(Operation):
     def of(cls, loss: Any) -> Self:
         """From a scratch or a torch loss of its type, by its attributes. TypeError for one that is none of a loss."""
         found = {f.name: getattr(loss, f.name, None) for f in fields(cls)}
-        reduction, *constants = found.values()
-        if reduction not in ("mean", "sum"):
-            raise TypeError(f"{type(loss).__name__}: got reduction {reduction!r}, expected 'mean' or 'sum'")
+        _, *constants = found.values()
+        reduction = cls.reduction_of(loss)
         if not all(isinstance(c, int | float) for c in constants):
             raise TypeError(f"{loss}: expected a number for {', '.join(list(found)[1:])}")
         return cls(reduction, *constants)
+
+    @classmethod
+    def reduction_of(cls, loss: Any) -> Reduction:
+        """That of a scratch or a torch loss. TypeError for one that it does not have."""
+        found = getattr(loss, "reduction", None)
+        if found not in cls.reductions:
+            known = " or ".join(map(repr, cls.reductions))
+            raise TypeError(f"{type(loss).__name__}: got reduction {found!r}, expected {known}")
+        return found
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
@@ -347,24 +362,28 @@ class Loss(Operation):
         """The derivative of the sum of the summands, written out."""
 
     @abstractmethod
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """Of the loss; t as rows."""
 
     @abstractmethod
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """Of its gradient; t as rows."""
 
     def probabilities(self, y: Bounded) -> Bounded | None:
         """What the loss takes the logarithm of; None for a loss without one."""
         return None
 
-    def lost_in_probabilities(self, y: Array, t: Array, count: int, p: Precision) -> float:
+    def lost_in_probabilities(self, y: Array, t: Array, count: float, p: Precision) -> float:
         """What the loss may be off beside its allowance, where it is computed from probabilities that were rounded."""
         return 0.0
 
     def slope_from(self, q: Bounded, t: Bounded) -> Bounded:
         """`slope`, from the probabilities."""
         return self.slope(q, t)
+
+    def asked(self, t: Bounded) -> Bounded:
+        """The target as it enters the summands."""
+        return t
 
     def affine(self, y: Bounded, t: Bounded) -> tuple[Array, Array] | None:
         """(a, b) where `slope` is a + b t; None where it is not of this form."""
@@ -377,17 +396,21 @@ class Loss(Operation):
             return 1
         return rows if self.per_sample else elements
 
+    def divisor(self, t: Array, rows: int, elements: int) -> float:
+        """The same for this target, where it depends on that."""
+        return self.count(rows, elements)
+
     def loss(self, y: Array, t: Array, p: Precision) -> Expected:
         """L, a scalar, from the network's output y (m, n) and the target."""
         y, t = double(y), double(t)
-        rows, count = self.as_rows(t, y), self.count(len(y), y.size)
+        rows, count = self.as_rows(t, y), self.divisor(t, len(y), y.size)
         found = value(self._function(t), y)
         return Expected(found, self.allowed(y, rows, count, p, found), headroom=2 * count)
 
     def gradient(self, y: Array, t: Array, p: Precision) -> Expected:
         """dL/dy (m, n)."""
         y, t = double(y), double(t)
-        rows, count = self.as_rows(t, y), self.count(len(y), y.size)
+        rows, count = self.as_rows(t, y), self.divisor(t, len(y), y.size)
         dy = derivative(self._function(t), y, np.ones(()))
         return Expected(dy, self.allowed_grad(y, rows, count, p, dy), headroom=2 * count)
 
@@ -422,6 +445,10 @@ class Loss(Operation):
         """The same in PyTorch."""
         return _module(self)
 
+    def torch_arguments(self) -> dict[str, Any]:
+        """Of its torch type."""
+        return asdict(self)
+
     def difference(self, e: Letters, index: tuple[int, ...]) -> tuple[Scalar, Array]:
         """The loss of the element's own row, as a function of y, and y."""
         rows, t = slice(index[0], index[0] + 1), e.t
@@ -433,12 +460,12 @@ class Loss(Operation):
         return of, e.y.value
 
     def __str__(self) -> str:
-        return f"{self.words[0]}{in_brackets(self, 1)}{' sum' if self.reduction == 'sum' else ''}"
+        return f"{self.words[0]}{in_brackets(self, 1)}{'' if self.reduction == 'mean' else f' {self.reduction}'}"
 
 
 @cache
 def _module(loss: Loss) -> nn.Module:
-    module: nn.Module = loss.torch_type(**asdict(loss))
+    module: nn.Module = loss.torch_type(**loss.torch_arguments())
     return module
 
 

@@ -41,13 +41,13 @@ class SquaredError(Loss):
     def slope(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
         return (y - t) * (2 * self.half)
 
-    def allowed(self, y: Array, t: Array, count: int, p: Precision, value: Array) -> Allowance:
+    def allowed(self, y: Array, t: Array, count: float, p: Precision, value: Array) -> Allowance:
         """L = factor sum d^2, d = y - t: d carries u |d|, so d^2 2 u d^2, and 3 roundings of square and factor."""
         d, factor = y - t, self.half / count
         terms = factor * d * d
         return total(terms.ravel(), p, value, 5 * p.u * terms.sum() + d.size * factor * p.subnormal, 1 / factor)
 
-    def allowed_grad(self, y: Array, t: Array, count: int, p: Precision, dy: Array) -> Allowance:
+    def allowed_grad(self, y: Array, t: Array, count: float, p: Precision, dy: Array) -> Allowance:
         """dy = factor (y - t): the difference, and the factor in at most three roundings (2 / m / n): 4 u |dy|."""
         return Allowance(4 * p.u * np.abs(dy) + 2 * p.subnormal)
 

@@ -80,7 +80,7 @@ class _Step:
         x, t = (given[f"{record.step}/{name}"] for name in ("input", "target"))
         own = [_reference(record, rank["input"], rank["target"]) if len(rank["input"]) else None for rank in ranks]
         alike = all(np.array_equal(rank[name], ranks[0][name]) for rank in ranks for name in names)
-        return cls(ranks, names, record.network.reduction == "mean", len(x), _reference(record, x, t), own, alike)
+        return cls(ranks, names, record.network.reduction != "sum", len(x), _reference(record, x, t), own, alike)
 
     @property
     def size(self) -> int:

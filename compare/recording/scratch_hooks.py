@@ -22,7 +22,7 @@ from scratch.layers import LayerError
 def forward(
     seen: Sightings, k: int, spec: Layer, layer: scratch.Layer, original: Callable[[Array], Array], x: Array
 ) -> Array:
-    """Copies what enters and what leaves layer k."""
+    """Copies what enters layer k, what leaves it, and what it has drawn."""
     place = f"layer {k} ({layer}): forward"
     seen.copy(TensorName.of(k, "input"), x, watch=True)
     y: Array = called(place, original, x)
@@ -32,6 +32,10 @@ def forward(
     for name, b in layer.buffers.items():
         expect_array(f"{place}: {name}", b, spec.buffers().get(name, ()))
         seen.copy(f"{k}.new_{name}", b)
+    for part in spec.drawn:
+        if (a := getattr(layer, part)) is not None:
+            expect_array(f"{place}: {part}", a, wanted)
+            seen.copy(f"{k}.{part}", a, watch=True)
     if y.shape != wanted:
         raise StepEnds
     return y

@@ -53,15 +53,23 @@ def _torch_step(
     buffers = named_buffers(model)
     tensors |= {name: as_numpy(b) for name, b in buffers.items()}
     passed: list[torch.Tensor] = []
+    drawn: dict[str, torch.Tensor] = {}
+
+    def draw(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        k = len(passed)
+        drawn.update({f"{k}.{part}": a for part, a in architecture.layers[k].draws(module, *args).items()})
 
     def keep(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         output.retain_grad()
+        given = {part: getattr(module, part, None) for part in architecture.layers[len(passed)].drawn}
+        drawn.update({f"{len(passed)}.{part}": a for part, a in given.items() if a is not None})
         passed.append(output)
 
     device = next(iter(names.values())).device if names else torch.device("cpu")
     x = torch.from_numpy(np.array(batch[0])).to(device).requires_grad_()
     with ExitStack() as hooks:
         for layer in dict.fromkeys(flatten(model)):  # one without parameters may stand in several places
+            hooks.callback(layer.register_forward_pre_hook(draw).remove)
             hooks.callback(layer.register_forward_hook(keep).remove)
             if getattr(layer, "inplace", False):  # the same function; in place, it would overwrite what is recorded
                 layer.inplace = False
@@ -72,6 +80,7 @@ def _torch_step(
         tensors |= {TensorName(name).new: as_numpy(b) for name, b in buffers.items()}
         called("the model: backward", value.backward)
     tensors |= {"input": as_numpy(x), "target": np.array(batch[1]), "loss": as_numpy(value)}
+    tensors |= {name: as_numpy(a) for name, a in drawn.items()}
     for k, output in enumerate(passed):
         tensors[f"{k}.output"] = as_numpy(output)
         tensors |= _gradient(f"{k}.grad_output", output) | _gradient(f"{k}.grad_input", passed[k - 1] if k else x)
@@ -114,7 +123,7 @@ def state_of(names: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
         TensorName(name).with_state(key): as_numpy(value)
         for name, p in names.items()
         for key, value in optimizer.state[p].items()
-        if key != "step" and value is not None
+        if isinstance(value, torch.Tensor) and value.ndim  # what counts steps, or follows from it, is a number
     }
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from torch import nn
 
 import scratch.plots
+from compare.network.masks import draws_undone, same_masks
 from compare.numbers.array import Array
 from compare.training.divergence import Distance, Divergence, MaskFlip, over
 from compare.training.lockstep_figure import lockstep_figure
@@ -90,7 +91,8 @@ def train_in_lockstep(
     result = Lockstep(every, title, ours.dtype)
     result.learners = {"scratch": ours, "torch": theirs}
     copies = [_Twin(copy.deepcopy(ours), seed) for seed in range(twins)]
-    with one_torch_thread(), _Together(ours, theirs, copies, result).watching() as together:
+    together = _Together(ours, theirs, copies, result)
+    with one_torch_thread(), same_masks(ours.network, model), together.watching():
 
         def after(batch: BatchProgress) -> None:
             if on_batch:
@@ -245,7 +247,8 @@ class _Together:
         """Of the inputs of the ReLUs, by looking ahead: a forward pass of the aligned run and its twins."""
         self._clear_inputs()
         for learner in (self.aligned, *(twin.learner for twin in self.twins)):
-            learner.network.forward(x)
+            with draws_undone(learner.network):
+                learner.network.forward(x)
         for i, z in enumerate(self.aligned_inputs):
             apart = [float(np.abs(seen[i] - z).max()) for seen in self.twin_inputs]
             one_ulp = float(np.finfo(z.dtype).eps * np.abs(z).max())

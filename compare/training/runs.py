@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 import scratch.plots
-from compare.network.weights import to_torch_loss, to_torch_optimizer, verify_same_bits
+from compare.network.masks import same_masks
+from compare.network.weights import dtype_of, to_torch_loss, to_torch_optimizer, verify_same_bits
 from compare.numbers.array import Array
 from compare.training import side_by_side as plots
 from compare.training.divergence import over
@@ -122,7 +123,7 @@ def train_both(
     runs = Runs(trainings["scratch"].history, trainings["torch"].history, _title(title, data))
     runs.learners = learners
     turns = _Turns(trainings, runs, chosen)
-    with one_torch_thread():
+    with one_torch_thread(), same_masks(ours.network, model):
         if chosen.resume:
             turns.resume()
         else:
@@ -147,7 +148,7 @@ def both_sides(
     optimizer = optimizer if optimizer is not None else AdamW(net, lr=1e-3)
     made = to_torch_optimizer(optimizer, model)
     ours = learner or Engine(net, loss, optimizer, threshold=threshold)
-    return ours, TorchLearner(model, to_torch_loss(loss), made, device=device, threshold=threshold)
+    return ours, TorchLearner(model, to_torch_loss(loss, dtype_of(model)), made, device=device, threshold=threshold)
 
 
 class _Turns:

@@ -14,8 +14,9 @@ import torch
 
 import compare
 import scratch
-from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.network.weights import dtype_of, to_torch, to_torch_loss, to_torch_optimizer
 from scratch.datasets.digits import digits
+from scratch.learner import ScratchLearner
 
 Array = np.ndarray
 DTYPES = [np.float32, np.float64]
@@ -30,10 +31,15 @@ ACTIVATIONS: list[Callable[[], scratch.Layer]] = [
     scratch.Sigmoid,
     scratch.Tanh,
     scratch.Softmax,
+    scratch.LogSoftmax,
+    lambda: scratch.Dropout(0.3, rng=np.random.default_rng(4)),
 ]
 LOSSES = [
     (None, scratch.CrossEntropyLoss),
     (scratch.Softmax, scratch.ProbabilityCrossEntropyLoss),
+    (scratch.LogSoftmax, scratch.NLLLoss),
+    (scratch.LogSoftmax, scratch.KLDivLoss),
+    (None, scratch.HingeLoss),
     (None, scratch.MSELoss),
     (scratch.Tanh, scratch.HalfSquaredErrorLoss),
     (None, scratch.L1Loss),
@@ -42,12 +48,15 @@ LOSSES = [
     (scratch.Sigmoid, scratch.BCELoss),
     (None, scratch.BCEWithLogitsLoss),
 ]
+TO_CLASSES = (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss, scratch.NLLLoss)
 OPTIMIZERS: list[tuple[type[scratch.Optimizer], dict[str, Any]]] = [
     (scratch.SGD, {"lr": 0.1}),
     (scratch.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
     (scratch.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.2}),
     (scratch.Adam, {"lr": 0.01, "weight_decay": 0.01}),
     (scratch.AdamW, {"lr": 0.01}),
+    (scratch.NAdam, {"lr": 0.01}),
+    (scratch.NAdam, {"lr": 0.01, "momentum_decay": 0.1, "weight_decay": 0.01}),
     (scratch.Adagrad, {"lr": 0.05}),
     (scratch.Adagrad, {"lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1, "weight_decay": 0.01}),
     (scratch.RMSprop, {"lr": 0.01}),
@@ -84,9 +93,10 @@ def network(
 def batch(loss: type[scratch.Loss], dtype: type) -> tuple[Array, Array]:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((11, 7)).astype(dtype)
-    if loss in (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss, scratch.MultiMarginLoss):
+    if loss in (*TO_CLASSES, scratch.MultiMarginLoss):
         return x, rng.integers(0, 5, 11)
-    return x, rng.integers(0, 2, (11, 5)).astype(dtype)
+    t = rng.integers(0, 2, (11, 5)).astype(dtype)
+    return x, 2 * t - 1 if loss is scratch.HingeLoss else t
 
 
 def assert_both_sides(
@@ -96,7 +106,7 @@ def assert_both_sides(
     model = to_torch(net)
     for candidate, criterion, stepper in [
         (net, loss, optimizer),
-        (model, to_torch_loss(loss), to_torch_optimizer(optimizer, model)),
+        (model, to_torch_loss(loss, dtype_of(model)), to_torch_optimizer(optimizer, model)),
     ]:
         compare.assert_parity(candidate, x, t, loss=criterion, optimizer=stepper)
         report = compare.check(candidate, x, t, loss=criterion, optimizer=stepper)
@@ -165,12 +175,37 @@ def test_a_network_for_images_is_in_parity_on_both_sides_over_three_steps() -> N
         assert report.compared == report.total
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")  # torch's, of KLDivLoss
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("ending", "loss"), LOSSES)
 def test_every_loss(ending: type[scratch.Layer] | None, loss: type[scratch.Loss], reduction: Any, dtype: type) -> None:
     net = network(scratch.Tanh, ending, dtype)
     assert_both_sides(net, loss(reduction), scratch.SGD(net, 0.1), *batch(loss, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(("smoothing", "weight"), [(0.2, None), (0.0, [1, 2, 0.5, 0, 0.3]), (0.1, [1, 2, 0.5, 3, 0.3])])
+def test_a_cross_entropy_with_smoothing_and_class_weights(
+    smoothing: float, weight: list[float] | None, reduction: Any, dtype: type
+) -> None:
+    net, loss = network(scratch.Tanh, None, dtype), scratch.CrossEntropyLoss(reduction, smoothing, weight)
+    assert_both_sides(net, loss, scratch.SGD(net, 0.1), *batch(scratch.CrossEntropyLoss, dtype))
+    batches = [batch(scratch.CrossEntropyLoss, dtype)] * 2
+    report = compare.check_parity(net, loss, scratch.SGD(net, 0.1), batches)
+    assert (report.verdict, report.reference.verdict) == ("parity", "parity")
+
+
+def test_a_mean_that_is_weighted_by_class_is_none_of_a_set() -> None:
+    """Batches of it do not add up to the set, which an evaluation would have them do; both learners refuse it."""
+    net, (x, t) = network(scratch.Tanh, None, np.float32), batch(scratch.CrossEntropyLoss, np.float32)
+    loss = scratch.CrossEntropyLoss(weight=np.ones(5))
+    learner = ScratchLearner(net, loss, scratch.SGD(net, 0.1))
+    data = learner.place(x, t)
+    learner.train_step(data, np.arange(len(x)))
+    with pytest.raises(ValueError, match="the loss's mean is weighted by class, expected no class weights or reduc"):
+        learner.evaluate(data)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

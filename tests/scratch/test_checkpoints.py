@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scratch import SGD, Adagrad, AdamW, CrossEntropyLoss, Linear, ReLU, RMSprop, Sequential
+from scratch import SGD, Adagrad, AdamW, CrossEntropyLoss, Linear, NAdam, ReLU, RMSprop, Sequential
 from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder, CheckpointWarning
 from scratch.datasets import digits
 from scratch.learner import ScratchLearner
@@ -27,6 +27,7 @@ OPTIMIZERS = {
     "sgd": SGD,
     "momentum": lambda net: SGD(net, 0.1, momentum=0.9),
     "adagrad": lambda net: Adagrad(net, 0.05, lr_decay=0.1, initial_accumulator_value=0.1),
+    "nadam": lambda net: NAdam(net, 1e-3, momentum_decay=0.1),
     "rmsprop": lambda net: RMSprop(net, 1e-3, momentum=0.9, centered=True),
 }
 DIGITS = digits()

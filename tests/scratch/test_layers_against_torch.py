@@ -25,6 +25,7 @@ from scratch import (
     LayerNorm,
     LeakyReLU,
     Linear,
+    LogSoftmax,
     MaxPool2d,
     ReLU,
     Sequential,
@@ -75,6 +76,7 @@ LAYERS = {
     "gelu": Subject("gelu", lambda n, rng, dtype: GELU(), lambda n: nn.GELU()),
     "gelu_tanh": Subject("gelu_tanh", lambda n, rng, dtype: GELU("tanh"), lambda n: nn.GELU("tanh")),
     "softplus": Subject("softplus", lambda n, rng, dtype: Softplus(0.7), lambda n: nn.Softplus(0.7)),
+    "log_softmax": Subject("log_softmax", lambda n, rng, dtype: LogSoftmax(), lambda n: nn.LogSoftmax(dim=1)),
     "softmax": Subject("softmax", lambda n, rng, dtype: Softmax(), lambda n: nn.Softmax(dim=1)),
 }
 IMAGES = (3, 4, 7, 5)  # samples, channels, height, width
@@ -357,7 +359,10 @@ WRONG = {
             ("backward", np.zeros((7, 1), np.float32), r"got \(7, 1\), expected \(7, 5\)"),
             ("backward", np.zeros((7, 5)), "got float64, expected float32"),
         ]
-        for name in ("relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "softplus", "sigmoid", "tanh", "softmax")
+        for name in (
+            *("relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "softplus", "sigmoid", "tanh", "softmax"),
+            "log_softmax",
+        )
     },
     "conv2d": [
         ("forward", np.zeros((3, 5, 7, 5), np.float32), r"got \(3, 5, 7, 5\), expected \(m, 4, m, m\)"),
@@ -423,7 +428,9 @@ def test_the_derivative_of_relu_at_zero_is_zero(dtype: type) -> None:
     assert layer.backward(dy).tolist() == [[0, 0, 0, 11]]
 
 
-@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), Softmax(), ELU(), SiLU(), GELU(), GELU("tanh"), Softplus()])
+@pytest.mark.parametrize(
+    "layer", [Sigmoid(), Tanh(), Softmax(), LogSoftmax(), ELU(), SiLU(), GELU(), GELU("tanh"), Softplus()]
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_extremes_neither_overflow_nor_warn(layer: Layer, dtype: type) -> None:
     largest = np.finfo(dtype).max

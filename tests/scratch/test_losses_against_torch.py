@@ -17,12 +17,15 @@ from scratch import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     HalfSquaredErrorLoss,
+    HingeLoss,
     HuberLoss,
+    KLDivLoss,
     L1Loss,
     LayerError,
     Loss,
     MSELoss,
     MultiMarginLoss,
+    NLLLoss,
     ProbabilityCrossEntropyLoss,
 )
 from tests.bounds import assert_within
@@ -57,6 +60,10 @@ def bits(rng: np.random.Generator, m: int, n: int) -> np.ndarray:
     return rng.integers(0, 2, (m, n)).astype(float)
 
 
+def signs(rng: np.random.Generator, m: int, n: int) -> np.ndarray:
+    return rng.choice([-1.0, 1.0], (m, n))
+
+
 def shares(rng: np.random.Generator, m: int, n: int) -> np.ndarray:
     return rng.uniform(0, 1, (m, n))
 
@@ -73,12 +80,20 @@ class Subject:
 
 LOSSES = {
     "cross-entropy": Subject(CrossEntropyLoss, nn.CrossEntropyLoss, (indices, one_hot, soft, uneven)),
+    "cross-entropy, smoothed": Subject(
+        partial(CrossEntropyLoss, label_smoothing=0.2),  # type: ignore[arg-type]
+        partial(nn.CrossEntropyLoss, label_smoothing=0.2),  # type: ignore[arg-type]
+        (indices, one_hot, soft, uneven),
+    ),
     "cross-entropy on probabilities": Subject(
         ProbabilityCrossEntropyLoss,
         torch_ref.losses.ProbabilityCrossEntropyLoss,
         (indices, one_hot, soft, uneven),
         "rows",
     ),
+    "nll": Subject(NLLLoss, nn.NLLLoss, (indices,)),
+    "binary hinge": Subject(HingeLoss, torch_ref.losses.HingeLoss, (signs,)),
+    "kl divergence": Subject(KLDivLoss, nn.KLDivLoss, (one_hot, soft, uneven)),
     "mse": Subject(MSELoss, nn.MSELoss, (numbers,)),
     "l1": Subject(L1Loss, nn.L1Loss, (numbers,)),
     "multi-class hinge": Subject(MultiMarginLoss, nn.MultiMarginLoss, (indices,)),
@@ -96,7 +111,7 @@ EACH = [
     pytest.param(name, target, reduction, id=f"{name}-{target.__name__}-{reduction}")
     for name, subject in LOSSES.items()
     for target in subject.targets
-    for reduction in ("mean", "sum")
+    for reduction in getattr(subject.scratch, "reductions", ("mean", "sum"))
 ]
 # shape, and the size of the logits or numbers that enter
 INPUTS = {
@@ -126,6 +141,7 @@ def typed(t: np.ndarray, dtype: type) -> np.ndarray:
     return t.astype(dtype) if t.dtype.kind == "f" else t
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")  # torch's, of KLDivLoss
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("inputs", INPUTS)
 @pytest.mark.parametrize(("name", "target", "reduction"), EACH)
@@ -196,7 +212,7 @@ def test_a_loss_is_a_scalar_of_its_dtype_and_changes_nothing(
     assert (y.tobytes(), t.tobytes()) == before
 
 
-@pytest.mark.parametrize("name", ["cross-entropy", "cross-entropy on probabilities", "multi-class hinge"])
+@pytest.mark.parametrize("name", ["cross-entropy", "cross-entropy on probabilities", "multi-class hinge", "nll"])
 def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
     rng = np.random.default_rng(3)
     y, t = outputs(LOSSES[name], rng, 7, 5, 1.0, np.float32), rng.integers(0, 5, 7)
@@ -208,8 +224,11 @@ def test_indices_and_one_hot_rows_mean_the_same(name: str) -> None:
 
 
 RIGHT = np.full((3, 4), 0.25, np.float32)
-TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities", "multi-class hinge")
-TO_ROWS = ("mse", "l1", "huber", "half squared error", "binary cross-entropy", "binary cross-entropy on logits")
+TO_CLASSES = ("cross-entropy", "cross-entropy on probabilities", "multi-class hinge", "nll")
+TO_ROWS = (
+    *("mse", "l1", "huber", "half squared error", "kl divergence", "binary hinge"),
+    *("binary cross-entropy", "binary cross-entropy on logits"),
+)
 WRONG = [
     *(
         (name, y, t, message)
@@ -227,6 +246,8 @@ WRONG = [
             (RIGHT[0], np.array([0]), r"got \(4,\), expected \(m, m\)"),
         ]
     ),
+    ("binary hinge", RIGHT, np.eye(3, 4, dtype=np.float32), "got a target that holds 0.0, expected -1 and 1 only"),
+    ("nll", RIGHT, RIGHT, "got rows that are not one-hot, expected class indices or a single 1"),
     ("multi-class hinge", RIGHT, RIGHT, "got rows that are not one-hot, expected class indices or a single 1"),
     *(
         (name, y, t, message)
@@ -253,7 +274,7 @@ def test_what_a_loss_refuses(name: str, y: np.ndarray, t: np.ndarray, message: s
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_an_unknown_reduction_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"got reduction 'none', expected 'mean' or 'sum'"):
+    with pytest.raises(ValueError, match=r"got reduction 'none', expected 'mean' or ('batchmean' or )?'sum'"):
         LOSSES[name].scratch("none")
 
 
@@ -268,6 +289,51 @@ def test_a_probability_of_zero_is_an_infinite_loss_and_says_so() -> None:
     assert loss.forward(p, np.array([0])) == np.inf
     assert loss.forward(p, np.array([1])) == 0
     assert loss.backward().tolist() == [[0, -1]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("target", [indices, one_hot, soft, uneven])
+def test_class_weights_are_as_torchs(target: Draw, smoothing: float, reduction: str, dtype: type) -> None:
+    rng, w = np.random.default_rng(5), [0.3, 1.0, 2.5, 0.0, 0.7]
+    y, t = rng.standard_normal((9, 5)).astype(dtype), typed(target(rng, 9, 5), dtype)
+    ours = CrossEntropyLoss(reduction, smoothing, w)  # type: ignore[arg-type]
+    at, weight = torch.from_numpy(y.copy()).requires_grad_(), torch.tensor(w, dtype=torch.from_numpy(y).dtype)
+    theirs = nn.CrossEntropyLoss(weight, reduction=reduction, label_smoothing=smoothing)
+    value = theirs(at, torch.from_numpy(t))
+    value.backward()
+    known, p = architecture(ours).loss, Precision.of(dtype)
+    y64, t64 = y.astype(np.float64), typed(t, np.float64)
+    for loss, gradient in ((ours.forward(y, t), ours.backward()), (value.detach().numpy(), at.grad.numpy())):
+        assert_within("loss", loss, known.loss(y64, t64, p), dtype)
+        assert_within("gradient", gradient, known.gradient(y64, t64, p), dtype)
+    v = rng.standard_normal(y.shape)
+    if dtype == np.float64:
+        assert_derivative(lambda a: float(ours.forward(a, t)), y, ours.backward(), v)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, np.nan])
+def test_a_smoothing_that_is_no_share_is_refused(smoothing: float) -> None:
+    with pytest.raises(ValueError, match=rf"CrossEntropyLoss: got label_smoothing={smoothing}, expected 0 to 1"):
+        CrossEntropyLoss(label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("weight", [[1, -1], [[1, 2]], 3, [np.inf, 1], [np.nan, 1]])
+def test_class_weights_that_are_none_are_refused(weight: object) -> None:
+    with pytest.raises(ValueError, match=r"CrossEntropyLoss: got weight=.*, expected one finite number of at least 0"):
+        CrossEntropyLoss(weight=weight)
+
+
+def test_class_weights_of_another_number_are_refused() -> None:
+    with pytest.raises(LayerError, match="got an output of 4 columns, expected 3, one for each weight"):
+        CrossEntropyLoss(weight=[1, 2, 3]).forward(RIGHT, np.array([0, 1, 2]))
+
+
+def test_a_cross_entropy_is_shown_as_it_is_typed() -> None:
+    loss = CrossEntropyLoss("sum", 0.1, [1, 2])
+    assert repr(loss) == "CrossEntropyLoss(reduction='sum', label_smoothing=0.1, weight=[1.0, 2.0])"
+    assert repr(CrossEntropyLoss()) == "CrossEntropyLoss(reduction='mean')"
 
 
 def test_logits_of_any_size_do_not_overflow() -> None:

@@ -1,5 +1,6 @@
 """Every optimiser with every option against torch.optim: 50 steps, each from the same state, and all run freely."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from compare.numbers.allowance import Precision
 from compare.operations import OPTIMIZERS
-from scratch import SGD, Adagrad, Adam, AdamW, Layer, Optimizer, RMSprop
+from scratch import SGD, Adagrad, Adam, AdamW, Layer, NAdam, Optimizer, RMSprop
 from tests.bounds import assert_within
 
 STEPS = 50
@@ -38,6 +39,10 @@ CASES: list[tuple[type[Optimizer], dict[str, Any]]] = [
             {"lr": 0.02, "betas": (0.95, 0.99), "eps": 1e-6, "weight_decay": 0.2},
         ]
     ),
+    (NAdam, {}),
+    (NAdam, {"lr": 0.1, "betas": (0.5, 0.6), "momentum_decay": 0.0}),
+    (NAdam, {"lr": 0.1, "betas": (0.0, 0.9)}),
+    (NAdam, {"lr": 0.02, "betas": (0.95, 0.99), "eps": 1e-6, "weight_decay": 0.2, "momentum_decay": 0.3}),
     (Adagrad, {}),
     (Adagrad, {"lr": 0.1, "lr_decay": 0.3}),
     (Adagrad, {"lr": 0.1, "initial_accumulator_value": 0.1}),
@@ -95,6 +100,15 @@ def test_each_step_is_torchs_from_the_same_state(kind: type[Optimizer], options:
                 assert_within(f"step {step}: {name} {part}", got[part], expected, dtype)
 
 
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """torch keeps what follows from the count of steps, as NAdam's product of mu, in its default dtype."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("doubles")
 @each_case
 def test_all_steps_run_freely_are_torchs(kind: type[Optimizer], options: dict[str, Any]) -> None:
     network, rng = Parameters(np.float64), np.random.default_rng(2)
@@ -160,6 +174,8 @@ WRONG = [
             ({"betas": (0.9, -0.1)}, rf"{kind.__name__}: got betas=\(0.9, -0.1\), expected both in \[0, 1\)"),
         ]
     ),
+    (NAdam, {"momentum_decay": -0.1}, r"NAdam: got momentum_decay=-0.1, expected at least 0"),
+    (NAdam, {"betas": (1.0, 0.9)}, r"NAdam: got betas=\(1.0, 0.9\), expected both in \[0, 1\)"),
     *(
         (Adagrad, {name: -0.1}, rf"Adagrad: got {name}=-0.1, expected at least 0")
         for name in ("lr", "lr_decay", "eps", "weight_decay", "initial_accumulator_value")

@@ -390,7 +390,7 @@ class Settled:
         y, t = tensors.get(f"{len(network.layers) - 1}.output"), tensors.get("target")
         if y is None or t is None:
             return 0.0
-        count = network.loss.count(len(y), y.size)
+        count = network.loss.divisor(t, len(y), y.size)
         return network.loss.lost_in_probabilities(y, t, count, Precision.of(value.array.dtype))
 
     def _other_loss(self, may_be_wrong: bool = True) -> None:

@@ -40,9 +40,10 @@ def find(
     """The names of one training step, the first that the observations hold. x (m, in) and t where they are known.
 
     NotFound, in one line, where input, weights or outputs of the network are not among the arrays. ValueError for a
-    penalty, which is not looked for.
+    penalty, which is not looked for, or a layer that is not.
     """
     network.expect_no_penalty()
+    network.expect_known_by_value()
     seen, declared = Observations(observations), convention or Convention()
     attempts = list(_attempts(network, seen, x, t, declared))
     if not attempts:

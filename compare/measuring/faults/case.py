@@ -105,4 +105,6 @@ def _target(rng: np.random.Generator, kind: Target, m: int, n: int, dtype: DType
     if kind in ("soft", "unnormalised"):
         t = rng.dirichlet(np.ones(n), m)
         return (t * rng.uniform(0.5, 2, (m, 1)) if kind == "unnormalised" else t).astype(dtype)
+    if kind == "signs":
+        return rng.choice([-1.0, 1.0], (m, n)).astype(dtype)
     return (rng.integers(0, 2, (m, n)) if kind == "bits" else rng.standard_normal((m, n))).astype(dtype)

@@ -40,7 +40,7 @@ DISTRIBUTED_FAULTS = (
             Edit(
                 "torch_ref.distributed",
                 "ShardedLearner.weight",
-                'self.team.size * own / rows if self.loss.reduction == "mean" else float(self.team.size)',
+                'self.team.size * own / rows if self.loss.reduction != "sum" else float(self.team.size)',
                 "1.0",
             ),
         ),

@@ -21,7 +21,7 @@ import numpy as np
 from compare.network.optimizer import OptimizerSpec
 
 Place = tuple[str, str]  # a layer's number or "loss", and a tensor's name in the record
-Target = Literal["labels", "one-hot", "soft", "unnormalised", "values", "bits"]
+Target = Literal["labels", "one-hot", "soft", "unnormalised", "values", "bits", "signs"]
 
 NETWORK = "5-7-4 relu, softmax cross-entropy"  # layers 0 Linear 5 -> 7, 1 ReLU, 2 Linear 7 -> 4
 SGD = OptimizerSpec("SGD", {"lr": 0.1})

@@ -18,7 +18,6 @@ EQUIVALENT: Reasons = {
         "membership in a pair does not depend on its order",
         "layers.py expect: if not fits or any((n not in (None, k) for n, k in zip(sizes, a.shape, strict=False))): ... "
         "-> if not fits or any((n not in (k, None) for n, k in zip(sizes, a.shape, strict=False))): ...",
-        "losses.py Loss.__init__: if reduction not in ('mean', 'sum'): ... -> if reduction not in ('sum', 'mean'): ...",
     ),
     **_for(
         "without a word `zip` is not strict either",

@@ -18,20 +18,26 @@ import scratch.adagrad
 import scratch.avg_pool2d
 import scratch.batch_norm
 import scratch.conv2d
+import scratch.dropout
 import scratch.elu
 import scratch.flatten
 import scratch.gelu
+import scratch.hinge_loss
 import scratch.huber_loss
 import scratch.initializers
+import scratch.kl_div_loss
 import scratch.l1_loss
 import scratch.layer_norm
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
+import scratch.log_softmax
 import scratch.losses
 import scratch.max_pool2d
 import scratch.multi_margin_loss
+import scratch.nadam
 import scratch.network
+import scratch.nll_loss
 import scratch.optim
 import scratch.rmsprop
 import scratch.silu
@@ -57,18 +63,24 @@ MODULES = (
     scratch.batch_norm,
     scratch.conv2d,
     scratch.flatten,
+    scratch.dropout,
     scratch.elu,
     scratch.gelu,
     scratch.adagrad,
+    scratch.hinge_loss,
     scratch.huber_loss,
     scratch.initializers,
+    scratch.kl_div_loss,
     scratch.l1_loss,
     scratch.layer_norm,
     scratch.layers,
     scratch.leaky_relu,
     scratch.learner,
+    scratch.log_softmax,
     scratch.losses,
+    scratch.nll_loss,
     scratch.max_pool2d,
+    scratch.nadam,
     scratch.network,
     scratch.optim,
     scratch.windows,

@@ -33,6 +33,11 @@ PARTIAL = [
         {"alpha": 0.9},
         {"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False},
     ),
+    (
+        "NAdam",
+        {},
+        {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0, "momentum_decay": 0.004},
+    ),
     ("AdamW", {}, {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}),
 ]
 

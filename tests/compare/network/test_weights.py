@@ -152,7 +152,9 @@ def test_unknown_layers_losses_and_optimisers_are_refused() -> None:
     with pytest.raises(TypeError, match="got loss Odd, expected one of BCELoss"):
         to_torch_loss(Odd())
     net = network()
-    with pytest.raises(TypeError, match="got optimiser Lion, expected one of Adagrad, Adam, AdamW, RMSprop, SGD"):
+    with pytest.raises(
+        TypeError, match="got optimiser Lion, expected one of Adagrad, Adam, AdamW, NAdam, RMSprop, SGD"
+    ):
         to_torch_optimizer(Lion(net, 0.1, 0.0), to_torch(net))
 
 

@@ -1,10 +1,11 @@
 """The examples of known mistakes, made into records: correct training steps, with a snippet's value in one tensor.
 
-Letters of a snippet. Of a layer: x W b y dy; of a loss: y t m n; of an update: p g lr mu damp wd b1 b2 eps alpha fall,
-the state before mom m v sq avg acc (zeros at first) and after new_mom and so on. Everywhere: right, the correct tensor;
-step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched` had become;
-before, the same letters one step earlier, with before.value for what was put there. A snippet that needs `before`
-leaves step 1 right. Of images: windows, added_up and at_maxima. Of a BatchNorm: rm rv, the running statistics before.
+Letters of a snippet. Of a layer: x W b mask y dy; of a loss: y t m n; of an update: p g lr mu damp wd b1 b2 eps alpha
+fall fade, the state before mom m v sq avg acc (zeros at first) and after new_mom and so on. Everywhere: right, the
+correct tensor; step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched`
+had become; before, the same letters one step earlier, with before.value for what was put there. A snippet that needs
+`before` leaves step 1 right. Of images: windows, added_up and at_maxima. Of a BatchNorm: rm rv, the running statistics
+before.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ NETWORKS |= {
     "max_pool2d": "Conv2d(2, 3, 2), MaxPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
     "avg_pool2d": "Conv2d(2, 3, 2), AvgPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
     "flatten": "Conv2d(2, 3, 2), Flatten, Linear(72, 4); CrossEntropyLoss",
+    "dropout": "Linear(5, 40), Dropout(0.3), Linear(40, 4); CrossEntropyLoss",
 }
 NETWORKS |= {
     "layer_norm": "Linear(5, 7), LayerNorm(7), ReLU, Linear(7, 4); CrossEntropyLoss",
@@ -55,7 +57,7 @@ NETWORKS |= {
 }
 NORMALISATIONS = dict.fromkeys(("layer_norm", "batch_norm1d", "batch_norm2d"), 1)
 OF_IMAGES = {"conv2d": 0, "max_pool2d": 1, "avg_pool2d": 1, "flatten": 1}
-LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | NORMALISATIONS | {"softmax": 3, "loss": -1}
+LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | NORMALISATIONS | {"dropout": 1, "softmax": 3, "loss": -1}
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
 ADAM = {"kind": "Adam", "lr": 0.01}
 OPTIMIZER_OF = {"momentum_buffer": MOMENTUM, "exp_avg": ADAM, "exp_avg_sq": ADAM}
@@ -173,6 +175,7 @@ TARGETS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
     "soft": lambda rng, m, n: rng.dirichlet(np.ones(n), m),
     "unnormalised": _unnormalised,
     "bits": lambda rng, m, n: rng.integers(0, 2, (m, n)),
+    "signs": lambda rng, m, n: rng.choice([-1.0, 1.0], (m, n)),
     "values": lambda rng, m, n: rng.standard_normal((m, n)),
 }
 
@@ -245,6 +248,7 @@ OPTIONS = {
     "eps": ("eps", 1e-8),
     "alpha": ("alpha", 0.99),
     "fall": ("lr_decay", 0.0),
+    "fade": ("momentum_decay", 0.004),
 }
 STATES = {
     "mom": "momentum_buffer",

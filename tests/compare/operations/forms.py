@@ -116,6 +116,35 @@ def gradient(f: Callable[[torch.Tensor], torch.Tensor], x: Array, dy: Array | No
     return at.grad.numpy()
 
 
+# --- dropout ---------------------------------------------------------------------------------------------------------
+
+SHARE = 0.3  # dropped
+DROPOUT = {
+    "x mask / (1 - p)": lambda x, mask: x * mask / x.dtype.type(1 - SHARE),
+    "1 - p in the precision of x": lambda x, mask: x * mask / (1 - x.dtype.type(SHARE)),
+    "x (mask / (1 - p))": lambda x, mask: x * (mask / x.dtype.type(1 - SHARE)),
+    "reciprocal": lambda x, mask: mask * x * (1 / (1 - x.dtype.type(SHARE))),
+    "scaled first": lambda x, mask: x / x.dtype.type(1 - SHARE) * mask,
+    "selected": lambda x, mask: np.where(mask != 0, x * x.dtype.type(1 / (1 - SHARE)), 0).astype(x.dtype),
+    "torch": lambda x, mask: (tensor(x) * tensor(mask).div_(1 - SHARE)).numpy(),
+}
+DROPOUT_MASK = {
+    "mask / (1 - p)": lambda mask: (mask != 0).astype(mask.dtype) / mask.dtype.type(1 - SHARE),
+    "1 - p in the precision of x": lambda mask: (mask != 0) / (1 - mask.dtype.type(SHARE)),
+    "reciprocal": lambda mask: (mask != 0) * mask.dtype.type(1 / (1 - SHARE)),
+}
+
+
+def draw_x_and_mask(rng: np.random.Generator, d: Draw) -> Inputs:
+    """Of ones; about as many as p says."""
+    kept = rng.permutation(np.arange(d.m * d.n) >= SHARE * d.m * d.n).reshape(d.m, d.n)
+    return {"x": d.numbers(rng, d.m, d.n), "mask": kept.astype(float)}
+
+
+def draw_mask(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {"mask": draw_x_and_mask(rng, d)["mask"] / (1 - SHARE)}
+
+
 # --- sums ------------------------------------------------------------------------------------------------------------
 
 
@@ -771,10 +800,13 @@ def loss_of(kind: str, y: str = "y") -> dict[str, Callable[..., Any]]:
     }
 
 
+PER_SAMPLE = ("cross_entropy", "probability_cross_entropy", "half_squared_error", "nll")
+
+
 def count(kind: str, reduction: str, y: Array) -> int:
     if reduction == "sum":
         return 1
-    return len(y) if kind in ("cross_entropy", "probability_cross_entropy", "half_squared_error") else y.size
+    return len(y) if kind in PER_SAMPLE else y.size
 
 
 def rows(rng: np.random.Generator, m: int, n: int) -> Array:
@@ -864,6 +896,109 @@ CROSS_ENTROPY = {
 }
 
 
+LOG_SOFTMAX_PULLBACK: dict[str, Callable[[Array, Array], Array]] = {
+    "dy - q sum": lambda q, dy: dy - q * dy.sum(axis=1, keepdims=True),
+    "dy - q sum in turn": lambda q, dy: dy - q * sequentially(dy.T)[:, None],
+    "Jacobian": lambda q, dy: np.stack(
+        [d - np.outer(row, np.ones_like(row)) @ d for row, d in zip(q, dy, strict=True)]
+    ),
+    "one Jacobian": lambda q, dy: np.stack(
+        [(np.eye(len(row), dtype=row.dtype) - row[:, None]) @ d for row, d in zip(q, dy, strict=True)]
+    ),
+}
+LOG_SOFTMAX_BACKWARD = {
+    **{
+        f"{name} of {softmax}": also(f, lambda s, dy, f=f, pull=pull: pull(call(f, s), dy))
+        for name, pull in LOG_SOFTMAX_PULLBACK.items()
+        for softmax, f in SOFTMAX.items()
+    },
+    "torch": lambda s, dy: gradient(lambda a: torch.log_softmax(a, dim=1), s, dy),
+    "torch by hand": Form(
+        lambda s, dy: gradient(lambda a: torch.softmax(a, dim=1).log(), s, dy), spread_below("s", 0.5)
+    ),
+}
+
+
+def draw_log_probabilities(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {
+        "y": -np.abs(d.numbers(rng, d.m, d.n)),
+        "t": rng.integers(0, d.n, d.m),
+        "reduction": ("mean", "sum")[rng.integers(2)],
+    }
+
+
+def own(y: Array, t: Array) -> Array:
+    return y[np.arange(len(y)), t]
+
+
+def in_rows(y: Array, t: Array) -> Array:
+    return np.eye(y.shape[1], dtype=y.dtype)[t]
+
+
+NLL = {
+    **{f"own, {mean}": averaged("nll", lambda y, t: -own(y, t), g) for mean, g in MEANS.items()},
+    "-sum t y": averaged("nll", lambda y, t: -(in_rows(y, t) * y), MEANS["sum / c"]),
+    "torch": lambda y, t, reduction: functional.nll_loss(tensor(y), tensor(t), reduction=reduction).numpy(),
+}
+
+
+SMOOTHING, CLASS_WEIGHTS = 0.3, 0.5  # the smallest weight; the largest is 2
+
+
+def draw_weighted(rng: np.random.Generator, d: Draw) -> Inputs:
+    drawn = draw_logits(rng, d)
+    return drawn | {"t": rng.integers(0, d.n, d.m), "w": rng.uniform(CLASS_WEIGHTS, 2, d.n)}
+
+
+def weighted(part: str) -> Callable[..., Expected]:
+    def expected(s: Array, t: Array, w: Array, reduction: str, p: Precision) -> Expected:
+        found: Expected = getattr(LOSSES["cross_entropy"](reduction, SMOOTHING, tuple(w)), part)(s, t, p)
+        return found
+
+    return expected
+
+
+def torch_weighted(s: torch.Tensor, t: Array, w: Array, reduction: str) -> torch.Tensor:
+    return functional.cross_entropy(s, tensor(t), tensor(w), reduction=reduction, label_smoothing=SMOOTHING)
+
+
+def smoothed(s: Array, t: Array, w: Array) -> Array:
+    e = s.dtype.type(SMOOTHING)
+    return (in_rows(s, t) * (1 - e) + e / s.dtype.type(s.shape[1])) * w
+
+
+def weight_sum(s: Array, t: Array, w: Array, reduction: str) -> Any:
+    return w[t].sum() if reduction == "mean" else s.dtype.type(1)
+
+
+def two_losses(s: Array, t: Array, w: Array, reduction: str) -> Any:
+    """(1 - e) of that of the classes, and e / n of that of all."""
+    log_p, e = call(LOG_SOFTMAX["s - lse"], s), s.dtype.type(SMOOTHING)
+    own_loss, of_all = -(w[t] * own(log_p, t)).sum(), -(w * log_p).sum()
+    return ((1 - e) * own_loss + e / s.dtype.type(s.shape[1]) * of_all) / weight_sum(s, t, w, reduction)
+
+
+WEIGHTED = {
+    "smoothed target": lambda s, t, w, reduction: (
+        -(smoothed(s, t, w) * call(LOG_SOFTMAX["(s - max) - log sum"], s)).sum() / weight_sum(s, t, w, reduction)
+    ),
+    "two losses": two_losses,
+    "weights that are 1 in the mean": lambda s, t, w, reduction: (
+        -(smoothed(s, t, w / w[t].mean()) * call(LOG_SOFTMAX["s - lse"], s)).sum() / s.dtype.type(len(s))
+        if reduction == "mean"
+        else two_losses(s, t, w, reduction)
+    ),
+    "torch": lambda s, t, w, reduction: torch_weighted(tensor(s), t, w, reduction).numpy(),
+}
+WEIGHTED_BACKWARD = {
+    "q W - t": lambda s, t, w, reduction: (
+        (call(SOFTMAX["shifted"], s) * smoothed(s, t, w).sum(axis=1, keepdims=True) - smoothed(s, t, w))
+        / weight_sum(s, t, w, reduction)
+    ),
+    "torch": lambda s, t, w, reduction: gradient(lambda a: torch_weighted(a, t, w, reduction), s),
+}
+
+
 def divided(kind: str, top: Callable[[Array, Array], Array]) -> dict[str, Callable[..., Any]]:
     """A gradient divided by its count, in three ways."""
 
@@ -921,6 +1056,82 @@ CROSS_ENTROPY_BACKWARD = {
             lambda a: -(tensor(t) * torch.softmax(a, dim=1).log()).sum() / count("cross_entropy", reduction, s), s
         ),
         spread_below("s", 0.5),
+    ),
+}
+def draw_divergent(rng: np.random.Generator, d: Draw) -> Inputs:
+    t = rng.dirichlet(np.ones(d.n), d.m)
+    t[rng.random(t.shape) < 0.1] = 0
+    y = np.log(np.maximum(rng.dirichlet(np.ones(d.n), d.m), 1e-30)) * min(d.scale, 2)
+    return {"y": y, "t": t, "reduction": ("mean", "batchmean", "sum")[rng.integers(3)]}
+
+
+def kl_count(y: Array, reduction: str) -> Any:
+    return y.dtype.type({"mean": y.size, "batchmean": len(y), "sum": 1}[reduction])
+
+
+def kl(terms: Callable[[Array, Array], Array]) -> Callable[..., Any]:
+    return lambda y, t, reduction: np.where(t == 0, t.dtype.type(0), terms(y, t)).sum() / kl_count(y, reduction)
+
+
+def kl_torch(y: torch.Tensor, t: Array, reduction: str) -> torch.Tensor:
+    """Its "mean" by the sum: torch advises against it each time."""
+    if reduction == "mean":
+        return functional.kl_div(y, tensor(t), reduction="sum") / t.size
+    return functional.kl_div(y, tensor(t), reduction=reduction)
+
+
+KL = {
+    "t (log t - y)": kl(lambda y, t: t * (np.log(t) - y)),
+    "t log t - t y": kl(lambda y, t: t * np.log(t) - t * y),
+    "t log (t / e^y)": kl(lambda y, t: t * np.log(t / np.exp(y))),
+    "entropy apart": lambda y, t, reduction: (
+        (special.xlogy(t, t).sum() - (t * y).sum()) / kl_count(y, reduction)
+    ),
+    "scipy": lambda y, t, reduction: special.rel_entr(t, np.exp(y)).sum() / kl_count(y, reduction),
+    "torch": lambda y, t, reduction: kl_torch(tensor(y), t, reduction).numpy(),
+}
+KL_BACKWARD = {
+    "-t / c": lambda y, t, reduction: -t / kl_count(y, reduction),
+    "-t (1 / c)": lambda y, t, reduction: -t * (1 / kl_count(y, reduction)),
+    "-t / n / m": lambda y, t, reduction: -t / (kl_count(y, reduction) / len(y)) / y.dtype.type(len(y)),
+    "torch": lambda y, t, reduction: gradient(lambda a: kl_torch(a, t, reduction), y),
+}
+def draw_signed(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {
+        "y": d.numbers(rng, d.m, d.n),
+        "t": rng.choice([-1.0, 1.0], (d.m, d.n)),
+        "reduction": ("mean", "sum")[rng.integers(2)],
+    }
+
+
+SIGNED_HINGE = {
+    **{
+        f"max(0, 1 - t y), {mean}": averaged("hinge", lambda y, t: np.maximum(0, 1 - t * y), g)
+        for mean, g in MEANS.items()
+    },
+    "max(0, t (t - y))": averaged("hinge", lambda y, t: np.maximum(0, t * (t - y)), MEANS["sum / c"]),
+    "half of z + |z|": averaged("hinge", lambda y, t: (1 - t * y + np.abs(1 - t * y)) / 2, MEANS["sum / c"]),
+    "torch": lambda y, t, reduction: (
+        (1 - tensor(t) * tensor(y)).clamp(min=0).sum() / count("hinge", reduction, y)
+    ).numpy(),
+    "hinge_embedding_loss in torch": lambda y, t, reduction: (
+        functional.hinge_embedding_loss(tensor(t * y), -torch.ones(y.shape, dtype=tensor(y).dtype), reduction=reduction)
+    ).numpy(),
+}
+SIGNED_HINGE_BACKWARD = {
+    **{f"-t {how}": f for how, f in divided("hinge", lambda y, t: np.where(t * y < 1, -t, 0).astype(y.dtype)).items()},
+    "/ n / m": lambda y, t, reduction: (
+        -t * (1 - t * y > 0) / y.dtype.type(y.shape[1] if reduction == "mean" else 1)
+        / y.dtype.type(y.shape[0] if reduction == "mean" else 1)
+    ),
+    "torch": lambda y, t, reduction: gradient(
+        lambda a: (1 - tensor(t) * a).relu().sum() / count("hinge", reduction, y), y
+    ),
+}
+NLL_BACKWARD = {
+    **{f"-t {how}": f for how, f in divided("nll", lambda y, t: -in_rows(y, t)).items()},
+    "torch": lambda y, t, reduction: gradient(
+        lambda a: functional.nll_loss(a, tensor(t), reduction=reduction), y
     ),
 }
 PROBABILITY_CROSS_ENTROPY = {
@@ -1411,6 +1622,78 @@ ADAM = {
     "torch": torch_optimizer("Adam", foreach=False),
     "torch foreach": torch_optimizer("Adam", foreach=True),
     "torch fused": torch_optimizer("Adam", fused=True),
+}
+
+
+def draw_nadam(rng: np.random.Generator, d: Draw) -> Inputs:
+    drawn = draw_adam(rng, d)
+    drawn["options"]["momentum_decay"] = float(rng.choice([0.004, 0.0, 0.3]))
+    return drawn
+
+
+def nadam_momentum(o: Inputs, t: int) -> float:
+    mu: float = o["beta1"] * (1 - 0.5 * 0.96 ** (t * o["momentum_decay"]))
+    return mu
+
+
+def nadam_product(o: Inputs, t: int) -> float:
+    return float(np.prod([nadam_momentum(o, k) for k in range(1, t + 1)]))
+
+
+def nadam_of_torch(o: Inputs, t: int) -> tuple[float, float]:
+    mu, ahead, product = nadam_momentum(o, t), nadam_momentum(o, t + 1), nadam_product(o, t)
+    return (1 - mu) / (1 - product), ahead / (1 - product * ahead)
+
+
+def nadam_in_float32(o: Inputs, t: int) -> tuple[float, float]:
+    """The product of mu is a float32, as in torch."""
+    product = np.float32(1)
+    for k in range(1, t + 1):
+        product = np.float32(product * np.float32(nadam_momentum(o, k)))
+    mu, ahead = nadam_momentum(o, t), nadam_momentum(o, t + 1)
+    return (1 - mu) / (1 - float(product)), ahead / (1 - float(product) * ahead)
+
+
+NADAM_FACTORS = {"float64": nadam_of_torch, "float32": nadam_in_float32}
+NADAM_STEPS: dict[str, Callable[..., Array]] = {
+    "term by term": lambda p, a, g, b, m, r: p - a * g / r - b * m / r,
+    "their sum": lambda p, a, g, b, m, r: p - (a * g + b * m) / r,
+    "quotients first": lambda p, a, g, b, m, r: p - (g / r * a + m / r * b),
+    "reciprocal": lambda p, a, g, b, m, r: p - (1 / r) * (b * m + a * g),
+}
+
+
+def nadam(average: str, factors: str, how: str) -> Callable[..., Values]:
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        g = g + options["weight_decay"] * before
+        m, v = (state.get(name, np.zeros_like(before)) for name in ("exp_avg", "exp_avg_sq"))
+        m = MOMENTS[average](m, g, options["beta1"])
+        v = MOMENTS[average](v, g * g, options["beta2"])
+        a, b = (options["lr"] * factor for factor in NADAM_FACTORS[factors](options, step))
+        root = np.sqrt(v / (1 - options["beta2"] ** step)) + options["eps"]
+        return {"": NADAM_STEPS[how](before, a, g, b, m, root), "exp_avg": m, "exp_avg_sq": v}
+
+    return compute
+
+
+def torch_nadam(**how: Any) -> Callable[..., Values]:
+    """torch's own, with the product of mu that it would have at this step."""
+
+    def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
+        product = torch.tensor(1.0)
+        for k in range(1, step):
+            product *= nadam_momentum(options, k)
+        held = state | {"mu_product": product.numpy()} if state else state
+        found = torch_optimizer("NAdam", **how)(options, step, before, g, held)
+        return {name: a for name, a in found.items() if name != "mu_product"}
+
+    return compute
+
+
+NADAM = {
+    **{f"{a}, {f}, {s}": nadam(a, f, s) for a in list(MOMENTS)[:2] for f in NADAM_FACTORS for s in NADAM_STEPS},
+    "torch": torch_nadam(foreach=False),
+    "torch foreach": torch_nadam(foreach=True),
 }
 ADAMW = {
     **{f"{a}, {s}, {d}": adam(a, s, d) for a in list(MOMENTS)[:2] for s in STEPS for d in DECAYS},
@@ -1919,6 +2202,11 @@ OPERATIONS = {
         LAYERS["max_pool2d"](KERNEL, STRIDE, PADDING).grad_input,
         MAXIMUM_BACKWARD,
     ),
+    "dropout": Operation(draw_x_and_mask, LAYERS["dropout"](SHARE).output, DROPOUT),
+    "dropout, mask": Operation(draw_mask, LAYERS["dropout"](SHARE).mask, DROPOUT_MASK),
+    "dropout, grad_input": Operation(
+        draw_x_and_mask, lambda x, mask, p: LAYERS["dropout"](SHARE).grad_input(mask, x, p), DROPOUT
+    ),
     "sigmoid": Operation(draw_x, LAYERS["sigmoid"]().output, SIGMOID),
     "sigmoid, grad_input": Operation(
         draw_x_and_dy, LAYERS["sigmoid"]().grad_input, SIGMOID_BACKWARD
@@ -1945,10 +2233,24 @@ OPERATIONS = {
     "softmax, grad_input": Operation(
         draw_s_and_dy, lambda s, dy, p: LAYERS["softmax"]().grad_input(s, dy, p), SOFTMAX_BACKWARD
     ),
+    "log_softmax": Operation(
+        lambda rng, d: {"s": draw_logits(rng, d)["s"]}, lambda s, p: LAYERS["log_softmax"]().output(s, p), LOG_SOFTMAX
+    ),
+    "log_softmax, grad_input": Operation(
+        draw_s_and_dy, lambda s, dy, p: LAYERS["log_softmax"]().grad_input(s, dy, p), LOG_SOFTMAX_BACKWARD
+    ),
+    "binary hinge": Operation(draw_signed, loss_of("hinge")["loss"], SIGNED_HINGE),
+    "binary hinge, gradient": Operation(draw_signed, loss_of("hinge")["gradient"], SIGNED_HINGE_BACKWARD),
+    "kl divergence": Operation(draw_divergent, loss_of("kl_div")["loss"], KL),
+    "kl divergence, gradient": Operation(draw_divergent, loss_of("kl_div")["gradient"], KL_BACKWARD),
+    "nll": Operation(draw_log_probabilities, loss_of("nll")["loss"], NLL),
+    "nll, gradient": Operation(draw_log_probabilities, loss_of("nll")["gradient"], NLL_BACKWARD),
     "cross-entropy": Operation(draw_logits, loss_of("cross_entropy", "s")["loss"], CROSS_ENTROPY),
     "cross-entropy, gradient": Operation(
         draw_logits, loss_of("cross_entropy", "s")["gradient"], CROSS_ENTROPY_BACKWARD
     ),
+    "weighted cross-entropy": Operation(draw_weighted, weighted("loss"), WEIGHTED),
+    "weighted cross-entropy, gradient": Operation(draw_weighted, weighted("gradient"), WEIGHTED_BACKWARD),
     "cross-entropy on probabilities": Operation(
         draw_probabilities, loss_of("probability_cross_entropy")["loss"], PROBABILITY_CROSS_ENTROPY
     ),
@@ -1983,6 +2285,7 @@ OPERATIONS = {
     ),
     "SGD": Operation(draw_sgd, OPTIMIZERS["SGD"]().update, SGD),
     "Adam": Operation(draw_adam, OPTIMIZERS["Adam"]().update, ADAM),
+    "NAdam": Operation(draw_nadam, OPTIMIZERS["NAdam"]().update, NADAM),
     "AdamW": Operation(draw_adam, OPTIMIZERS["AdamW"]().update, ADAMW),
     "Adagrad": Operation(draw_adagrad, OPTIMIZERS["Adagrad"]().update, ADAGRAD),
     "RMSprop": Operation(draw_rmsprop, OPTIMIZERS["RMSprop"]().update, RMSPROP),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from compare.operations.avg_pool2d import AvgPool2d
 from compare.operations.batch_norm1d import BatchNorm1d
 from compare.operations.batch_norm2d import BatchNorm2d
 from compare.operations.conv2d import Conv2d
+from compare.operations.dropout import Dropout
 from compare.operations.flatten import Flatten
 from compare.operations.layer_norm import LayerNorm
 from compare.operations.linear import Linear
@@ -105,6 +107,27 @@ BATCH_NORM = {
     ),
 }
 FORMULAS = {
+    "log_softmax": {
+        "output": ("y_k = x_k - log sum_j e^x_j, over each row", "x"),
+        "grad_input": ("dx_k = dy_k - e^y_k sum_j dy_j", "x dy"),
+    },
+    "hinge": {
+        "loss": ("L = sum max(0, 1 - t y), over all elements", "y t"),
+        "loss.gradient": ("dy = -t / (m n) where t y < 1, else 0", "y t"),
+    },
+    "kl_div": {
+        "loss": ("L = sum t (log t - y), 0 where t is 0, over all elements", "y t"),
+        "loss.gradient": ("dy = -t / (m n)", "y t"),
+    },
+    "nll": {
+        "loss": ("L = -sum y_t, y_t the log-probability of the right class, over the samples", "y t"),
+        "loss.gradient": ("dy = -1 / m for the right class, else 0", "y t"),
+    },
+    "dropout": {
+        "mask": ("mask = 0 with probability p, else 1 / (1 - p), or 1", "mask"),
+        "output": ("y = x / (1 - p) where it is kept, else 0", "x mask"),
+        "grad_input": ("dx = dy / (1 - p) where it is kept, else 0", "mask dy"),
+    },
     "linear": {
         "output": ("y = x W^T + b", "x W b"),
         "grad_weight": ("dW = dy^T x", "x dy"),
@@ -228,6 +251,11 @@ UPDATES = {
         "exp_avg": "m <- b1 m + (1 - b1) g",
         "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
     },
+    "NAdam": {
+        "": "p <- p - lr (mu' m / (1 - M mu') + (1 - mu) g / (1 - M)) / (sqrt(v^) + eps), mu = b1 (1 - 0.96^(t d) / 2)",
+        "exp_avg": "m <- b1 m + (1 - b1) g",
+        "exp_avg_sq": "v <- b2 v + (1 - b2) g^2",
+    },
     "Adagrad": {"": "p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)", "sum": "s <- s + g^2"},
     "RMSprop": {
         "": "p <- p - lr g / (sqrt(v) + eps), or p - lr b with momentum; v - a^2 for v if centered",
@@ -247,6 +275,10 @@ TYPES = {
     "softplus": (scratch.Softplus, torch.nn.Softplus),
     "sigmoid": (scratch.Sigmoid, torch.nn.Sigmoid),
     "softmax": (scratch.Softmax, torch.nn.Softmax),
+    "log_softmax": (scratch.LogSoftmax, torch.nn.LogSoftmax),
+    "nll": (scratch.NLLLoss, torch.nn.NLLLoss),
+    "hinge": (scratch.HingeLoss, torch_ref.losses.HingeLoss),
+    "kl_div": (scratch.KLDivLoss, torch.nn.KLDivLoss),
     "tanh": (scratch.Tanh, torch.nn.Tanh),
     "conv2d": (scratch.Conv2d, torch.nn.Conv2d),
     "layer_norm": (scratch.LayerNorm, torch.nn.LayerNorm),
@@ -255,6 +287,7 @@ TYPES = {
     "max_pool2d": (scratch.MaxPool2d, torch.nn.MaxPool2d),
     "avg_pool2d": (scratch.AvgPool2d, torch.nn.AvgPool2d),
     "flatten": (scratch.Flatten, torch.nn.Flatten),
+    "dropout": (scratch.Dropout, torch.nn.Dropout),
     "cross_entropy": (scratch.CrossEntropyLoss, torch.nn.CrossEntropyLoss),
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
     "mse": (scratch.MSELoss, torch.nn.MSELoss),
@@ -267,10 +300,14 @@ TYPES = {
     "SGD": (scratch.SGD, torch.optim.SGD),
     "Adam": (scratch.Adam, torch.optim.Adam),
     "AdamW": (scratch.AdamW, torch.optim.AdamW),
+    "NAdam": (scratch.NAdam, torch.optim.NAdam),
     "Adagrad": (scratch.Adagrad, torch.optim.Adagrad),
     "RMSprop": (scratch.RMSprop, torch.optim.RMSprop),
 }
 WORDS = {
+    "nll": ("nll", "negative log-likelihood"),
+    "hinge": ("binary hinge",),
+    "kl_div": ("kl divergence", "kullback-leibler divergence"),
     "cross_entropy": ("softmax cross-entropy", "cross-entropy", "cross-entropy on logits"),
     "probability_cross_entropy": ("cross-entropy on probabilities",),
     "mse": ("mse", "mean squared error"),
@@ -307,7 +344,8 @@ def test_the_letters_are_parts_of_the_record() -> None:
     with_weights = dict.fromkeys(("conv2d", "layer_norm", "linear"), own)
     running = own | {"rm": "running_mean", "rv": "running_var"}
     with_weights |= dict.fromkeys(("batch_norm1d", "batch_norm2d"), running)
-    assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | with_weights
+    others = with_weights | {"dropout": LETTERS | {"mask": "mask"}}
+    assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | others
 
 
 def test_which_layers_have_a_kink() -> None:
@@ -320,7 +358,7 @@ def test_which_layers_have_a_kink() -> None:
 def test_which_losses_are_what() -> None:
     crosses = ["cross_entropy", "probability_cross_entropy"]
     bits = ["binary_cross_entropy", "logits_binary_cross_entropy"]
-    assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == [*crosses, "multi_margin"]
+    assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == [*crosses, "multi_margin", "nll"]
     assert [kind for kind, loss in LOSSES.items() if loss.binary] == bits
     assert sorted(kind for kind, loss in LOSSES.items() if loss.logarithmic) == sorted(bits + crosses)
 
@@ -334,14 +372,17 @@ def test_which_losses_have_probabilities_and_which_are_solved_for_the_target() -
         "l1",
         "huber",
         "multi_margin",
+        "nll",
+        "kl_div",
+        "hinge",
     }
-    unsolved = {"l1", "huber", "multi_margin", "binary_cross_entropy", "probability_cross_entropy"}
+    unsolved = {"hinge", "l1", "huber", "multi_margin", "binary_cross_entropy", "probability_cross_entropy"}
     assert {kind for kind, loss in bare.items() if loss.affine(y, t) is None} == unsolved
 
 
 @each_loss
 def test_what_a_loss_divides_by(loss: Any) -> None:
-    over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error", "multi_margin")
+    over_samples = ("cross_entropy", "probability_cross_entropy", "half_squared_error", "multi_margin", "nll")
     assert loss.count(3, 12) == (1 if loss.reduction == "sum" else 3 if loss.kind in over_samples else 12)
 
 
@@ -354,7 +395,7 @@ def test_what_an_optimiser_keeps() -> None:
         "SGD": (velocity, (), velocity),
         "Adagrad": (("sum",),) * 3,
         "RMSprop": (("square_avg", "grad_avg", *velocity), averages, averages + velocity),
-    } | dict.fromkeys(("Adam", "AdamW"), (moments,) * 3)
+    } | dict.fromkeys(("Adam", "AdamW", "NAdam"), (moments,) * 3)
     assert methods["RMSprop"].kept({"centered": True}) == ("square_avg", "grad_avg")
 
 
@@ -401,8 +442,8 @@ NORMALISATIONS = [
     BatchNorm1d(3, 1e-3, 0.2, False),
     BatchNorm1d(3, bias=False),
 ]
-LAYERS_OF_ROWS = [Linear(3, 2), Linear(3, 2, bias=False), *NORMALISATIONS]
-LAYERS_WITH_FIELDS = [*LAYERS_OF_ROWS, *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
+OF_ROWS = [Linear(3, 2), Linear(3, 2, bias=False), Dropout(), Dropout(0.3), *NORMALISATIONS]
+LAYERS_WITH_FIELDS = [*OF_ROWS, *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
 each_layer = pytest.mark.parametrize("layer", LAYERS_WITH_FIELDS, ids=repr)
 
 
@@ -481,6 +522,73 @@ def test_a_loss_without_its_number_is_refused() -> None:
         Architecture.of("3-2, mse(2)")
 
 
+def test_a_mean_over_the_batch_is_read_written_and_handed_on() -> None:
+    read = Architecture.of("3-2, kl divergence batchmean")
+    assert (read.loss.reduction, read.loss.count(3, 12)) == ("batchmean", 3)
+    assert read.loss.formula("loss") == "L = sum t (log t - y), 0 where t is 0, over the samples (mean)"
+    assert read.loss.formula("loss.gradient") == "dy = -t / m"
+    assert str(read) == "3-2, kl divergence batchmean"
+    assert Architecture.from_dict(read.to_dict()) == read
+    assert Architecture.of("Linear(3, 2); KLDivLoss(reduction='batchmean')") == read
+    assert to_torch_loss(read.loss.to_scratch()).reduction == "batchmean"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3-2, softmax cross-entropy(0.1)",
+        "3-2, softmax cross-entropy(0.1) sum",
+        "3-2, CrossEntropyLoss(weight=(1.0, 0.5), label_smoothing=0.1, reduction='sum')",
+        "3-2, CrossEntropyLoss(weight=(1.0, 0.5), label_smoothing=0.0, reduction='mean')",
+    ],
+)
+def test_smoothing_and_class_weights_are_read_written_and_handed_on(text: str) -> None:
+    read = Architecture.of(text)
+    assert str(read) == text
+    assert Architecture.from_dict(json.loads(json.dumps(read.to_dict()))) == read
+    in_torchs_names = str(replace(read, layers=(*read.layers, LAYERS["relu"](), LAYERS["relu"]())))
+    assert Architecture.of(in_torchs_names).loss == read.loss
+    for dtype in (torch.float32, torch.float64):
+        theirs = to_torch_loss(read.loss.to_scratch(), dtype)
+        assert Architecture.of(torch.nn.Linear(3, 2), theirs).loss == read.loss
+        assert theirs.weight is None or theirs.weight.dtype == dtype
+    assert Architecture.of(scratch.ReLU(), read.loss.to_scratch()).loss == read.loss
+
+
+def test_a_mean_is_weighted_by_the_classes_of_labels_alone() -> None:
+    loss = LOSSES["cross_entropy"]("mean", 0.0, (1.0, 0.5))
+    labels, rows = np.array([0, 1, 1]), np.eye(2)[[0, 1, 1]]
+    assert (loss.divisor(labels, 3, 6), loss.divisor(rows, 3, 6)) == (2.0, 3)
+    assert replace(loss, reduction="sum").divisor(labels, 3, 6) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("3-2, softmax cross-entropy(1.5)", r"got label_smoothing=1\.5, expected 0 to 1"),
+        ("Linear(3, 2); CrossEntropyLoss(weight=(1, -1))", "expected numbers of at least 0 in a tuple"),
+        ("Linear(3, 2); CrossEntropyLoss(weight=3)", "expected numbers of at least 0 in a tuple"),
+        ("Linear(3, 2); CrossEntropyLoss(ignore_index=1)", "got ignore_index=1, which is not checked"),
+    ],
+)
+def test_a_smoothing_or_a_weight_that_is_none_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Architecture.of(text)
+    with pytest.raises(ValueError, match=r"found the loss cross_entropy with .*, expected numbers"):
+        Architecture.from_dict(Architecture.of("3-2, cross-entropy").to_dict() | {"weight": ["one", 2.0]})
+
+
+def test_a_mean_over_the_batch_is_refused_where_torch_has_none() -> None:
+    with pytest.raises(ValueError, match="got loss 'mse batchmean', expected mse with mean or sum"):
+        Architecture.of("3-2, mse batchmean")
+    with pytest.raises(ValueError, match="got reduction='batchmean', expected 'mean' or 'sum'"):
+        Architecture.of("Linear(3, 2); MSELoss(reduction='batchmean')")
+    with pytest.raises(ValueError, match="found an architecture that is none"):
+        Architecture.from_dict(Architecture.of("3-2, mse").to_dict() | {"reduction": "batchmean"})
+    with pytest.raises(ValueError, match=r"got KLDivLoss\(log_target=True\), which is not checked"):
+        Architecture.of(torch.nn.Linear(3, 2), torch.nn.KLDivLoss(log_target=True))
+
+
 # --- the same by another formula ---
 
 
@@ -494,12 +602,22 @@ CASES = {
     "l1": Case(network="5-7-4 tanh, l1"),
     "huber": Case(network="5-7-4 tanh, huber(0.4)", scale=3),
     "hinge": Case(network="5-7-4 tanh, multi-class hinge", scale=3),
+    "binary hinge": Case(network="5-7-4 relu, binary hinge", target="signs", scale=3),
+    "kl": Case(network="5-7-4 tanh, log_softmax output, kl divergence", target="soft"),
+    "smoothed": Case(network="5-7-4 tanh, CrossEntropyLoss(label_smoothing=0.2)"),
+    "smoothed rows": Case(network="5-7-4 tanh, softmax cross-entropy(0.2) sum", target="soft"),
+    "weighted": Case(
+        network="5-7-4 tanh, CrossEntropyLoss(weight=(1.0, 2.0, 0.5, 3.0), label_smoothing=0.1)", target="labels"
+    ),
+    "weighted rows": Case(network="5-7-4 tanh, CrossEntropyLoss(weight=(1.0, 2.0, 0.5, 3.0))", target="soft"),
+    "kl over samples": Case(network="5-7-4 tanh, log_softmax output, kl divergence batchmean", target="soft"),
+    "nll": Case(network="5-7-4 log_softmax, log_softmax output, nll"),
     "tanh": Case(network="5-7-4 tanh, sigmoid binary cross-entropy", optimizer={"kind": "Adam", "lr": 0.01}),
     "softmax": Case(
         network="5-7-4 relu, softmax output, cross-entropy on probabilities", optimizer={"kind": "AdamW", "lr": 0.01}
     ),
     "mse": Case(network="5-7-4 tanh, mse", optimizer={"kind": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}),
-    "elu": Case(network="5-7-4 elu(0.5), mse"),
+    "elu": Case(network="5-7-4 elu(0.5), mse", optimizer={"kind": "NAdam", "lr": 0.01, "weight_decay": 0.1}),
     "silu": Case(network="5-7-4 silu, mse"),
     "gelu": Case(network="5-7-4 gelu, mse"),
     "gelu_tanh": Case(network="5-7-4 gelu_tanh, mse"),
@@ -528,6 +646,7 @@ CASES = {
     "dilation and groups": Case(
         network=of_images("Conv2d(2, 4, (3, 2), dilation=(2, 1), groups=2)", "Conv2d(4, 6, 2, groups=2)", columns=36)
     ),
+    "dropout": Case(network="Linear(5, 7), ReLU, Dropout(0.3), Linear(7, 4); CrossEntropyLoss"),
     "padding left out": Case(
         network=of_images("Conv2d(2, 3, 3, (1, 2), (0, 2))", "AvgPool2d((3, 2), 2, 1, False)", columns=27)
     ),
