@@ -332,23 +332,27 @@ def between(
 
     off(0) is what is lost beside the sums. As off is convex, it lies below the straight line from off(0) to off(1): the
     scale of the sums is their difference. The sharp bound takes 3 sqrt(k + 2) u for gamma_k, and may speak where plain
-    sums stay within 0.4 of it, as of any sum (`summation`).
+    sums stay within 0.4 of it, as of any sum (`summation`). Where the worst case has no bound, and so no line, it is
+    asked at once whether it may.
     """
+    share = max(_likely(k, at.p) for k in counts)
     with np.errstate(all="ignore"):
-        least, most = (np.broadcast_to(off(share), value.shape) for share in (0.0, 1.0))
+        least, likely, most = (np.broadcast_to(off(each), value.shape) for each in (0.0, share, 1.0))
         beyond = ~np.isfinite(most) & np.isfinite(value)
         scale, rest = np.where(beyond, np.inf, most - least), np.where(beyond, 0.0, least)
-    share = max(_likely(k, at.p) for k in counts)
-    wide = Allowance(scale, rest=rest, reach=at.count * at.mean_of(at.x * at.x).max(initial=0.0))
-    if share == 1:
-        return wide
-    sharp = Allowance(scale, worst=share, rest=rest).wide
 
-    def sums_well() -> bool:
+    def sums_well(sharp: Array) -> bool:
         with np.errstate(all="ignore"):
-            return all(bool(np.all(np.abs(a.reshape(value.shape) - value) <= SPEAKS * sharp)) for a in plain())
+            near = (np.abs(a.reshape(value.shape) - value) <= SPEAKS * sharp for a in plain())
+            return all(bool(np.all(each | ~np.isfinite(sharp))) for each in near)
 
-    return Allowance(scale, likely=share, sums_well=sums_well, rest=rest, reach=wide.reach)
+    reach = at.count * at.mean_of(at.x * at.x).max(initial=0.0)
+    if share == 1:
+        return Allowance(scale, rest=rest, reach=reach)
+    if np.any(beyond & np.isfinite(likely)) and sums_well(likely):
+        return Allowance(likely, reach=reach)
+    sharp = Allowance(scale, worst=share, rest=rest).wide
+    return Allowance(scale, likely=share, sums_well=lambda: sums_well(sharp), rest=rest, reach=reach)
 
 
 # --- with bounds, for what people write ---
