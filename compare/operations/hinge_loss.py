@@ -30,6 +30,7 @@ class HingeLoss(Loss):
         "loss.gradient": "dy = -t / (m n) where t y < 1, else 0",
     }
     summed_gradient = "dy = -t where t y < 1, else 0"
+    signed = True
 
     def terms(self, y: Bounded, t: Bounded, eps: float = 0.0) -> Bounded:
         return relu(1.0 - t * y)

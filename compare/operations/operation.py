@@ -301,7 +301,7 @@ class Loss(Operation):
 
     `words` are its names in a network's text, the usual one first. A mean is over the samples where `per_sample`, else
     over all elements. `takes_labels`: class numbers may be the target. `logarithmic`: it takes logarithms of
-    probabilities; `binary`: of each and of its complement.
+    probabilities; `binary`: of each and of its complement. `signed`: its target holds -1 and 1.
     """
 
     REQUIRED: ClassVar[tuple[str, ...]] = (*Operation.REQUIRED, "words", "parts", "summed_gradient")
@@ -315,6 +315,7 @@ class Loss(Operation):
     takes_labels: ClassVar[bool] = False  # class numbers as a target
     logarithmic: ClassVar[bool] = False
     binary: ClassVar[bool] = False
+    signed: ClassVar[bool] = False
 
     reduction: Reduction = "mean"
 

@@ -254,3 +254,18 @@ def test_nothing_may_be_kept_with_p_1_and_nothing_dropped_with_p_0() -> None:
     for p, right, wrong in ((1, zeros, ones), (0, ones, zeros)):
         np.testing.assert_array_equal(Dropout(p).mask(right, p64).value, right)
         assert not np.array_equal(Dropout(p).mask(wrong, p64).value, wrong)
+
+
+@each_dtype
+def test_elements_of_images_are_dropped_one_by_one(dtype: type) -> None:
+    rng = np.random.default_rng(5)
+    net = scratch.Sequential(
+        scratch.Conv2d(2, 3, 2, rng=rng, dtype=dtype),
+        scratch.Dropout(0.3, rng=rng),
+        scratch.Flatten(),
+        scratch.Linear(36, 4, rng=rng, dtype=dtype),
+    )
+    x, t = rng.standard_normal((5, 2, 4, 5)).astype(dtype), rng.integers(0, 4, 5)
+    report = compare.check_parity(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), [(x, t)] * 2)
+    assert (report.verdict, report.reference.verdict) == ("parity", "parity")
+    assert report.compared == report.total

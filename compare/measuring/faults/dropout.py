@@ -18,8 +18,8 @@ HALF = "no difference with p = 1/2"
 FAULTS = (
     _fault(
         "dropout-not-scaled",
-        "the mask holds ones, and nothing divides by the kept share",
-        edits=(_draw("kept / (1 - self.p) if self.p < 1 else kept", "kept"),),
+        "what is kept is not divided by the kept share",
+        edits=(_forward("return x * self.mask", "return np.where(self.mask != 0, x, x.dtype.type(0))"),),
         where=OUTPUT,
     ),
     _fault(

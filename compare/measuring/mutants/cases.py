@@ -433,7 +433,7 @@ def _losses() -> list[Direct]:
         ):
             found.append(Direct(f"{kind.__name__}, {what}", error, partial(_forward, kind, y, label)))
     for known in operations.LOSSES.values():
-        found += _of_loss(known.scratch_type)
+        found += _of_loss(known.scratch_type, known.signed)
     for of_probabilities in (scratch.ProbabilityCrossEntropyLoss, scratch.BCELoss):
         name = of_probabilities.__name__
         found += [
@@ -460,10 +460,11 @@ def _forward(kind: type[scratch.Loss], y: Array, t: Any) -> None:
     kind().forward(y, t)
 
 
-def _of_loss(kind: type[scratch.Loss]) -> list[Direct]:
+def _of_loss(kind: type[scratch.Loss], signed: bool) -> list[Direct]:
     error, name = scratch.LayerError, kind.__name__
     half, t = np.full((4, 3), 0.5, "float32"), np.eye(3, dtype="float32")[[0, 2, 1, 2]]
     sure = np.array([[1, 0, 0], [0, 1, 0]], "float32")
+    t, sure = (2 * t - 1, 2 * sure - 1) if signed else (t, sure)
 
     def there_and_back(y: Array, t: Any) -> None:
         loss = kind()

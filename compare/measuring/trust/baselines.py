@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from compare.judging.judged_step import roots
 from compare.judging.step import Rule, rules
+from compare.network.masks import same_masks
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.allowance import Precision
 from compare.recording.batches import Batch
@@ -34,7 +35,8 @@ def end_to_end(network: Any, loss: Any, optimizer: Any, batches: Sequence[Batch]
     model = to_torch(network).to(torch.float64)
     theirs = to_torch_optimizer(optimizer, model)
     wide = [(_wide(x), _wide(t)) for x, t in batches]
-    records = record_torch(model, to_torch_loss(loss), theirs, wide)
+    with same_masks(network, model):
+        records = record_torch(model, to_torch_loss(loss, torch.float64), theirs, wide)
     for record in records:
         record.tensors |= {f"{k}.input": record[f"{k - 1}.output"] for k in range(1, len(record.network.layers))}
     return records

@@ -360,6 +360,7 @@ def test_which_losses_are_what() -> None:
     bits = ["binary_cross_entropy", "logits_binary_cross_entropy"]
     assert [kind for kind, loss in LOSSES.items() if loss.takes_labels] == [*crosses, "multi_margin", "nll"]
     assert [kind for kind, loss in LOSSES.items() if loss.binary] == bits
+    assert [kind for kind, loss in LOSSES.items() if loss.signed] == ["hinge"]
     assert sorted(kind for kind, loss in LOSSES.items() if loss.logarithmic) == sorted(bits + crosses)
 
 

@@ -13,7 +13,8 @@ from compare.operations.mistake import Mistake
 from tests.compare.operations.examples import Case, judged
 
 UPDATES = [m for m in all_mistakes() if m.place == "update.parameter"]
-FROM_MOMENTS = [m for m in UPDATES if m.cause in ("root-missing", "moments-swapped") and "new_v" in m.wrong]
+OF_ADAM = [m for m in UPDATES if m.case["optimizer"]["kind"] == "Adam"]
+FROM_MOMENTS = [m for m in OF_ADAM if m.cause in ("root-missing", "moments-swapped") and "new_v" in m.wrong]
 
 
 def diagnosed(mistake: Mistake, case: Case, snippet: str, dtype: str) -> list[Diagnosis]:
