@@ -4,6 +4,7 @@ from scratch.adagrad import Adagrad
 from scratch.avg_pool2d import AvgPool2d
 from scratch.conv2d import Conv2d
 from scratch.elu import ELU
+from scratch.embedding import Embedding
 from scratch.flatten import Flatten
 from scratch.gelu import GELU
 from scratch.huber_loss import HuberLoss
@@ -40,6 +41,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "Conv2d",
     "CrossEntropyLoss",
+    "Embedding",
     "Flatten",
     "HalfSquaredErrorLoss",
     "History",

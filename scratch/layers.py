@@ -45,6 +45,8 @@ def expect(a: Array, shape: Sizes, dtype: DTypeLike | None = None) -> None:
 class Layer:
     """What every layer has: `params`, `grads`, and the one array that `forward` keeps for `backward`."""
 
+    takes_class_numbers = False  # whole numbers, which have no gradient
+
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}

@@ -132,6 +132,16 @@ def test_every_layer_of_images(between: str, black_and_white: bool, dtype: type)
     assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), x, t)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_network_of_class_numbers(dtype: type) -> None:
+    rng = np.random.default_rng(1)
+    embedding = scratch.Embedding(6, 4, rng=rng, dtype=dtype)
+    for shape, columns in (((11,), 4), ((11, 3), 12)):
+        net = scratch.Sequential(embedding, scratch.Flatten(), scratch.Linear(columns, 5, rng=rng, dtype=dtype))
+        x, t = rng.integers(0, 6, shape), rng.integers(0, 5, 11)
+        assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), x, t)
+
+
 def test_a_network_for_images_is_in_parity_on_both_sides_over_three_steps() -> None:
     for dtype in DTYPES:
         net, rng = convolutional(dtype, scratch.MaxPool2d(2)), np.random.default_rng(3)

@@ -18,6 +18,7 @@ import scratch.adagrad
 import scratch.avg_pool2d
 import scratch.conv2d
 import scratch.elu
+import scratch.embedding
 import scratch.flatten
 import scratch.gelu
 import scratch.huber_loss
@@ -55,6 +56,7 @@ MODULES = (
     scratch.conv2d,
     scratch.flatten,
     scratch.elu,
+    scratch.embedding,
     scratch.gelu,
     scratch.adagrad,
     scratch.huber_loss,

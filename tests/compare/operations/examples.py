@@ -23,7 +23,7 @@ from scipy import special
 import scratch
 from compare.checking import Judged
 from compare.network.architecture import Architecture
-from compare.network.passing import filled
+from compare.network.passing import shape_of
 from compare.network.tensor_name import TensorName
 from compare.network.text import ACTIVATIONS
 from compare.operations import OPTIMIZERS
@@ -47,9 +47,11 @@ NETWORKS |= {
     "max_pool2d": "Conv2d(2, 3, 2), MaxPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
     "avg_pool2d": "Conv2d(2, 3, 2), AvgPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
     "flatten": "Conv2d(2, 3, 2), Flatten, Linear(72, 4); CrossEntropyLoss",
+    "embedding": "Embedding(5, 3), Flatten, Linear(15, 4); CrossEntropyLoss",
 }
 OF_IMAGES = {"conv2d": 0, "max_pool2d": 1, "avg_pool2d": 1, "flatten": 1}
-LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | {"softmax": 3, "loss": -1}
+OF_SEQUENCES = {"embedding": 0}
+LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | OF_SEQUENCES | {"softmax": 3, "loss": -1}
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
 ADAM = {"kind": "Adam", "lr": 0.01}
 OPTIMIZER_OF = {"momentum_buffer": MOMENTUM, "exp_avg": ADAM, "exp_avg_sq": ADAM}
@@ -141,16 +143,18 @@ def _batches(case: Case, architecture: Architecture, dtype: np.dtype) -> Iterato
     loss = architecture.loss
     kind = case.target or ("labels" if loss.takes_labels else "bits" if loss.binary else "values")
     for m in case.rows:
-        x = (rng.standard_normal(_input(case, architecture, m)) * case.scale).astype(dtype)
+        x = _input(rng, case, architecture, m, dtype)
         x[0] *= not case.zero_row
         t = TARGETS[kind](rng, m, architecture.sizes[-1])
         yield x, t if kind == "labels" else t.astype(dtype)
 
 
-def _input(case: Case, architecture: Architecture, m: int) -> tuple[int, ...]:
-    """Rows, or images of the case's height and width."""
-    said = architecture.entering
-    return filled(said, (m, 0, *case.image) if len(said) == 4 else (m, 0))
+def _input(rng: np.random.Generator, case: Case, architecture: Architecture, m: int, dtype: np.dtype) -> Array:
+    """Rows, images of the case's height and width, sequences as long as these are wide, or class numbers."""
+    shape = shape_of(m, architecture.layers, case.image)
+    if (classes := architecture.layers[0].classes) is not None:
+        return rng.integers(0, classes, shape)
+    return (rng.standard_normal(shape) * case.scale).astype(dtype)
 
 
 def _labels(rng: np.random.Generator, m: int, n: int) -> Array:

@@ -20,6 +20,7 @@ from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS
 from compare.operations.conv2d import Conv2d
+from compare.operations.embedding import Embedding
 from compare.operations.linear import Linear
 
 Array = np.ndarray
@@ -367,6 +368,41 @@ CONV_BIAS = {
     "positions, then batch": lambda dy: dy.sum(axis=(2, 3)).sum(axis=0),
     "axis by axis": lambda dy: dy.sum(axis=3).sum(axis=2).sum(axis=0),
     "einsum": lambda dy: np.einsum("noij->o", dy),
+}
+
+
+CLASSES = 3
+
+
+def by_class(f: Callable[[Array], Array], x: Array, dy: Array) -> Array:
+    """f over the places of each class number."""
+    rows, classes = dy.reshape(-1, dy.shape[-1]), x.ravel()
+    return np.stack([f(rows[classes == j]) if (classes == j).any() else np.zeros_like(rows[0]) for j in range(CLASSES)])
+
+
+def added_at(x: Array, dy: Array) -> Array:
+    total = np.zeros((CLASSES, dy.shape[-1]), dy.dtype)
+    np.add.at(total, x, dy)
+    return total
+
+
+def one_hot(x: Array, dy: Array) -> Array:
+    return np.eye(CLASSES, dtype=dy.dtype)[x.ravel()]
+
+
+EMBEDDING_WEIGHT = {
+    **{
+        name: product(lambda x, dy, f=f: by_class(f, x, dy), name)
+        for name, f in SUMS.items()
+        if name not in ("ones @",)
+    },
+    "np.add.at": added_at,
+    "one-hot rows": lambda x, dy: one_hot(x, dy).T @ dy.reshape(-1, dy.shape[-1]),
+    "einsum": lambda x, dy: np.einsum("ntj,ntd->jd", one_hot(x, dy).reshape(*x.shape, CLASSES), dy),
+    "time after time": lambda x, dy: sequentially(np.stack([added_at(x[:, t], dy[:, t]) for t in range(x.shape[1])])),
+    "torch": lambda x, dy: gradient(
+        lambda w: functional.embedding(tensor(x), w), np.zeros((CLASSES, dy.shape[-1]), dy.dtype), dy
+    ),
 }
 
 
@@ -1561,6 +1597,10 @@ def convolution(part: str) -> Callable[..., Expected]:
     return expected
 
 
+def draw_classes(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {"x": rng.integers(0, CLASSES, (d.m, d.k)), "dy": d.numbers(rng, d.m, d.k, d.n)}
+
+
 LINEAR_LAYER = Linear(1, 1)  # its sizes do not enter
 OPERATIONS = {
     "linear": Operation(
@@ -1594,6 +1634,9 @@ OPERATIONS = {
     ),
     "conv2d, grad_weight": Operation(
         lambda rng, d: draw_images_and_dy(rng, d, d.k, scale=1.0), convolution("grad_weight"), CONV_WEIGHT
+    ),
+    "embedding, grad_weight": Operation(
+        draw_classes, lambda x, dy, p: Embedding(CLASSES, dy.shape[-1]).grad_weight(x, dy, p), EMBEDDING_WEIGHT
     ),
     "conv2d, grad_bias": Operation(
         lambda rng, d: {"dy": draw_images_and_dy(rng, d, d.k)["dy"]}, convolution("grad_bias"), CONV_BIAS

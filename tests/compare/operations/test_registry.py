@@ -20,6 +20,7 @@ from compare.numbers.bounded import Bounded
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS, _of
 from compare.operations.avg_pool2d import AvgPool2d
 from compare.operations.conv2d import Conv2d
+from compare.operations.embedding import Embedding
 from compare.operations.flatten import Flatten
 from compare.operations.linear import Linear
 from compare.operations.max_pool2d import MaxPool2d
@@ -152,6 +153,7 @@ FORMULAS = {
         "output": ("y = x, each sample as one row", "x"),
         "grad_input": ("dx = dy, in the shape of x", "x dy"),
     },
+    "embedding": {"output": ("y = W[x]", "x W"), "grad_weight": ("dW[j] = sum of dy where x = j", "x dy")},
     "cross_entropy": {
         "loss": ("L = -sum t log softmax(s), over the samples", "y t"),
         "loss.gradient": ("ds = (softmax(s) - t) / m", "y t"),
@@ -228,6 +230,7 @@ TYPES = {
     "max_pool2d": (scratch.MaxPool2d, torch.nn.MaxPool2d),
     "avg_pool2d": (scratch.AvgPool2d, torch.nn.AvgPool2d),
     "flatten": (scratch.Flatten, torch.nn.Flatten),
+    "embedding": (scratch.Embedding, torch.nn.Embedding),
     "cross_entropy": (scratch.CrossEntropyLoss, torch.nn.CrossEntropyLoss),
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
     "mse": (scratch.MSELoss, torch.nn.MSELoss),
@@ -278,6 +281,7 @@ def test_the_formula_of_a_loss_says_how_it_is_reduced() -> None:
 def test_the_letters_are_parts_of_the_record() -> None:
     own = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}
     with_weights = dict.fromkeys(("conv2d", "linear"), own)
+    with_weights["embedding"] = {letter: part for letter, part in own.items() if letter != "b"}
     assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | with_weights
 
 
@@ -361,7 +365,13 @@ OF_IMAGES = [
     AvgPool2d(3, padding=(1, 0), count_include_pad=False),
     Flatten(),
 ]
-LAYERS_WITH_FIELDS = [Linear(3, 2), Linear(3, 2, bias=False), *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
+LAYERS_WITH_FIELDS = [
+    Linear(3, 2),
+    Linear(3, 2, bias=False),
+    *(LAYERS[kind]() for kind in ACTIVATIONS),
+    *OF_IMAGES,
+    Embedding(4, 2),
+]
 each_layer = pytest.mark.parametrize("layer", LAYERS_WITH_FIELDS, ids=repr)
 
 
@@ -382,7 +392,8 @@ def test_a_layer_is_made_on_either_side_and_recognised(layer: Any) -> None:
     assert {name: p.shape for name, p in ours.params.items()} == layer.parameters()
     assert {name: tuple(p.shape) for name, p in theirs.named_parameters()} == layer.parameters()
     entering = (5, 3, 9, 7) if layer in OF_IMAGES else (5, 3)
-    assert ours.forward(np.ones(entering, np.float32)).shape == layer.leaving(entering)
+    x = np.ones(entering, np.float32 if layer.classes is None else np.int64)
+    assert ours.forward(x).shape == layer.leaving(entering)
     assert all(p.dtype == torch.float64 for p in theirs.parameters())
 
 
@@ -479,6 +490,8 @@ CASES = {
     "padding left out": Case(
         network=of_images("Conv2d(2, 3, 3, (1, 2), (0, 2))", "AvgPool2d((3, 2), 2, 1, False)", columns=27)
     ),
+    "class numbers": Case(network="Embedding(4, 3), Tanh, Linear(3, 4); CrossEntropyLoss"),
+    "sequences of class numbers": Case(network="Embedding(4, 3), Flatten, Linear(15, 4); CrossEntropyLoss"),
 }
 
 
