@@ -7,8 +7,10 @@ from scratch.elu import ELU
 from scratch.embedding import Embedding
 from scratch.flatten import Flatten
 from scratch.gelu import GELU
+from scratch.gru import GRU
 from scratch.huber_loss import HuberLoss
 from scratch.l1_loss import L1Loss
+from scratch.last_step import LastStep
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
 from scratch.losses import (
@@ -20,11 +22,13 @@ from scratch.losses import (
     MSELoss,
     ProbabilityCrossEntropyLoss,
 )
+from scratch.lstm import LSTM
 from scratch.max_pool2d import MaxPool2d
 from scratch.multi_margin_loss import MultiMarginLoss
 from scratch.network import Sequential
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.rmsprop import RMSprop
+from scratch.rnn import RNN
 from scratch.silu import SiLU
 from scratch.softplus import Softplus
 from scratch.training import History, fit
@@ -32,6 +36,9 @@ from scratch.training import History, fit
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SGD",
     "Adagrad",
     "Adam",
@@ -47,6 +54,7 @@ __all__ = [
     "History",
     "HuberLoss",
     "L1Loss",
+    "LastStep",
     "Layer",
     "LayerError",
     "LeakyReLU",

@@ -21,18 +21,23 @@ import scratch.elu
 import scratch.embedding
 import scratch.flatten
 import scratch.gelu
+import scratch.gru
 import scratch.huber_loss
 import scratch.initializers
 import scratch.l1_loss
+import scratch.last_step
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
 import scratch.losses
+import scratch.lstm
 import scratch.max_pool2d
 import scratch.multi_margin_loss
 import scratch.network
 import scratch.optim
+import scratch.recurrent
 import scratch.rmsprop
+import scratch.rnn
 import scratch.silu
 import scratch.softplus
 import scratch.windows
@@ -55,6 +60,11 @@ MODULES = (
     scratch.avg_pool2d,
     scratch.conv2d,
     scratch.flatten,
+    scratch.gru,
+    scratch.last_step,
+    scratch.lstm,
+    scratch.recurrent,
+    scratch.rnn,
     scratch.elu,
     scratch.embedding,
     scratch.gelu,

@@ -4,7 +4,8 @@ Letters of a snippet. Of a layer: x W b y dy; of a loss: y t m n; of an update: 
 the state before mom m v sq avg acc (zeros at first) and after new_mom and so on. Everywhere: right, the correct tensor;
 step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched` had become;
 before, the same letters one step earlier, with before.value for what was put there. A snippet that needs `before`
-leaves step 1 right. Of images: windows, added_up and at_maxima.
+leaves step 1 right. Of images: windows, added_up and at_maxima; of sequences: rnn, lstm, gru and gates
+(recurrences.py).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from compare.recording.batches import given_batches
 from compare.recording.record import Record
 from compare.recording.scratch_recorder import record_scratch
 from scratch import initializers
+from tests.compare.operations.recurrences import gates, gru, lstm, rnn
 
 Array = np.ndarray
 Letters = dict[str, Any]
@@ -48,9 +50,13 @@ NETWORKS |= {
     "avg_pool2d": "Conv2d(2, 3, 2), AvgPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
     "flatten": "Conv2d(2, 3, 2), Flatten, Linear(72, 4); CrossEntropyLoss",
     "embedding": "Embedding(5, 3), Flatten, Linear(15, 4); CrossEntropyLoss",
+    "rnn": "RNN(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
+    "lstm": "LSTM(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
+    "gru": "GRU(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
+    "last_step": "RNN(3, 6, batch_first=True), LastStep, Linear(6, 4); CrossEntropyLoss",
 }
 OF_IMAGES = {"conv2d": 0, "max_pool2d": 1, "avg_pool2d": 1, "flatten": 1}
-OF_SEQUENCES = {"embedding": 0}
+OF_SEQUENCES = {"embedding": 0, "rnn": 0, "lstm": 0, "gru": 0, "last_step": 1}
 LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | OF_SEQUENCES | {"softmax": 3, "loss": -1}
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
 ADAM = {"kind": "Adam", "lr": 0.01}
@@ -232,7 +238,8 @@ def at_maxima(a: Array, which: str) -> Array:
 
 OF_WINDOWS = (windows, added_up, at_maxima)
 OF_NUMBERS = (sigmoid, relu, softmax, log_softmax, np.tanh, special.erf)
-FUNCTIONS = {f.__name__: f for f in (*OF_NUMBERS, *OF_WINDOWS)} | {"np": np}
+OVER_TIME = (rnn, lstm, gru, gates)
+FUNCTIONS = {f.__name__: f for f in (*OF_NUMBERS, *OF_WINDOWS, *OVER_TIME)} | {"np": np}
 OPTIONS = {
     "lr": ("lr", 0.0),
     "mu": ("momentum", 0.0),

@@ -11,6 +11,7 @@ import torch
 
 import scratch
 import torch_ref.losses
+import torch_ref.recurrent
 from compare.checking import Judged
 from compare.diagnosis.evidence import Evidence
 from compare.network.architecture import Architecture
@@ -22,9 +23,13 @@ from compare.operations.avg_pool2d import AvgPool2d
 from compare.operations.conv2d import Conv2d
 from compare.operations.embedding import Embedding
 from compare.operations.flatten import Flatten
+from compare.operations.gru import GRU
+from compare.operations.last_step import LastStep
 from compare.operations.linear import Linear
+from compare.operations.lstm import LSTM
 from compare.operations.max_pool2d import MaxPool2d
 from compare.operations.operation import Activation, Operation, Part
+from compare.operations.rnn import RNN
 from tests.compare.operations.examples import Case, correct
 
 OPERATIONS = {**LAYERS, **LOSSES, **OPTIMIZERS}
@@ -153,6 +158,10 @@ FORMULAS = {
         "output": ("y = x, each sample as one row", "x"),
         "grad_input": ("dx = dy, in the shape of x", "x dy"),
     },
+    "last_step": {
+        "output": ("y = x_t, t the last time step", "x"),
+        "grad_input": ("dx = dy at the last time step, else 0", "x dy"),
+    },
     "embedding": {"output": ("y = W[x]", "x W"), "grad_weight": ("dW[j] = sum of dy where x = j", "x dy")},
     "cross_entropy": {
         "loss": ("L = -sum t log softmax(s), over the samples", "y t"),
@@ -194,6 +203,40 @@ FORMULAS = {
         "loss.gradient": ("dz = (sigmoid(z) - t) / (m n)", "y t"),
     },
 }
+CELLS = {
+    "rnn": (
+        "h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), f tanh or ReLU",
+        "da_t = (dy_t + da_{t+1} W_hh) f'",
+        "da_t",
+    ),
+    "lstm": (
+        "h_t = o tanh(c_t), c_t = f c_{t-1} + i g, i f g o of a_t = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh",
+        "da_t from dh_t = dy_t + da_{t+1} W_hh and dc_t = dh_t o (1 - tanh^2 c_t) + f_{t+1} dc_{t+1}",
+        "da_t",
+    ),
+    "gru": (
+        "h_t = (1 - z) n + z h_{t-1}, n = tanh(a_t + r q_t), r z of a_t + q_t, a_t = W_ih x_t + b_ih, "
+        "q_t = W_hh h_{t-1} + b_hh",
+        "da_t from dh_t = dy_t + z dh_{t+1} + dq_{t+1} W_hh, dq_t = da_t, but r da_t in n",
+        "dq_t",
+    ),
+}
+
+
+def of_cell(forward: str, da: str, dq: str) -> dict[str, tuple[str, str]]:
+    letters = "x W_ih W_hh b_ih b_hh"
+    return {"output": (forward, letters)} | {
+        part: (f"{formula}, {da}", f"{letters} dy")
+        for part, formula in {
+            "grad_weight_ih_l0": "dW_ih = sum of da_t^T x_t over t",
+            "grad_weight_hh_l0": f"dW_hh = sum of {dq}^T h_{{t-1}} over t",
+            "grad_bias_ih_l0": "db_ih = sum of da_t over t and the batch",
+            "grad_bias_hh_l0": f"db_hh = sum of {dq} over t and the batch",
+            "grad_input": "dx_t = da_t W_ih",
+        }.items()
+    }
+
+
 UPDATES = {
     "SGD": {"": "p <- p - lr v", "momentum_buffer": "v <- mu v + g (v = g at the first step)"},
     "Adam": {
@@ -230,6 +273,10 @@ TYPES = {
     "max_pool2d": (scratch.MaxPool2d, torch.nn.MaxPool2d),
     "avg_pool2d": (scratch.AvgPool2d, torch.nn.AvgPool2d),
     "flatten": (scratch.Flatten, torch.nn.Flatten),
+    "rnn": (scratch.RNN, torch_ref.recurrent.RNN),
+    "lstm": (scratch.LSTM, torch_ref.recurrent.LSTM),
+    "gru": (scratch.GRU, torch_ref.recurrent.GRU),
+    "last_step": (scratch.LastStep, torch_ref.recurrent.LastStep),
     "embedding": (scratch.Embedding, torch.nn.Embedding),
     "cross_entropy": (scratch.CrossEntropyLoss, torch.nn.CrossEntropyLoss),
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
@@ -267,7 +314,7 @@ def test_every_operation_is_of_its_types() -> None:
 def test_the_formulas_are_printed_so() -> None:
     said = {kind: {n: (p.formula, " ".join(p.letters)) for n, p in of.parts.items()} for kind, of in LAYERS.items()}
     said |= {kind: {n: (formula, "y t") for n, formula in of.parts.items()} for kind, of in LOSSES.items()}
-    assert said == FORMULAS
+    assert said == FORMULAS | {kind: of_cell(*formulas) for kind, formulas in CELLS.items()}
     assert {kind: dict(of.parts) for kind, of in OPTIMIZERS.items()} == UPDATES
 
 
@@ -282,6 +329,8 @@ def test_the_letters_are_parts_of_the_record() -> None:
     own = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}
     with_weights = dict.fromkeys(("conv2d", "linear"), own)
     with_weights["embedding"] = {letter: part for letter, part in own.items() if letter != "b"}
+    weights = {f"{a}_{of}": f"{name}_{of}_l0" for a, name in (("W", "weight"), ("b", "bias")) for of in ("ih", "hh")}
+    with_weights |= dict.fromkeys(("rnn", "lstm", "gru"), LETTERS | weights)
     assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | with_weights
 
 
@@ -365,12 +414,20 @@ OF_IMAGES = [
     AvgPool2d(3, padding=(1, 0), count_include_pad=False),
     Flatten(),
 ]
+OF_SEQUENCES = [
+    RNN(3, 2, batch_first=True),
+    RNN(3, 2, bias=False, batch_first=True, nonlinearity="relu"),
+    LSTM(3, 2, batch_first=True),
+    GRU(3, 2, bias=False, batch_first=True),
+    LastStep(),
+]
 LAYERS_WITH_FIELDS = [
     Linear(3, 2),
     Linear(3, 2, bias=False),
     *(LAYERS[kind]() for kind in ACTIVATIONS),
     *OF_IMAGES,
     Embedding(4, 2),
+    *OF_SEQUENCES,
 ]
 each_layer = pytest.mark.parametrize("layer", LAYERS_WITH_FIELDS, ids=repr)
 
@@ -391,7 +448,7 @@ def test_a_layer_is_made_on_either_side_and_recognised(layer: Any) -> None:
     assert type(layer).of(ours, "layer 0") == layer == type(layer).of(theirs, "layer 0")
     assert {name: p.shape for name, p in ours.params.items()} == layer.parameters()
     assert {name: tuple(p.shape) for name, p in theirs.named_parameters()} == layer.parameters()
-    entering = (5, 3, 9, 7) if layer in OF_IMAGES else (5, 3)
+    entering = (5, 3, 9, 7) if layer in OF_IMAGES else (5, 4, 3) if layer in OF_SEQUENCES else (5, 3)
     x = np.ones(entering, np.float32 if layer.classes is None else np.int64)
     assert ours.forward(x).shape == layer.leaving(entering)
     assert all(p.dtype == torch.float64 for p in theirs.parameters())
@@ -490,6 +547,12 @@ CASES = {
     "padding left out": Case(
         network=of_images("Conv2d(2, 3, 3, (1, 2), (0, 2))", "AvgPool2d((3, 2), 2, 1, False)", columns=27)
     ),
+    "rnn": Case(network="RNN(3, 4, batch_first=True), Flatten, Linear(20, 4); CrossEntropyLoss"),
+    "rnn of relu": Case(
+        network="RNN(3, 4, nonlinearity='relu', batch_first=True), LastStep, Linear(4, 4); CrossEntropyLoss"
+    ),
+    "lstm": Case(network="LSTM(3, 4, batch_first=True), LSTM(4, 2, batch_first=True), LastStep, Linear(2, 4); MSELoss"),
+    "gru": Case(network="Embedding(6, 3), GRU(3, 4, bias=False, batch_first=True), Flatten, Linear(20, 4); MSELoss"),
     "class numbers": Case(network="Embedding(4, 3), Tanh, Linear(3, 4); CrossEntropyLoss"),
     "sequences of class numbers": Case(network="Embedding(4, 3), Flatten, Linear(15, 4); CrossEntropyLoss"),
 }
