@@ -21,7 +21,7 @@ from compare.numbers.carried import Carried, Matrix
 from compare.numbers.expected import Expected
 from compare.numbers.float64 import tensor
 from compare.numbers.latest import Latest
-from compare.numbers.tried import LEAST, InTurn, Moved, Tried
+from compare.numbers.tried import InTurn, Moved, Tried
 from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Formula, Guess, Unseen
 from compare.operations.mistake import Mistake as M
@@ -80,6 +80,11 @@ class Passed:
     def y(self) -> Any:
         return self.h[0].stacked(self.h[1:])
 
+    def by(self, arithmetic: Moved) -> Passed:
+        """The same, going on in another one."""
+        h = [Tried(a.value, arithmetic) for a in self.h]
+        return Passed(h, {name: [Tried(a.value, arithmetic) for a in steps] for name, steps in self.kept.items()})
+
     @property
     def before(self) -> Any:
         """The state with which each step began."""
@@ -101,11 +106,14 @@ PASSES: Latest[Any] = Latest(keys=8)  # of a layer or two, forward and back
 class Recurrent:
     """One layer, one direction, batch_first: x (m, t, in) -> all hidden states y (m, t, h), the first state zero.
 
-    A cell says how one step goes forward and back, in the arithmetic of numbers/carried.py, which carries the error of
-    every step into the next. Its errors are the allowances. They cover every order of the terms of a product: W_ih x
-    and W_hh h apart, or as one product of [x, h] with the biases added before; time step by time step, or all inputs
-    at once; gates apart or together. tanh, sigmoid and their slopes may be written in each form that Carried names.
-    Gradients of the weights are sums over time and batch in any order.
+    A cell says once how it goes forward and back through time. In the arithmetic of numbers/tried.py, whose roundings go
+    from step to step as a candidate's do, it gives the likely bound. That one applies where plain computations in the
+    candidate's precision, each sum term after term from either end, stay within 0.4 of it, as for any sum
+    (numbers/allowance.py). Else the one of numbers/carried.py does, which always holds: it carries the largest error of
+    every step into the next. Both cover every order of the terms of a product: W_ih x and W_hh h apart, or as one
+    product of [x, h] with the biases added before; step by step, or all inputs at once; gates apart or together. tanh,
+    sigmoid and their slopes may be written in each form that Carried names. Gradients of the weights are sums over time
+    and batch in any order.
     """
 
     letters: ClassVar[Mapping[str, str]] = LETTERS
@@ -179,8 +187,7 @@ class Recurrent:
 
     def output(self, x: Array, *weights: Array, p: Precision) -> Expected:
         arrays = (x, *weights)
-        with torch.no_grad():
-            y: Array = self._hidden([tensor(a) for a in arrays]).numpy()
+        y: Array = self._hidden(arrays)[1].detach().numpy()
         likely = self._moved(arrays, p).y.spread(y, p.u)
         return self._expected("output", y, likely, arrays, p)
 
@@ -200,9 +207,16 @@ class Recurrent:
     def grad_input(self, *arrays: Array, p: Precision) -> Expected:
         return self._gradients(arrays, p)["grad_input"]
 
-    def _hidden(self, at: Sequence[Tensor]) -> Tensor:
-        x, *weights = at
-        return self.by_torch(x, torch.zeros(1, len(x), self.hidden_size, dtype=x.dtype), weights)
+    def _hidden(self, sources: Sequence[Array]) -> tuple[list[Tensor], Tensor]:
+        """The sources as autograd knows them, and all hidden states, for one way back or several."""
+
+        def make() -> tuple[list[Tensor], Tensor]:
+            at = [tensor(a).requires_grad_() for a in map(np.array, sources)]
+            x, *weights = at
+            return at, self.by_torch(x, torch.zeros(1, len(x), self.hidden_size, dtype=x.dtype), weights)
+
+        found: tuple[list[Tensor], Tensor] = PASSES.of(("torch", self), sources, make)
+        return found
 
     def _gradients(self, arrays: Sequence[Array], p: Precision) -> dict[str, Expected]:
         """Of one pass back, once for all parts."""
@@ -212,19 +226,24 @@ class Recurrent:
 
     def _made(self, arrays: Sequence[Array], p: Precision) -> Iterator[tuple[str, Expected]]:
         *sources, dy = arrays
-        at = [tensor(a).requires_grad_() for a in sources]
-        values = torch.autograd.grad((self._hidden(at) * tensor(dy)).sum(), at)
+        at, y = self._hidden(sources)
+        values = torch.autograd.grad((y * tensor(dy)).sum(), at, retain_graph=True)
         s = self._moved(sources, p)
-        by = s.y.by
+        by = replace(s.h[0].by)  # its moves begin anew, whether the pass forward was computed now or before
+        s = s.by(by)
         moved = self.gradients(Tried.of(sources[0], by), Weights.of(*sources[1:]), s, Tried.of(dy, by))
         for name, value in zip(("input", *self.parameters()), values, strict=True):
             part, a = f"grad_{name}", value.numpy()
             yield part, self._expected(part, a, moved[part].spread(a, p.u), arrays, p)
 
     def _moved(self, sources: Sequence[Array], p: Precision) -> Passed:
-        by = Moved(max(p.u, LEAST))
+        by = Moved.of_size(p, self._elements(sources[0]))
         found: Passed = PASSES.of(("moved", self, p), sources, lambda: self._run(sources, lambda a: Tried.of(a, by)))
         return found
+
+    def _elements(self, x: Array) -> int:
+        """Of all hidden states."""
+        return len(x) * x.shape[1] * self.hidden_size
 
     def _expected(self, part: str, value: Array, likely: Array, arrays: Sequence[Array], p: Precision) -> Expected:
         """The likely bound where a plain computation stays well within it, as for a sum (numbers/allowance.py)."""
@@ -357,7 +376,7 @@ def backward(e: Letters, **other: Any) -> dict[str, Any]:
 
 
 def _still(e: Letters) -> Moved:
-    return Moved(max(e.p.u, LEAST), runs=3)
+    return Moved.of_size(e.p, e.x.value.size, still=True)
 
 
 def _letter(e: Letters, a: Bounded, by: Moved) -> Tried:

@@ -38,12 +38,12 @@ def test_float32_is_within_the_spread(name: str) -> None:
         assert np.all(spread <= 1e-4 * (1 + np.abs(exact)))
 
 
-def test_of_three_runs_the_last_is_the_value() -> None:
+def test_the_run_that_is_left_as_it_is_is_the_value() -> None:
     a = np.random.default_rng(0).standard_normal((4, 5))
-    found = Tried.of(a, Moved(LEAST, runs=3)).tanh().bounded(Precision.of(np.float64))
+    found = Tried.of(a, Moved(LEAST, still=True)).tanh().bounded(Precision.of(np.float64))
     np.testing.assert_array_equal(found.value, np.tanh(a))
     assert np.all((found.error > 0) & (found.error < 1e-13))
-    given = Tried.of(a, Moved(LEAST, runs=3)).off_by(np.full(a.shape, 1e-3)).bounded(Precision.of(np.float64))
+    given = Tried.of(a, Moved(LEAST, still=True)).off_by(np.full(a.shape, 1e-3)).bounded(Precision.of(np.float64))
     np.testing.assert_array_equal(given.value, a)
     assert np.all(given.error > 0)
 
@@ -124,3 +124,19 @@ def test_equal_arrays_are_not_computed_again_and_changed_ones_are() -> None:
     assert of("z", a) == 4
     assert of("x", a) == 5  # of more than two keys the oldest is forgotten
     assert made == ["x", "x", "y", "z", "x"]
+
+
+def test_of_few_elements_there_are_more_runs() -> None:
+    assert Moved.of_size(P, 10).moved == 8
+    assert Moved.of_size(P, 100_000).moved == 2
+    assert Moved.of_size(P, 100_000, still=True).runs == 3
+    assert Moved.of_size(Precision.of(np.float64), 10).unit == LEAST
+
+
+def test_short_rows_are_taken_together() -> None:
+    """One element says little: the deviation is that of eight, where there are so many; of two runs twice that."""
+    by = Moved(1.0)
+    runs = Tried(np.array([[[0.0], [0.0], [8.0], [0.0]]] * 2), by)
+    np.testing.assert_allclose(runs.spread(np.zeros((4, 1)), 1.0)[:, 0], [24, 24, 32, 24])
+    long = Tried(np.concatenate([np.zeros((2, 1, 8)), np.full((2, 1, 8), 2.0)], axis=1), by)
+    np.testing.assert_allclose(long.spread(np.zeros((2, 8)), 1.0), [[0] * 8, [12] * 8])

@@ -102,12 +102,12 @@ REGIMES = [
     ("conv2d, grad_input", "", Draw(0, 2, 2, 1)),
     ("conv2d, grad_input", "", Draw(0, 2, 2, 12)),
     ("conv2d, grad_input", "", Draw(0, 4, 5, 2, scale=SUBNORMAL)),
+    *((kind, part, Draw(0, 5, 2, 2)) for kind in ("rnn", "lstm", "gru") for part in ("output", "grad_input")),
     *(
-        (kind, part, Draw(0, m=m, n=1, k=1))
+        (kind, part, Draw(0, 7, 2, 2, flavour="one ahead"))  # sums over time and batch, of terms that are alike
         for kind in ("rnn", "lstm", "gru")
         for part in LAYERS[kind].parts
-        for m in (6, 7, 9)  # one step, and several: the state before the first one is zero
-        if (part, m) != ("grad_weight_hh_l0", 6)
+        if part not in ("output", "grad_input")
     ),
     ("embedding, grad_weight", "", Draw(0, 3, 5, 2)),
     ("embedding, grad_weight", "", Draw(0, 30, 5, 4)),  # 3 sqrt(k) u
