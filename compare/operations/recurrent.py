@@ -106,9 +106,9 @@ PASSES: Latest[Any] = Latest(keys=8)  # of a layer or two, forward and back
 class Recurrent:
     """One layer, one direction, batch_first: x (m, t, in) -> all hidden states y (m, t, h), the first state zero.
 
-    A cell says once how it goes forward and back through time. In the arithmetic of numbers/tried.py, whose roundings go
-    from step to step as a candidate's do, it gives the likely bound. That one applies where plain computations in the
-    candidate's precision, each sum term after term from either end, stay within 0.4 of it, as for any sum
+    A cell says once how it goes forward and back through time. In the arithmetic of numbers/tried.py, whose roundings
+    go from step to step as a candidate's do, it gives the likely bound. That one applies where plain computations in
+    the candidate's precision, each sum term after term from either end, stay within 0.4 of it, as for any sum
     (numbers/allowance.py). Else the one of numbers/carried.py does, which always holds: it carries the largest error of
     every step into the next. Both cover every order of the terms of a product: W_ih x and W_hh h apart, or as one
     product of [x, h] with the biases added before; step by step, or all inputs at once; gates apart or together. tanh,
