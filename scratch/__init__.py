@@ -7,12 +7,15 @@ from scratch.batch_norm2d import BatchNorm2d
 from scratch.conv2d import Conv2d
 from scratch.dropout import Dropout
 from scratch.elu import ELU
+from scratch.embedding import Embedding
 from scratch.flatten import Flatten
 from scratch.gelu import GELU
+from scratch.gru import GRU
 from scratch.hinge_loss import HingeLoss
 from scratch.huber_loss import HuberLoss
 from scratch.kl_div_loss import KLDivLoss
 from scratch.l1_loss import L1Loss
+from scratch.last_step import LastStep
 from scratch.layer_norm import LayerNorm
 from scratch.layers import Layer, LayerError, Linear, ReLU, Sigmoid, Softmax, Tanh
 from scratch.leaky_relu import LeakyReLU
@@ -26,6 +29,7 @@ from scratch.losses import (
     MSELoss,
     ProbabilityCrossEntropyLoss,
 )
+from scratch.lstm import LSTM
 from scratch.max_pool2d import MaxPool2d
 from scratch.multi_margin_loss import MultiMarginLoss
 from scratch.nadam import NAdam
@@ -33,6 +37,7 @@ from scratch.network import Sequential
 from scratch.nll_loss import NLLLoss
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.rmsprop import RMSprop
+from scratch.rnn import RNN
 from scratch.silu import SiLU
 from scratch.softplus import Softplus
 from scratch.training import History, fit
@@ -40,6 +45,9 @@ from scratch.training import History, fit
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SGD",
     "Adagrad",
     "Adam",
@@ -52,6 +60,7 @@ __all__ = [
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
     "HalfSquaredErrorLoss",
     "HingeLoss",
@@ -59,6 +68,7 @@ __all__ = [
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
+    "LastStep",
     "Layer",
     "LayerError",
     "LayerNorm",

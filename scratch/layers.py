@@ -50,6 +50,8 @@ class Layer:
 
     training = True
 
+    takes_class_numbers = False  # whole numbers, which have no gradient
+
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}

@@ -96,7 +96,9 @@ class ScratchLearner:
         """x (n, in), t (n,) or (n, out), as they are; integer t as int64."""
         if len(x) != len(t) or len(x) == 0:
             raise ValueError(f"x has {len(x)} rows and t {len(t)}, expected the same number, at least one")
-        if x.dtype != self.dtype:
+        if self.network.takes_class_numbers and x.dtype.kind not in "iu":
+            raise TypeError(f"x is {x.dtype}, expected class numbers: whole numbers")
+        if x.dtype != self.dtype and not self.network.takes_class_numbers:
             raise TypeError(f"x is {x.dtype}, expected {self.dtype}, the network's dtype")
         if np.issubdtype(t.dtype, np.integer):
             return x, t.astype(np.int64, copy=False)
@@ -180,7 +182,7 @@ class ScratchLearner:
             for name, g in layer.grads.items():
                 if not _is_finite(g):
                     return f"the gradient of the {name} of layer {i} ({layer}) is not finite"
-            if not _is_finite(dy):
+            if dy is not None and not _is_finite(dy):
                 return f"the gradient of the input of layer {i} ({layer}) is not finite"
         return "a value is not finite, and a second computation of it is"
 

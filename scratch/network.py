@@ -40,6 +40,11 @@ class Sequential(Layer):
         return super().train(mode)
 
     @property
+    def takes_class_numbers(self) -> bool:  # type: ignore[override]
+        """Whether its first layer does."""
+        return self.layers[0].takes_class_numbers
+
+    @property
     def params(self) -> dict[str, Array]:  # type: ignore[override]
         """The layers' own arrays, not copies: an optimiser writes into them."""
         return {f"{i}.{name}": p for i, layer in enumerate(self.layers) for name, p in layer.params.items()}

@@ -22,6 +22,7 @@ TITLES = [
     "Shift invariance of softmax",
     "Sigmoid from its output",
     "The three modes of automatic differentiation",
+    "Backpropagation through time",
     "The bias as a row of ones",
     "A batch in shards",
     "A normalisation",

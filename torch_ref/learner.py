@@ -82,7 +82,11 @@ class TorchLearner:
         """
         if len(x) != len(t) or len(x) == 0:
             raise ValueError(f"x has {len(x)} rows and t {len(t)}, expected the same number, at least one")
-        if x.dtype != self.dtype:
+        if takes_class_numbers(self.model):
+            if x.dtype.kind not in "iu":
+                raise TypeError(f"x is {x.dtype}, expected class numbers: whole numbers")
+            x = x.astype(np.int64, copy=False)
+        elif x.dtype != self.dtype:
             raise TypeError(f"x is {x.dtype}, expected {self.dtype}, the model's dtype")
         if np.issubdtype(t.dtype, np.integer):
             t = t.astype(np.int64, copy=False)
@@ -231,6 +235,12 @@ class TorchLearner:
             self.optimizer.state[parameters[name]] = {
                 key: _like(state[f"{name}.{key}"], value) for key, value in entries.items()
             }
+
+
+def takes_class_numbers(model: nn.Module) -> bool:
+    """Whether what enters first is an Embedding."""
+    leaves = (module for module in model.modules() if not any(True for _ in module.children()))
+    return isinstance(next(leaves, None), nn.Embedding)
 
 
 def _one_line(module: nn.Module) -> str:

@@ -36,6 +36,9 @@ The letter `mask` is what a dropout has drawn.
 Of images, `windows(x, k, s, p)` are the windows (m, channels, down, across, k, k) of size k, stride s and padding p;
 `added_up` is the way back to images of a shape, and `at_maxima` is 1 at the maxima of each window, else 0.
 Of a BatchNorm, `rm` and `rv` are the running mean and variance before the step.
+Of sequences, `rnn`, `lstm` and `gru` give the parts of a layer by name, as torch computes them; their options say what
+is done in another way, and `gates` puts blocks of rows in another order. Letters are those of torch's parameters:
+`W_ih`, `W_hh`, `b_ih` and `b_hh`.
 `tensor('0.output')` is another tensor of the same step, `before.x` is `x` one step earlier, and `after('0.output')` is
 what an array had become when something wrote into it.
 

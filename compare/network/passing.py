@@ -28,6 +28,17 @@ def entering(layers: Sequence[Layer]) -> Shape | None:
     return None
 
 
+def shape_of(m: int, layers: Sequence[Layer], axes: Sequence[int]) -> Shape:
+    """The shape of m samples for these layers. `axes` are the sizes that no layer says, as many as are needed of the
+    last ones: height and width of images, the time of sequences."""
+    if layers[0].classes is not None:  # one class number, or as many as there are time steps
+        following = entering(layers[1:])
+        return (m,) if following is not None and len(following) == 2 else (m, axes[-1])
+    said = (entering(layers) or (ANY, ANY))[1:]
+    sizes = iter(axes[len(axes) - said.count(ANY) :])
+    return m, *(next(sizes) if n == ANY else n for n in said)
+
+
 def passed(layers: Sequence[Layer], x: Shape | None = None) -> Iterator[tuple[Shape | None, Shape | None]]:
     """Of each layer, the shape of what enters and of what leaves; None where nothing says it. x: the input's."""
     shape = filled(entering(layers), x)

@@ -63,6 +63,7 @@ ACCEPTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "int": (lambda v: type(v) is int and v >= 1, "a whole number of at least 1"),
     "float": (lambda v: type(v) in (int, float) and abs(v) < LARGEST, "a number"),
     "bool": (lambda v: type(v) is bool, "True or False"),
+    "Nonlinearity": (lambda v: v in ("tanh", "relu"), "'tanh' or 'relu'"),
     "Reduction": (lambda v: v in ("mean", "sum"), "'mean' or 'sum'"),
     "Weights": (_at_least_0, "numbers of at least 0 in a tuple"),
     "Batched": (lambda v: v in ("mean", "batchmean", "sum"), "'mean', 'batchmean' or 'sum'"),
@@ -165,6 +166,8 @@ def _variant(kind: type[Kind], arguments: Mapping[str, Any]) -> type[Kind]:
 def _arguments(node: ast.expr, kind: type[Operation]) -> tuple[dict[str, Any], dict[str, Any]]:
     """By torch's names: those that are given, and torch's usual ones. ValueError where torch would not take them."""
     takes = _signature(getattr(nn, _name(node), kind.torch_type))
+    if not takes.parameters:  # of its recurrent layers torch hides them
+        takes = _signature(kind.torch_type)
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
     keywords = {each.arg or "**": _value(each.value) for each in call.keywords}
     try:

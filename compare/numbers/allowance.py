@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -159,6 +159,30 @@ class Allowance:
     def bound(self) -> Array:
         """The bound that applies, for a difference not yet known."""
         return self.sharp if self.sharp is not None and self.sums_well() else self.wide
+
+
+@dataclass(frozen=True)
+class LikelyFirst(Allowance):
+    """`scale` is the likely bound itself. The one that always holds is computed only where the likely one may not
+    speak: `wide` is the one of the two that applies."""
+
+    certain: Callable[[], Array] = field(default=lambda: np.zeros(()))
+
+    @classmethod
+    def of(cls, likely: Array, certain: Callable[[], Array], sums_well: Callable[[], bool], reach: float) -> Self:
+        return cls(likely, likely=1.0, sums_well=sums_well, reach=reach, certain=certain)
+
+    @cached_property
+    def wide(self) -> Array:
+        likely = self._times(self.worst)
+        if self.sums_well():
+            return likely
+        certain = self.worst * self.certain() + self.rest
+        return np.where(certain >= likely, certain, np.where(np.isnan(certain), np.inf, likely))
+
+    def rows(self, rows: Any) -> LikelyFirst:
+        rest = self.rest if np.ndim(self.rest) == 0 else np.broadcast_to(self.rest, self.scale.shape)[rows]
+        return replace(self, scale=self.scale[rows], rest=rest, certain=lambda: self.certain()[rows])
 
 
 @lru_cache

@@ -105,6 +105,7 @@ class Layer(Operation):
     constants: ClassVar[tuple[type, ...]] = (int, float, bool)  # of its fields
     unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
     entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
+    classes: ClassVar[int | None] = None  # x is class numbers from 0 to one less, where the layer takes no other
 
     @classmethod
     def places(cls) -> tuple[str, ...]:

@@ -66,7 +66,8 @@ def _torch_step(
         passed.append(output)
 
     device = next(iter(names.values())).device if names else torch.device("cpu")
-    x = torch.from_numpy(np.array(batch[0])).to(device).requires_grad_()
+    x = torch.from_numpy(np.array(batch[0])).to(device)
+    x.requires_grad_(x.is_floating_point())  # class numbers have no gradient
     with ExitStack() as hooks:
         for layer in dict.fromkeys(flatten(model)):  # one without parameters may stand in several places
             hooks.callback(layer.register_forward_pre_hook(draw).remove)

@@ -166,6 +166,57 @@ def test_every_layer_of_images(between: str, black_and_white: bool, dtype: type)
     assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), x, t)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_network_of_class_numbers(dtype: type) -> None:
+    rng = np.random.default_rng(1)
+    embedding = scratch.Embedding(6, 4, rng=rng, dtype=dtype)
+    for shape, columns in (((11,), 4), ((11, 3), 12)):
+        net = scratch.Sequential(embedding, scratch.Flatten(), scratch.Linear(columns, 5, rng=rng, dtype=dtype))
+        x, t = rng.integers(0, 6, shape), rng.integers(0, 5, 11)
+        assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), x, t)
+
+
+def over_time(dtype: type, *layers: scratch.Layer) -> scratch.Sequential:
+    """Layers that make 6 columns, and what goes on with the last time step."""
+    rng = np.random.default_rng(3)
+    return scratch.Sequential(*layers, scratch.LastStep(), scratch.Linear(6, 5, rng=rng, dtype=dtype))
+
+
+RECURRENT: list[tuple[type[scratch.Layer], dict[str, Any]]] = [
+    (scratch.RNN, {}),
+    (scratch.RNN, {"nonlinearity": "relu"}),
+    (scratch.LSTM, {}),
+    (scratch.GRU, {}),
+    (scratch.GRU, {"bias": False}),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kind", "options"), RECURRENT)
+def test_every_recurrent_layer(kind: Any, options: dict[str, Any], dtype: type) -> None:
+    """Alone, and two of them with an activation between."""
+    rng = np.random.default_rng(1)
+    first, second = (kind(n, 6, **options, batch_first=True, rng=np.random.default_rng(n), dtype=dtype) for n in (4, 6))
+    x, t = rng.standard_normal((7, 5, 4)).astype(dtype), rng.integers(0, 5, 7)
+    for net in (over_time(dtype, first), over_time(dtype, first, scratch.Tanh(), second)):
+        assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), x, t)
+
+
+def test_one_wrong_line_of_a_recurrence_is_named() -> None:
+    class WrongRNN(scratch.RNN):
+        """dW_hh takes h_t in the place of h_{t-1}."""
+
+        def _through_time(self, da: Array, dr: Array, h: Array) -> Array:
+            return super()._through_time(da, dr, self._h[1:])
+
+    rng = np.random.default_rng(4)
+    net = over_time(np.float32, WrongRNN(3, 6, batch_first=True, rng=rng))
+    x, t = rng.standard_normal((6, 5, 3)).astype(np.float32), rng.integers(0, 4, 6)
+    report = compare.check(net, x, t, loss=scratch.CrossEntropyLoss())
+    assert (report.first.tensor, report.diagnosis[0].cause) == ("0.grad_weight_hh_l0", "state-after-for-before")
+    assert "dW_hh takes the state after each step" in report.cause
+
+
 def test_a_network_for_images_is_in_parity_on_both_sides_over_three_steps() -> None:
     for dtype in DTYPES:
         net, rng = convolutional(dtype, scratch.MaxPool2d(2)), np.random.default_rng(3)

@@ -9,17 +9,23 @@ import pytest
 import torch
 from torch import nn
 
+import scratch
+import torch_ref.recurrent as torch_recurrent
 from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS as LAYERS_KNOWN
 from scratch import (
     ELU,
     GELU,
+    GRU,
+    LSTM,
+    RNN,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
     Flatten,
+    LastStep,
     Layer,
     LayerError,
     LayerNorm,
@@ -54,8 +60,14 @@ class Subject:
     least: int = 1  # samples
 
     @property
-    def takes_images(self) -> bool:
-        return len(self.shape) == 4
+    def draws(self) -> "dict[str, Callable[[np.random.Generator], np.ndarray]]":
+        """Of rows, of sequences or of images."""
+        return {2: INPUTS, 3: OF_SEQUENCES, 4: OF_IMAGES}[len(self.shape)]
+
+
+def columns(shape: tuple[int, ...]) -> int:
+    """Columns or channels: of sequences the last axis."""
+    return shape[2] if len(shape) == 3 else shape[1]
 
 
 def linear(n: int, rng: np.random.Generator, dtype: type, bias: bool = True) -> Linear:
@@ -161,6 +173,36 @@ LAYERS |= {
     ),
 }
 
+SEQUENCES = (3, 6, 4)  # samples, time, columns
+
+
+def recurrent(kind: str, **options: Any) -> Subject:
+    """From n columns to 5."""
+    ours, theirs = (getattr(of, kind) for of in (scratch, torch_recurrent))
+
+    def layer(n: int, rng: np.random.Generator, dtype: type) -> Layer:
+        made: Layer = ours(
+            n, 5, **options, batch_first=True, rng=rng, weight_init=normal(0.4), bias_init=normal(0.3), dtype=dtype
+        )
+        return made
+
+    return Subject(kind.lower(), layer, lambda n: theirs(n, 5, **options, batch_first=True), SEQUENCES)
+
+
+LAYERS |= {
+    "rnn": recurrent("RNN"),
+    "rnn of relu": recurrent("RNN", nonlinearity="relu"),
+    "rnn without bias": recurrent("RNN", bias=False),
+    "lstm": recurrent("LSTM"),
+    "lstm without bias": recurrent("LSTM", bias=False),
+    "gru": recurrent("GRU"),
+    "gru without bias": recurrent("GRU", bias=False),
+    "last_step": Subject(
+        "last_step", lambda n, rng, dtype: LastStep(), lambda n: torch_recurrent.LastStep(), SEQUENCES
+    ),
+    "relu of sequences": Subject("relu", lambda n, rng, dtype: ReLU(), lambda n: nn.ReLU(), SEQUENCES),
+}
+
 INPUTS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "plain": lambda rng: rng.standard_normal((7, 5)),
     "one row": lambda rng: rng.standard_normal((1, 5)),
@@ -186,11 +228,25 @@ OF_IMAGES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "huge": lambda rng: 1e8 * rng.standard_normal(IMAGES),
     "subnormal": lambda rng: 1e-42 * rng.standard_normal(IMAGES),
 }
+OF_SEQUENCES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "plain": lambda rng: rng.standard_normal(SEQUENCES),
+    "one row": lambda rng: rng.standard_normal((1, 6, 4)),
+    "one step": lambda rng: rng.standard_normal((3, 1, 4)),
+    "one number": lambda rng: rng.standard_normal((1, 1, 1)),
+    "long": lambda rng: rng.standard_normal((20, 40, 30)),
+    "kinks": lambda rng: rng.choice([-1.0, -0.0, 0.0, 1.0], SEQUENCES),
+    "zero": lambda rng: np.zeros(SEQUENCES),
+    "equal": lambda rng: np.full(SEQUENCES, 0.75),
+    "tiny": lambda rng: 1e-8 * rng.standard_normal(SEQUENCES),
+    "large": lambda rng: 1e3 * rng.standard_normal(SEQUENCES),
+    "huge": lambda rng: 1e8 * rng.standard_normal(SEQUENCES),
+    "subnormal": lambda rng: 1e-42 * rng.standard_normal(SEQUENCES),
+}
 DRAWN = [
     pytest.param(subject, draw, id=f"{name}-{inputs}")
     for name, subject in LAYERS.items()
-    for inputs, draw in (OF_IMAGES if subject.takes_images else INPUTS).items()
-    if subject.takes_images or len(draw(np.random.default_rng(0))) >= subject.least
+    for inputs, draw in subject.draws.items()
+    if len(subject.shape) > 2 or len(draw(np.random.default_rng(0))) >= subject.least
 ]
 
 
@@ -216,8 +272,8 @@ def on_torch(module: nn.Module, layer: Layer, x: np.ndarray, dy: np.ndarray) -> 
 
 def expected(kind: str, layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str, Expected]:
     known = LAYERS_KNOWN[kind].of(layer, "layer 0")
-    letters = {"x": x, "dy": dy, "W": layer.params.get("weight"), "b": layer.params.get("bias")}
-    letters |= {"rm": layer.buffers.get("running_mean"), "rv": layer.buffers.get("running_var")}
+    arrays = layer.params | layer.buffers | {"input": x, "grad_output": dy}
+    letters = {letter: arrays.get(part) for letter, part in known.letters.items()}
     letters = {name: a.astype(np.float64) for name, a in letters.items() if a is not None}
     p, parts = Precision.of(x.dtype), known.computed.items()
     return {name: getattr(known, name)(*(letters[letter] for letter in part.letters), p=p) for name, part in parts}
@@ -228,11 +284,11 @@ def expected(kind: str, layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str
 def test_forward_and_backward_are_right_on_both_sides(subject: Subject, draw: Any, dtype: type) -> None:
     rng = np.random.default_rng(11)
     x = draw(rng).astype(dtype)
-    layer = subject.scratch(x.shape[1], rng, dtype)
+    layer = subject.scratch(columns(x.shape), rng, dtype)
     dy = rng.standard_normal(layer.forward(x).shape).astype(dtype)
     wanted = expected(subject.kind, layer, x, dy)
     for side, got in {
-        "torch": on_torch(subject.torch(x.shape[1]), layer, x, dy),  # first: running statistics change in scratch
+        "torch": on_torch(subject.torch(columns(x.shape)), layer, x, dy),  # first: running statistics change in scratch
         "scratch": on_scratch(layer, x, dy),
     }.items():
         assert got.keys() == wanted.keys()
@@ -256,7 +312,7 @@ def smooth(layer: Layer, shape: tuple[int, ...], rng: np.random.Generator) -> np
 def test_backward_is_the_derivative_by_finite_differences(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = LAYERS[name].shape
-    layer = LAYERS[name].scratch(shape[1], rng, np.float64)
+    layer = LAYERS[name].scratch(columns(shape), rng, np.float64)
     x = smooth(layer, shape, rng)
     y = layer.forward(x)
     dy = rng.standard_normal(y.shape)
@@ -288,7 +344,7 @@ def shape_of(name: str) -> tuple[int, ...]:
 def made(name: str) -> Layer:
     """A layer that has not run yet."""
     rng = np.random.default_rng(3)
-    return chain() if name == "sequential" else LAYERS[name].scratch(shape_of(name)[1], rng, np.float32)
+    return chain() if name == "sequential" else LAYERS[name].scratch(columns(shape_of(name)), rng, np.float32)
 
 
 each_layer = pytest.mark.parametrize("name", [*LAYERS, "sequential"])
@@ -304,7 +360,7 @@ def ran(name: str) -> tuple[Layer, np.ndarray, np.ndarray, np.ndarray]:
 
 @each_layer
 def test_backward_before_forward_is_an_error(name: str) -> None:
-    said = r"(Linear 5 -> 4|Conv2d 4 -> 6, . x .|\w+Norm\w* [45]|\w+): backward was called before for"
+    said = r"(\w+ . -> .|Conv2d 4 -> 6, . x .|\w+Norm\w* [45]|\w+): backward was called before for"
     with pytest.raises(RuntimeError, match=said):
         made(name).backward(np.zeros((7, 5), np.float32))
 
@@ -406,6 +462,20 @@ WRONG = {
         ]
         for name in ("max_pool2d", "avg_pool2d")
     },
+    **{
+        name: [
+            ("forward", np.zeros((3, 6, 5), np.float32), r"got \(3, 6, 5\), expected \(m, m, 4\)"),
+            ("forward", np.zeros((3, 4), np.float32), r"got \(3, 4\), expected \(m, m, 4\)"),
+            ("forward", np.zeros(SEQUENCES), "got float64, expected float32"),
+            ("backward", np.zeros((3, 5), np.float32), r"got \(3, 5\), expected \(3, 6, 5\)"),
+            ("backward", np.zeros((3, 6, 5)), "got float64, expected float32"),
+        ]
+        for name in ("rnn", "lstm", "gru")
+    },
+    "last_step": [
+        ("forward", np.zeros((3, 4), np.float32), r"got \(3, 4\), expected \(m, m, m\)"),
+        ("backward", np.zeros((3, 6, 4), np.float32), r"got \(3, 6, 4\), expected \(3, 4\)"),
+    ],
 }
 
 
@@ -484,6 +554,13 @@ WRONG_SIZES = [
         "kernel_size: got 0, expected a whole number of at least 1",
     ),
     (lambda: Conv2d(3, 4, 3, padding=(1, -1), rng=np.random.default_rng(0)), r"padding: got \(1, -1\), expected"),
+    (lambda: RNN(0, 4, rng=np.random.default_rng(0)), "RNN 0 -> 4: both sizes must be at least 1"),
+    (lambda: LSTM(3, 0, rng=np.random.default_rng(0)), "LSTM 3 -> 0: both sizes must be at least 1"),
+    (lambda: GRU(3, -1, rng=np.random.default_rng(0)), "GRU 3 -> -1: both sizes must be at least 1"),
+    (
+        lambda: RNN(3, 4, "sigmoid", rng=np.random.default_rng(0)),
+        "RNN: got nonlinearity='sigmoid', expected 'tanh' or 'relu'",
+    ),
     (lambda: MaxPool2d(2, stride=0.5), r"stride: got 0\.5, expected a whole number of at least 1, or two in a tuple"),
     (lambda: MaxPool2d(3, padding=2), "padding: got 2, expected at most half of kernel_size=3"),
     (lambda: AvgPool2d((3, 1), padding=1), r"padding: got 1, expected at most half of kernel_size=\(3, 1\)"),
@@ -491,7 +568,7 @@ WRONG_SIZES = [
 
 
 @pytest.mark.parametrize(("make", "message"), WRONG_SIZES)
-def test_sizes_that_fit_no_image_are_refused(make: Callable[[], Layer], message: str) -> None:
+def test_sizes_that_fit_nothing_are_refused(make: Callable[[], Layer], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -503,6 +580,12 @@ def test_sizes_that_fit_no_image_are_refused(make: Callable[[], Layer], message:
         (MaxPool2d((3, 2), stride=1, padding=1), "MaxPool2d((3, 2), stride=1, padding=1)"),
         (AvgPool2d(3, count_include_pad=False), "AvgPool2d(3, count_include_pad=False)"),
         (Flatten(), "Flatten()"),
+        (LastStep(), "LastStep()"),
+        (
+            RNN(2, 3, "relu", bias=False, batch_first=True, rng=np.random.default_rng(0)),
+            "RNN(2, 3, nonlinearity='relu', bias=False, batch_first=True, dtype=float32)",
+        ),
+        (LSTM(2, 3, rng=np.random.default_rng(0)), "LSTM(2, 3, dtype=float32)"),
         (
             Conv2d(
                 2, 4, (3, 1), stride=2, padding=(1, 0), dilation=2, groups=2, bias=False, rng=np.random.default_rng(0)
@@ -511,7 +594,7 @@ def test_sizes_that_fit_no_image_are_refused(make: Callable[[], Layer], message:
         ),
     ],
 )
-def test_a_layer_of_images_is_shown_as_it_is_typed(layer: Layer, said: str) -> None:
+def test_a_layer_of_images_or_sequences_is_shown_as_it_is_typed(layer: Layer, said: str) -> None:
     assert repr(layer) == said
 
 
@@ -619,3 +702,18 @@ def test_a_convolution_is_its_loops(name: str) -> None:
     assert got.keys() == wanted.keys()
     for tensor, a in wanted.items():
         np.testing.assert_allclose(got[tensor], a, rtol=1e-12, atol=1e-12, err_msg=tensor)
+
+
+# --- time first ---
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_without_batch_first_time_is_the_first_axis(name: str) -> None:
+    ran_first, x, y, dy = ran(name)
+    dx = ran_first.backward(dy)
+    turned = LAYERS[name].scratch(4, np.random.default_rng(3), np.float32)
+    turned.batch_first = False
+    np.testing.assert_array_equal(turned.forward(x.swapaxes(0, 1).copy()), y.swapaxes(0, 1))
+    np.testing.assert_array_equal(turned.backward(dy.swapaxes(0, 1).copy()), dx.swapaxes(0, 1))
+    for parameter, g in ran_first.grads.items():
+        np.testing.assert_array_equal(turned.grads[parameter], g)

@@ -352,3 +352,17 @@ def test_a_compiled_model_trains_to_the_same_weights_within_rounding() -> None:
     for name, a in plain.weights().items():
         assert np.abs(compiled.weights()[name] - a).max() <= 1e-12
     assert list(compiled.weights()) == list(plain.weights())
+
+
+def test_a_model_of_class_numbers_takes_them_and_nothing_else() -> None:
+    """The class is whether the first number is even."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Embedding(6, 4), nn.Flatten(), nn.Linear(12, 2))
+    learns = TorchLearner(model, nn.CrossEntropyLoss(), SGD(model.parameters(), 1.0))
+    x = np.random.default_rng(1).integers(0, 6, (60, 3)).astype(np.int32)
+    data = learns.place(x, x[:, 0] % 2)
+    for _ in range(60):
+        learns.train_step(data, np.arange(60))
+    assert learns.evaluate(data)[1] == 1
+    with pytest.raises(TypeError, match="x is float32, expected class numbers: whole numbers"):
+        learns.place(x.astype(np.float32), x[:, 0] % 2)

@@ -14,7 +14,7 @@ from compare.checking import check_records
 from compare.measuring.faults.fault import Fault, Target
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
-from compare.network.passing import filled
+from compare.network.passing import shape_of
 from compare.operations.operation import Layer
 from compare.recording.batches import Batch, given_batches
 from compare.recording.record import Record
@@ -86,12 +86,17 @@ def _optimizer(spec: OptimizerSpec, network: scratch.Sequential) -> scratch.Opti
 
 
 def _batch(rng: np.random.Generator, fault: Fault, network: Architecture, m: int, dtype: DTypeLike) -> Batch:
-    said = network.entering or ()
-    shape = filled(said, (m, 0, *fault.image) if len(said) == 4 else (m, 0)) or ()
-    x = (rng.standard_normal(shape) * fault.scale).astype(dtype)
+    x = _input(rng, fault, network, m, dtype)
     if fault.zero_row:
         x[0] = 0
     return x, _target(rng, fault.target or _usual(network), m, network.sizes[-1], dtype)
+
+
+def _input(rng: np.random.Generator, fault: Fault, network: Architecture, m: int, dtype: DTypeLike) -> Array:
+    shape = shape_of(m, network.layers, fault.image)
+    if (classes := network.layers[0].classes) is not None:
+        return rng.integers(0, classes, shape)
+    return (rng.standard_normal(shape) * fault.scale).astype(dtype)
 
 
 def _usual(network: Architecture) -> Target:

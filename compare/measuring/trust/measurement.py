@@ -61,8 +61,10 @@ MEASURED = (
     *sorted({f"{kind.scratch_type.__module__.replace('.', '/')}.py" for kind in KINDS}),
     "scratch/learner.py",
     "scratch/network.py",
+    "scratch/recurrent.py",
     "scratch/windows.py",
     "torch_ref/losses.py",
+    "torch_ref/recurrent.py",
     "torch_ref/tf32.py",
 )
 JUDGING = ("tables.py", "document.py", "blind.py", "causes.py", "blind_causes.py")  # of trust: they make no lines

@@ -20,26 +20,32 @@ import scratch.batch_norm
 import scratch.conv2d
 import scratch.dropout
 import scratch.elu
+import scratch.embedding
 import scratch.flatten
 import scratch.gelu
+import scratch.gru
 import scratch.hinge_loss
 import scratch.huber_loss
 import scratch.initializers
 import scratch.kl_div_loss
 import scratch.l1_loss
+import scratch.last_step
 import scratch.layer_norm
 import scratch.layers
 import scratch.leaky_relu
 import scratch.learner
 import scratch.log_softmax
 import scratch.losses
+import scratch.lstm
 import scratch.max_pool2d
 import scratch.multi_margin_loss
 import scratch.nadam
 import scratch.network
 import scratch.nll_loss
 import scratch.optim
+import scratch.recurrent
 import scratch.rmsprop
+import scratch.rnn
 import scratch.silu
 import scratch.softplus
 import scratch.windows
@@ -64,7 +70,13 @@ MODULES = (
     scratch.conv2d,
     scratch.flatten,
     scratch.dropout,
+    scratch.gru,
+    scratch.last_step,
+    scratch.lstm,
+    scratch.recurrent,
+    scratch.rnn,
     scratch.elu,
+    scratch.embedding,
     scratch.gelu,
     scratch.adagrad,
     scratch.hinge_loss,

@@ -5,7 +5,7 @@ fall fade, the state before mom m v sq avg acc (zeros at first) and after new_mo
 correct tensor; step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched`
 had become; before, the same letters one step earlier, with before.value for what was put there. A snippet that needs
 `before` leaves step 1 right. Of images: windows, added_up and at_maxima. Of a BatchNorm: rm rv, the running statistics
-before.
+before. Of sequences: rnn, lstm, gru and gates (recurrences.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scipy import special
 import scratch
 from compare.checking import Judged
 from compare.network.architecture import Architecture
-from compare.network.passing import filled
+from compare.network.passing import shape_of
 from compare.network.tensor_name import TensorName
 from compare.network.text import ACTIVATIONS
 from compare.operations import OPTIMIZERS
@@ -34,6 +34,7 @@ from compare.recording.batches import given_batches
 from compare.recording.record import Record
 from compare.recording.scratch_recorder import record_scratch
 from scratch import initializers
+from tests.compare.operations.recurrences import gates, gru, lstm, rnn
 
 Array = np.ndarray
 Letters = dict[str, Any]
@@ -49,6 +50,11 @@ NETWORKS |= {
     "avg_pool2d": "Conv2d(2, 3, 2), AvgPool2d(3, stride=2, padding=1), Flatten, Linear(18, 4); CrossEntropyLoss",
     "flatten": "Conv2d(2, 3, 2), Flatten, Linear(72, 4); CrossEntropyLoss",
     "dropout": "Linear(5, 40), Dropout(0.3), Linear(40, 4); CrossEntropyLoss",
+    "embedding": "Embedding(5, 3), Flatten, Linear(15, 4); CrossEntropyLoss",
+    "rnn": "RNN(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
+    "lstm": "LSTM(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
+    "gru": "GRU(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
+    "last_step": "RNN(3, 6, batch_first=True), LastStep, Linear(6, 4); CrossEntropyLoss",
 }
 NETWORKS |= {
     "layer_norm": "Linear(5, 7), LayerNorm(7), ReLU, Linear(7, 4); CrossEntropyLoss",
@@ -58,6 +64,8 @@ NETWORKS |= {
 NORMALISATIONS = dict.fromkeys(("layer_norm", "batch_norm1d", "batch_norm2d"), 1)
 OF_IMAGES = {"conv2d": 0, "max_pool2d": 1, "avg_pool2d": 1, "flatten": 1}
 LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | NORMALISATIONS | {"dropout": 1, "softmax": 3, "loss": -1}
+OF_SEQUENCES = {"embedding": 0, "rnn": 0, "lstm": 0, "gru": 0, "last_step": 1}
+LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | OF_SEQUENCES | {"softmax": 3, "loss": -1}
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
 ADAM = {"kind": "Adam", "lr": 0.01}
 OPTIMIZER_OF = {"momentum_buffer": MOMENTUM, "exp_avg": ADAM, "exp_avg_sq": ADAM}
@@ -149,16 +157,18 @@ def _batches(case: Case, architecture: Architecture, dtype: np.dtype) -> Iterato
     loss = architecture.loss
     kind = case.target or ("labels" if loss.takes_labels else "bits" if loss.binary else "values")
     for m in case.rows:
-        x = (rng.standard_normal(_input(case, architecture, m)) * case.scale).astype(dtype)
+        x = _input(rng, case, architecture, m, dtype)
         x[0] *= not case.zero_row
         t = TARGETS[kind](rng, m, architecture.sizes[-1])
         yield x, t if kind == "labels" else t.astype(dtype)
 
 
-def _input(case: Case, architecture: Architecture, m: int) -> tuple[int, ...]:
-    """Rows, or images of the case's height and width."""
-    said = architecture.entering
-    return filled(said, (m, 0, *case.image) if len(said) == 4 else (m, 0))
+def _input(rng: np.random.Generator, case: Case, architecture: Architecture, m: int, dtype: np.dtype) -> Array:
+    """Rows, images of the case's height and width, sequences as long as these are wide, or class numbers."""
+    shape = shape_of(m, architecture.layers, case.image)
+    if (classes := architecture.layers[0].classes) is not None:
+        return rng.integers(0, classes, shape)
+    return (rng.standard_normal(shape) * case.scale).astype(dtype)
 
 
 def _labels(rng: np.random.Generator, m: int, n: int) -> Array:
@@ -237,7 +247,8 @@ def at_maxima(a: Array, which: str) -> Array:
 
 OF_WINDOWS = (windows, added_up, at_maxima)
 OF_NUMBERS = (sigmoid, relu, softmax, log_softmax, np.tanh, special.erf)
-FUNCTIONS = {f.__name__: f for f in (*OF_NUMBERS, *OF_WINDOWS)} | {"np": np}
+OVER_TIME = (rnn, lstm, gru, gates)
+FUNCTIONS = {f.__name__: f for f in (*OF_NUMBERS, *OF_WINDOWS, *OVER_TIME)} | {"np": np}
 OPTIONS = {
     "lr": ("lr", 0.0),
     "mu": ("momentum", 0.0),

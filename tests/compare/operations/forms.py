@@ -20,6 +20,7 @@ from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS
 from compare.operations.conv2d import Conv2d
+from compare.operations.embedding import Embedding
 from compare.operations.linear import Linear
 
 Array = np.ndarray
@@ -397,6 +398,200 @@ CONV_BIAS = {
     "axis by axis": lambda dy: dy.sum(axis=3).sum(axis=2).sum(axis=0),
     "einsum": lambda dy: np.einsum("noij->o", dy),
 }
+
+
+CLASSES = 3
+
+
+def by_class(f: Callable[[Array], Array], x: Array, dy: Array) -> Array:
+    """f over the places of each class number."""
+    rows, classes = dy.reshape(-1, dy.shape[-1]), x.ravel()
+    return np.stack([f(rows[classes == j]) if (classes == j).any() else np.zeros_like(rows[0]) for j in range(CLASSES)])
+
+
+def added_at(x: Array, dy: Array) -> Array:
+    total = np.zeros((CLASSES, dy.shape[-1]), dy.dtype)
+    np.add.at(total, x, dy)
+    return total
+
+
+def one_hot(x: Array, dy: Array) -> Array:
+    return np.eye(CLASSES, dtype=dy.dtype)[x.ravel()]
+
+
+EMBEDDING_WEIGHT = {
+    **{
+        name: product(lambda x, dy, f=f: by_class(f, x, dy), name)
+        for name, f in SUMS.items()
+        if name not in ("ones @",)
+    },
+    "np.add.at": added_at,
+    "one-hot rows": lambda x, dy: one_hot(x, dy).T @ dy.reshape(-1, dy.shape[-1]),
+    "einsum": lambda x, dy: np.einsum("ntj,ntd->jd", one_hot(x, dy).reshape(*x.shape, CLASSES), dy),
+    "time after time": lambda x, dy: sequentially(np.stack([added_at(x[:, t], dy[:, t]) for t in range(x.shape[1])])),
+    "torch": lambda x, dy: gradient(
+        lambda w: functional.embedding(tensor(x), w), np.zeros((CLASSES, dy.shape[-1]), dy.dtype), dy
+    ),
+}
+
+
+# --- over time -------------------------------------------------------------------------------------------------------
+
+
+def sigmoids(x: Array) -> dict[str, Array]:
+    e = np.exp(-np.abs(x))
+    return {
+        "plain": 1 / (1 + np.exp(-x)),
+        "by sign": np.where(x >= 0, x.dtype.type(1), e) / (1 + e),
+        "by tanh": (np.tanh(x / 2) + 1) / 2,
+    }
+
+
+def tanh_slopes(a: Array, h: Array) -> dict[str, Array]:
+    return {"plain": 1 - h * h, "by sign": (1 - h) * (1 + h), "by tanh": 1 / np.cosh(a) ** 2}
+
+
+def sigmoid_slopes(a: Array, s: Array) -> dict[str, Array]:
+    e = np.exp(-np.abs(a))
+    return {"plain": s * (1 - s), "by sign": e / (1 + e) ** 2, "by tanh": s - s * s}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How somebody writes a recurrent layer: its products, the biases, functions and their slopes, sums over time."""
+
+    product: str = "@"
+    together: bool = False  # one product of [x, h], the biases added to each other before
+    functions: str = "plain"
+    added_up: bool = False  # += in the loop over time, not one product after it
+
+    def affine(self, x: Array, W: Array, h: Array, U: Array, b: Array, c: Array) -> Array:
+        if self.together:
+            return PRODUCTS[self.product](np.hstack([h, x]), np.hstack([U, W])) + (b + c)
+        return PRODUCTS[self.product](h, U) + (PRODUCTS[self.product](x, W) + b) + c
+
+    def alone(self, x: Array, W: Array, b: Array) -> Array:
+        return PRODUCTS[self.product](x, W) + b
+
+    def sigmoid(self, a: Array) -> Array:
+        return sigmoids(a)[self.functions]
+
+    def tanh_slope(self, a: Array, h: Array) -> Array:
+        return tanh_slopes(a, h)[self.functions]
+
+    def sigmoid_slope(self, a: Array, s: Array) -> Array:
+        return sigmoid_slopes(a, s)[self.functions]
+
+    def back(self, d: Array, W: Array) -> Array:
+        return PRODUCTS[self.product](d, W.T.copy())
+
+    def gradients(self, x: Array, h: Array, W: Array, da: Array, dq: Array) -> Values:
+        """From (t, m, ...)."""
+        found = {"grad_input": np.stack([self.back(d, W) for d in da], axis=1)}
+        for name, d, a in (("ih", da, x), ("hh", dq, h)):
+            found[f"grad_bias_{name}_l0"] = d.sum(axis=(0, 1))
+            if self.added_up:
+                total = np.zeros((d.shape[2], a.shape[2]), d.dtype)
+                for step, state in zip(d[::-1], a[::-1], strict=True):
+                    total += step.T @ state
+            else:
+                flat, states = d.reshape(-1, d.shape[2]), a.reshape(-1, a.shape[2])
+                total = PRODUCTS[self.product](flat.T.copy(), states.T.copy())
+            found[f"grad_weight_{name}_l0"] = total
+        return found
+
+
+STYLES = {
+    "plain": Style(),
+    "together": Style(together=True, functions="by sign"),
+    "added up": Style("einsum", functions="by tanh", added_up=True),
+    "sequential": Style("sequential", functions="by sign"),
+    "reversed": Style("reversed", together=True, added_up=True),
+    "torch's products": Style("torch", functions="by tanh"),
+}
+
+
+def rnn(style: Style, x: Array, W: Array, U: Array, b: Array, c: Array, dy: Array) -> Values:
+    steps, (m, k) = x.shape[1], (len(x), len(U))
+    x, dy = np.ascontiguousarray(x.swapaxes(0, 1)), dy.swapaxes(0, 1)
+    a, h = np.zeros((steps, m, k), x.dtype), np.zeros((steps + 1, m, k), x.dtype)
+    for t in range(steps):
+        a[t] = style.affine(x[t], W, h[t], U, b, c)
+        h[t + 1] = np.tanh(a[t])
+    da, dh = np.zeros_like(a), np.zeros_like(h[0])
+    for t in reversed(range(steps)):
+        da[t] = (dy[t] + dh) * style.tanh_slope(a[t], h[t + 1])
+        dh = style.back(da[t], U)
+    return {"output": h[1:].swapaxes(0, 1)} | style.gradients(x, h[:-1], W, da, da)
+
+
+def lstm(style: Style, x: Array, W: Array, U: Array, b: Array, c: Array, dy: Array) -> Values:
+    steps, (m, k) = x.shape[1], (len(x), U.shape[1])
+    x, dy = np.ascontiguousarray(x.swapaxes(0, 1)), dy.swapaxes(0, 1)
+    h, cell = np.zeros((2, steps + 1, m, k), x.dtype)
+    a = np.zeros((steps, 4, m, k), x.dtype)
+    gates = np.zeros_like(a)
+    for t in range(steps):
+        a[t] = np.split(style.affine(x[t], W, h[t], U, b, c), 4, axis=1)
+        gates[t] = [np.tanh(z) if j == 2 else style.sigmoid(z) for j, z in enumerate(a[t])]
+        i, f, g, o = gates[t]
+        cell[t + 1] = f * cell[t] + i * g
+        h[t + 1] = o * np.tanh(cell[t + 1])
+    da, dh, dc = np.zeros((steps, m, 4 * k), x.dtype), np.zeros((m, k), x.dtype), np.zeros((m, k), x.dtype)
+    for t in reversed(range(steps)):
+        i, f, g, o = gates[t]
+        dh, s = dh + dy[t], np.tanh(cell[t + 1])
+        dc = dc + dh * (o * style.tanh_slope(cell[t + 1], s))
+        of = dc * g, dc * cell[t], dc * i, dh * s
+        slopes = [
+            style.tanh_slope(a[t, j], z) if j == 2 else style.sigmoid_slope(a[t, j], z) for j, z in enumerate(gates[t])
+        ]
+        da[t] = np.hstack([d * s for d, s in zip(of, slopes, strict=True)])
+        dc, dh = dc * f, style.back(da[t], U)
+    return {"output": h[1:].swapaxes(0, 1)} | style.gradients(x, h[:-1], W, da, da)
+
+
+def gru(style: Style, x: Array, W: Array, U: Array, b: Array, c: Array, dy: Array) -> Values:
+    steps, (m, k) = x.shape[1], (len(x), U.shape[1])
+    x, dy = np.ascontiguousarray(x.swapaxes(0, 1)), dy.swapaxes(0, 1)
+    h = np.zeros((steps + 1, m, k), x.dtype)
+    kept = []
+    for t in range(steps):
+        ar, az, an = np.split(style.alone(x[t], W, b), 3, axis=1)
+        qr, qz, qn = np.split(style.alone(h[t], U, c), 3, axis=1)
+        r, z = style.sigmoid(ar + qr), style.sigmoid(az + qz)
+        n = np.tanh(an + r * qn)
+        h[t + 1] = n + z * (h[t] - n) if style.together else (1 - z) * n + z * h[t]
+        kept.append((ar + qr, az + qz, an + r * qn, qn, r, z, n))
+    da, dq = np.zeros((2, steps, m, 3 * k), x.dtype)
+    dh = np.zeros((m, k), x.dtype)
+    for t in reversed(range(steps)):
+        ar, az, an, qn, r, z, n = kept[t]
+        dh = dh + dy[t]
+        dn = dh * (1 - z) * style.tanh_slope(an, n)
+        dz, dr = dh * (h[t] - n) * style.sigmoid_slope(az, z), dn * qn * style.sigmoid_slope(ar, r)
+        da[t], dq[t] = np.hstack([dr, dz, dn]), np.hstack([dr, dz, dn * r])
+        dh = dh * z + style.back(dq[t], U)
+    return {"output": h[1:].swapaxes(0, 1)} | style.gradients(x, h[:-1], W, da, dq)
+
+
+def recurrent_by_torch(kind: str) -> Callable[..., Values]:
+    def compute(x: Array, W: Array, U: Array, b: Array, c: Array, dy: Array) -> Values:
+        layer = getattr(torch.nn, kind)(x.shape[2], U.shape[1], batch_first=True, dtype=tensor(x).dtype)
+        for p, a in zip(layer.parameters(), (W, U, b, c), strict=True):
+            p.data = tensor(a)
+        at = tensor(x).requires_grad_()
+        y = layer(at)[0]
+        y.backward(tensor(dy))
+        grads = {f"grad_{name}": p.grad.numpy() for name, p in layer.named_parameters()}
+        return {"output": y.detach().numpy(), "grad_input": at.grad.numpy()} | grads
+
+    return compute
+
+
+def over_time(cell: Callable[..., Values], kind: str) -> dict[str, Callable[..., Values]]:
+    written = {name: lambda style=style, **arrays: cell(style, **arrays) for name, style in STYLES.items()}
+    return written | {"torch": recurrent_by_torch(kind)}
 
 
 def of_elements(f: Callable[[Array], Array], x: Array) -> Array:
@@ -2147,6 +2342,26 @@ def batch_normalisation(kind: str) -> dict[str, Operation]:
         f"{kind}, running_mean": Operation(draw_normalised(kind, "mean"), of("new_running_mean"), running_means(kind)),
         f"{kind}, running_var": Operation(draw_normalised(kind, "var"), of("new_running_var"), running_variances(kind)),
     }
+def draw_classes(rng: np.random.Generator, d: Draw) -> Inputs:
+    return {"x": rng.integers(0, CLASSES, (d.m, d.k)), "dy": d.numbers(rng, d.m, d.k, d.n)}
+
+
+def recurrent(kind: str, gates: int, cell: Callable[..., Values]) -> Operation:
+    """Of at most 8 samples and 6 steps."""
+
+    def draw(rng: np.random.Generator, d: Draw) -> Inputs:
+        m, steps, n, k = 1 + d.m % 8, 1 + d.m % 6, d.n, d.k
+        weights = {"W": (gates * k, n), "U": (gates * k, k), "b": (gates * k,), "c": (gates * k,)}
+        drawn = {name: d.numbers(rng, *shape, scale=0.5) for name, shape in weights.items()}
+        return {"x": d.numbers(rng, m, steps, n)} | drawn | {"dy": d.numbers(rng, m, steps, k, scale=1.0)}
+
+    def expected(x: Array, W: Array, U: Array, b: Array, c: Array, dy: Array, p: Precision) -> dict[str, Expected]:
+        layer = LAYERS[kind.lower()](x.shape[2], U.shape[1], batch_first=True)
+        gradients = [part for part in layer.parts if part != "output"]
+        found = {part: getattr(layer, part)(x, W, U, b, c, dy, p=p) for part in gradients}
+        return {"output": layer.output(x, W, U, b, c, p=p)} | found
+
+    return Operation(draw, expected, over_time(cell, kind))
 
 
 LINEAR_LAYER = Linear(1, 1)  # its sizes do not enter
@@ -2182,6 +2397,12 @@ OPERATIONS = {
     ),
     "conv2d, grad_weight": Operation(
         lambda rng, d: draw_images_and_dy(rng, d, d.k, scale=1.0), convolution("grad_weight"), CONV_WEIGHT
+    ),
+    "rnn": recurrent("RNN", 1, rnn),
+    "lstm": recurrent("LSTM", 4, lstm),
+    "gru": recurrent("GRU", 3, gru),
+    "embedding, grad_weight": Operation(
+        draw_classes, lambda x, dy, p: Embedding(CLASSES, dy.shape[-1]).grad_weight(x, dy, p), EMBEDDING_WEIGHT
     ),
     "conv2d, grad_bias": Operation(
         lambda rng, d: {"dy": draw_images_and_dy(rng, d, d.k)["dy"]}, convolution("grad_bias"), CONV_BIAS

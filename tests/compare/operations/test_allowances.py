@@ -102,6 +102,15 @@ REGIMES = [
     ("conv2d, grad_input", "", Draw(0, 2, 2, 1)),
     ("conv2d, grad_input", "", Draw(0, 2, 2, 12)),
     ("conv2d, grad_input", "", Draw(0, 4, 5, 2, scale=SUBNORMAL)),
+    *((kind, part, Draw(0, 5, 2, 2)) for kind in ("rnn", "lstm", "gru") for part in ("output", "grad_input")),
+    *(
+        (kind, part, Draw(0, 7, 2, 2, flavour="one ahead"))  # sums over time and batch, of terms that are alike
+        for kind in ("rnn", "lstm", "gru")
+        for part in LAYERS[kind].parts
+        if part not in ("output", "grad_input")
+    ),
+    ("embedding, grad_weight", "", Draw(0, 3, 5, 2)),
+    ("embedding, grad_weight", "", Draw(0, 30, 5, 4)),  # 3 sqrt(k) u
     ("avg_pool2d", "", Draw(0)),
     ("avg_pool2d", "", Draw(0, scale=SUBNORMAL)),
     ("avg_pool2d, grad_input", "", Draw(0)),

@@ -12,6 +12,7 @@ import torch
 
 import scratch
 import torch_ref.losses
+import torch_ref.recurrent
 from compare.checking import Judged
 from compare.diagnosis.evidence import Evidence
 from compare.network.architecture import Architecture
@@ -24,11 +25,16 @@ from compare.operations.batch_norm1d import BatchNorm1d
 from compare.operations.batch_norm2d import BatchNorm2d
 from compare.operations.conv2d import Conv2d
 from compare.operations.dropout import Dropout
+from compare.operations.embedding import Embedding
 from compare.operations.flatten import Flatten
+from compare.operations.gru import GRU
+from compare.operations.last_step import LastStep
 from compare.operations.layer_norm import LayerNorm
 from compare.operations.linear import Linear
+from compare.operations.lstm import LSTM
 from compare.operations.max_pool2d import MaxPool2d
 from compare.operations.operation import Activation, Operation, Part
+from compare.operations.rnn import RNN
 from tests.compare.operations.examples import Case, correct
 
 OPERATIONS = {**LAYERS, **LOSSES, **OPTIMIZERS}
@@ -199,6 +205,11 @@ FORMULAS = {
         "output": ("y = x, each sample as one row", "x"),
         "grad_input": ("dx = dy, in the shape of x", "x dy"),
     },
+    "last_step": {
+        "output": ("y = x_t, t the last time step", "x"),
+        "grad_input": ("dx = dy at the last time step, else 0", "x dy"),
+    },
+    "embedding": {"output": ("y = W[x]", "x W"), "grad_weight": ("dW[j] = sum of dy where x = j", "x dy")},
     "cross_entropy": {
         "loss": ("L = -sum t log softmax(s), over the samples", "y t"),
         "loss.gradient": ("ds = (softmax(s) - t) / m", "y t"),
@@ -239,6 +250,40 @@ FORMULAS = {
         "loss.gradient": ("dz = (sigmoid(z) - t) / (m n)", "y t"),
     },
 }
+CELLS = {
+    "rnn": (
+        "h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), f tanh or ReLU",
+        "da_t = (dy_t + da_{t+1} W_hh) f'",
+        "da_t",
+    ),
+    "lstm": (
+        "h_t = o tanh(c_t), c_t = f c_{t-1} + i g, i f g o of a_t = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh",
+        "da_t from dh_t = dy_t + da_{t+1} W_hh and dc_t = dh_t o (1 - tanh^2 c_t) + f_{t+1} dc_{t+1}",
+        "da_t",
+    ),
+    "gru": (
+        "h_t = (1 - z) n + z h_{t-1}, n = tanh(a_t + r q_t), r z of a_t + q_t, a_t = W_ih x_t + b_ih, "
+        "q_t = W_hh h_{t-1} + b_hh",
+        "da_t from dh_t = dy_t + z dh_{t+1} + dq_{t+1} W_hh, dq_t = da_t, but r da_t in n",
+        "dq_t",
+    ),
+}
+
+
+def of_cell(forward: str, da: str, dq: str) -> dict[str, tuple[str, str]]:
+    letters = "x W_ih W_hh b_ih b_hh"
+    return {"output": (forward, letters)} | {
+        part: (f"{formula}, {da}", f"{letters} dy")
+        for part, formula in {
+            "grad_weight_ih_l0": "dW_ih = sum of da_t^T x_t over t",
+            "grad_weight_hh_l0": f"dW_hh = sum of {dq}^T h_{{t-1}} over t",
+            "grad_bias_ih_l0": "db_ih = sum of da_t over t and the batch",
+            "grad_bias_hh_l0": f"db_hh = sum of {dq} over t and the batch",
+            "grad_input": "dx_t = da_t W_ih",
+        }.items()
+    }
+
+
 UPDATES = {
     "SGD": {"": "p <- p - lr v", "momentum_buffer": "v <- mu v + g (v = g at the first step)"},
     "Adam": {
@@ -288,6 +333,11 @@ TYPES = {
     "avg_pool2d": (scratch.AvgPool2d, torch.nn.AvgPool2d),
     "flatten": (scratch.Flatten, torch.nn.Flatten),
     "dropout": (scratch.Dropout, torch.nn.Dropout),
+    "rnn": (scratch.RNN, torch_ref.recurrent.RNN),
+    "lstm": (scratch.LSTM, torch_ref.recurrent.LSTM),
+    "gru": (scratch.GRU, torch_ref.recurrent.GRU),
+    "last_step": (scratch.LastStep, torch_ref.recurrent.LastStep),
+    "embedding": (scratch.Embedding, torch.nn.Embedding),
     "cross_entropy": (scratch.CrossEntropyLoss, torch.nn.CrossEntropyLoss),
     "probability_cross_entropy": (scratch.ProbabilityCrossEntropyLoss, torch_ref.losses.ProbabilityCrossEntropyLoss),
     "mse": (scratch.MSELoss, torch.nn.MSELoss),
@@ -328,7 +378,7 @@ def test_every_operation_is_of_its_types() -> None:
 def test_the_formulas_are_printed_so() -> None:
     said = {kind: {n: (p.formula, " ".join(p.letters)) for n, p in of.parts.items()} for kind, of in LAYERS.items()}
     said |= {kind: {n: (formula, "y t") for n, formula in of.parts.items()} for kind, of in LOSSES.items()}
-    assert said == FORMULAS
+    assert said == FORMULAS | {kind: of_cell(*formulas) for kind, formulas in CELLS.items()}
     assert {kind: dict(of.parts) for kind, of in OPTIMIZERS.items()} == UPDATES
 
 
@@ -344,8 +394,11 @@ def test_the_letters_are_parts_of_the_record() -> None:
     with_weights = dict.fromkeys(("conv2d", "layer_norm", "linear"), own)
     running = own | {"rm": "running_mean", "rv": "running_var"}
     with_weights |= dict.fromkeys(("batch_norm1d", "batch_norm2d"), running)
-    others = with_weights | {"dropout": LETTERS | {"mask": "mask"}}
-    assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | others
+    with_weights["dropout"] = LETTERS | {"mask": "mask"}
+    with_weights["embedding"] = {letter: part for letter, part in own.items() if letter != "b"}
+    weights = {f"{a}_{of}": f"{name}_{of}_l0" for a, name in (("W", "weight"), ("b", "bias")) for of in ("ih", "hh")}
+    with_weights |= dict.fromkeys(("rnn", "lstm", "gru"), LETTERS | weights)
+    assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | with_weights
 
 
 def test_which_layers_have_a_kink() -> None:
@@ -444,7 +497,16 @@ NORMALISATIONS = [
     BatchNorm1d(3, bias=False),
 ]
 OF_ROWS = [Linear(3, 2), Linear(3, 2, bias=False), Dropout(), Dropout(0.3), *NORMALISATIONS]
-LAYERS_WITH_FIELDS = [*OF_ROWS, *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES]
+OF_SEQUENCES = [
+    RNN(3, 2, batch_first=True),
+    RNN(3, 2, bias=False, batch_first=True, nonlinearity="relu"),
+    LSTM(3, 2, batch_first=True),
+    GRU(3, 2, bias=False, batch_first=True),
+    LastStep(),
+]
+LAYERS_WITH_FIELDS = [
+    *OF_ROWS, *(LAYERS[kind]() for kind in ACTIVATIONS), *OF_IMAGES, Embedding(4, 2), *OF_SEQUENCES
+]  # fmt: skip
 each_layer = pytest.mark.parametrize("layer", LAYERS_WITH_FIELDS, ids=repr)
 
 
@@ -466,8 +528,9 @@ def test_a_layer_is_made_on_either_side_and_recognised(layer: Any) -> None:
     assert {name: tuple(p.shape) for name, p in theirs.named_parameters()} == layer.parameters()
     assert {name: b.shape for name, b in ours.buffers.items()} == layer.buffers()
     assert {n: tuple(b.shape) for n, b in theirs.named_buffers() if b.is_floating_point()} == layer.buffers()
-    entering = (5, 3, 9, 7) if layer in OF_IMAGES else (5, 3)
-    assert ours.forward(np.ones(entering, np.float32)).shape == layer.leaving(entering)
+    entering = (5, 3, 9, 7) if layer in OF_IMAGES else (5, 4, 3) if layer in OF_SEQUENCES else (5, 3)
+    x = np.ones(entering, np.float32 if layer.classes is None else np.int64)
+    assert ours.forward(x).shape == layer.leaving(entering)
     assert all(p.dtype == torch.float64 for p in theirs.parameters())
 
 
@@ -651,6 +714,14 @@ CASES = {
     "padding left out": Case(
         network=of_images("Conv2d(2, 3, 3, (1, 2), (0, 2))", "AvgPool2d((3, 2), 2, 1, False)", columns=27)
     ),
+    "rnn": Case(network="RNN(3, 4, batch_first=True), Flatten, Linear(20, 4); CrossEntropyLoss"),
+    "rnn of relu": Case(
+        network="RNN(3, 4, nonlinearity='relu', batch_first=True), LastStep, Linear(4, 4); CrossEntropyLoss"
+    ),
+    "lstm": Case(network="LSTM(3, 4, batch_first=True), LSTM(4, 2, batch_first=True), LastStep, Linear(2, 4); MSELoss"),
+    "gru": Case(network="Embedding(6, 3), GRU(3, 4, bias=False, batch_first=True), Flatten, Linear(20, 4); MSELoss"),
+    "class numbers": Case(network="Embedding(4, 3), Tanh, Linear(3, 4); CrossEntropyLoss"),
+    "sequences of class numbers": Case(network="Embedding(4, 3), Flatten, Linear(15, 4); CrossEntropyLoss"),
 }
 
 
