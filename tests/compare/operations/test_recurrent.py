@@ -84,7 +84,7 @@ def test_a_text_that_says_another_layer_is_refused(text: str, message: str) -> N
 
 @pytest.mark.parametrize("found", [{"batch_first": False}, {"input_size": 0}, {"hidden_size": "six"}])
 def test_a_file_that_says_another_layer_is_refused(found: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="LSTM: (got|found)|found the layer") as error:
+    with pytest.raises(ValueError, match=r"LSTM: (got|found)|found the layer") as error:
         LSTM.from_dict(LSTM(3, 6, batch_first=True).to_dict() | found)
     assert "\n" not in str(error.value)
 
