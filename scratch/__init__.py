@@ -1,6 +1,7 @@
 """Backpropagation from scratch, in NumPy only: layers, losses, optimisers, and the loop that trains them."""
 
 from scratch.adagrad import Adagrad
+from scratch.add import Add
 from scratch.avg_pool2d import AvgPool2d
 from scratch.batch_norm1d import BatchNorm1d
 from scratch.batch_norm2d import BatchNorm2d
@@ -40,6 +41,7 @@ from scratch.rmsprop import RMSprop
 from scratch.rnn import RNN
 from scratch.silu import SiLU
 from scratch.softplus import Softplus
+from scratch.take import Take
 from scratch.training import History, fit
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Add",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -90,6 +93,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Take",
     "Tanh",
     "fit",
 ]

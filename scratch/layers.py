@@ -52,6 +52,9 @@ class Layer:
 
     takes_class_numbers = False  # whole numbers, which have no gradient
 
+    instead: int | None = None  # the earlier layer whose output it takes, and not the last one's; -1: the input
+    also: int | None = None  # the earlier layer whose output it takes as well
+
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}

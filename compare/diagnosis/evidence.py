@@ -56,6 +56,8 @@ class Evidence(Letters):
             return "given" if self.name in self.network.parameters() | self.network.buffers() else "passed"
         if self.row.layer == "loss":
             return "loss.gradient"
+        if self.name.part == "grad_output":
+            return "returned"
         return f"{self.network.layers[self.k].kind}.{self.name.part}"
 
     @cached_property

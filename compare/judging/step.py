@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import numpy as np
+
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import Kind, TensorName
-from compare.numbers.allowance import Precision
+from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.array import Array
 from compare.numbers.expected import Expected
+from compare.numbers.float64 import double
 from compare.operations.operation import Layer
 
 Check = Literal["isolated", "wiring", "spanning", "side_effects", "update"]
@@ -58,9 +61,10 @@ def _copy(name: TensorName, kind: Kind, source: TensorName, optional: bool) -> R
 
 def _forward(network: Architecture) -> Iterator[Rule]:
     for k in range(len(network.layers)):
-        if k > 0:
-            yield _copy(TensorName.of(k, "input"), "input", TensorName.of(k - 1, "output"), optional=True)
-        following = next((layer for layer in network.layers[k + 1 : k + 2] if layer.jumps), None)
+        for part, source in network.takes(k).items():
+            if (name := TensorName.of(k, part)) != source:
+                yield _copy(name, "input", source, optional=True)
+        following = next((network.layers[j] for j, _ in network.followed_by(k) if network.layers[j].jumps), None)
         for part in _parts(network, k, of_backward=False):
             yield _computed(network, k, part, following=following if part == "output" else None)
 
@@ -100,16 +104,31 @@ def _backward(network: Architecture, present: Collection[str]) -> Iterator[Rule]
         if k == last:
             yield _of_loss(network, dy, "gradient", "loss.gradient", network.loss.gradient)
         else:
-            dx = TensorName.of(k + 1, "grad_input")
-            yield _copy(dy, "gradient", dx, optional=dx in present)
+            yield _returned(dy, network.returned(k), present)
         has = partial(_was_handed_in, network, k, present)
         yield from (_computed(network, k, part, has) for part in _parts(network, k, of_backward=True))
+
+
+def _returned(dy: TensorName, parts: Sequence[TensorName], present: Collection[str]) -> Rule:
+    """The gradient of an output: that of the layer which took it, or the sum of those of all that did."""
+    is_given = all(part in present for part in parts)
+    if len(parts) == 1:
+        return _copy(dy, "gradient", parts[0], optional=is_given)
+    words = f"{dy} = {' + '.join(parts)}"
+    return Rule(dy, dy.layer, "gradient", "isolated", tuple(parts), _summed, words, optional=is_given)
+
+
+def _summed(*parts: Array, p: Precision) -> Expected:
+    """Every partial sum is rounded: (n - 1) u times the sum of what is added, in absolute value."""
+    terms = np.stack([double(part) for part in parts])
+    size = np.abs(terms).sum(axis=0)
+    return Expected(terms.sum(axis=0), Allowance((len(terms) - 1) * p.u * size + p.subnormal))
 
 
 def _was_handed_in(network: Architecture, k: int, present: Collection[str], letter: str) -> bool:
     """Whether a letter of layer k is known; what enters it is known, too, as what left the layer before."""
     name = TensorName.of(k, network.layers[k].letters[letter])
-    return name in present or (name.part == "input" and TensorName.of(k - 1, "output") in present)
+    return name in present or network.takes(k).get(name.part) in present
 
 
 def _update(network: Architecture, optimizer: OptimizerSpec, step: int, present: Collection[str]) -> Iterator[Rule]:

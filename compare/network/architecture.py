@@ -6,17 +6,18 @@ Read from a scratch network, from a torch module, or from a text (text.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 import scratch
 from compare.network import text
-from compare.network.passing import entering, misfit
+from compare.network.passing import astray, entering, misfit, sources
 from compare.network.penalty import Penalty
 from compare.network.tensor_name import TensorName
 from compare.network.text import sizes
+from compare.network.traced import as_sequence
 from compare.operations import LAYERS, LOSSES, layer_type, loss_type
 from compare.operations.linear import Linear
 from compare.operations.operation import Activation, Layer, Loss, Reduction, Shape
@@ -61,6 +62,28 @@ class Architecture:
         """Record names of what its layers draw at random."""
         return tuple(TensorName.of(k, part) for k, layer in enumerate(self.layers) for part in layer.drawn)
 
+    def sources(self, k: int) -> dict[str, int]:
+        """The layers whose outputs layer k takes, by the part that they enter as; -1 is the input."""
+        return sources(self.layers, k)
+
+    def takes(self, k: int) -> dict[str, TensorName]:
+        """What enters layer k, by its part: the outputs of layers, or the network's input."""
+        return {part: self.leaving(j) for part, j in self.sources(k).items()}
+
+    @staticmethod
+    def leaving(k: int) -> TensorName:
+        """The output of layer k; of -1, the input."""
+        return TensorName.of(k, "output") if k >= 0 else TensorName("input")
+
+    def followed_by(self, k: int) -> list[tuple[int, str]]:
+        """The layers that the output of layer k enters, and as which part."""
+        later = range(k + 1, len(self.layers))
+        return [(j, part) for j in later for part, source in self.sources(j).items() if source == k]
+
+    def returned(self, k: int) -> list[TensorName]:
+        """The gradients whose sum is that of layer k's output."""
+        return [TensorName.of(j, f"grad_{part}") for j, part in self.followed_by(k)]
+
     @staticmethod
     def tensor_name(k: int, part: str) -> TensorName:
         """Of a part of layer k; what enters layer 0 is the input."""
@@ -101,7 +124,7 @@ class Architecture:
                 loss in LOSSES and reduction in LOSSES[loss].reductions
             ):
                 made = cls(tuple(_from_dict(layer) for layer in layers), LOSSES[loss].from_dict(found))
-                if made.sizes and misfit(made.layers) is None:
+                if made.sizes and astray(made.layers) is None and misfit(made.layers) is None:
                     return made
         raise ValueError("found an architecture that is none, expected layers that fit, a loss and its reduction")
 
@@ -115,6 +138,8 @@ class Architecture:
             return network
         if isinstance(network, str):
             return cls(*text.parsed(network))
+        if isinstance(network, nn.Module):
+            network = as_sequence(network)
         if loss is None:
             raise ValueError(f"the loss is missing: pass loss=..., or the network as a text: {text.GRAMMAR}")
         kind = loss_type(loss)
@@ -122,8 +147,11 @@ class Architecture:
             known = dict.fromkeys(t.__name__ for k in LOSSES.values() for t in (k.scratch_type, k.torch_type))
             raise TypeError(f"got loss {type(loss).__name__}, expected one of {', '.join(known)}")
         _expect_plain(loss, kind)
-        layers = tuple(_layer(k, layer) for k, layer in enumerate(flatten(network)))
-        return cls(layers, kind.of(loss))
+        layers = [_layer(k, layer) for k, layer in enumerate(flatten(network))]
+        made = tuple(_at(layer, number) for layer, number in zip(layers, _numbers(network, -1), strict=True))
+        if (why := astray(made)) is not None:
+            raise ValueError(why)
+        return cls(made, kind.of(loss))
 
 
 def _from_dict(found: Any) -> Layer:
@@ -139,6 +167,25 @@ def flatten(network: Any) -> list[Any]:
     if isinstance(network, nn.Sequential):
         return [leaf for layer in network for leaf in flatten(layer)]
     return [network]
+
+
+def _numbers(network: Any, before: int) -> list[int | None]:
+    """Of each layer in line, the number of the earlier one that it names. before: the layer that they follow."""
+    if not isinstance(network, scratch.Sequential | nn.Sequential):
+        return [None]
+    found: list[int | None] = []
+    ends = [before]  # of each layer of this Sequential, and before them the input: the last one in line that is of it
+    for layer in network:
+        source = getattr(layer, "source", None)
+        is_named = isinstance(source, int) and -1 <= source < len(ends) - 1
+        found += [ends[source + 1]] if is_named and source is not None else _numbers(layer, ends[-1])
+        ends.append(before + len(found))
+    return found
+
+
+def _at(layer: Layer, source: int | None) -> Layer:
+    """An Add or a Take with the number in line of what it takes."""
+    return layer if source is None else replace(layer, source=source)  # type: ignore[call-arg]
 
 
 def named_parameters(network: Any) -> dict[str, Any]:

@@ -39,22 +39,41 @@ def shape_of(m: int, layers: Sequence[Layer], axes: Sequence[int]) -> Shape:
     return m, *(next(sizes) if n == ANY else n for n in said)
 
 
+def sources(layers: Sequence[Layer], k: int) -> dict[str, int]:
+    """The layers whose outputs layer k takes, by the part that they enter as; -1 is the input."""
+    layer = layers[k]
+    first = {"input": k - 1 if layer.instead is None else layer.instead}
+    return first if layer.also is None else first | {"other": layer.also}
+
+
+def astray(layers: Sequence[Layer]) -> str | None:
+    """Why what layers take and give does not go together, in words: no earlier layer, or an output that none takes."""
+    taken = [sources(layers, k).values() for k in range(len(layers))]
+    for k, each in enumerate(taken):
+        if not all(-1 <= j < k for j in each):
+            return f"layer {k} ({layers[k]}) takes what no earlier layer gives, expected -1 to {k - 1}"
+        if k < len(taken) - 1 and not any(k in later for later in taken):
+            return f"no layer takes what layer {k} ({layers[k]}) gives"
+    return None
+
+
 def passed(layers: Sequence[Layer], x: Shape | None = None) -> Iterator[tuple[Shape | None, Shape | None]]:
     """Of each layer, the shape of what enters and of what leaves; None where nothing says it. x: the input's."""
-    shape = filled(entering(layers), x)
-    for layer in layers:
-        enters = filled(layer.entering, shape)
-        shape = None if enters is None else layer.leaving(enters)
-        yield enters, shape
+    left = {-1: filled(entering(layers), x)}
+    for k, layer in enumerate(layers):
+        enters = filled(layer.entering, left[sources(layers, k)["input"]])
+        left[k] = None if enters is None else layer.leaving(enters)
+        yield enters, left[k]
 
 
 def misfit(layers: Sequence[Layer]) -> tuple[int, Shape, Shape] | None:
-    """The first layer that takes another shape than leaves the one before: its number, its own, and that one."""
-    before: Shape | None = None
-    for k, (layer, (_, leaving)) in enumerate(zip(layers, passed(layers), strict=True)):
-        if layer.entering is not None and before is not None and not agree(layer.entering, before):
-            return k, layer.entering, before
-        before = leaving
+    """The first layer that takes another shape than leaves the one before it: its number, its own, and that one."""
+    shapes = list(passed(layers))
+    for k, layer in enumerate(layers):
+        before = {part: shapes[j][1] for part, j in sources(layers, k).items() if j >= 0}
+        for said, found in ((layer.entering, before.get("input")), (shapes[k][0], before.get("other"))):
+            if said is not None and found is not None and not agree(said, found):
+                return k, said, found
     return None
 
 

@@ -75,7 +75,7 @@ class TensorName(str):
     @property
     def kind(self) -> Kind:
         """As the report's schema has it, for a tensor that was handed in."""
-        if self in ("input", "target") or self.part in ("input", "mask"):
+        if self in ("input", "target") or self.part in ("input", "other", "mask"):
             return "input"
         if self == "loss":
             return "loss"

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from compare.network.known import known
-from compare.network.passing import inputs, misfit
+from compare.network.passing import astray, inputs, misfit
 from compare.operations import LAYERS, LOSSES
 from compare.operations.operation import Layer, Loss, Operation
 
@@ -61,6 +61,7 @@ ACCEPTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "Padding": (_pair(0), "a whole number of at least 0, or two in a tuple"),
     "Sizes": (_sizes, "a whole number of at least 1, or several in a tuple"),
     "int": (lambda v: type(v) is int and v >= 1, "a whole number of at least 1"),
+    "Earlier": (lambda v: type(v) is int and v >= -1, "the number of an earlier layer, or -1 for the input"),
     "float": (lambda v: type(v) in (int, float) and abs(v) < LARGEST, "a number"),
     "bool": (lambda v: type(v) is bool, "True or False"),
     "Nonlinearity": (lambda v: v in ("tanh", "relu"), "'tanh' or 'relu'"),
@@ -192,7 +193,9 @@ def _value(node: ast.expr) -> Any:
 
 
 def _expect_fit(found: Sequence[Layer]) -> None:
-    """ValueError naming the first layer that takes another shape than leaves the one before."""
+    """ValueError naming the first layer that takes what is not there, or another shape than leaves the one before."""
+    if (why := astray(found)) is not None:
+        raise ValueError(why)
     if (wrong := misfit(found)) is not None:
         k, own, before = wrong
         raise ValueError(f"layer {k}, {_call(found[k])}: got {inputs(own)} inputs, expected {inputs(before)}")

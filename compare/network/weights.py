@@ -14,11 +14,13 @@ import scratch
 from compare.network.architecture import named_buffers, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS, layer_type, loss_type
+from torch_ref.graph import Graph
 
 
 def to_torch(network: scratch.Sequential) -> nn.Sequential:
     """An nn.Sequential with the layers and the very weights of `network` (copies). TypeError for an unknown layer."""
-    model = nn.Sequential(*map(_module, network.layers))
+    is_graph = any(layer.instead is not None or layer.also is not None for layer in network.layers)
+    model = (Graph if is_graph else nn.Sequential)(*map(_module, network.layers))
     copy_to_torch(network, model)
     return model
 

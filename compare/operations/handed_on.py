@@ -82,6 +82,17 @@ def _other_class(e: Letters, by: int) -> Bounded:
     return Bounded.of((_labels(e).value + by) % e.n, e.p) if e.ref.value.ndim == 1 else rolled(e.ref, by)
 
 
+def _without_one(e: Letters) -> Iterator[Guess]:
+    """The sum of the gradients that come back, but for one."""
+    names = e.network.returned(e.k)
+    for left_out in names:
+        first, *others = (e.tensor(name) for name in names if name != left_out)
+        yield sum(others, first * 1.0), left_out
+
+
+RESIDUAL = {"network": "Linear(5, 6), ReLU, Linear(6, 6), Add(0), Linear(6, 4); CrossEntropyLoss",
+            "tensor": "0.grad_output"}  # fmt: skip
+
 # fmt: off
 MISTAKES = {
     "input": [
@@ -139,6 +150,14 @@ MISTAKES = {
           "it is {}", rank=1,
           wrong="tensor('3.grad_output')", right="tensor('2.grad_input')",
           case={"network": "5-6-6-6 relu, softmax cross-entropy", "tensor": "1.grad_output"}),
+    ],
+    "returned": [
+        M("branch-missing", _without_one, "{} is left out: what several layers took gets the sum of their gradients",
+          wrong="tensor('1.grad_input')", right="tensor('1.grad_input') + tensor('3.grad_other')", case=RESIDUAL),
+        M("gradient-shared-out", lambda e: e.ref * (1 / len(e.network.returned(e.k))),
+          "it is the mean of the gradients that come back, not their sum",
+          wrong="(tensor('1.grad_input') + tensor('3.grad_other')) / 2",
+          right="tensor('1.grad_input') + tensor('3.grad_other')", case=RESIDUAL),
     ],
     "side_effects": [
         M("overwritten-in-place", _overwritten, "it is overwritten with {}: something works in place",

@@ -88,6 +88,7 @@ class Letters(ABC):
         b: Bounded
         rm: Bounded
         rv: Bounded
+        z: Bounded
     else:
 
         def __getattr__(self, letter: str) -> Bounded:

@@ -29,6 +29,8 @@ from compare.operations.mistake import Table, Unseen
 Shape = tuple[int, ...]
 Scalar = Callable[[Array], float]
 
+Earlier = int  # the number of an earlier layer; -1 is what enters the network
+
 ANY = -1  # in a shape: as many as what enters has
 
 
@@ -105,6 +107,8 @@ class Layer(Operation):
     constants: ClassVar[tuple[type, ...]] = (int, float, bool)  # of its fields
     unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
     entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
+    instead: ClassVar[int | None] = None  # the earlier layer whose output it takes, not the last one's; -1: the input
+    also: ClassVar[int | None] = None  # the earlier layer whose output it takes as well, as its part "other"
     classes: ClassVar[int | None] = None  # x is class numbers from 0 to one less, where the layer takes no other
 
     @classmethod

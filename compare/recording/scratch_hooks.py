@@ -20,12 +20,14 @@ from scratch.layers import LayerError
 
 
 def forward(
-    seen: Sightings, k: int, spec: Layer, layer: scratch.Layer, original: Callable[[Array], Array], x: Array
+    seen: Sightings, k: int, spec: Layer, layer: scratch.Layer, original: Callable[..., Array], x: Array, *beside: Array
 ) -> Array:
     """Copies what enters layer k, what leaves it, and what it has drawn."""
     place = f"layer {k} ({layer}): forward"
     seen.copy(TensorName.of(k, "input"), x, watch=True)
-    y: Array = called(place, original, x)
+    for other in beside:
+        seen.copy(TensorName.of(k, "other"), other, watch=True)
+    y: Array = called(place, original, x, *beside)
     wanted = spec.leaving(x.shape)
     expect_array(place, y, wanted)
     seen.copy(f"{k}.output", y, watch=True)
@@ -47,7 +49,8 @@ def backward(seen: Sightings, k: int, layer: scratch.Layer, original: Callable[[
     seen.copy(f"{k}.grad_output", dy, watch=True)
     if dy.shape != seen.tensors[f"{k}.output"].shape:
         raise StepEnds
-    dx: Any = called(place, original, dy)
+    back: Any = called(place, original, dy)
+    dx, *others = back if isinstance(back, tuple) and back else (back,)
     seen.reached.add(k)
     for name, g in layer.grads.items():
         _expect_gradient(place, name, g, layer)
@@ -55,11 +58,13 @@ def backward(seen: Sightings, k: int, layer: scratch.Layer, original: Callable[[
     if dx is None and k == 0:  # nobody needs it to train, so the check can go on
         seen.record.nothing["0.grad_input"] = f"{place} returned nothing (None)"
         return dx
-    expect_array(place, dx, wanted)
-    seen.copy(f"{k}.grad_input", dx)
-    if dx.shape != wanted:
-        raise StepEnds
-    return dx
+    named = zip((f"grad_{part}" for part in seen.record.network.sources(k)), (dx, *others), strict=False)
+    for part, a in named:
+        expect_array(place, a, wanted)
+        seen.copy(f"{k}.{part}", a)
+        if a.shape != wanted:
+            raise StepEnds
+    return back
 
 
 def _expect_gradient(place: str, name: str, g: Any, layer: scratch.Layer) -> None:
@@ -69,7 +74,10 @@ def _expect_gradient(place: str, name: str, g: Any, layer: scratch.Layer) -> Non
 
 
 def network_backward(seen: Sightings, original: Callable[[Array], Array], dy: Array) -> Any:
-    """What the network itself returns is its gradient of the input, whatever its first layer returned."""
+    """What the network itself returns is its gradient of the input, whatever its first layer returned.
+
+    Where several layers take the input, it is the sum of their gradients, which is no tensor of the record.
+    """
     place = "the network: backward"
     dx: Any = called(place, original, dy)
     if dx is None:
@@ -77,7 +85,8 @@ def network_backward(seen: Sightings, original: Callable[[Array], Array], dy: Ar
         seen.record.nothing.setdefault("0.grad_input", f"{place} returned nothing (None)")
         return dx
     expect_array(place, dx, seen.tensors["input"].shape)
-    seen.copy("0.grad_input", dx)
+    if len(seen.record.network.followed_by(-1)) == 1:
+        seen.copy("0.grad_input", dx)
     return dx
 
 

@@ -54,10 +54,21 @@ def _torch_step(
     tensors |= {name: as_numpy(b) for name, b in buffers.items()}
     passed: list[torch.Tensor] = []
     drawn: dict[str, torch.Tensor] = {}
+    entered: dict[str, torch.Tensor] = {}  # what enters one of several layers that take it, for its own gradient
 
-    def draw(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+    def enter(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         k = len(passed)
-        drawn.update({f"{k}.{part}": a for part, a in architecture.layers[k].draws(module, *args).items()})
+        drawn.update({f"{k}.{part}": a for part, a in architecture.layers[k].draws(module, args[0]).items()})
+        ways = architecture.sources(k).items()
+        return tuple(map(apart, args, ways)) if len(args) == len(ways) else args
+
+    def apart(a: torch.Tensor, way: tuple[str, int]) -> torch.Tensor:
+        part, source = way
+        if len(architecture.followed_by(source)) < 2 or not a.requires_grad:
+            return a
+        own = entered[f"{len(passed)}.grad_{part}"] = a.view_as(a)
+        own.retain_grad()
+        return own
 
     def keep(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         output.retain_grad()
@@ -70,7 +81,7 @@ def _torch_step(
     x.requires_grad_(x.is_floating_point())  # class numbers have no gradient
     with ExitStack() as hooks:
         for layer in dict.fromkeys(flatten(model)):  # one without parameters may stand in several places
-            hooks.callback(layer.register_forward_pre_hook(draw).remove)
+            hooks.callback(layer.register_forward_pre_hook(enter).remove)
             hooks.callback(layer.register_forward_hook(keep).remove)
             if getattr(layer, "inplace", False):  # the same function; in place, it would overwrite what is recorded
                 layer.inplace = False
@@ -84,7 +95,10 @@ def _torch_step(
     tensors |= {name: as_numpy(a) for name, a in drawn.items()}
     for k, output in enumerate(passed):
         tensors[f"{k}.output"] = as_numpy(output)
-        tensors |= _gradient(f"{k}.grad_output", output) | _gradient(f"{k}.grad_input", passed[k - 1] if k else x)
+        tensors |= _gradient(f"{k}.grad_output", output)
+        for part, source in architecture.sources(k).items():
+            name = f"{k}.grad_{part}"
+            tensors |= _gradient(name, entered.get(name, passed[source] if source >= 0 else x))
     for name, p in ((TensorName(name), p) for name, p in names.items()):
         if originals is None or p.grad is None:
             tensors |= _gradient(name.gradient, p)
