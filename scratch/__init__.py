@@ -11,6 +11,7 @@ from scratch.elu import ELU
 from scratch.embedding import Embedding
 from scratch.flatten import Flatten
 from scratch.gelu import GELU
+from scratch.graph import Graph
 from scratch.gru import GRU
 from scratch.hinge_loss import HingeLoss
 from scratch.huber_loss import HuberLoss
@@ -65,6 +66,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "Graph",
     "HalfSquaredErrorLoss",
     "HingeLoss",
     "History",

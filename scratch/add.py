@@ -4,7 +4,7 @@ from scratch.layers import Array, Layer, expect
 
 
 class Add(Layer):
-    """y = x + z, where z is what the earlier layer `source` of the same Sequential gave; -1 is what entered that.
+    """y = x + z, where z is what the earlier layer `source` of the same Graph gave; -1 is what entered that.
 
     A residual sum (He et al. 2016, eq. 1). x and z have one shape.
     """

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratch.dropout import Dropout
+from scratch.graph import Graph
 from scratch.layers import Array, Layer
 from scratch.losses import Loss
 from scratch.network import Sequential
@@ -161,6 +162,8 @@ class ScratchLearner:
         """Walk forward, then backward, and say where the first NaN or infinity is."""
         if not _is_finite(x):
             return "the input is not finite"
+        if isinstance(self.network, Graph):
+            return "a value of the network is not finite"
         for i, layer in enumerate(self.network):
             for name, p in layer.params.items():
                 if not _is_finite(p):

@@ -3,63 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Self
 
 from scratch.layers import Array, Layer, LayerError
 
 
 class Sequential(Layer):
-    """y = f_n(... f_1(x)); itself a layer, with `params` and `grads` named "0.weight", "0.bias", "2.weight", ...
-
-    An `Add` takes what an earlier layer gave as well, a `Take` in its place. ValueError where that is no earlier layer,
-    or where what a layer gives is taken by none.
-    """
+    """y = f_n(... f_1(x)); itself a layer, with `params` and `grads` named "0.weight", "0.bias", "2.weight", ..."""
 
     def __init__(self, *layers: Layer) -> None:
         self.layers = list(layers)
         if not layers:
-            raise ValueError("Sequential: got no layers, expected at least one")
-        self._expect_taken()
+            raise ValueError(f"{type(self).__name__}: got no layers, expected at least one")
 
     def forward(self, x: Array) -> Array:
-        given = {-1: x}
         for i, layer in enumerate(self.layers):
-            y = self._at(i, layer.forward, *(given[j] for j in self.sources(i)))
-            given = {j: a for j, a in given.items() if j in self._again} | {i: y}
-        return y
+            x = self._at(i, layer.forward, x)
+        return x
 
     def backward(self, dy: Array) -> Array:
-        """The chain rule: each layer turns the gradient of its output into that of its input, last layer first.
-
-        What several layers took gets the sum of their gradients.
-        """
-        returned = {len(self.layers) - 1: dy}
+        """The chain rule: each layer turns the gradient of its output into that of its input, last layer first."""
         for i, layer in reversed(list(enumerate(self.layers))):
-            dx = self._at(i, layer.backward, returned.pop(i))
-            for j, each in zip(self.sources(i), dx if isinstance(dx, tuple) else (dx,), strict=True):
-                returned[j] = returned[j] + each if j in returned else each
-        return returned[-1]
+            dy = self._at(i, layer.backward, dy)
+        return dy
 
-    def sources(self, i: int) -> tuple[int, ...]:
-        """The layers whose outputs layer i takes; -1 is the input."""
-        layer = self.layers[i]
-        first = i - 1 if layer.instead is None else layer.instead
-        return (first,) if layer.also is None else (first, layer.also)
-
-    @property
-    def _again(self) -> set[int]:
-        """The layers whose outputs are taken later than by the next one."""
-        return {j for layer in self.layers for j in (layer.instead, layer.also) if j is not None}
-
-    def _expect_taken(self) -> None:
-        taken = [self.sources(i) for i in range(len(self.layers))]
-        for i, sources in enumerate(taken):
-            if not all(-1 <= j < i for j in sources):
-                raise ValueError(f"layer {i} ({self.layers[i]!r}): expected an earlier layer, -1 to {i - 1}")
-            if i < len(taken) - 1 and not any(i in later for later in taken):
-                raise ValueError(f"layer {i} ({self.layers[i]!r}): no layer takes what it gives")
-
-    def _at(self, i: int, step: Callable[..., Any], *a: Array) -> Any:
+    def _at(self, i: int, step: Callable[..., Array], *a: Array) -> Array:
         try:
             return step(*a)
         except LayerError as error:
@@ -101,4 +69,4 @@ class Sequential(Layer):
         return ", ".join(map(str, self.layers))
 
     def __repr__(self) -> str:
-        return f"Sequential({', '.join(map(repr, self.layers))})"
+        return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"

@@ -4,7 +4,7 @@ from scratch.layers import Array, Layer, expect
 
 
 class Take(Layer):
-    """y = z, what the earlier layer `source` of the same Sequential gave; -1 is what entered that.
+    """y = z, what the earlier layer `source` of the same Graph gave; -1 is what entered that.
 
     What the layer before it gave has to enter a later `Add`.
     """

@@ -32,6 +32,7 @@ from compare.judging.step import Rule, rules
 from compare.network.architecture import Architecture, flatten, named_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.network.tensor_name import TensorName
+from compare.network.weights import in_order
 from compare.numbers.allowance import Allowance, Precision
 from compare.numbers.array import Array
 from compare.numbers.expected import Expected
@@ -410,7 +411,7 @@ class _Candidate:
         if isinstance(network, str | Architecture):
             expect_rational(architecture, DEFAULT, ())
             rng = np.random.default_rng(0)
-            network = scratch.Sequential(*(layer.to_scratch(rng=rng) for layer in architecture.layers))
+            network = in_order(*(layer.to_scratch(rng=rng) for layer in architecture.layers))
             loss = architecture.loss.to_scratch()
         if not isinstance(network, scratch.Sequential | nn.Module):
             raise TypeError(f"got {type(network).__name__}, expected a scratch or torch network, or a text")

@@ -54,6 +54,7 @@ PLACES = {
     "target": "The target",
     "given": "The weights at the start",
     "passed": "What one layer hands to the next",
+    "returned": "What comes back to an output that several layers took",
     "side_effects": "What is written into",
     ANYWHERE: "Any tensor",
 }

@@ -69,8 +69,9 @@ def passed(layers: Sequence[Layer], x: Shape | None = None) -> Iterator[tuple[Sh
 def misfit(layers: Sequence[Layer]) -> tuple[int, Shape, Shape] | None:
     """The first layer that takes another shape than leaves the one before it: its number, its own, and that one."""
     shapes = list(passed(layers))
+    left = [*(leaving for _, leaving in shapes), entering(layers)]  # that of the input last, as number -1
     for k, layer in enumerate(layers):
-        before = {part: shapes[j][1] for part, j in sources(layers, k).items() if j >= 0}
+        before = {part: left[j] for part, j in sources(layers, k).items()}
         for said, found in ((layer.entering, before.get("input")), (shapes[k][0], before.get("other"))):
             if said is not None and found is not None and not agree(said, found):
                 return k, said, found

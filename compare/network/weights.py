@@ -19,17 +19,23 @@ from torch_ref.graph import Graph
 
 def to_torch(network: scratch.Sequential) -> nn.Sequential:
     """An nn.Sequential with the layers and the very weights of `network` (copies). TypeError for an unknown layer."""
-    is_graph = any(layer.instead is not None or layer.also is not None for layer in network.layers)
-    model = (Graph if is_graph else nn.Sequential)(*map(_module, network.layers))
+    kind = Graph if isinstance(network, scratch.Graph) else nn.Sequential
+    model = kind(*map(_module, network.layers))
     copy_to_torch(network, model)
     return model
 
 
 def from_torch(model: nn.Sequential) -> scratch.Sequential:
     """A scratch.Sequential with the layers and the very weights of `model` (copies). TypeError for an unknown layer."""
-    network = scratch.Sequential(*map(_layer, model))
+    network = in_order(*map(_layer, model))
     copy_from_torch(model, network)
     return network
+
+
+def in_order(*layers: scratch.Layer) -> scratch.Sequential:
+    """A Graph where a layer takes what an earlier one gave, else a Sequential."""
+    is_graph = any(layer.instead is not None or layer.also is not None for layer in layers)
+    return (scratch.Graph if is_graph else scratch.Sequential)(*layers)
 
 
 def copy_to_torch(network: scratch.Layer, model: nn.Module) -> None:

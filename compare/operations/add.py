@@ -35,7 +35,7 @@ class Add(Layer):
     }
     attributes = ("source",)
 
-    source: Earlier = -1
+    source: Earlier
 
     @property
     def also(self) -> int:  # type: ignore[override]

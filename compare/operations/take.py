@@ -30,7 +30,7 @@ class Take(Layer):
     parts: ClassVar = {"output": Part.of("y = x", "x"), "grad_input": Part.of("dx = dy", "dy")}
     attributes = ("source",)
 
-    source: Earlier = -1
+    source: Earlier
 
     @property
     def instead(self) -> int:  # type: ignore[override]

@@ -15,6 +15,7 @@ from compare.measuring.faults.fault import Fault, Target
 from compare.network.architecture import Architecture
 from compare.network.optimizer import OptimizerSpec
 from compare.network.passing import shape_of
+from compare.network.weights import in_order
 from compare.operations.operation import Layer
 from compare.recording.batches import Batch, given_batches
 from compare.recording.record import Record
@@ -39,7 +40,7 @@ class Case:
         """The code as it is at this moment draws the weights: a fault that is planted now may change them."""
         architecture = Architecture.of(fault.network)
         rng = np.random.default_rng([seed, 0])
-        network = scratch.Sequential(*(_layer(layer, rng, fault.bias, dtype) for layer in architecture.layers))
+        network = in_order(*(_layer(layer, rng, fault.bias, dtype) for layer in architecture.layers))
         data = np.random.default_rng([seed, 1])
         batches = [_batch(data, fault, architecture, m, dtype) for m in fault.rows]
         return cls(network, architecture.loss.to_scratch(), _optimizer(fault.optimizer, network), batches)

@@ -15,6 +15,7 @@ import compare.operations.adam
 import compare.operations.linear
 import compare.operations.operation
 import scratch.adagrad
+import scratch.add
 import scratch.avg_pool2d
 import scratch.batch_norm
 import scratch.conv2d
@@ -23,6 +24,7 @@ import scratch.elu
 import scratch.embedding
 import scratch.flatten
 import scratch.gelu
+import scratch.graph
 import scratch.gru
 import scratch.hinge_loss
 import scratch.huber_loss
@@ -48,6 +50,7 @@ import scratch.rmsprop
 import scratch.rnn
 import scratch.silu
 import scratch.softplus
+import scratch.take
 import scratch.windows
 import torch_ref.losses
 from compare.measuring.faults import (
@@ -65,11 +68,13 @@ from compare.measuring.faults import (
 from compare.measuring.faults.fault import FIRST_STEP, ONE_ROW, ZERO_BIAS
 
 MODULES = (
+    scratch.add,
     scratch.avg_pool2d,
     scratch.batch_norm,
     scratch.conv2d,
     scratch.flatten,
     scratch.dropout,
+    scratch.graph,
     scratch.gru,
     scratch.last_step,
     scratch.lstm,
@@ -99,6 +104,7 @@ MODULES = (
     scratch.multi_margin_loss,
     scratch.silu,
     scratch.softplus,
+    scratch.take,
     scratch.rmsprop,
     compare.operations.linear,
     compare.operations.operation,

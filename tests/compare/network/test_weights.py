@@ -143,11 +143,11 @@ def test_unknown_layers_losses_and_optimisers_are_refused() -> None:
     class Lion(scratch.Optimizer):
         """Not one of ours."""
 
-    with pytest.raises(TypeError, match=r"got layer Swish, expected AvgPool2d, BatchNorm1d, "):
+    with pytest.raises(TypeError, match=r"got layer Swish, expected Add, AvgPool2d, BatchNorm1d, "):
         to_torch(scratch.Sequential(Swish()))
-    with pytest.raises(TypeError, match=r"got module Softmax\(dim=0\), expected AvgPool2d, BatchNorm1d, "):
+    with pytest.raises(TypeError, match=r"got module Softmax\(dim=0\), expected Add, AvgPool2d, BatchNorm1d, "):
         from_torch(nn.Sequential(nn.Softmax(dim=0)))
-    with pytest.raises(TypeError, match=r"got module Hardswish\(\), expected AvgPool2d, BatchNorm1d, "):
+    with pytest.raises(TypeError, match=r"got module Hardswish\(\), expected Add, AvgPool2d, BatchNorm1d, "):
         from_torch(nn.Sequential(nn.Hardswish()))
     with pytest.raises(TypeError, match="got loss Odd, expected one of BCELoss"):
         to_torch_loss(Odd())

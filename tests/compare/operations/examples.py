@@ -5,7 +5,7 @@ fall fade, the state before mom m v sq avg acc (zeros at first) and after new_mo
 correct tensor; step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched`
 had become; before, the same letters one step earlier, with before.value for what was put there. A snippet that needs
 `before` leaves step 1 right. Of images: windows, added_up and at_maxima. Of a BatchNorm: rm rv, the running statistics
-before. Of sequences: rnn, lstm, gru and gates (recurrences.py).
+before. Of an Add: z dz. Of sequences: rnn, lstm, gru and gates (recurrences.py).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from compare.network.architecture import Architecture
 from compare.network.passing import shape_of
 from compare.network.tensor_name import TensorName
 from compare.network.text import ACTIVATIONS
+from compare.network.weights import in_order
 from compare.operations import OPTIMIZERS
 from compare.operations.mistake import Mistake
 from compare.operations.operation import packed
@@ -54,6 +55,8 @@ NETWORKS |= {
     "rnn": "RNN(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
     "lstm": "LSTM(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
     "gru": "GRU(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
+    "add": "Linear(5, 6), ReLU, Linear(6, 6), Add(0), Linear(6, 4); CrossEntropyLoss",
+    "take": "Linear(5, 6), ReLU, Linear(6, 6), Take(0), Linear(6, 6), Add(2), Linear(6, 4); CrossEntropyLoss",
     "last_step": "RNN(3, 6, batch_first=True), LastStep, Linear(6, 4); CrossEntropyLoss",
 }
 NETWORKS |= {
@@ -63,9 +66,9 @@ NETWORKS |= {
 }
 NORMALISATIONS = dict.fromkeys(("layer_norm", "batch_norm1d", "batch_norm2d"), 1)
 OF_IMAGES = {"conv2d": 0, "max_pool2d": 1, "avg_pool2d": 1, "flatten": 1}
-LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | NORMALISATIONS | {"dropout": 1, "softmax": 3, "loss": -1}
 OF_SEQUENCES = {"embedding": 0, "rnn": 0, "lstm": 0, "gru": 0, "last_step": 1}
-LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | OF_SEQUENCES | {"softmax": 3, "loss": -1}
+OTHERS = {"dropout": 1, "add": 3, "take": 3, "softmax": 3, "loss": -1}
+LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | OF_SEQUENCES | NORMALISATIONS | OTHERS
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
 ADAM = {"kind": "Adam", "lr": 0.01}
 OPTIMIZER_OF = {"momentum_buffer": MOMENTUM, "exp_avg": ADAM, "exp_avg_sq": ADAM}
@@ -140,7 +143,7 @@ def _recorded(text: str, dtype: str) -> tuple[list[Record], dict[str, Array]]:
     rng = np.random.default_rng([case.seed, 0])
     drawn = {"rng": rng, "dtype": dtype, "weight_init": initializers.linear_default}
     options = drawn | {"bias_init": initializers.normal(case.bias)}
-    network = scratch.Sequential(*(layer.to_scratch(**options) for layer in architecture.layers))
+    network = in_order(*(layer.to_scratch(**options) for layer in architecture.layers))
     batches = list(_batches(case, architecture, np.dtype(dtype)))
     given = given_batches(batches) | {name: p.copy() for name, p in network.params.items()}
     with np.errstate(all="ignore"):
