@@ -74,7 +74,7 @@ def random_case(
         x = np.abs(x)
     loss = loss_type(("mean", "sum")[rng.integers(2)])
     return RandomCase(
-        seed, network, loss, _optimizer(rng, network), x, _target(rng, loss_type, m, widths[-1], dtype), scale
+        seed, network, loss, optimizer_of(rng, network), x, target_of(rng, loss_type, m, widths[-1], dtype), scale
     )
 
 
@@ -106,7 +106,8 @@ def _network(
     return scratch.Sequential(*layers, *([ending()] if ending else []))
 
 
-def _optimizer(rng: np.random.Generator, network: scratch.Sequential) -> scratch.Optimizer:
+def optimizer_of(rng: np.random.Generator, network: scratch.Sequential) -> scratch.Optimizer:
+    """Any, with any of its usual options."""
     lr, decay = float(10 ** rng.uniform(-4, 0)), float(rng.choice([0, 1e-2]))
     kind = rng.integers(4)
     if kind == 0:
@@ -117,7 +118,8 @@ def _optimizer(rng: np.random.Generator, network: scratch.Sequential) -> scratch
     return (scratch.Adam, scratch.AdamW)[kind - 2](network, lr, weight_decay=decay)
 
 
-def _target(rng: np.random.Generator, loss: type[scratch.Loss], m: int, n: int, dtype: DTypeLike) -> Array:
+def target_of(rng: np.random.Generator, loss: type[scratch.Loss], m: int, n: int, dtype: DTypeLike) -> Array:
+    """One that the loss takes, of m samples and n columns."""
     if loss in (scratch.CrossEntropyLoss, scratch.ProbabilityCrossEntropyLoss):
         labels = rng.integers(0, n, m)
         if rng.random() < 0.5:

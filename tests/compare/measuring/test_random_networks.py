@@ -11,9 +11,13 @@ from scipy import special
 
 import compare
 import scratch
+from compare import operations
 from compare.measuring.random_case import RandomCase, random_case
+from compare.measuring.random_graph import random_graph
 from compare.measuring.trust.pursuit import Quarry
+from compare.network.architecture import Architecture
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
+from compare.operations.operation import Layer
 from compare.report.report import Report
 from scratch.losses import one_hot
 
@@ -265,3 +269,31 @@ def test_a_network_that_the_pursuit_found_is_not_accused() -> None:
     )  # fmt: skip
     assert quarry.check("float32").verdict == "incomplete"
     assert quarry.check("float64").verdict == "parity"
+
+
+# --- any layers, in any graph -----------------------------------------------------------------------------------------
+
+GRAPHS = 80
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("first", range(0, GRAPHS, 20))
+def test_no_graph_of_any_layers_is_accused(first: int, dtype: str) -> None:
+    for seed in range(first, first + 20):
+        case = random_graph(seed, dtype)
+        with np.errstate(all="ignore"):
+            report = compare.check(case.network, case.x, case.t, loss=case.loss, optimizer=case.optimizer)
+            model = to_torch(case.network)
+            loss, optimizer = to_torch_loss(case.loss), to_torch_optimizer(case.optimizer, model)
+            theirs = compare.check(model, case.x, case.t, loss=loss, optimizer=optimizer)
+        assert [report.verdict, theirs.verdict] == ["parity", "parity"], f"{case}\n{report}\n{theirs}"
+
+
+def test_graphs_have_all_kinds_of_layers() -> None:
+    kinds = Counter(layer.kind for seed in range(300) for layer in layers_of(random_graph(seed, "float32")))
+    wanted = set(operations.LAYERS) - {"take"}
+    assert wanted <= set(kinds), wanted - set(kinds)
+
+
+def layers_of(case: RandomCase) -> Iterable[Layer]:
+    return Architecture.of(case.network, case.loss).layers
