@@ -135,6 +135,8 @@ class Reader:
         settled = Settled(back, update, found, names, self._adaptive(step, back, update, averaged), self.moments)
         settled.is_given, settled.convention = self.given is not None, self.convention
         settled.settle()
+        if self.flow.products is not None and update.law is None and settled.optimizer is None:
+            names.tensors = _proven(names.tensors)
         self.moments.take(update.moves, settled.optimizer)
         beside = written(step, names, self.flow)
         return Read(step, names, update, settled.notes, found, max(self.moments.steps, 1), beside)
@@ -226,6 +228,14 @@ def _scale_before(back: Backward, update: Update, aims: Sequence[Aim]) -> float 
     found = next((scale for scale in (1.0, *scales) if is_written(rate * scale, update.rates)), 1.0)
     scale = math.copysign(found, update.law.rate)
     return scale if scale != 1 else None
+
+
+def _proven(tensors: dict[str, Named]) -> dict[str, Named]:
+    """Without the gradients that are not right, of numbers whose update no rule explains.
+
+    What numbers make up may then be put together wrongly, and accuses nobody.
+    """
+    return {name: held for name, held in tensors.items() if held.equal or not TensorName(name).is_gradient}
 
 
 def _named(seen: Seen) -> Named:
