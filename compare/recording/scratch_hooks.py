@@ -22,8 +22,14 @@ from scratch.layers import LayerError
 def forward(
     seen: Sightings, k: int, spec: Layer, layer: scratch.Layer, original: Callable[..., Array], x: Array, *beside: Array
 ) -> Array:
-    """Copies what enters layer k, what leaves it, and what it has drawn."""
+    """Copies what enters layer k, what leaves it, and what it has drawn.
+
+    Not of a walk after the loss, which looks for what is not finite: running statistics change once more in it.
+    """
     place = f"layer {k} ({layer}): forward"
+    if "loss" in seen.tensors:
+        again: Array = called(place, original, x, *beside)
+        return again
     seen.copy(TensorName.of(k, "input"), x, watch=True)
     for other in beside:
         seen.copy(TensorName.of(k, "other"), other, watch=True)
