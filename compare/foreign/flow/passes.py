@@ -45,9 +45,12 @@ class Pass:
         return self.tensors["0.output"].value
 
     def key(self) -> tuple[float, ...]:
-        """By which two passes with the same weights are known; a number is taken out of its array again and again."""
-        held = (root(s.value).array for name, s in self.tensors.items() if name.endswith((".weight", ".bias")))
-        return tuple(array.item() if array.size == 1 else id(array) for array in held)
+        """By which two passes with the same weights are known; a number is taken out of its array again and again.
+
+        A weight that was updated by nothing is another one.
+        """
+        held = (root(s.value) for name, s in self.tensors.items() if name.endswith((".weight", ".bias")))
+        return tuple(value.array.item() if value.size == 1 else value.time for value in held)
 
 
 class Passes:
