@@ -212,6 +212,8 @@ class Normalization:
           rounded apart: 4 u (|x| + |mean|) / s |mean(t h)|.
         - 1 / s is off by r in the first terms, and as 1 / s^3 by (1 + r)^3 - 1 in the last one. Quotients, powers and
           sums are 12 roundings of each term.
+
+        It overflows where sums of t x do, or these over s^3 times x: torch's kernel has such terms.
         """
         x, weight, dy = double(x), self._or(1.0, *weight_and_dy[:-1]), double(weight_and_dy[-1])
         dx = derivative(lambda a: self.by_torch(a, tensor(weight)), x, dy)
@@ -230,7 +232,11 @@ class Normalization:
             return (cubed * (parts + terms) + carried + at.lost) / at.s + at.lost
 
         plain = lambda: (each["grad_input"] for each in self._in_turn(at, weight, None, dy))  # noqa: E731
-        return Expected(dx, between(off, at, [at.count], dx, plain), headroom=2.0 * at.count)
+        with np.errstate(all="ignore"):
+            far = np.abs(x) + np.abs(at.mean)
+            sums = at.count * at.mean_of(size * far)
+            reach = max(sums.max(initial=0.0), (sums / at.s**3 * far).max(initial=0.0))
+        return Expected(dx, between(off, at, [at.count], dx, plain, reach), headroom=2.0 * at.count)
 
     def _or(self, usual: float, parameter: Array | None = None) -> Array:
         """A parameter, or what stands for one that the layer has not."""
@@ -327,6 +333,7 @@ def between(
     counts: Sequence[int],
     value: Array,
     plain: Callable[[], Iterator[Array]],
+    reach: float = 0.0,
 ) -> Allowance:
     """The allowance for sums of `counts` terms, where `off` is what they make of a share of their gamma_k.
 
@@ -346,7 +353,7 @@ def between(
             near = (np.abs(a.reshape(value.shape) - value) <= SPEAKS * sharp for a in plain())
             return all(bool(np.all(each | ~np.isfinite(sharp))) for each in near)
 
-    reach = at.count * at.mean_of(at.x * at.x).max(initial=0.0)
+    reach = max(reach, at.count * at.mean_of(at.x * at.x).max(initial=0.0))
     if share == 1:
         return Allowance(scale, rest=rest, reach=reach)
     if np.any(beyond & np.isfinite(likely)) and sums_well(likely):
