@@ -24,10 +24,12 @@ def forward(
 ) -> Array:
     """Copies what enters layer k, what leaves it, and what it has drawn.
 
-    Not of a walk after the loss, which looks for what is not finite: running statistics change once more in it.
+    Not of a walk after the loss, which looks for what is not finite: running statistics change once more in it, and
+    what is drawn is drawn anew, so that the way back is then another one, too.
     """
     place = f"layer {k} ({layer}): forward"
     if "loss" in seen.tensors:
+        seen.is_drawn_anew = bool(seen.record.network.drawn())
         again: Array = called(place, original, x, *beside)
         return again
     seen.copy(TensorName.of(k, "input"), x, watch=True)
@@ -52,6 +54,8 @@ def forward(
 def backward(seen: Sightings, k: int, layer: scratch.Layer, original: Callable[[Array], Array], dy: Array) -> Any:
     """Copies the gradients that enter and leave layer k."""
     place = f"layer {k} ({layer}): backward"
+    if seen.is_drawn_anew:
+        return called(place, original, dy)
     seen.copy(f"{k}.grad_output", dy, watch=True)
     if dy.shape != seen.tensors[f"{k}.output"].shape:
         raise StepEnds
