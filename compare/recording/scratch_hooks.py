@@ -60,7 +60,8 @@ def backward(seen: Sightings, k: int, layer: scratch.Layer, original: Callable[[
     if dy.shape != seen.tensors[f"{k}.output"].shape:
         raise StepEnds
     back: Any = called(place, original, dy)
-    dx, *others = back if isinstance(back, tuple) and back else (back,)
+    ways = seen.record.network.sources(k)
+    dx, *others = back if isinstance(back, tuple) and len(back) == len(ways) > 1 else (back,)
     seen.reached.add(k)
     for name, g in layer.grads.items():
         _expect_gradient(place, name, g, layer)
@@ -68,8 +69,7 @@ def backward(seen: Sightings, k: int, layer: scratch.Layer, original: Callable[[
     if dx is None and k == 0:  # nobody needs it to train, so the check can go on
         seen.record.nothing["0.grad_input"] = f"{place} returned nothing (None)"
         return dx
-    named = zip((f"grad_{part}" for part in seen.record.network.sources(k)), (dx, *others), strict=False)
-    for part, a in named:
+    for part, a in zip((f"grad_{part}" for part in ways), (dx, *others), strict=False):
         expect_array(place, a, wanted)
         seen.copy(f"{k}.{part}", a)
         if a.shape != wanted:

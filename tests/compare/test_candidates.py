@@ -150,7 +150,7 @@ BAD = ValueError("no such\nluck")
 # what it does, the exception's type, and its words
 REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     # --- what a layer is ---
-    ("no layer", between(OwnLayer()), TypeError, "got layer OwnLayer, expected AvgPool2d, BatchNorm1d, "),
+    ("no layer", between(OwnLayer()), TypeError, "got layer OwnLayer, expected Add, AvgPool2d, BatchNorm1d, "),
     ("no super", last(NoSuper), TypeError, "layer 2 (NoSuper) has no in_features, expected in_features, out_features,"),
     (
         "no super, tanh",
@@ -368,7 +368,7 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "torch: no layer",
         torch_model(nn.Sequential(nn.Hardswish()), nn.CrossEntropyLoss()),
         TypeError,
-        "got layer Hardswish(), expected AvgPool2d, BatchNorm1d, ",
+        "got layer Hardswish(), expected Add, AvgPool2d, BatchNorm1d, ",
     ),
     (
         "torch: shared weights",
