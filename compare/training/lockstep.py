@@ -2,7 +2,8 @@
 
 How far rounding can take them apart is measured. Twins are more NumPy runs on the same batches. In a twin every weight
 is moved by one ulp in a random direction, at the start and after every step, because every step rounds again. The twins
-show how far differences in the last bit can grow.
+show how far differences in the last bit can grow. Of a batch normalisation they sum the statistics as PyTorch does, one
+element after another (in_turn.py).
 
 ReLU needs more than that. Its input can be so near zero that rounding decides its mask. Then a whole row of a gradient
 changes at once, and two correct float32 runs never meet again. So does a max pooling where the two largest elements of
@@ -28,6 +29,7 @@ from compare.network.masks import draws_undone, same_masks
 from compare.numbers.array import Array
 from compare.training.decisions import MODULES, deciding
 from compare.training.divergence import Distance, Divergence, MaskFlip, over
+from compare.training.in_turn import summed_in_turn
 from compare.training.lockstep_figure import lockstep_figure
 from compare.training.runs import both_sides, one_torch_thread
 from scratch import Layer, Loss, Optimizer, Sequential
@@ -160,6 +162,8 @@ class _Together:
             self.our_inputs = undo.enter_context(_inputs(self.ours.network))
             self.their_inputs = undo.enter_context(_torch_inputs(self.theirs.model))
             self.aligned_inputs = undo.enter_context(_inputs(self.aligned.network, self._as_theirs))
+            for twin in self.twins:
+                undo.enter_context(summed_in_turn(twin.network))
             self.twin_inputs = [undo.enter_context(_inputs(t.network, self._as_aligned)) for t in self.twins]
             self._measure_spread()
             self.compare()

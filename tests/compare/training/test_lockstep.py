@@ -14,9 +14,10 @@ from torch import nn
 from compare.measuring.faults import find
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.training.decisions import deciding
+from compare.training.in_turn import InTurn
 from compare.training.lockstep import Lockstep, train_in_lockstep
 from compare.training.lockstep_figure import lockstep_figure
-from scratch import SGD, Conv2d, CrossEntropyLoss, Flatten, Linear, MaxPool2d, ReLU, Sequential
+from scratch import SGD, BatchNorm2d, Conv2d, CrossEntropyLoss, Flatten, Linear, MaxPool2d, ReLU, Sequential
 from scratch.labs import LABS, LabSetup, Samples
 from scratch.learner import ScratchLearner
 from scratch.training import TrainingError, fit
@@ -427,3 +428,43 @@ def test_the_loss_and_the_optimizer_have_defaults() -> None:
     found = train_in_lockstep(net, to_torch(net), set_up("digits", "float32").samples, steps=2)
     assert isinstance(found.learners["scratch"].loss, CrossEntropyLoss)
     assert found.dtype == "float32"
+
+
+# statistics of a batch
+
+
+def test_an_array_that_is_summed_in_turn_has_its_mean_and_variance() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 3, 4, 6))
+    axes = (0, 2, 3)
+    v = x.view(InTurn)
+    np.testing.assert_allclose(v.mean(axis=axes), x.mean(axis=axes), rtol=1e-12)
+    np.testing.assert_allclose(v.mean(axis=axes, keepdims=True), x.mean(axis=axes, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(v.var(axis=axes), x.var(axis=axes), rtol=1e-12)
+    assert {type(a) for a in (v.mean(axis=axes), v.var(axis=axes))} == {np.ndarray}
+    assert x.astype(np.float32).view(InTurn).mean(axis=axes).dtype == np.float32
+
+
+def test_pytorch_sums_the_squares_of_a_batch_in_turn_and_lockstep_knows() -> None:
+    """NumPy's variance of so many elements is a thousand times as near: no twin that sums as NumPy shows the other."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 2, 40, 40)) + 0.5
+    module = nn.BatchNorm2d(2, momentum=1.0, dtype=torch.float64)
+    module(torch.from_numpy(x))
+    theirs, count = module.running_var.numpy(), x.size // 2
+    in_turn, ours = (a.var(axis=(0, 2, 3)) * count / (count - 1) for a in (x.view(InTurn), x))
+    far, near = (np.abs(a / theirs - 1).max() for a in (ours, in_turn))
+    assert near < far / 10
+
+
+def test_a_network_with_batch_statistics_stays_inside_in_float64() -> None:
+    """Of all rows at once, from the step on at which the variance is theirs."""
+    rng = np.random.default_rng(1)
+    data = bars(256, 8, "float64")
+    x_train, x_val = (x.reshape(-1, 1, 28, 28) for x in (data.x_train, data.x_val))
+    samples = Samples(x_train, data.t_train, x_val, data.t_val)
+    convolution = Conv2d(1, 4, 3, bias=False, rng=rng, dtype="float64")
+    last = Linear(4 * 13 * 13, 2, rng=rng, dtype="float64")
+    net = Sequential(convolution, BatchNorm2d(4, dtype="float64"), ReLU(), MaxPool2d(2), Flatten(), last)
+    found = train_in_lockstep(net, to_torch(net), samples, batch_size=256, steps=4, twins=3)
+    assert found.first_outside is None, str(found)
+    assert all(not {"forward", "backward"} & vars(layer).keys() for layer in net)
