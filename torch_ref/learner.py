@@ -95,13 +95,18 @@ class TorchLearner:
         return self._tensor(x), self._tensor(t)
 
     def expect_compiled(self, x: np.ndarray) -> None:
-        """Compile for a batch x, before anything is trained. ValueError in one line where torch.compile fails here."""
+        """Compile for a batch x, before anything is trained. ValueError in one line where torch.compile fails here.
+
+        Running statistics and random streams are as before.
+        """
+        before = self.state_dict()
         try:
             self._forward(self._tensor(x)).sum().backward()
         except Exception as error:  # whatever a compiler may end in
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"torch.compile does not work here ({type(error).__name__}: {reason})") from error
         self.optimizer.zero_grad()
+        self.load_state_dict(before)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         # torch takes neither read-only memory nor negative strides: those alone are copied
