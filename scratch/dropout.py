@@ -33,6 +33,10 @@ class Dropout(Layer):
         self.mask: Array | None = None
         self.rng = np.random.default_rng(list(rng.bytes(16)))
 
+    @property
+    def streams(self) -> dict[str, np.random.Generator]:
+        return {"rng": self.rng}
+
     def draw(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """The next mask."""
         kept = self.rng.random(shape) >= self.p

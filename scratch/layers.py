@@ -83,6 +83,11 @@ class Layer:
         return {}
 
     @property
+    def streams(self) -> dict[str, np.random.Generator]:
+        """The random streams that a forward pass in training draws from; none in most layers."""
+        return {}
+
+    @property
     def kept(self) -> Array:
         """What the last `forward` kept."""
         if self._kept is None:

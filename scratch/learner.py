@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scratch.dropout import Dropout
 from scratch.graph import Graph
 from scratch.layers import Array, Layer
 from scratch.losses import Loss
 from scratch.network import Sequential
 from scratch.optim import Optimizer
+from scratch.random_state import stream_state, stream_words
 
 Data = tuple[Array, NDArray[Any]]  # x and t as ScratchLearner.place returns them
 Rows = NDArray[np.integer[Any]]
@@ -55,7 +55,7 @@ class Learner(Protocol):
         """Copies of the weights by name."""
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of the weights and of the optimiser's state, by name."""
+        """Copies of the weights, of the optimiser's state and of the layers' random streams, by name."""
 
     def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
         """Continue from such a state. ValueError naming the entry that does not fit; nothing is loaded then."""
@@ -193,20 +193,24 @@ class ScratchLearner:
         return {name: p.copy() for name, p in (self.network.params | self.network.buffers).items()}
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """ "0.weight" beside "0.weight.exp_avg", ..., and "step", the number of updates so far."""
+        """ "0.weight" beside "0.weight.exp_avg", ...; "3.rng", from which layer 3 draws; and "step", the number of
+        updates so far."""
         state = {name: a.copy() for name, a in _moments(self.optimizer).items()}
-        return self.weights() | state | {"step": np.array(self.optimizer.steps)}
+        return self.weights() | state | self._streams() | {"step": np.array(self.optimizer.steps)}
+
+    def _streams(self) -> dict[str, NDArray[Any]]:
+        return {name: stream_words(rng) for name, rng in self.network.streams.items()}
 
     def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
-        """Hyper-parameters (rate, momentum, ...) are not in it: they are the optimiser's own.
-
-        Nor are the random streams of layers. A network that draws is refused: it would go on with other masks.
-        """
-        _expect_no_draws(self.network)
-        expected: dict[str, NDArray[Any]] = self.network.params | self.network.buffers | {"step": np.array(0)}
+        """Hyper-parameters (rate, momentum, ...) are not in it: they are the optimiser's own."""
+        expected: dict[str, NDArray[Any]] = self.network.params | self.network.buffers | self._streams()
+        expected |= {"step": np.array(0)}
         if int(state.get("step", 0)) > 0:
             expected |= _moments(_after_a_step(self.network, self.optimizer))
         _expect_entries(state, expected)
+        streams = {name: stream_state(state[name]) for name in self.network.streams}
+        for name, rng in self.network.streams.items():
+            rng.bit_generator.state = streams[name]
         for name, b in self.network.buffers.items():
             b[...] = state[name]
         for name, p in self.network.params.items():
@@ -236,14 +240,6 @@ def _after_a_step(network: Layer, optimizer: Optimizer) -> Optimizer:
     for name, p in network.params.items():
         fresh.update(p.copy(), np.zeros_like(p), fresh.state[name])
     return fresh
-
-
-def _expect_no_draws(network: Sequential) -> None:
-    for i, layer in enumerate(network):
-        if isinstance(layer, Sequential):
-            _expect_no_draws(layer)
-        if isinstance(layer, Dropout):
-            raise ValueError(f"layer {i} ({layer}): its masks are in no checkpoint, expected a network that draws none")
 
 
 def _expect_entries(state: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Self
 
+import numpy as np
+
 from scratch.layers import Array, Layer, LayerError
 
 
@@ -58,6 +60,11 @@ class Sequential(Layer):
     def buffers(self) -> dict[str, Array]:
         """The layers' own, "1.running_mean"."""
         return {f"{i}.{name}": b for i, layer in enumerate(self.layers) for name, b in layer.buffers.items()}
+
+    @property
+    def streams(self) -> dict[str, np.random.Generator]:
+        """The layers' own, "3.rng"."""
+        return {f"{i}.{name}": rng for i, layer in enumerate(self.layers) for name, rng in layer.streams.items()}
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)

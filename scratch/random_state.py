@@ -1,10 +1,14 @@
-"""The state of a random stream as JSON, so that a checkpoint can hold it and a resumed run draws what came next."""
+"""The state of a random stream, so that a checkpoint can hold it and a resumed run draws what came next.
+
+As JSON, of any stream; and as an array, of those that layers draw from.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scratch.initializers import RandomSource
 
@@ -65,3 +69,26 @@ def _expect_positions(state: dict[str, Any]) -> None:
             _expect_positions(value)
         elif name in POSITIONS and not (type(value) is int and 0 <= value <= POSITIONS[name]):
             raise ValueError(f"the random stream is at {name} {str(value)[:40]}, expected 0 to {POSITIONS[name]}")
+
+
+WORD = 2**64
+
+
+def stream_words(rng: np.random.Generator) -> NDArray[np.uint64]:
+    """The six words of a PCG64: its state and its increment, the high half of each first; then whether half of a draw
+    is left, and which. TypeError for another kind of stream.
+    """
+    state = rng.bit_generator.state
+    if state["bit_generator"] != "PCG64":
+        raise TypeError(f"got a stream of {state['bit_generator']}, expected PCG64, as numpy.random.default_rng gives")
+    halves = (half for name in ("state", "inc") for half in divmod(state["state"][name], WORD))
+    return np.array([*halves, state["has_uint32"], state["uinteger"]], np.uint64)
+
+
+def stream_state(words: NDArray[np.uint64]) -> dict[str, Any]:
+    """What `rng.bit_generator.state` becomes to continue the stream of these words. ValueError for words of none."""
+    high, low, inc_high, inc_low, has_half, half = map(int, words)
+    if inc_low % 2 == 0 or has_half > 1 or half >= 2**32:
+        raise ValueError(f"the random stream is {[high, low, inc_high, inc_low, has_half, half]}, which is none")
+    state = {"state": high * WORD + low, "inc": inc_high * WORD + inc_low}
+    return {"bit_generator": "PCG64", "state": state, "has_uint32": has_half, "uinteger": half}

@@ -434,6 +434,34 @@ def step_time(order: Order) -> dict[str, Any]:
     return {"seconds": best_of(lambda: learner.train_step(placed, at), 5)}
 
 
+def convolution(order: Order) -> dict[str, Any]:
+    """Seconds of forward and backward of a 3 x 3 convolution, by NumPy and by PyTorch in turns, and their ratio."""
+    import statistics
+
+    import numpy as np
+    import torch
+
+    from scratch import Conv2d
+
+    torch.set_num_threads(order["threads"])
+    rng, shape, channels = np.random.default_rng(0), order["shape"], order["channels"]
+    ours, theirs = Conv2d(shape[1], channels, 3, rng=rng), torch.nn.Conv2d(shape[1], channels, 3)
+    x = np.asarray(rng.random(shape, np.float32))
+    dy = np.asarray(rng.random((shape[0], channels, shape[2] - 2, shape[3] - 2), np.float32))
+    inputs, upstream = torch.from_numpy(x).requires_grad_(), torch.from_numpy(dy)
+
+    def by_numpy() -> None:
+        ours.forward(x)
+        ours.backward(dy)
+
+    def by_torch() -> None:
+        theirs(inputs).backward(upstream)
+
+    turns = [(seconds_of(by_numpy), seconds_of(by_torch)) for _ in range(WARM_UP)]
+    a, b = (statistics.median(each) for each in zip(*turns, strict=True))
+    return {"scratch": a, "torch": b, "ratio": a / b}
+
+
 def check(order: Order) -> dict[str, Any]:
     """A check of one side in float32, its record given, against a float64 forward and backward in PyTorch."""
     import numpy as np
@@ -494,7 +522,7 @@ def main(job: str, order: Order) -> dict[str, Any]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: order["threads"]])
     kinds = {"memory": memory, "imports": imports, "step_time": step_time, "check": check,
-             "large_check": large_check}  # fmt: skip
+             "large_check": large_check, "convolution": convolution}  # fmt: skip
     return timed(job, order) if job in EPOCHS else kinds[job](order)
 
 

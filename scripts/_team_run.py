@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
@@ -50,10 +50,17 @@ class TeamRun(_training_run._Run):
         self.team = team
         return super().run()
 
-    def _learner(self, setup: LabSetup) -> tuple[Any, Any]:
+    def _set_up(self) -> LabSetup:
+        setup = super()._set_up()
+        if setup.network.buffers or setup.network.streams:
+            what = "statistics of its batch" if setup.network.buffers else "masks"
+            raise UsageError(f"{setup.lab.name}: its network has {what}, each process its own, expected one process")
+        return setup
+
+    def _learner(self, setup: LabSetup, undo: ExitStack) -> tuple[Any, Any]:
         self.team.tell((self.args, self.options))
         self.display.say(f"{self.team.size} processes, each with its shard of every batch")
-        return super()._learner(setup)
+        return super()._learner(setup, undo)
 
     def _torch_learner(self, *parts: Any, **where: Any) -> _SavingLearner:
         return _SavingLearner(self._sharded(*parts, **where))
@@ -69,10 +76,11 @@ class TeamRun(_training_run._Run):
         _device.expect_usable(self.args)
         setup = self._set_up()
         self._torch_learner = self._sharded  # type: ignore[method-assign,assignment]
-        learner, _ = super()._learner(setup)
         samples = setup.samples
         sets = [(samples.x_train, samples.t_train), (samples.x_val, samples.t_val)]
-        follow(learner, [learner.place(x, t) for x, t in sets])
+        with ExitStack() as undo:
+            learner, _ = super()._learner(setup, undo)
+            follow(learner, [learner.place(x, t) for x, t in sets])
 
     def _run_in_folder(self, setup: LabSetup) -> int:
         try:

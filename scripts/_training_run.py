@@ -7,6 +7,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -319,9 +320,11 @@ class _Run:
             if self._is_time_to_draw():
                 self._draw(setup, {self.backend: history})
 
-        learner, save_weights = self._learner(setup)
-        self.learners = {self.backend: learner}
-        try:
+        with ExitStack() as undo:
+            learner, save_weights = self._learner(setup, undo)
+            if isinstance(learner, Engine):
+                undo.callback(learner.release)
+            self.learners = {self.backend: learner}
             history = train(
                 learner,
                 setup.samples,
@@ -333,22 +336,21 @@ class _Run:
                 batch_size=setup.batch_size,
                 **self._loop_options(setup),
             )
-        finally:
-            if isinstance(learner, Engine):
-                learner.release()
         self._write_histories({self.backend: history})
         self._draw(setup, {self.backend: history})
         save_weights()
         return {self.backend: history}
 
-    def _learner(self, setup: LabSetup) -> tuple[Any, Any]:
-        """(the learner, what saves its weights)."""
+    def _learner(self, setup: LabSetup, undo: ExitStack) -> tuple[Any, Any]:
+        """(the learner, what saves its weights). Until `undo` closes, PyTorch's dropouts draw what NumPy's would."""
         if self.backend == "scratch":
             ours = setup.learner(self.args.processes)
             return ours, lambda: self._save_scratch(setup)
+        from compare.network.masks import same_masks
         from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 
         model = to_torch(setup.network)
+        undo.enter_context(same_masks(setup.network, model))
         optimizer = to_torch_optimizer(setup.optimizer, model)
         where = {"device": self.args.device, "threshold": setup.lab.threshold, "compiled": self.args.compile}
         where["fused"] = self.is_fused
@@ -498,7 +500,7 @@ class _Run:
         from safetensors.numpy import save
 
         source = {"data": setup.data.source}  # more than one entry would come in a random order
-        content = save(dict(setup.network.params), metadata=source)
+        content = save(setup.network.params | setup.network.buffers, metadata=source)
         write_atomically(self.folder / "weights.safetensors", content)
 
     def _save_torch(self, model: Any) -> None:

@@ -9,8 +9,8 @@ images are random pixels, and the output says so. Every epoch is timed in a proc
 times each contender once, so that other work of the machine slows all of them alike. A contender that is not installed
 (pip install -e '.[bench]') is left out, and the output names it. "processes" has as many processes as the others have
 threads. Each of them has one thread, and the fast BLAS if the processor allows it. Also measured: the fifth epoch, the
-shares of the matrix products and of the updates, the peak memory of a training run, the time to import, and the cost of
-a parity check. With --sweeps also a step against batch size, width and depth.
+shares of the matrix products and of the updates, the peak memory of a training run, the time to import, the cost of
+a parity check, and a convolution against PyTorch's. With --sweeps also a step against batch size, width and depth.
 
 Writes benchmark.json, benchmark.md (a table) and benchmark.png into DIR (default: runs/benchmark). --publish puts the
 numbers and the figure into docs/ as well, and the table into docs/how-fast.md.
@@ -58,6 +58,7 @@ GROWTH = [  # and of how it grows with depth, width and batch
     *(((width,) * 5, 128) for width in (64, 1024)),
     *(((256,) * 5, m) for m in (16, 1024)),
 ]
+CONVOLUTIONS = [((128, 1, 28, 28), 8), ((128, 8, 13, 13), 16)]  # fashion_mnist_cnn's: images, and channels out
 LARGE = (784, *[4096] * 7, 10), 64  # 104 million parameters
 LONGEST = 900  # seconds of one measurement, compilation included
 SWEEPS: dict[str, list[tuple[tuple[int, ...], int]]] = {
@@ -133,6 +134,7 @@ class Benchmark:
             "imports": self.imports(),
             "checks": self.checks(),
             "large_check": self.large_check(),
+            "convolutions": self.convolutions(),
             "sweeps": self.sweeps() if self.args.sweeps else {},
             "environment": _run_folder.environment(),
         }
@@ -227,6 +229,15 @@ class Benchmark:
             return {}
         sizes, m = LARGE
         return self.measured(f"check of {sizes}", "large_check", sizes=sizes, batch_size=m)
+
+    def convolutions(self) -> list[dict[str, Any]]:
+        """By NumPy and by PyTorch, one thread each."""
+        one = dict.fromkeys(_threads.VARIABLES, "1")
+        found = []
+        for shape, channels in CONVOLUTIONS:
+            order = {"shape": shape, "channels": channels, "threads": 1}
+            found.append({**order, **self.measured(f"convolution of {shape}", "convolution", one, **order)})
+        return found
 
     def sweeps(self) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}

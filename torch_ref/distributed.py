@@ -24,10 +24,12 @@ class ShardedLearner(TorchLearner):
 
     Every method with data in it is called on all ranks, with the same rows; figures and errors are the same on all.
     The weights are rank 0's from the start, and the same bits on every rank after each step. `options` as for a
-    TorchLearner. TeamError if a rank is gone; the weights are then those before the step.
+    TorchLearner. TeamError if a rank is gone; the weights are then those before the step. ValueError for a module that
+    takes statistics of its batch or draws masks: each rank would have those of its own rows.
     """
 
     def __init__(self, model: nn.Module, loss: nn.Module, optimizer: Optimizer, *, team: Team, **options: Any) -> None:
+        _expect_row_by_row(model)
         super().__init__(model, loss, optimizer, device=team.device, **options)
         self.team = team
         with team.together():
@@ -93,6 +95,13 @@ class ShardedLearner(TorchLearner):
         """The words of the first rank that has any; those of a rank that got another's NaN say less, and come last."""
         said = [each for each in self.team.gather(own) if each]
         return min(said, key=lambda each: each.endswith("a second computation of it is"))
+
+
+def _expect_row_by_row(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.Dropout):
+            what = "masks" if isinstance(module, nn.Dropout) else "statistics"
+            raise ValueError(f"layer {name} ({module}): {what} would be each process's own, expected one process")
 
 
 class LeadingLearner:

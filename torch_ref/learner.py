@@ -95,13 +95,18 @@ class TorchLearner:
         return self._tensor(x), self._tensor(t)
 
     def expect_compiled(self, x: np.ndarray) -> None:
-        """Compile for a batch x, before anything is trained. ValueError in one line where torch.compile fails here."""
+        """Compile for a batch x, before anything is trained. ValueError in one line where torch.compile fails here.
+
+        Running statistics and random streams are as before.
+        """
+        before = self.state_dict()
         try:
             self._forward(self._tensor(x)).sum().backward()
         except Exception as error:  # whatever a compiler may end in
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"torch.compile does not work here ({type(error).__name__}: {reason})") from error
         self.optimizer.zero_grad()
+        self.load_state_dict(before)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         # torch takes neither read-only memory nor negative strides: those alone are copied
@@ -213,9 +218,14 @@ class TorchLearner:
         return {name: _array(value) for name, value in self.model.state_dict().items()}
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of what a resumed run needs: "0.weight" beside "0.weight.exp_avg", "0.weight.step", ..."""
+        """Copies of what a resumed run needs: "0.weight" beside "0.weight.exp_avg", "0.weight.step", ...
+
+        "3.rng" is where the stream is from which module 3 draws, if it has one of its own: a `stream` with `words`, an
+        array. What torch's own generator gives is in no state.
+        """
         state = _flat(_optimizer_state(self.model, self.optimizer))
-        return self.weights() | {name: _array(value) for name, value in state.items()}
+        streams = {name: stream.words for name, stream in _streams(self.model).items()}
+        return self.weights() | {name: _array(value) for name, value in (state | streams).items()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Continue bit for bit from what `state_dict` gave; without optimiser entries, as before any step.
@@ -226,7 +236,10 @@ class TorchLearner:
         weights, moments = self.model.state_dict(), _stepped_state(self.model, self.optimizer)
         if not _flat(moments).keys() & state.keys():
             moments = {}
-        _check_entries(state, weights | _flat(moments))
+        streams = _streams(self.model)
+        _check_entries(state, weights | _flat(moments) | {name: each.words for name, each in streams.items()})
+        for name, stream in streams.items():
+            stream.words = state[name]
         for name, value in weights.items():
             value.copy_(torch.tensor(state[name]))
         parameters = dict(self.model.named_parameters())
@@ -314,6 +327,11 @@ def _optimizer_state(model: nn.Module, optimizer: Optimizer) -> dict[str, dict[s
     """Parameter's name -> what the optimiser remembers of it; {} before its first step."""
     named = {name: optimizer.state[p] for name, p in model.named_parameters() if p in optimizer.state}
     return {name: {k: v for k, v in entries.items() if v is not None} for name, entries in named.items()}
+
+
+def _streams(model: nn.Module) -> dict[str, Any]:
+    """Those that modules draw from, by "3.rng"."""
+    return {f"{name}.rng": vars(m)["stream"] for name, m in model.named_modules() if "stream" in vars(m)}
 
 
 def _stepped_state(model: nn.Module, optimizer: Optimizer) -> dict[str, dict[str, Any]]:

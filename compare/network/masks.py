@@ -6,31 +6,50 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import scratch
 from compare.network.architecture import flatten
+from scratch.random_state import stream_state, stream_words
 
 
 @contextmanager
 def same_masks(network: scratch.Sequential, model: nn.Module) -> Iterator[None]:
     """For the length of the block, each nn.Dropout of the model drops what the network's Dropout in its place will.
 
-    The network draws its masks as ever, before the model or after it: the model has copies of its random streams. The
-    block must begin before either has drawn. ValueError unless both have the same dropouts in the same order.
+    The network draws its masks as ever, before the model or after it: the model has copies of its random streams, each
+    in its module's `stream`, so that a TorchLearner saves where it is. The block must begin before either has drawn.
+    ValueError unless both have the same dropouts in the same order.
     """
     ours, theirs = copy.deepcopy(_dropouts(network)), [m for m in model.modules() if isinstance(m, nn.Dropout)]
     if [layer.p for layer in ours] != [module.p for module in theirs]:
         raise ValueError(f"the model has {theirs or 'no Dropout'}, expected {ours or 'none'} as in the network")
     for layer, module in zip(ours, theirs, strict=True):
-        vars(module)["forward"] = _masked(layer, module)
+        vars(module)["forward"], vars(module)["stream"] = _masked(layer, module), Stream(layer)
     try:
         yield
     finally:
         for module in theirs:
-            vars(module).pop("forward")
+            del vars(module)["forward"], vars(module)["stream"]
             vars(module).pop("mask", None)
+
+
+class Stream:
+    """The random stream of a dropout, as six words of 64 bits: what a learner saves of it and restores."""
+
+    def __init__(self, layer: scratch.Dropout) -> None:
+        self.layer = layer
+
+    @property
+    def words(self) -> NDArray[np.uint64]:
+        return stream_words(self.layer.rng)
+
+    @words.setter
+    def words(self, saved: NDArray[np.uint64]) -> None:
+        self.layer.rng.bit_generator.state = stream_state(saved)
 
 
 def _masked(layer: scratch.Dropout, module: nn.Dropout) -> Callable[[Tensor], Tensor]:

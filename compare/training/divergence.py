@@ -39,19 +39,22 @@ class Distance(NamedTuple):
 
 
 class MaskFlip(NamedTuple):
-    """A unit of a ReLU layer that is on in one backend and off in the other, in the forward pass of update `step`.
+    """A unit of a ReLU that is on in one backend and off in the other, in the forward pass of update `step`; or a
+    window of a max pooling in which they take other elements (what: "ReLU mask" or "maximum").
 
-    row is the sample's place in the batch, sample its row in the training set; allowed bounds |ours - theirs|.
+    row is the sample's place in the batch, sample its row in the training set. ours and theirs are the number whose
+    sign decides: of a unit its input; of a window NumPy's element less PyTorch's. allowed bounds |ours - theirs|.
     """
 
     step: int
     layer: str
     row: int
     sample: int
-    unit: int
+    unit: int | tuple[int, ...]
     ours: float
     theirs: float
     allowed: float
+    what: str = "ReLU mask"
 
     @property
     def by_rounding(self) -> bool:
@@ -60,17 +63,21 @@ class MaskFlip(NamedTuple):
 
     def __str__(self) -> str:
         where = f"step {self.step}, layer {self.layer}, sample {self.sample} (row {self.row} of its batch)"
+        unit = f"unit {self.unit}"
+        if self.what == "maximum":
+            unit = f"window {self.unit}, NumPy's element less PyTorch's"
         how = "within" if self.by_rounding else "MORE than"
         apart = f"{abs(self.ours - self.theirs):.1e} apart, {how} the {self.allowed:.1e} of rounding"
-        return f"{where}, unit {self.unit}: NumPy {self.ours:.9g}, PyTorch {self.theirs:.9g}, {apart}"
+        return f"{where}, {unit}: NumPy {self.ours:.9g}, PyTorch {self.theirs:.9g}, {apart}"
 
 
 class Divergence:
     """What a run in lockstep showed: `rows` in the order of steps and parameters, flips of masks, first step outside.
 
-    `first_flip` is the first ReLU mask that differs (by step, layer, row, unit), or None; `flips` counts them all, and
-    is None where masks could not be compared; `ties` counts those that the aligned run took over because rounding alone
-    had decided them. `learners` are "scratch" and "torch" as they are now, `history` is that of scratch.
+    `first_flip` is the first ReLU mask or maximum that differs (by step, layer, row, unit), or None; `flips` counts
+    them all, and is None where they could not be compared; `ties` counts those that the aligned run took over because
+    rounding alone had decided them; `decisions` says in words what there is of them. `learners` are "scratch" and
+    "torch" as they are now, `history` is that of scratch.
     """
 
     def __init__(self, every: int, title: str = "", dtype: str = "") -> None:
@@ -78,6 +85,7 @@ class Divergence:
         self.rows: list[Distance] = []
         self.flips: int | None = 0
         self.ties = 0
+        self.decisions = "ReLU masks"
         self.first_flip: MaskFlip | None = None
         self.learners: dict[str, Learner] = {}
         self.history = History()
@@ -120,13 +128,13 @@ class Divergence:
             f"at the end the weights are at most {last.relative:.1e} apart ({last.parameter})"
         ]
         if self.flips is None:
-            unseen = "not compared (the two networks do not show the same ReLU layers)"
-            found.append(f"ReLU masks: {unseen}; one that rounding turns may look like a step outside")
+            unseen = "not compared (the two networks do not show the same layers that have them)"
+            found.append(f"{self.decisions}: {unseen}; one that rounding turns may look like a step outside")
         elif self.first_flip is None:
-            found.append("ReLU masks: none differs")
+            found.append(f"{self.decisions}: none differs")
         else:
-            found.append(f"first ReLU mask that differs: {self.first_flip}")
-            found.append(f"ReLU masks that differ: {self.flips}; ties that rounding alone decided: {self.ties}")
+            found.append(f"first {self.first_flip.what} that differs: {self.first_flip}")
+            found.append(f"{self.decisions} that differ: {self.flips}; ties that rounding alone decided: {self.ties}")
         return [*found, self._verdict]
 
     @property

@@ -2,12 +2,14 @@
 
 How far rounding can take them apart is measured. Twins are more NumPy runs on the same batches. In a twin every weight
 is moved by one ulp in a random direction, at the start and after every step, because every step rounds again. The twins
-show how far differences in the last bit can grow.
+show how far differences in the last bit can grow. Of a batch normalisation they sum the statistics as PyTorch does, one
+element after another (in_turn.py).
 
 ReLU needs more than that. Its input can be so near zero that rounding decides its mask. Then a whole row of a gradient
-changes at once, and two correct float32 runs never meet again. So there is one more NumPy run, the aligned run. It
-starts from the same bits, and takes PyTorch's mask wherever rounding decides. In everything else it is NumPy's own. The
-twins are twins of the aligned run, with its masks. A correct PyTorch run stays as near to the aligned run as they do.
+changes at once, and two correct float32 runs never meet again. So does a max pooling where the two largest elements of
+a window are nearly equal. So there is one more NumPy run, the aligned run. It starts from the same bits, and takes
+PyTorch's mask or maximum wherever rounding decides. In everything else it is NumPy's own. The twins are twins of the
+aligned run, with its decisions. A correct PyTorch run stays as near to the aligned run as they do.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ from torch import nn
 import scratch.plots
 from compare.network.masks import draws_undone, same_masks
 from compare.numbers.array import Array
+from compare.training.decisions import MODULES, deciding
 from compare.training.divergence import Distance, Divergence, MaskFlip, over
+from compare.training.in_turn import summed_in_turn
 from compare.training.lockstep_figure import lockstep_figure
 from compare.training.runs import both_sides, one_torch_thread
-from scratch import Layer, Loss, Optimizer, ReLU, Sequential
+from scratch import Layer, Loss, Optimizer, Sequential
 from scratch.initializers import RandomSource
 from scratch.learner import Learner, Rows, ScratchLearner
 from scratch.training import BatchProgress, Data, Training
@@ -76,8 +80,8 @@ def train_in_lockstep(
     """Train `net` in NumPy and `model` in PyTorch batch by batch, and compare every parameter every `every` updates.
 
     Options as in `train_both`. If `steps` is given, it is the number of updates, instead of `epochs`. `twins` NumPy
-    runs one ulp away give the envelope. The ReLUs of `net` are matched with the nn.ReLU modules of `model`, in the
-    order in which they run.
+    runs one ulp away give the envelope. The ReLUs and max poolings of `net` are matched with the nn.ReLU and
+    nn.MaxPool2d modules of `model`, in the order in which they run.
     The last step is always compared. ValueError naming the first weight whose bits differ between net and model, or
     a count below 1; else errors as for scratch.training.train, which say whose number is not finite.
     """
@@ -143,18 +147,24 @@ class _Together:
         self.aligned = copy.deepcopy(ours)
         self.step = 0
         self.spread = {name: np.zeros(2) for name in ours.network.params}  # of every parameter: norm and maximum
-        self.input_spread: dict[int, float] = {}  # of the input of every ReLU: maximum
-        self.decided: dict[int, Array] = {}  # what the aligned run takes for the input of every ReLU in this step
-        self.stepping = False  # whether aligned run and twins take a step, with PyTorch's masks, or only look ahead
+        layers = list(deciding(ours.network))
+        self.names, self.decisions = [name for name, _, _ in layers], [each for _, _, each in layers]
+        if self.decisions:
+            result.decisions = " and ".join(dict.fromkeys(each.several for each in self.decisions))
+        self.input_spread: dict[int, float] = {}  # of the input of every layer that decides: maximum
+        self.decided: dict[int, Array] = {}  # what the aligned run takes for each of these inputs in this step
+        self.stepping = False  # whether aligned run and twins take a step, with PyTorch's choices, or only look ahead
 
     @contextmanager
     def watching(self) -> Iterator[_Together]:
-        """For the length of the block the inputs of all ReLUs are seen; the networks are as before after it."""
+        """For the length of the block all inputs that decide are seen; the networks are as before after it."""
         with ExitStack() as undo:
-            self.our_inputs = undo.enter_context(_relu_inputs(self.ours.network))
-            self.their_inputs = undo.enter_context(_torch_relu_inputs(self.theirs.model))
-            self.aligned_inputs = undo.enter_context(_relu_inputs(self.aligned.network, self._as_theirs))
-            self.twin_inputs = [undo.enter_context(_relu_inputs(t.network, self._as_aligned)) for t in self.twins]
+            self.our_inputs = undo.enter_context(_inputs(self.ours.network))
+            self.their_inputs = undo.enter_context(_torch_inputs(self.theirs.model))
+            self.aligned_inputs = undo.enter_context(_inputs(self.aligned.network, self._as_theirs))
+            for twin in self.twins:
+                undo.enter_context(summed_in_turn(twin.network))
+            self.twin_inputs = [undo.enter_context(_inputs(t.network, self._as_aligned)) for t in self.twins]
             self._measure_spread()
             self.compare()
             yield self
@@ -182,12 +192,12 @@ class _Together:
         self.their_inputs.clear()
         _step("PyTorch", self.theirs, data[1], rows)
         found = _step("NumPy", self.ours, data[0], rows)
-        self._expect_same_relus()
+        self._expect_same_layers()
         if self.result.flips is not None and self.our_inputs:
             self._measure_input_spread(data[0][0][rows])
-            self._look_at_masks(rows)
+            self._look_at_decisions(rows)
             self.stepping = True
-        _step("NumPy with PyTorch's masks", self.aligned, data[0], rows)
+        _step("NumPy with PyTorch's choices", self.aligned, data[0], rows)
         for twin in self.twins:
             _step("NumPy, one ulp away", twin.learner, data[0], rows)
             twin.move()
@@ -235,16 +245,16 @@ class _Together:
             for twin in self.twins:
                 self.spread[name] = np.fmax(self.spread[name], _apart(p, twin.network.params[name]))
 
-    # masks
+    # decisions
 
-    def _expect_same_relus(self) -> None:
-        """Else masks are not compared, and every run keeps its own."""
+    def _expect_same_layers(self) -> None:
+        """Else decisions are not compared, and every run keeps its own."""
         shapes = [[z.shape for z in seen] for seen in (self.our_inputs, self.their_inputs)]
-        if shapes[0] != shapes[1] or len(shapes[0]) != len(list(_relus(self.ours.network))):
+        if shapes[0] != shapes[1] or len(shapes[0]) != len(self.decisions):
             self.result.flips = self.result.first_flip = None
 
     def _measure_input_spread(self, x: Array) -> None:
-        """Of the inputs of the ReLUs, by looking ahead: a forward pass of the aligned run and its twins."""
+        """Of the inputs that decide, by looking ahead: a forward pass of the aligned run and its twins."""
         self._clear_inputs()
         for learner in (self.aligned, *(twin.learner for twin in self.twins)):
             with draws_undone(learner.network):
@@ -260,32 +270,44 @@ class _Together:
         for seen in (self.aligned_inputs, *self.twin_inputs):
             seen.clear()
 
-    def _look_at_masks(self, rows: Rows) -> None:
-        names = [name for name, _ in _relus(self.ours.network)]
+    def _look_at_decisions(self, rows: Rows) -> None:
         for i, (ours, theirs) in enumerate(zip(self.our_inputs, self.their_inputs, strict=True)):
-            differ = np.argwhere((ours > 0) != (theirs > 0))
+            ways = self.decisions[i].taken(ours), self.decisions[i].taken(theirs)
+            differ = np.argwhere(ways[0] != ways[1])
             self.result.flips = (self.result.flips or 0) + len(differ)
             if len(differ) and self.result.first_flip is None:
-                row, unit = map(int, differ[0])
-                values = float(ours[row, unit]), float(theirs[row, unit])
-                allowed = MULTIPLE * self.input_spread[i]
-                self.result.first_flip = MaskFlip(self.step, names[i], row, int(rows[row]), unit, *values, allowed)
+                self.result.first_flip = self._flip(i, tuple(map(int, differ[0])), rows)
+
+    def _flip(self, i: int, at: tuple[int, ...], rows: Rows) -> MaskFlip:
+        """What the i-th of the layers decides there."""
+        how, seen = self.decisions[i], (self.our_inputs[i], self.their_inputs[i])
+        ways = [how.taken(z) for z in seen]
+        ours, theirs = (float(how.signed(z, ways[0], ways[1])[at]) for z in seen)
+        row, unit = at[0], at[1] if len(at) == 2 else at[1:]
+        return MaskFlip(
+            self.step, self.names[i], row, int(rows[row]), unit, ours, theirs, self._allowed(i), what=how.what
+        )
+
+    def _allowed(self, i: int) -> float:
+        """How far rounding can move the number that decides."""
+        return MULTIPLE * self.decisions[i].elements * self.input_spread[i]
 
     def _as_theirs(self, i: int, z: Array) -> Array:
-        """The aligned run's input of the i-th ReLU, with PyTorch's value where the masks differ by rounding alone."""
+        """The aligned run's i-th input, with PyTorch's value where the decisions differ by rounding alone."""
         if not self.stepping:
             return z
-        theirs = self.their_inputs[i]
-        ties = ((z > 0) != (theirs > 0)) & (np.abs(z - theirs) <= MULTIPLE * self.input_spread[i])
+        how, theirs = self.decisions[i], self.their_inputs[i]
+        ties = (how.taken(z) != how.taken(theirs)) & (how.apart(z, theirs) <= self._allowed(i))
         self.result.ties += int(ties.sum())
-        self.decided[i] = np.where(ties, theirs, z)
+        self.decided[i] = how.given(z, theirs, ties)
         return self.decided[i]
 
     def _as_aligned(self, i: int, z: Array) -> Array:
-        """A twin's input of the i-th ReLU, with the aligned run's value where the masks differ."""
+        """A twin's i-th input, with the aligned run's value where the decisions differ."""
         if not self.stepping:
             return z
-        return np.where((z > 0) != (self.decided[i] > 0), self.decided[i], z)
+        how = self.decisions[i]
+        return how.given(z, self.decided[i], how.taken(z) != how.taken(self.decided[i]))
 
 
 def _step(who: str, learner: Learner, data: Any, rows: Rows) -> tuple[float, int]:
@@ -298,20 +320,11 @@ def _step(who: str, learner: Learner, data: Any, rows: Rows) -> tuple[float, int
     return loss, correct
 
 
-def _relus(network: Sequential, prefix: str = "") -> Iterator[tuple[str, ReLU]]:
-    """Its ReLU layers in order, named as its parameters are."""
-    for i, layer in enumerate(network):
-        if isinstance(layer, Sequential):
-            yield from _relus(layer, f"{prefix}{i}.")
-        elif isinstance(layer, ReLU):
-            yield f"{prefix}{i}", layer
-
-
 @contextmanager
-def _relu_inputs(network: Sequential, change: Callable[[int, Array], Array] | None = None) -> Iterator[list[Array]]:
-    """The inputs of its ReLUs since the list was last cleared; change(i, z) gives what the i-th shall take instead."""
+def _inputs(network: Sequential, change: Callable[[int, Array], Array] | None = None) -> Iterator[list[Array]]:
+    """Its inputs that decide, since the list was last cleared; change(i, z) gives what the i-th layer takes instead."""
     seen: list[Array] = []
-    layers = [layer for _, layer in _relus(network)]
+    layers = [layer for _, layer, _ in deciding(network)]
 
     def watched(layer: Layer) -> Callable[[Array], Array]:
         forward = layer.forward
@@ -333,14 +346,14 @@ def _relu_inputs(network: Sequential, change: Callable[[int, Array], Array] | No
 
 
 @contextmanager
-def _torch_relu_inputs(model: nn.Module) -> Iterator[list[Array]]:
-    """The same of a model's nn.ReLU modules."""
+def _torch_inputs(model: nn.Module) -> Iterator[list[Array]]:
+    """The same of a model's modules."""
     seen: list[Array] = []
 
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         seen.append(inputs[0].detach().cpu().numpy().copy())
 
-    hooks = [module.register_forward_pre_hook(look) for module in model.modules() if isinstance(module, nn.ReLU)]
+    hooks = [module.register_forward_pre_hook(look) for module in model.modules() if isinstance(module, MODULES)]
     try:
         yield seen
     finally:

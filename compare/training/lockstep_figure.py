@@ -27,10 +27,10 @@ THIN: dict[str, Any] = {"linewidth": 1.8}
 def lockstep_figure(run: Divergence) -> Figure:
     """A panel each parameter, on one logarithmic axis; of more than six, those nearest to their envelope.
 
-    The difference of the two backends; where rounding alone decided masks, also that of the aligned run, which is the
-    one that the envelope bounds. Vertical lines mark the first ReLU mask that differs and the first step outside, which
-    is also marked by a cross on the curves outside. No difference at all has no logarithm and is drawn on a line of its
-    own, "0".
+    The difference of the two backends; where rounding alone decided masks or maxima, also that of the aligned run,
+    which is the one that the envelope bounds. Vertical lines mark the first ReLU mask or maximum that differs and the
+    first step outside, which is also marked by a cross on the curves outside. No difference at all has no logarithm and
+    is drawn on a line of its own, "0".
     """
     names = _shown(run)
     columns = min(2, len(names))
@@ -104,11 +104,11 @@ def _legend(run: Divergence) -> list[Line2D | Patch]:
         Patch(facecolor=SHADE, edgecolor="#555555", alpha=0.7, label="how far a rounding error can grow"),
     ]
     if run.ties:
-        label = f"NumPy with PyTorch's mask at {run.ties} tie{'s' * (run.ties != 1)}"
+        label = f"NumPy with PyTorch's choice at {run.ties} tie{'s' * (run.ties != 1)}"
         found.insert(1, Line2D([], [], color=BLACK, label=label, **THIN))
     if run.first_flip:
         flip = run.first_flip
-        label = f"first ReLU mask that differs: step {flip.step}, layer {flip.layer}"
+        label = f"first {flip.what} that differs: step {flip.step}, layer {flip.layer}"
         found.append(Line2D([], [], color=PURPLE, linestyle="--", linewidth=2.5, label=label))
     if run.first_outside:
         first = run.first_outside

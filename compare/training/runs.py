@@ -116,14 +116,16 @@ def train_both(
     learners: dict[str, Learner] = {"scratch": ours, "torch": theirs}
     rng = np.random.default_rng(rng) if isinstance(rng, int) else rng
     streams = {"scratch": rng, "torch": copy.deepcopy(rng)}
-    trainings = {
-        name: Training(learner, data, chosen, rng=streams[name], on_batch=partial(on_batch, name) if on_batch else None)
-        for name, learner in learners.items()
-    }
-    runs = Runs(trainings["scratch"].history, trainings["torch"].history, _title(title, data))
-    runs.learners = learners
-    turns = _Turns(trainings, runs, chosen)
     with one_torch_thread(), same_masks(ours.network, model):
+        trainings = {
+            name: Training(
+                learner, data, chosen, rng=streams[name], on_batch=partial(on_batch, name) if on_batch else None
+            )
+            for name, learner in learners.items()
+        }
+        runs = Runs(trainings["scratch"].history, trainings["torch"].history, _title(title, data))
+        runs.learners = learners
+        turns = _Turns(trainings, runs, chosen)
         if chosen.resume:
             turns.resume()
         else:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from scratch.labs import digit_pair, digits, fashion_mnist, iris, linear, mnist, one_vs_rest, spiral, xor, xor_line
+from scratch.labs import (
+    digit_pair,
+    digits,
+    fashion_mnist,
+    fashion_mnist_cnn,
+    iris,
+    linear,
+    mnist,
+    one_vs_rest,
+    spiral,
+    xor,
+    xor_line,
+)
 from scratch.labs.lab import OPTIMIZERS, Lab, LabSetup, Outcome, Samples
 
-MODULES = (fashion_mnist, digits, xor, spiral, mnist, iris, digit_pair, linear, xor_line, one_vs_rest)
+MODULES = (
+    *(fashion_mnist, digits, xor, spiral, mnist, iris, digit_pair, linear, xor_line, one_vs_rest),
+    fashion_mnist_cnn,
+)
 LABS: dict[str, Lab] = {module.LAB.name: module.LAB for module in MODULES}
 
 __all__ = ["LABS", "OPTIMIZERS", "Lab", "LabSetup", "Outcome", "Samples", "lab"]

@@ -36,7 +36,7 @@ Follower = Callable[[str, Mapping[str, NDArray[Any]], BatchProgress], object]
 
 @dataclass(frozen=True)
 class Samples:
-    """What is trained on: x (n, in) and t in the form that the lab's loss takes."""
+    """What is trained on: x (n, in), or (n, 1, height, width), and t in the form that the lab's loss takes."""
 
     x_train: NDArray[Any]
     t_train: NDArray[Any]
@@ -58,7 +58,8 @@ class Lab:
     called after every update with the backend's name, its weights and the batch. variant and variants: the name of
     these settings, and the same lab with others by name. options: what makes the lab from a text, such as "7,9".
     threshold: above it, a single output column says yes. learner(setup): what trains in NumPy, if not an
-    engine. max_batches: an epoch ends after as many, where a published run is shorter than its data.
+    engine. max_batches: an epoch ends after as many, where a published run is shorter than its data. takes_images:
+    its network is given each row as an image of one channel, (m, 1, height, width).
     """
 
     name: str
@@ -89,6 +90,7 @@ class Lab:
     options: Mapping[str, Callable[[str], Lab]] = field(default_factory=dict)
     threshold: float = 0.5
     learner: Callable[[LabSetup], ScratchLearner] | None = None
+    takes_images: bool = False
 
     def data(self, data_dir: Folder, dtype: str, seed: int) -> Dataset:
         """Read and prepared; errors as `load`."""
@@ -108,13 +110,13 @@ class Lab:
     ) -> LabSetup:
         """The lab on this data (as `data` gave it), in the data's dtype; what is not given is the lab's own.
 
-        ValueError for an optimiser that is not known, or sizes that allow no training.
+        ValueError for an optimiser that is not known, sizes that allow no training, or rows where images are needed.
         """
         if optimizer is not None and optimizer not in OPTIMIZERS:
             raise ValueError(f"got optimiser {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         seed = self.seed if seed is None else seed
         dtype, rng = data.x_train.dtype.name, self.rng(seed)
-        samples = _samples(data, self.targets)
+        samples = _samples(data, self.targets, self.takes_images)
         outputs = 1 if self.targets == "column" else len(data.class_names)
         sizes = (data.x_train.shape[1], *(self.hidden if hidden is None else hidden), outputs)
         network = self.network(sizes, rng, dtype)
@@ -159,7 +161,8 @@ class LabSetup:
         """What a figure says above everything: the data and where it is from, then network and dtype."""
         named = heading(self.data.name, self.data.source)
         variant = f", {self.lab.variant}" if self.lab.variant else ""
-        return f"{named}\n{'-'.join(map(str, self.sizes))}, {self.dtype}, seed {self.seed}{variant}"
+        enters = "x".join(map(str, self.samples.x_train.shape[2:] or self.sizes[:1]))
+        return f"{named}\n{'-'.join([enters, *map(str, self.sizes[1:])])}, {self.dtype}, seed {self.seed}{variant}"
 
     def learner(self, processes: int = 1) -> ScratchLearner:
         """What trains it in NumPy, by one process or by several. ValueError for several where the lab has its own."""
@@ -185,15 +188,24 @@ class Outcome:
     def network(self) -> Sequential:
         """The trained network in NumPy (a copy), with the weights of the first learner: NumPy's if it took part."""
         network = copy.deepcopy(self.setup.network)
-        for name, w in next(iter(self.learners.values())).weights().items():
-            network.params[name][...] = w
+        weights = next(iter(self.learners.values())).weights()
+        for name, a in (network.params | network.buffers).items():
+            a[...] = weights[name]
         return network
 
 
-def _samples(data: Dataset, targets: Targets) -> Samples:
+def _samples(data: Dataset, targets: Targets, takes_images: bool) -> Samples:
     if targets == "one_hot":
         data = data.one_hot()
     t_train, t_val = data.t_train, data.t_val
     if targets == "column":
         t_train, t_val = (t[:, np.newaxis].astype(data.x_train.dtype) for t in (t_train, t_val))
-    return Samples(data.x_train, t_train, data.x_val, t_val)
+    x_train, x_val = (_images(data, x) if takes_images else x for x in (data.x_train, data.x_val))
+    return Samples(x_train, t_train, x_val, t_val)
+
+
+def _images(data: Dataset, x: NDArray[Any]) -> NDArray[Any]:
+    """The rows as images (n, 1, height, width), of the same memory."""
+    if data.image_shape is None:
+        raise ValueError(f"got {data.name}, whose rows are no images, expected images")
+    return x.reshape(len(x), 1, *data.image_shape)

@@ -12,6 +12,7 @@ from compare.operations.dropout import Dropout as Known
 from scratch import SGD, CrossEntropyLoss, Dropout, LayerError, Linear, ReLU, Sequential
 from scratch.engine import Engine
 from scratch.learner import ScratchLearner
+from scratch.random_state import stream_state, stream_words
 from tests.bounds import assert_within
 
 DTYPES = [np.float32, np.float64]
@@ -102,13 +103,60 @@ def test_a_learner_trains_with_masks_and_evaluates_without(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_a_network_that_draws_does_not_go_on_from_a_checkpoint(nested: bool) -> None:
+def test_a_network_that_draws_goes_on_with_the_masks_that_come_next(nested: bool) -> None:
+    def learner() -> ScratchLearner:
+        rng = np.random.default_rng(1)
+        inner = Dropout(0.5, rng=rng)
+        network = Sequential(Linear(5, 9, rng=rng), Sequential(inner) if nested else inner, Linear(9, 3, rng=rng))
+        return ScratchLearner(network, CrossEntropyLoss(), SGD(network, 0.1))
+
+    whole, first, second = learner(), learner(), learner()
+    rng = np.random.default_rng(2)
+    data = first.place(rng.standard_normal((8, 5)).astype(np.float32), rng.integers(0, 3, 8))
+    losses = [whole.train_step(data, np.arange(8)) for _ in range(4)]
+    assert [first.train_step(data, np.arange(8)) for _ in range(2)] == losses[:2]
+    name = "1.0.rng" if nested else "1.rng"
+    before = second.state_dict()
+    assert first.state_dict()[name].tobytes() != before[name].tobytes()
+    second.load_state_dict(first.state_dict())
+    assert [second.train_step(data, np.arange(8)) for _ in range(2)] == losses[2:]
+    assert all(a.tobytes() == whole.state_dict()[name].tobytes() for name, a in second.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda words: words[:5], r"1\.rng: found uint64 \(5,\), expected uint64 \(6,\)"),
+        (lambda words: words.astype(np.int64), r"1\.rng: found int64 \(6,\), expected uint64 \(6,\)"),
+        (lambda words: words * np.uint64([1, 1, 1, 2, 1, 1]), r"the random stream is \[.*\], which is none"),
+        (lambda words: words + np.uint64([0, 0, 0, 0, 2, 0]), r"the random stream is \[.*\], which is none"),
+        (lambda words: words + np.uint64([0, 0, 0, 0, 0, 2**32]), r"the random stream is \[.*\], which is none"),
+    ],
+)
+def test_a_stream_that_is_none_is_refused_and_nothing_is_loaded(change: Any, message: str) -> None:
     rng = np.random.default_rng(1)
-    inner = Dropout(0.5, rng=rng)
-    network = Sequential(Linear(5, 3, rng=rng), Sequential(inner) if nested else inner)
+    network = Sequential(Linear(5, 9, rng=rng), Dropout(0.5, rng=rng))
     learner = ScratchLearner(network, CrossEntropyLoss(), SGD(network, 0.1))
-    with pytest.raises(ValueError, match=r"layer [01] \(Dropout\): its masks are in no checkpoint, expected a network"):
-        learner.load_state_dict(learner.state_dict())
+    before = learner.state_dict()
+    state = {name: a + a.dtype.type(1) if name.startswith("0.") else a for name, a in before.items()}
+    state["1.rng"] = change(before["1.rng"])
+    with pytest.raises(ValueError, match=message):
+        learner.load_state_dict(state)
+    assert all(a.tobytes() == before[name].tobytes() for name, a in learner.state_dict().items())
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_the_words_of_a_stream_are_all_that_comes_next(left: int) -> None:
+    """Also where half of a draw is left over, as after a number of 32 bits."""
+    one, other = np.random.default_rng(3), np.random.default_rng(4)
+    one.random(5)
+    one.integers(0, 2**32, 2 - left, dtype=np.uint32)
+    words = stream_words(one)
+    assert int(words[4]) == left
+    other.bit_generator.state = stream_state(words)
+    assert other.integers(0, 2**32, 9, dtype=np.uint32).tolist() == one.integers(0, 2**32, 9, dtype=np.uint32).tolist()
+    with pytest.raises(TypeError, match="got a stream of MT19937, expected PCG64"):
+        stream_words(np.random.Generator(np.random.MT19937(0)))
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), "half", None, True])

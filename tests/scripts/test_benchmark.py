@@ -99,6 +99,12 @@ def test_a_check_costs_a_multiple_of_a_forward_and_backward_and_finds_parity(job
     assert found["parameter_bytes"] == 4 * (20 * 16 + 16 + 16 * 10 + 10)
 
 
+def test_a_convolution_is_timed_on_both_sides_in_turns(job: Any, order: dict[str, Any]) -> None:
+    found = job.convolution({**order, "shape": [4, 2, 6, 6], "channels": 3})
+    assert found["ratio"] == pytest.approx(found["scratch"] / found["torch"])
+    assert found["ratio"] > 0
+
+
 @pytest.mark.slow
 def test_a_hundred_million_parameters_are_checked_in_four_times_their_memory(order: dict[str, Any]) -> None:
     sizes, m = importlib.import_module("benchmark").LARGE
@@ -119,9 +125,13 @@ def test_medians_ratios_and_aims(report: Any) -> None:
     assert lines[1].cells == ("scratch", "0.400 s", "0.360 to 0.520 s", "1.00", "0.800 s")
     found = {"epochs": epochs, "left_out": {"JAX": "jax is not installed"}, "memory": {}, "imports": {}, "checks": []}
     found["large_check"] = {}
+    measured = {"scratch": 0.002, "torch": 0.001, "ratio": 2.0}
+    found["convolutions"] = [{"shape": [128, 8, 13, 13], "channels": 16, "threads": 1, **measured}]
     assert report.facts(found) == [
         "left out: JAX: jax is not installed",
         "scratch, fast BLAS / PyTorch, fused AdamW: 0.600 (aim: at most 0.75, met); fifth epoch 0.600",
+        "Conv2d of 128 x 8 x 13 x 13 to 16 channels, 3 x 3, forward and backward: 2.0 ms, 2.00 x PyTorch's, "
+        "one thread each",
     ]
 
 
@@ -197,6 +207,7 @@ def test_a_run_writes_table_figure_and_numbers_and_says_that_pixels_are_random(
     assert found["memory"] == {}
     assert found["imports"]["scratch"] > 0
     assert found["checks"][0]["ratio"] > 0
+    assert [each["ratio"] > 0 for each in found["convolutions"]] == [True, True]
     assert all(len(each) == 1 for each in found["epochs"].values())
     known = {"scratch", "scratch, fast BLAS", "PyTorch, fused AdamW", "JAX, a jitted step"}
     assert {*found["epochs"], *found["left_out"]} == known

@@ -1,6 +1,5 @@
 """train.py and fashion_mnist.py as they are typed: what they write, what they say, and how they fail."""
 
-import gzip
 import importlib
 import json
 import os
@@ -18,6 +17,7 @@ import torch
 
 from scratch.checkpoint import Checkpoint
 from scratch.history import read_histories
+from tests.made_up_images import fake_fashion
 
 Script = Callable[..., Any]
 Trained = Callable[..., None]
@@ -373,18 +373,6 @@ def test_without_data_or_hosts_the_digits_are_used_and_labelled(script: Script, 
     assert not (tmp_path / "absent").exists()
     resumed = script("fashion_mnist", "--resume", tmp_path / "run", "--epochs", 3)
     assert (resumed.code, len(read_histories(tmp_path / "run" / "history.csv"))) == (0, 2 if backend == "both" else 1)
-
-
-def fake_fashion(folder: Path, n_train: int = 300, n_test: int = 60) -> Path:
-    """A small Fashion-MNIST of random pixels, gzipped, in the places of the real one."""
-    raw, rng = folder / "FashionMNIST" / "raw", np.random.default_rng(0)
-    raw.mkdir(parents=True)
-    for part, n in (("train", n_train), ("t10k", n_test)):
-        images, labels = rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)
-        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-            head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-            (raw / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes(), mtime=0))
-    return raw
 
 
 @pytest.mark.parametrize("backend", ["both", "scratch", "torch"])

@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+from torch_ref.distributed import ShardedLearner
 from torch_ref.team import ending
 
 WITHOUT_A_WORD = "ended without a word, as a process that is killed does"
@@ -74,3 +77,12 @@ def test_no_thread_of_a_team_outlives_it() -> None:
     environment = {**os.environ, **alone, "PYTHONPATH": str(root)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["True", "0"], done.stderr
+
+
+@pytest.mark.parametrize(("module", "what"), [(nn.BatchNorm1d(3), "statistics"), (nn.Dropout(0.2), "masks")])
+def test_what_is_not_computed_row_by_row_is_refused_before_the_ranks_meet(module: nn.Module, what: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), module)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    message = rf"layer 1 \({type(module).__name__}.*\): {what} would be each process's own, expected one process"
+    with pytest.raises(ValueError, match=message):
+        ShardedLearner(model, nn.CrossEntropyLoss(), optimizer, team=None)  # type: ignore[arg-type]

@@ -339,6 +339,16 @@ def test_only_a_new_optimizer_that_has_a_fused_form_is_fused() -> None:
         TorchLearner(used.model, nn.CrossEntropyLoss(), used.optimizer, fused=True)
 
 
+def test_a_trial_before_training_leaves_running_statistics_as_they_were() -> None:
+    model = nn.Sequential(network(), nn.BatchNorm1d(3).double())
+    subject = TorchLearner(model, nn.CrossEntropyLoss(), OPTIMIZERS["adam"](model))
+    before = subject.state_dict()
+    subject.expect_compiled(points()[0])
+    assert subject.state_dict().keys() == before.keys()
+    for name, value in subject.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
 @pytest.mark.slow
 def test_a_compiled_model_trains_to_the_same_weights_within_rounding() -> None:
     model = network()

@@ -17,7 +17,18 @@ import torch_ref.assignment
 from compare.network.weights import copy_from_torch, to_torch, to_torch_loss, to_torch_optimizer
 from compare.training.datasets import DataMismatch, by_torchvision, verify_same_data
 from compare.training.runs import Runs, WeightDifference, train_both, weight_difference
-from scratch import SGD, AdamW, CrossEntropyLoss, Linear, MSELoss, ReLU, Sequential, Sigmoid
+from scratch import (
+    SGD,
+    AdamW,
+    BatchNorm1d,
+    CrossEntropyLoss,
+    Dropout,
+    Linear,
+    MSELoss,
+    ReLU,
+    Sequential,
+    Sigmoid,
+)
 from scratch.checkpoint import Checkpoint, CheckpointError, CheckpointFolder
 from scratch.datasets import DatasetError, DatasetMissing, digits, fashion_mnist
 from scratch.history import History
@@ -198,18 +209,32 @@ class Stop(Exception):
     pass
 
 
+def drawing(sizes: tuple[int, ...], rng: Any, dtype: str) -> Sequential:
+    """A network with running statistics and random masks."""
+    n, hidden, m = sizes
+    first, last = Linear(n, hidden, rng=rng, dtype=dtype), Linear(hidden, m, rng=rng, dtype=dtype)
+    return Sequential(first, BatchNorm1d(hidden, dtype=dtype), ReLU(), Dropout(0.3, rng=rng), last)
+
+
+NETWORKS = {"plain": lab("digits").network, "drawing": drawing}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("backend", "epoch"), [("scratch", 1), ("scratch", 3), ("torch", 1), ("torch", 3)])
-def test_both_resumed_end_in_the_same_bits(tmp_path: Path, backend: str, epoch: int) -> None:
+def test_both_resumed_end_in_the_same_bits(tmp_path: Path, backend: str, epoch: int, network: str) -> None:
+    def set_up() -> Any:
+        return replace(lab("digits"), network=NETWORKS[network]).set_up(digits("float32"))
+
     def stop(name: str, batch: Any) -> None:
         if (name, batch.epoch, batch.batch) == (backend, epoch, 2):
             raise Stop
 
     def result(runs: Runs, model: nn.Module, setup: Any) -> Any:
-        weights = {n: p.tobytes() for n, p in setup.network.params.items()}
-        theirs = {n: p.detach().numpy().tobytes() for n, p in model.named_parameters()}
+        weights = {n: a.tobytes() for n, a in (setup.network.params | setup.network.buffers).items()}
+        theirs = {n: a.numpy().tobytes() for n, a in model.state_dict().items()}
         return runs.scratch.figures, runs.torch.figures, runs.weight_differences, weights, theirs
 
-    setup, first, second = digits_setup("float32"), digits_setup("float32"), digits_setup("float32")
+    setup, first, second = set_up(), set_up(), set_up()
     whole = result(*both(setup, 4), setup)
     with pytest.raises(Stop):
         both(first, 4, checkpoint_dir=tmp_path, on_batch=stop)
