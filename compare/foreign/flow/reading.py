@@ -181,7 +181,7 @@ class Reader:
         is_explained = update.law is not None and update.explained(update.law) == update.size
         if is_explained or not any(adaptive.has_root(step.behind, move) for move in update.moves):
             return None
-        spec = adaptive.adam(update.moves, update.written, self.moments)
+        spec = adaptive.adam(update.moves, update.written, self.moments, update.numbers)
         explained = any(adaptive.explains(move, self.moments, spec) for move in update.moves)
         return spec if averaged or explained else None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from compare.foreign import layout
 from compare.foreign.convention import Convention, nearest
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
@@ -19,12 +20,14 @@ from compare.foreign.flow.target import Aim
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names, most
-from compare.foreign.naming.values import number
+from compare.foreign.naming.values import distance, number, tight
 from compare.network.optimizer import OptimizerSpec
 from compare.network.penalty import Penalty as Declared
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Precision
+from compare.operations.cross_entropy import CrossEntropy
 from compare.recording.notes import (
+    CorrectionDiffers,
     DirectionFound,
     MomentumFound,
     NeverUpdated,
@@ -32,9 +35,11 @@ from compare.recording.notes import (
     NotUpdated,
     PenaltyDiffers,
     PenaltyFound,
+    RateDiffers,
+    StepAdded,
     UpdateNotJudged,
 )
-from compare.watching.dataflow import Array, Binding, Value
+from compare.watching.dataflow import Array, Binding, Value, before
 from compare.watching.observation import Observation
 
 STATES = ("exp_avg", "exp_avg_sq")
@@ -92,10 +97,36 @@ class Settled:
         if law is not None and law.momentum:
             ahead = law.nesterov(self.update.rates)
             self.notes.append(MomentumFound(float(f"{ahead or law.momentum:.6g}"), ahead is not None))
+        self._other_probabilities()
         self._penalties()
         self._kept()
         self._written_otherwise()
         self._unjudged()
+
+    def _other_probabilities(self) -> None:
+        """Where delta is q - t of a q that is no softmax: q is what is wrong, and is named where it is computed.
+
+        q is computed from the last layer's output, and delta from q.
+        """
+        network, tensors = self.back.network, self.back.tensors
+        name = f"{len(network.layers) - 1}.grad_output"
+        held, found, t = self.names.tensors.get(name), self.back.found.get(name), tensors.get("target")
+        if network.loss.kind != CrossEntropy.kind or held is None or found is None or held.equal or t is None:
+            return
+        if len(self.back.step.passes) > 1 or np.shape(tensors[name.replace("grad_", "")])[0] != len(t):
+            return
+        delta = np.asarray(found.view.array, dtype=np.float64)
+        hot = t if t.ndim > 1 else np.eye(network.sizes[-1])[t]
+        begun = self.back.step.passes[0].tensors[name.replace("grad_", "")].value.time
+        between = {v.time for v in before([found.value])}
+        for factor in self.back.known_of_few:
+            q = delta / factor.value + hot
+            for value in self.back.pool.sized.get(q.size, ()):
+                views = layout.samples(value.array, *q.shape)
+                is_between = begun < value.time < found.value.time and value.time in between and value.operands
+                if is_between and any(distance(view.array, q) <= tight(view.array) for view in views):
+                    self.names.tensors[name] = replace(held, observation=_at(held.observation, value))
+                    return
 
     def _again(self, found: Gradient) -> Binding | None:
         """The name by which a value that is another tensor already is this one: delta = dh leaves something out.
@@ -128,11 +159,36 @@ class Settled:
             self.names.tensors[move.name.new] = Named(self._corrected(move) or observed(move.value), view)
             simulated = SIMULATED * np.abs(move.change) if self.moments.steps else 0.0
             self.names.slack[move.name.new] = self._scaled(move) + 4 * move.lost + simulated
-            self._averages(move)
+            if not self._has_right_averages(move):
+                self._averages(move)
             if self.moments.steps:
                 for state, array in zip(STATES, self.moments.of(move), strict=True):
                     held = Observation(array, f"{state} of {move.value.name}")
                     self.names.tensors[move.name.with_state(state)] = Named(held, View(array, "state"))
+
+    def _has_right_averages(self, move: Move) -> bool:
+        """Whether the step is Adam's but for its rate or the correction of its bias: its averages are then right."""
+        assert self.optimizer is not None
+        if adaptive.explains(adaptive.turned(move), self.moments, self.optimizer):
+            self._is_added(move)
+            return True
+        if (rate := self._other_adam_rate(move)) is not None:
+            self.notes.append(RateDiffers(move.name.new, float(f"{rate:.6g}"), float(self.optimizer.options["lr"])))
+            return True
+        made = adaptive.correction(move, self.moments, self.optimizer)
+        if made is not None:
+            betas = made.betas[0] + 1, made.betas[1] + 1
+            counts = made.first, made.second
+            self.notes.append(CorrectionDiffers(move.name.new, self.moments.steps + 1, counts, betas))
+        return made is not None
+
+    def _other_adam_rate(self, move: Move) -> float | None:
+        """The number that explains it in the place of the rate, where only this update has it, and others the rate."""
+        assert self.optimizer is not None
+        numbers, usual = self.update.numbers, float(self.optimizer.options["lr"])
+        others = [own for name, own in numbers.items() if name != move.name and usual in own]
+        left = [n for n in numbers[move.name] if not any(n in own for own in others)] if others else []
+        return adaptive.other_rate(move, self.moments, self.optimizer, left)
 
     def _scaled_alike(self, scale: float) -> None:
         """Gradients on the loss's scale, or on that of most: Adam's step would be the same with any."""
@@ -169,6 +225,8 @@ class Settled:
         """The new value where its bias is corrected, where it is wrong by that alone."""
         found = self.back.found.get(move.name.gradient)
         if self.optimizer is None or found is None or adaptive.explains(move, self.moments, self.optimizer):
+            return None
+        if self._other_adam_rate(move) is not None:
             return None
         value = adaptive.corrected_at(
             move, self.moments, self.optimizer, self.back.step.olds, move.taken or found.value
@@ -557,11 +615,35 @@ class Settled:
             lost = 4 * (1 + abs(own.momentum)) * move.lost  # the change before is no better known
             rounded = ROUNDED if move.direction is None else 2 * ROUNDED  # both sides round the root and the quotient
             self.names.slack[name] = lost + (FITTED if is_fitted else rounded) * terms
+            if own.rate * rate < 0 and updates.same(own.rate, -rate) and own.explains(move):
+                self._is_added(move)
+            self._other_rate(move, own)
             if np.any(beside):
                 view = replace(view, array=np.asarray(view.array + beside, dtype=view.array.dtype))
             self.names.tensors[name] = Named(self._step_of(move, own) or observed(move.value), view)
             if move.name.gradient not in self.names.tensors:
                 self._recover(move, rate, beside)
+
+    def _is_added(self, move: Move) -> None:
+        found = self.back.found.get(move.name.gradient)
+        if found is not None and found.equal and found.scale > 0:
+            self.notes.append(StepAdded((move.name.new,)))
+
+    def _other_rate(self, move: Move, own: Law) -> None:
+        """One step along the right gradient whose rate is a number of the code's, but another than the others have."""
+        law, update, found = self.update.law, self.update, self.back.found.get(move.name.gradient)
+        if law is None or own.rate * law.rate <= 0 or updates.same(own.rate, law.rate) or not own.explains(move):
+            return
+        if found is None or not found.equal or replace(own, rate=law.rate) not in (law, *law.variants()):
+            return
+        others = [other for other in update.moves if other is not move and law.explains(other)]
+        is_other = any(update.is_another_number(move, other, own.rate / law.rate) for other in others)
+        counts = {float(self.back.step.m), float(self.back.network.sizes[-1])} - {1.0}
+        ratio = max(own.rate / law.rate, law.rate / own.rate)
+        is_count = is_written(ratio, [*counts, math.prod(counts)])
+        if is_other and not is_count and updates.is_one_step(self.back, move):
+            rates = (float(f"{abs(each.rate / move.scale):.6g}") for each in (own, law))
+            self.notes.append(RateDiffers(move.name.new, *rates))
 
     def _step_of(self, move: Move, own: Law) -> Observation | None:
         """The new value at what is added to the old one, where its rate is another and it has a name of its own."""
@@ -636,6 +718,11 @@ def _gradient(found: Gradient, again: Binding | None) -> Named:
     if again is not None and not found.equal:
         o = replace(o, name=again.name, line=again.site.line, cell=again.site.cell)
     return Named(o, found.view, found.scale, found.equal)
+
+
+def _at(observation: Observation, value: Value) -> Observation:
+    """What was observed, named where another value is computed."""
+    return replace(observed(value), array=observation.array)
 
 
 def _calls(value: Value, function: str) -> bool:

@@ -98,6 +98,46 @@ for epoch in range(4):
     W = W + v
 """
 
+SCALED = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(7, 3)), rng.normal(size=(7, 5))
+W, b = rng.normal(size=(3, 5)), rng.normal(size=5)
+lr = 0.1
+for epoch in range(3):
+    d = (X @ W + b - T) / 7
+    dW = X.T @ d
+    db = d.sum(axis=0)
+    W -= lr * dW
+    b -= lr * db
+"""
+SCALED_NET = "3-5, half squared error"
+
+ROOTS = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(7, 3)), rng.normal(size=(7, 5))
+W, b = rng.normal(size=(3, 5)), rng.normal(size=5)
+vW, vb, lr = np.zeros((3, 5)), np.zeros(5), 0.01
+for epoch in range(3):
+    d = (X @ W + b - T) / 7
+    gW, gb = X.T @ d, d.sum(axis=0)
+    vW = 0.9 * vW + (1 - 0.9) * gW**2
+    vb = 0.9 * vb + (1 - 0.9) * gb**2
+    W = W - lr * gW / (np.sqrt(vW) + 1e-8)
+    b = b - lr * gb / (np.sqrt(vb) + 1e-8)
+"""
+
+CLASSES = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(6, 4)), np.eye(3)[rng.integers(0, 3, 6)]
+W = rng.normal(size=(4, 3))
+for epoch in range(3):
+    e = np.exp(X @ W)
+    p = e / e.sum(axis=1, keepdims=True)
+    d = p - T
+    W -= 0.1 * X.T @ d / 6
+"""
+CLASSES_NET = "4-3, no bias, softmax cross-entropy"
+
 OTHER_BATCH = "mean-over-other-batch factor"
 
 # what is edited: old -> new; the guilty line after it; the tensor, and causes of which one is named
@@ -177,7 +217,42 @@ WRONG = {
         "moving-average-reset",
     ),
 }
+WRONG |= {
+    "one rate of four": (BATCHES, "W1 -= 0.1", "W1 -= 3 * 0.1", "W1 -=", "0.new_weight", "wrong-learning-rate"),
+    "the larger one's rate": (SCALED, "W -= lr", "W -= 2 * lr", "W -=", "0.new_weight", "wrong-learning-rate"),
+    "the smaller one's rate": (SCALED, "b -= lr", "b -= 2 * lr", "b -=", "0.new_bias", "wrong-learning-rate"),
+    "two steps, one rate": (
+        SCALED,
+        "    b -= lr * db",
+        "    b -= lr * db\n    b -= lr * db",
+        "b -=",
+        "0.new_bias",
+        "update-doubled factor-two",
+    ),
+    "a rate over the root": (ROOTS, "W - lr", "W - 0.5 * lr", "W = W", "0.new_weight", "wrong-learning-rate"),
+    "uphill over the root": (ROOTS, "b = b - lr", "b = b + lr", "b = b", "0.new_bias", "update-sign"),
+    "no correction of both": (
+        ADAM.replace("m / (1 - 0.9**step)", "m"),
+        "v / (1 - 0.999**step)",
+        "v",
+        "m_hat = m",
+        "0.new_weight",
+        "bias-correction-missing",
+    ),
+    "counted twice": (ADAM, "step += 1", "step += 2", "m_hat = m", "0.new_weight", "bias-correction-off-by-one"),
+    "Adam uphill": (ADAM, "W - 0.01", "W + 0.01", "W = W", "0.new_weight", "update-sign"),
+    "softmax down the columns": (
+        CLASSES,
+        "axis=1, keepdims=True",
+        "axis=0, keepdims=True",
+        "p = e",
+        "0.grad_output",
+        "softmax-wrong-axis",
+    ),
+}
 NETWORKS = {BATCHES: BATCHES_NET, NOISY: NOISY_NET, SUMS: SUMS_NET, ADAM: ADAM_NET, MOMENTUM: ADAM_NET}
+NETWORKS |= {ADAM.replace("m / (1 - 0.9**step)", "m"): ADAM_NET}
+NETWORKS |= {SCALED: SCALED_NET, ROOTS: SCALED_NET, CLASSES: CLASSES_NET}
 
 
 def checked(folder: Path, script: str, network: str) -> compare.Report:
@@ -214,6 +289,9 @@ RIGHT = {
     "sums": (SUMS, "", ""),
     "Adam": (ADAM, "", ""),
     "momentum": (MOMENTUM, "", ""),
+    "one rate": (SCALED, "", ""),
+    "over the root": (ROOTS, "", ""),
+    "softmax": (CLASSES, "", ""),
     "-x @ W": (SUMS.replace("b[0] -= 0.5 * gb[0] / 6", ""), "np.exp(-(w @ X[i] + b[0]))", "np.exp(-w @ X[i])"),
 }
 
