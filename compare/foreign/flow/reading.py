@@ -171,7 +171,9 @@ class Reader:
                 if not is_seen or move.value.size == 1:
                     continue
                 gradient = move.gradient + amount * slopes[kind]
-                if (whole := back.whole(move.name, gradient)) is not None:
+                whole = back.whole(move.name, gradient)
+                is_alone = not np.any(move.gradient)  # any multiple of the penalty then has some known factor
+                if whole is not None and (not is_alone or whole.scale == move.scale):
                     update.moves[k] = replace(move, direction=gradient, taken=whole.value)
                     update.penalties[move.name] = amount, kind
                     break

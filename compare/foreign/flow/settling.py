@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from compare.foreign.flow.target import Aim
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names, most
-from compare.foreign.naming.values import distance, number, tight
+from compare.foreign.naming.values import distance, multiple, number, tight
 from compare.network.optimizer import OptimizerSpec
 from compare.network.penalty import Penalty as Declared
 from compare.network.tensor_name import TensorName
@@ -312,8 +312,23 @@ class Settled:
         wrong = [n for n in in_loss.names if n in known and not _near(amounts.get(n, 0.0), in_loss.amount)]
         right = {n: in_loss.amount for n in in_loss.names if n not in wrong}
         self._told(right, "both" if self.stated is None else "text", in_loss.kind)
+        if self._is_turned_beside(wrong, amounts, in_loss.amount):
+            self._turn_gradients()
+            return
         for name in map(TensorName, wrong):
             self._without(name, amounts.get(name, 0.0), in_loss)
+
+    def _is_turned_beside(self, wrong: Sequence[str], amounts: Mapping[str, float], wanted: float) -> bool:
+        """Whether the step goes uphill along the gradient, and downhill along the penalty: the gradient is turned."""
+        laws = [self.update.of[n] for n in wrong if n in self.update.of]
+        is_turned = all(_near(-amounts.get(n, 0.0), wanted) for n in wrong)
+        return bool(wrong) and is_turned and len(laws) == len(wrong) and all(law.rate < 0 for law in laws)
+
+    def _turn_gradients(self) -> None:
+        """All that were found, as the step takes them."""
+        for name in self.back.found:
+            held = self.names.tensors[name]
+            self.names.tensors[name] = replace(held, scale=-held.scale)
 
     @property
     def stated(self) -> Declared | None:
@@ -377,6 +392,8 @@ class Settled:
         gradient = self.back.expected[name.gradient] if move is None else move.gradient
         found = self.back.whole(name, gradient + amount * slope)
         held = self.names.tensors.get(name.gradient)
+        if not amount and self._is_scaled_beside(name, in_loss.amount, slope):
+            return
         declared = None if self.stated is None else self.stated.amount
         if held is None or (found is None and declared is None):
             return
@@ -392,6 +409,29 @@ class Settled:
             beyond = self.names.rate or 0.0
             moved = np.asarray(new.view.array - beyond * (amount - in_loss.amount) * slope)
             self.names.tensors[name.new] = replace(new, view=replace(new.view, array=moved))
+
+    def _is_scaled_beside(self, name: TensorName, amount: float, slope: Array) -> bool:
+        """Whether the penalty's part is computed for this gradient: what it is added to is then named as what is wrong.
+
+        That is the last multiple of the gradient, by a factor that is none of the known ones.
+        """
+        found = self.back.found.get(name.gradient)
+        if found is None or not found.equal:
+            return False
+        usual, last = self.back.usual(), None
+        size = found.value.size
+        views = ((v, updates.reread(self.back, name, v)) for v in self.back.step.behind if v.size == size)
+        held = [(v, view) for v, view in views if view is not None]
+        parts = [_times(view.array, slope) for _, view in held]
+        if not any(_near(part, amount * each.value) for part in parts if part for each in self.back.known_of_few):
+            return False
+        for value, view in held:
+            if factor := _times(view.array, found.view.array) if value.time > found.value.time else None:
+                is_known = nearest(factor * found.scale, self.back.known) is not None
+                last = last if is_known else (value, view)
+        if last is not None:
+            self.names.tensors[name.gradient] = Named(observed(last[0]), last[1], usual, False)
+        return last is not None
 
     # --- the loss's factor --------------------------------------------------------------------------------------------
 
@@ -723,6 +763,12 @@ def _gradient(found: Gradient, again: Binding | None) -> Named:
 def _at(observation: Observation, value: Value) -> Observation:
     """What was observed, named where another value is computed."""
     return replace(observed(value), array=observation.array)
+
+
+def _times(a: Array, b: Array) -> float | None:
+    """By what number a is b, where it is; None where by none."""
+    factor = multiple(a, np.asarray(b, dtype=np.float64))
+    return factor if factor is not None and distance(a, factor * b) <= tight(a) else None
 
 
 def _calls(value: Value, function: str) -> bool:

@@ -126,6 +126,26 @@ for epoch in range(3):
     b = b - lr * gb / (np.sqrt(vb) + 1e-8)
 """
 
+PENALTY = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(7, 3)), rng.normal(size=(7, 2))
+V, W, v, w = rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), np.zeros((3, 4)), np.zeros((4, 2))
+for epoch in range(3):
+    h = np.tanh(X @ V)
+    y = h @ W
+    loss = 0.5 * np.sum((y - T) ** 2) / 7 + 0.05 * (np.sum(V**2) + np.sum(W**2))
+    d = (y - T) / 7
+    gW = h.T @ d + 0.1 * W
+    gV = X.T @ (d @ W.T * (1 - h**2)) + 0.1 * V
+    v = 0.9 * v + (1 - 0.9) * gV**2
+    w = 0.9 * w + (1 - 0.9) * gW**2
+    V -= 0.02 * gV / (np.sqrt(v) + 1e-8)
+    W -= 0.02 * gW / (np.sqrt(w) + 1e-8)
+"""
+UPHILL = PENALTY[: PENALTY.index("    v = 0.9")] + "    V -= 0.2 * gV\n    W -= 0.2 * gW\n"
+UPHILL = UPHILL.replace("d = (y - T)", "d = (T - y)").replace("+ 0.1 *", "- 0.1 *").replace("-= 0.2", "+= 0.2")
+PENALTY_NET = "3-4-2 tanh, no bias, half squared error"
+
 CLASSES = """import numpy as np
 rng = np.random.default_rng(0)
 X, T = rng.normal(size=(6, 4)), np.eye(3)[rng.integers(0, 3, 6)]
@@ -241,6 +261,22 @@ WRONG |= {
     ),
     "counted twice": (ADAM, "step += 1", "step += 2", "m_hat = m", "0.new_weight", "bias-correction-off-by-one"),
     "Adam uphill": (ADAM, "W - 0.01", "W + 0.01", "W = W", "0.new_weight", "update-sign"),
+    "times three beside a penalty": (
+        PENALTY,
+        "gW = h.T @ d +",
+        "gW = 3 * (h.T @ d) +",
+        "gW = 3",
+        "2.grad_weight",
+        "factor",
+    ),
+    "the error turned around beside a penalty": (
+        UPHILL,
+        "d = (T - y)",
+        "d = (y - T)",
+        "d = (y - T)",
+        "2.grad_output",
+        "sign",
+    ),
     "softmax down the columns": (
         CLASSES,
         "axis=1, keepdims=True",
@@ -252,6 +288,7 @@ WRONG |= {
 }
 NETWORKS = {BATCHES: BATCHES_NET, NOISY: NOISY_NET, SUMS: SUMS_NET, ADAM: ADAM_NET, MOMENTUM: ADAM_NET}
 NETWORKS |= {ADAM.replace("m / (1 - 0.9**step)", "m"): ADAM_NET}
+NETWORKS |= {PENALTY: PENALTY_NET, UPHILL: PENALTY_NET}
 NETWORKS |= {SCALED: SCALED_NET, ROOTS: SCALED_NET, CLASSES: CLASSES_NET}
 
 
@@ -291,6 +328,8 @@ RIGHT = {
     "momentum": (MOMENTUM, "", ""),
     "one rate": (SCALED, "", ""),
     "over the root": (ROOTS, "", ""),
+    "a penalty": (PENALTY, "", ""),
+    "a penalty, uphill": (UPHILL, "", ""),
     "softmax": (CLASSES, "", ""),
     "-x @ W": (SUMS.replace("b[0] -= 0.5 * gb[0] / 6", ""), "np.exp(-(w @ X[i] + b[0]))", "np.exp(-w @ X[i])"),
 }
