@@ -325,10 +325,10 @@ class Settled:
         return bool(wrong) and is_turned and len(laws) == len(wrong) and all(law.rate < 0 for law in laws)
 
     def _turn_gradients(self) -> None:
-        """All that were found, as the step takes them."""
-        for name in self.back.found:
+        """All that were found are the other way than the step takes them, whatever the sign of their scale."""
+        for name, found in self.back.found.items():
             held = self.names.tensors[name]
-            self.names.tensors[name] = replace(held, scale=-held.scale)
+            self.names.tensors[name] = replace(held, scale=-math.copysign(held.scale, found.scale))
 
     @property
     def stated(self) -> Declared | None:

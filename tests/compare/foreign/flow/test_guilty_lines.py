@@ -277,6 +277,14 @@ WRONG |= {
         "2.grad_output",
         "sign",
     ),
+    "the error turned around, downhill": (
+        UPHILL.replace("d = (T - y)", "d = (y - T)").replace("- 0.1 *", "+ 0.1 *").replace("+= 0.2", "-= 0.2"),
+        "d = (y - T)",
+        "d = (T - y)",
+        "d = (T - y)",
+        "2.grad_output",
+        "sign",
+    ),
     "softmax down the columns": (
         CLASSES,
         "axis=1, keepdims=True",
@@ -289,6 +297,7 @@ WRONG |= {
 NETWORKS = {BATCHES: BATCHES_NET, NOISY: NOISY_NET, SUMS: SUMS_NET, ADAM: ADAM_NET, MOMENTUM: ADAM_NET}
 NETWORKS |= {ADAM.replace("m / (1 - 0.9**step)", "m"): ADAM_NET}
 NETWORKS |= {PENALTY: PENALTY_NET, UPHILL: PENALTY_NET}
+NETWORKS |= {WRONG["the error turned around, downhill"][0]: PENALTY_NET}
 NETWORKS |= {SCALED: SCALED_NET, ROOTS: SCALED_NET, CLASSES: CLASSES_NET}
 
 
