@@ -11,6 +11,7 @@ from typing import Any, Self
 from compare.diagnosis.confidence import SEEN
 from compare.diagnosis.diagnosis import diagnose
 from compare.diagnosis.power import power
+from compare.diagnosis.seen import seen
 from compare.judging.judged_step import JudgedStep, Wrong, judgement, roots, updated_names
 from compare.judging.reasons import Diagnosis, Unknown
 from compare.judging.step import Rule, rules
@@ -21,9 +22,7 @@ from compare.recording.notes import (
     AlsoWrong,
     LaterStep,
     LaterStepsRight,
-    NeverUpdated,
     Note,
-    PenaltyDiffers,
     RateDependence,
     UpdateNotJudged,
 )
@@ -176,15 +175,12 @@ def _also_wrong(recorded: Recorded, judged: Judged) -> Iterator[AlsoWrong]:
 
 
 def _diagnosis(judged: Judged, notes: Sequence[Note] = ()) -> list[Diagnosis]:
-    """A parameter that stays, a penalty that differs; else what explains the tensor; else an update that came early."""
+    """What was seen to be wrong in the code; else what explains the tensor; else an update that came early."""
     first = judged.first
     if first is None:
         return []
-    for note in notes:
-        if isinstance(note, NeverUpdated) and first.tensor in note.tensors:
-            return [Diagnosis("update-missing", first.layer, SEEN, first.tensor, note)]
-        if isinstance(note, PenaltyDiffers) and first.tensor == note.tensor:
-            return [Diagnosis("weight-penalty", first.layer, SEEN, first.tensor, note)]
+    if proven := seen(first, notes):
+        return proven
     found = diagnose(first, judged.rows, judged.steps)
     early = [note for note in notes if isinstance(note, RateDependence)] if found[0].cause == "unknown" else []
     return [Diagnosis("updated-weights", note.layer, SEEN, note.tensor, note) for note in early] or found

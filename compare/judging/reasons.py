@@ -8,7 +8,14 @@ from typing import Any
 
 from compare.judging.verdict import Oddity
 from compare.operations.mistake import Mistake
-from compare.recording.notes import NeverUpdated, PenaltyDiffers, RateDependence
+from compare.recording.notes import (
+    CorrectionDiffers,
+    NeverUpdated,
+    PenaltyDiffers,
+    RateDependence,
+    RateDiffers,
+    StepAdded,
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class Unknown:
 
 Reason = (
     Made | ReferenceWrong | Rounded | Odd | OtherWeights | Exchanged | Unknown
-    | NeverUpdated | PenaltyDiffers | RateDependence
+    | CorrectionDiffers | NeverUpdated | PenaltyDiffers | RateDependence | RateDiffers | StepAdded
 )
 
 

@@ -214,6 +214,35 @@ class NeverUpdated(Note):
 
 
 @dataclass(frozen=True)
+class StepAdded(Note):
+    """The step along the right gradient, at the right rate, is added to these parameters and not taken from them."""
+
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RateDiffers(Note):
+    """One step with another rate than the other parameters have, along the right gradient: a number of the code."""
+
+    tensor: str
+    rate: float
+    of_others: float
+
+
+@dataclass(frozen=True)
+class CorrectionDiffers(Note):
+    """Adam's step where the moments' bias is corrected by these counts of steps, 0 for not at all, and these betas.
+
+    step: the count that it should be, of both.
+    """
+
+    tensor: str
+    step: int
+    counts: tuple[int, int]
+    betas: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class LaterStep(Note):
     """What is reported is a later step, on `rows` samples; nothing is wrong in those that were judged before it."""
 

@@ -8,7 +8,14 @@ from dataclasses import replace
 from compare.judging import reasons
 from compare.judging.reasons import Diagnosis, Exchange, Factor, Reason
 from compare.judging.verdict import OtherDtype
-from compare.recording.notes import NeverUpdated, PenaltyDiffers, RateDependence
+from compare.recording.notes import (
+    CorrectionDiffers,
+    NeverUpdated,
+    PenaltyDiffers,
+    RateDependence,
+    RateDiffers,
+    StepAdded,
+)
 from compare.report.findings import SENTENCES as OF_NOTES
 from compare.report.findings import Words, said
 
@@ -102,7 +109,26 @@ def _penalty_differs(note: PenaltyDiffers) -> str:
     return f"the network's text has a penalty of {note.declared:g} {note.kind}, {has}"
 
 
-OF_ONE_TENSOR = (reasons.Made, reasons.ReferenceWrong, reasons.Rounded, reasons.Odd, NeverUpdated, PenaltyDiffers)
+def _rate_differs(note: RateDiffers) -> str:
+    return f"the gradient is right, and the step takes {note.rate:g} times it; the others take {note.of_others:g} times"
+
+
+def _correction_differs(note: CorrectionDiffers) -> str:
+    parts = zip(("first", "second"), note.counts, note.betas, (1, 2), strict=True)
+    wrong = [_corrected(*part) for part in parts if part[1] != note.step or part[2] != part[3]]
+    return f"in step {note.step}, {' and '.join(wrong)}"
+
+
+def _corrected(moment: str, count: int, beta: int, own: int) -> str:
+    if not count:
+        return f"the {moment} moment is not corrected for its bias"
+    return f"the {moment} moment is corrected by 1 - beta{beta}^{count}, not by 1 - beta{own}^t"
+
+
+OF_ONE_TENSOR = (
+    reasons.Made, reasons.ReferenceWrong, reasons.Rounded, reasons.Odd,
+    CorrectionDiffers, NeverUpdated, PenaltyDiffers, RateDiffers, StepAdded,
+)  # fmt: skip
 SENTENCES: Mapping[type[Reason], Words] = {
     reasons.Made: _made,
     reasons.ReferenceWrong: _reference_wrong,
@@ -112,6 +138,9 @@ SENTENCES: Mapping[type[Reason], Words] = {
     reasons.Exchanged: _exchanged,
     reasons.Unknown: _unknown,
     PenaltyDiffers: _penalty_differs,
+    StepAdded: "the gradient is right, and the step along it is added, not subtracted",
+    RateDiffers: _rate_differs,
+    CorrectionDiffers: _correction_differs,
     NeverUpdated: "it is never updated: the second step begins with the same values",
     RateDependence: OF_NOTES[RateDependence],
 }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
 
 from compare.foreign.flow.products import root
-from compare.foreign.flow.updates import Move
+from compare.foreign.flow.updates import Move, shares
 from compare.network.optimizer import OptimizerSpec
 from compare.watching.dataflow import Array, Value, before
 
@@ -89,7 +89,7 @@ def _is_root(value: Value) -> bool:
 
 def has_two_betas(written: Sequence[float]) -> bool:
     """Whether two of the code's numbers may be Adam's betas: RMSprop has one."""
-    return len({w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]}) > 1
+    return len(set(shares(written))) > 1
 
 
 def averages(move: Move, olds: Iterable[Value], gradient: Value | None) -> tuple[Value, Value] | None:
@@ -134,10 +134,13 @@ def _unscaled(value: Value, gradient: Value | None) -> Value:
     return value
 
 
-def adam(moves: Sequence[Move], written: Sequence[float], moments: Moments) -> OptimizerSpec | None:
+def adam(
+    moves: Sequence[Move], written: Sequence[float], moments: Moments, own: Mapping[str, Sequence[float]]
+) -> OptimizerSpec | None:
     """Adam with the numbers of the code: those that explain most of the moves, else the usual order of the betas.
 
-    A rate that somebody typed comes first. Where no move is Adam's, one may be but for the correction of its bias.
+    A rate that somebody typed comes first, and of several one that is among every parameter's `own` numbers. Where no
+    move is Adam's, one may be but for the correction of its bias.
     """
     written = sorted(written, key=lambda w: not _is_typed(w))
     betas = sorted(b for b in list(dict.fromkeys(w for w in written if NEAR_ONE[0] <= w < NEAR_ONE[1]))[:MOST])
@@ -149,24 +152,47 @@ def adam(moves: Sequence[Move], written: Sequence[float], moments: Moments) -> O
         return None
     typed, others = [n for n in tried if _is_typed(n.lr)], [n for n in tried if not _is_typed(n.lr)]
     right, *wrong = _corrections(moments.steps + 1)
-    rank = lambda pair: (sum(_explains(move, moments, *pair) for move in moves), pair[0].is_usual())  # noqa: E731
+    shared = set[float].intersection(*(set(own[move.name]) for move in moves))
+    rank = lambda pair: (  # noqa: E731
+        sum(_explains(move, moments, *pair) for move in moves),
+        pair[0].lr in shared,
+        pair[0].is_usual(),
+    )
     for numbers, corrections in ((typed, [right]), (typed, wrong), (others, [right]), (others, wrong)):
         best = max(product(numbers, corrections), key=rank, default=None)
         if best is not None and rank(best)[0]:
             break
     else:
+        moves = [turned(move) for move in moves]  # or one that goes uphill
         best = max(product(tried, [right]), key=rank)
     return OptimizerSpec("Adam", best[0]._asdict() | {"weight_decay": 0.0})
+
+
+def correction(move: Move, moments: Moments, spec: OptimizerSpec) -> Correction | None:
+    """The wrong correction of the moments' bias that explains a move; None where none does."""
+    t, numbers = moments.steps + 1, Numbers.of(spec)
+    counts = (Correction(n, n) for n in range(1, t + MISCOUNTED) if n != t)
+    wrong = (c for c in (*_corrections(t), *counts) if c != Correction(t, t))
+    return next((c for c in wrong if _explains(move, moments, numbers, c)), None)
+
+
+def turned(move: Move) -> Move:
+    """The same change, the other way."""
+    return replace(move, old=move.new, new=move.old)
+
+
+def other_rate(move: Move, moments: Moments, spec: OptimizerSpec, numbers: Sequence[float]) -> float | None:
+    """The number that explains a move in the place of the rate."""
+    t, usual = moments.steps + 1, Numbers.of(spec)
+    others = (n for n in numbers if n != usual.lr)
+    return next((n for n in others if _explains(move, moments, usual._replace(lr=n), Correction(t, t))), None)
 
 
 def corrected_at(
     move: Move, moments: Moments, spec: OptimizerSpec, olds: Sequence[Value], gradient: Value
 ) -> Value | None:
     """The first value that a wrong correction of a moment's bias is in; None where the move is wrong in another way."""
-    t = moments.steps + 1
-    counts = (Correction(n, n) for n in range(1, t + MISCOUNTED) if n != t)
-    numbers = Numbers.of(spec)
-    made = next((c for c in (*_corrections(t), *counts) if _explains(move, moments, numbers, c)), None)
+    t, made = moments.steps + 1, correction(move, moments, spec)
     if made is None:
         return None
     if made.first == made.second not in (0, t):
@@ -208,5 +234,6 @@ def _explains(move: Move, moments: Moments, numbers: Numbers, count: Correction)
     of = (b1, b2)
     c, d = (1 - of[k] ** n if n else 1.0 for k, n in zip(count.betas, (count.first, count.second), strict=True))
     with np.errstate(all="ignore"):
-        change = lr * (m / c) / (np.sqrt(v / d) + eps)
-    return bool(np.allclose(move.change, change, rtol=1e-6, atol=4 * float(move.lost.max(initial=0))))
+        changes = [lr * (m / c) / (np.sqrt(v / d) + e) for e in (eps, eps / abs(move.scale))]
+    lost = 4 * float(move.lost.max(initial=0))
+    return any(bool(np.allclose(move.change, change, rtol=1e-6, atol=lost)) for change in changes)

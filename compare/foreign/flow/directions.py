@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compare.foreign.flow.backward import Backward
-from compare.foreign.flow.updates import Move, Update, by_law, reread
+from compare.foreign.flow.updates import Move, Update, by_law, reread, shares
 from compare.network.tensor_name import TensorName
 from compare.watching.dataflow import Array, Value, before
 
@@ -124,7 +124,8 @@ def _is_better(made: Update, best: Update) -> bool:
         return False
     explained, before_it = made.explained(made.law), best.explained(best.law) if best.law is not None else 0
     is_first = best.law is None or not best.has_written_rate
-    return 2 * explained > made.size and (explained > before_it or (is_first and explained == before_it))
+    is_most = 2 * explained > made.size or made.is_in_all(made.law)
+    return is_most and (explained > before_it or (is_first and explained == before_it))
 
 
 def _behind(back: Backward, update: Update) -> list[Value]:
@@ -184,7 +185,7 @@ def _candidates(values: Sequence[Value], update: Update, averaged: bool) -> Iter
 
 def _averages(numbers: Sequence[float]) -> Iterator[tuple[str, Averaged]]:
     """The rule, as a sentence goes on, and its average of the squares."""
-    for alpha in [n for n in numbers if 0.5 <= n < 1][:MOST]:
+    for alpha in shares(numbers)[:MOST]:
         yield f"RMSprop does (alpha {alpha:g}, ", lambda seen, alpha=alpha: _moving(seen, alpha)  # type: ignore[misc]
     yield "Adagrad does (", lambda seen: np.asarray(sum(g**2 for g in seen))
 

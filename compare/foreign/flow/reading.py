@@ -173,7 +173,9 @@ class Reader:
                 if not is_seen or move.value.size == 1:
                     continue
                 gradient = move.gradient + amount * slopes[kind]
-                if (whole := back.whole(move.name, gradient)) is not None:
+                whole = back.whole(move.name, gradient)
+                is_alone = not np.any(move.gradient)  # any multiple of the penalty then has some known factor
+                if whole is not None and (not is_alone or whole.scale == move.scale):
                     update.moves[k] = replace(move, direction=gradient, taken=whole.value)
                     update.penalties[move.name] = amount, kind
                     break
@@ -183,7 +185,7 @@ class Reader:
         is_explained = update.law is not None and update.explained(update.law) == update.size
         if is_explained or not any(adaptive.has_root(step.behind, move) for move in update.moves):
             return None
-        spec = adaptive.adam(update.moves, update.written, self.moments)
+        spec = adaptive.adam(update.moves, update.written, self.moments, update.numbers)
         explained = any(adaptive.explains(move, self.moments, spec) for move in update.moves)
         return spec if averaged or explained else None
 

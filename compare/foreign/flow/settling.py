@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from compare.foreign import layout
 from compare.foreign.convention import Convention, nearest
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
@@ -19,12 +20,14 @@ from compare.foreign.flow.target import Aim
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
 from compare.foreign.naming.named import Named, Names, most
-from compare.foreign.naming.values import number
+from compare.foreign.naming.values import distance, multiple, number, tight
 from compare.network.optimizer import OptimizerSpec
 from compare.network.penalty import Penalty as Declared
 from compare.network.tensor_name import TensorName
 from compare.numbers.allowance import Precision
+from compare.operations.cross_entropy import CrossEntropy
 from compare.recording.notes import (
+    CorrectionDiffers,
     DirectionFound,
     MomentumFound,
     NeverUpdated,
@@ -32,9 +35,11 @@ from compare.recording.notes import (
     NotUpdated,
     PenaltyDiffers,
     PenaltyFound,
+    RateDiffers,
+    StepAdded,
     UpdateNotJudged,
 )
-from compare.watching.dataflow import Array, Binding, Value
+from compare.watching.dataflow import Array, Binding, Value, before
 from compare.watching.observation import Observation
 
 STATES = ("exp_avg", "exp_avg_sq")
@@ -92,10 +97,36 @@ class Settled:
         if law is not None and law.momentum:
             ahead = law.nesterov(self.update.rates)
             self.notes.append(MomentumFound(float(f"{ahead or law.momentum:.6g}"), ahead is not None))
+        self._other_probabilities()
         self._penalties()
         self._kept()
         self._written_otherwise()
         self._unjudged()
+
+    def _other_probabilities(self) -> None:
+        """Where delta is q - t of a q that is no softmax: q is what is wrong, and is named where it is computed.
+
+        q is computed from the last layer's output, and delta from q.
+        """
+        network, tensors = self.back.network, self.back.tensors
+        name = f"{len(network.layers) - 1}.grad_output"
+        held, found, t = self.names.tensors.get(name), self.back.found.get(name), tensors.get("target")
+        if network.loss.kind != CrossEntropy.kind or held is None or found is None or held.equal or t is None:
+            return
+        if len(self.back.step.passes) > 1 or np.shape(tensors[name.replace("grad_", "")])[0] != len(t):
+            return
+        delta = np.asarray(found.view.array, dtype=np.float64)
+        hot = t if t.ndim > 1 else np.eye(network.sizes[-1])[t]
+        begun = self.back.step.passes[0].tensors[name.replace("grad_", "")].value.time
+        between = {v.time for v in before([found.value])}
+        for factor in self.back.known_of_few:
+            q = delta / factor.value + hot
+            for value in self.back.pool.sized.get(q.size, ()):
+                views = layout.samples(value.array, *q.shape)
+                is_between = begun < value.time < found.value.time and value.time in between and value.operands
+                if is_between and any(distance(view.array, q) <= tight(view.array) for view in views):
+                    self.names.tensors[name] = replace(held, observation=_at(held.observation, value))
+                    return
 
     def _again(self, found: Gradient) -> Binding | None:
         """The name by which a value that is another tensor already is this one: delta = dh leaves something out.
@@ -128,11 +159,36 @@ class Settled:
             self.names.tensors[move.name.new] = Named(self._corrected(move) or observed(move.value), view)
             simulated = SIMULATED * np.abs(move.change) if self.moments.steps else 0.0
             self.names.slack[move.name.new] = self._scaled(move) + 4 * move.lost + simulated
-            self._averages(move)
+            if not self._has_right_averages(move):
+                self._averages(move)
             if self.moments.steps:
                 for state, array in zip(STATES, self.moments.of(move), strict=True):
                     held = Observation(array, f"{state} of {move.value.name}")
                     self.names.tensors[move.name.with_state(state)] = Named(held, View(array, "state"))
+
+    def _has_right_averages(self, move: Move) -> bool:
+        """Whether the step is Adam's but for its rate or the correction of its bias: its averages are then right."""
+        assert self.optimizer is not None
+        if adaptive.explains(adaptive.turned(move), self.moments, self.optimizer):
+            self._is_added(move)
+            return True
+        if (rate := self._other_adam_rate(move)) is not None:
+            self.notes.append(RateDiffers(move.name.new, float(f"{rate:.6g}"), float(self.optimizer.options["lr"])))
+            return True
+        made = adaptive.correction(move, self.moments, self.optimizer)
+        if made is not None:
+            betas = made.betas[0] + 1, made.betas[1] + 1
+            counts = made.first, made.second
+            self.notes.append(CorrectionDiffers(move.name.new, self.moments.steps + 1, counts, betas))
+        return made is not None
+
+    def _other_adam_rate(self, move: Move) -> float | None:
+        """The number that explains it in the place of the rate, where only this update has it, and others the rate."""
+        assert self.optimizer is not None
+        numbers, usual = self.update.numbers, float(self.optimizer.options["lr"])
+        others = [own for name, own in numbers.items() if name != move.name and usual in own]
+        left = [n for n in numbers[move.name] if not any(n in own for own in others)] if others else []
+        return adaptive.other_rate(move, self.moments, self.optimizer, left)
 
     def _scaled_alike(self, scale: float) -> None:
         """Gradients on the loss's scale, or on that of most: Adam's step would be the same with any."""
@@ -169,6 +225,8 @@ class Settled:
         """The new value where its bias is corrected, where it is wrong by that alone."""
         found = self.back.found.get(move.name.gradient)
         if self.optimizer is None or found is None or adaptive.explains(move, self.moments, self.optimizer):
+            return None
+        if self._other_adam_rate(move) is not None:
             return None
         value = adaptive.corrected_at(
             move, self.moments, self.optimizer, self.back.step.olds, move.taken or found.value
@@ -254,8 +312,23 @@ class Settled:
         wrong = [n for n in in_loss.names if n in known and not _near(amounts.get(n, 0.0), in_loss.amount)]
         right = {n: in_loss.amount for n in in_loss.names if n not in wrong}
         self._told(right, "both" if self.stated is None else "text", in_loss.kind)
+        if self._is_turned_beside(wrong, amounts, in_loss.amount):
+            self._turn_gradients()
+            return
         for name in map(TensorName, wrong):
             self._without(name, amounts.get(name, 0.0), in_loss)
+
+    def _is_turned_beside(self, wrong: Sequence[str], amounts: Mapping[str, float], wanted: float) -> bool:
+        """Whether the step goes uphill along the gradient, and downhill along the penalty: the gradient is turned."""
+        laws = [self.update.of[n] for n in wrong if n in self.update.of]
+        is_turned = all(_near(-amounts.get(n, 0.0), wanted) for n in wrong)
+        return bool(wrong) and is_turned and len(laws) == len(wrong) and all(law.rate < 0 for law in laws)
+
+    def _turn_gradients(self) -> None:
+        """All that were found are the other way than the step takes them, whatever the sign of their scale."""
+        for name, found in self.back.found.items():
+            held = self.names.tensors[name]
+            self.names.tensors[name] = replace(held, scale=-math.copysign(held.scale, found.scale))
 
     @property
     def stated(self) -> Declared | None:
@@ -319,6 +392,8 @@ class Settled:
         gradient = self.back.expected[name.gradient] if move is None else move.gradient
         found = self.back.whole(name, gradient + amount * slope)
         held = self.names.tensors.get(name.gradient)
+        if not amount and self._is_scaled_beside(name, in_loss.amount, slope):
+            return
         declared = None if self.stated is None else self.stated.amount
         if held is None or (found is None and declared is None):
             return
@@ -334,6 +409,29 @@ class Settled:
             beyond = self.names.rate or 0.0
             moved = np.asarray(new.view.array - beyond * (amount - in_loss.amount) * slope)
             self.names.tensors[name.new] = replace(new, view=replace(new.view, array=moved))
+
+    def _is_scaled_beside(self, name: TensorName, amount: float, slope: Array) -> bool:
+        """Whether the penalty's part is computed for this gradient: what it is added to is then named as what is wrong.
+
+        That is the last multiple of the gradient, by a factor that is none of the known ones.
+        """
+        found = self.back.found.get(name.gradient)
+        if found is None or not found.equal:
+            return False
+        usual, last = self.back.usual(), None
+        size = found.value.size
+        views = ((v, updates.reread(self.back, name, v)) for v in self.back.step.behind if v.size == size)
+        held = [(v, view) for v, view in views if view is not None]
+        parts = [_times(view.array, slope) for _, view in held]
+        if not any(_near(part, amount * each.value) for part in parts if part for each in self.back.known_of_few):
+            return False
+        for value, view in held:
+            if factor := _times(view.array, found.view.array) if value.time > found.value.time else None:
+                is_known = nearest(factor * found.scale, self.back.known) is not None
+                last = last if is_known else (value, view)
+        if last is not None:
+            self.names.tensors[name.gradient] = Named(observed(last[0]), last[1], usual, False)
+        return last is not None
 
     # --- the loss's factor --------------------------------------------------------------------------------------------
 
@@ -557,11 +655,35 @@ class Settled:
             lost = 4 * (1 + abs(own.momentum)) * move.lost  # the change before is no better known
             rounded = ROUNDED if move.direction is None else 2 * ROUNDED  # both sides round the root and the quotient
             self.names.slack[name] = lost + (FITTED if is_fitted else rounded) * terms
+            if own.rate * rate < 0 and updates.same(own.rate, -rate) and own.explains(move):
+                self._is_added(move)
+            self._other_rate(move, own)
             if np.any(beside):
                 view = replace(view, array=np.asarray(view.array + beside, dtype=view.array.dtype))
             self.names.tensors[name] = Named(self._step_of(move, own) or observed(move.value), view)
             if move.name.gradient not in self.names.tensors:
                 self._recover(move, rate, beside)
+
+    def _is_added(self, move: Move) -> None:
+        found = self.back.found.get(move.name.gradient)
+        if found is not None and found.equal and found.scale > 0:
+            self.notes.append(StepAdded((move.name.new,)))
+
+    def _other_rate(self, move: Move, own: Law) -> None:
+        """One step along the right gradient whose rate is a number of the code's, but another than the others have."""
+        law, update, found = self.update.law, self.update, self.back.found.get(move.name.gradient)
+        if law is None or own.rate * law.rate <= 0 or updates.same(own.rate, law.rate) or not own.explains(move):
+            return
+        if found is None or not found.equal or replace(own, rate=law.rate) not in (law, *law.variants()):
+            return
+        others = [other for other in update.moves if other is not move and law.explains(other)]
+        is_other = any(update.is_another_number(move, other, own.rate / law.rate) for other in others)
+        counts = {float(self.back.step.m), float(self.back.network.sizes[-1])} - {1.0}
+        ratio = max(own.rate / law.rate, law.rate / own.rate)
+        is_count = is_written(ratio, [*counts, math.prod(counts)])
+        if is_other and not is_count and updates.is_one_step(self.back, move):
+            rates = (float(f"{abs(each.rate / move.scale):.6g}") for each in (own, law))
+            self.notes.append(RateDiffers(move.name.new, *rates))
 
     def _step_of(self, move: Move, own: Law) -> Observation | None:
         """The new value at what is added to the old one, where its rate is another and it has a name of its own."""
@@ -636,6 +758,17 @@ def _gradient(found: Gradient, again: Binding | None) -> Named:
     if again is not None and not found.equal:
         o = replace(o, name=again.name, line=again.site.line, cell=again.site.cell)
     return Named(o, found.view, found.scale, found.equal)
+
+
+def _at(observation: Observation, value: Value) -> Observation:
+    """What was observed, named where another value is computed."""
+    return replace(observed(value), array=observation.array)
+
+
+def _times(a: Array, b: Array) -> float | None:
+    """By what number a is b, where it is; None where by none."""
+    factor = multiple(a, np.asarray(b, dtype=np.float64))
+    return factor if factor is not None and distance(a, factor * b) <= tight(a) else None
 
 
 def _calls(value: Value, function: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from compare.foreign import layout
 from compare.foreign.convention import nearest
 from compare.foreign.flow.backward import Backward
-from compare.foreign.flow.products import is_of_numbers, root
+from compare.foreign.flow.products import VIEWS, is_of_numbers, root
 from compare.foreign.layout import View
 from compare.foreign.naming.values import number
 from compare.network.tensor_name import TensorName
@@ -24,6 +24,7 @@ ROUNDINGS = 4  # of a parameter, in its change
 ROUGHLY = 1e-3  # relative: of a fitted rate and a written one, where both explain a move
 EQUAL = 1e-6  # relative: of two fitted rates
 PARTS = 12  # numbers below 1 of which products are rates, as in alpha (1 - beta)
+CHANGES = ("sub", "isub", "add", "iadd")
 LARGEST_RATE = 100.0  # a number above it is a count or a size
 
 
@@ -227,6 +228,7 @@ class Update:
     penalties: dict[str, tuple[float, str]] = field(default_factory=dict)  # in gradients that a law cannot show
     direction: str = ""  # in words, where the step goes along another one than the gradient
     factors: Sequence[float] = ()  # counts by which a rate may be written
+    numbers: dict[str, list[float]] = field(default_factory=dict)  # of each parameter's own update
     measured: bool = False  # a number that was computed from data, as a norm is, stands before the new values
 
     @property
@@ -261,6 +263,41 @@ class Update:
         elements = sum(move.change.size for move in moved)
         by_count = self.has_written_rate and 2 * len(moved) >= len(self.moves)
         return self if 2 * elements > self.size or by_count else replace(self, law=None, of={})
+
+    def is_number(self, law: Law, move: Move) -> bool:
+        """Whether the law's rate is itself a number in this parameter's update, and no product of several."""
+        rate = abs(law.rate / move.scale)
+        return any(abs(rate - number) <= EQUAL * number for number in self.numbers.get(move.name, ()))
+
+    def is_another_number(self, move: Move, other: Move, ratio: float) -> bool:
+        """Whether one update has a number so many times one that both have, which the other has not."""
+        own, beside = self.numbers[move.name], self.numbers[other.name]
+        both = [number for number in own if number in beside and number != 1]
+        return any(same(number, ratio * base) for number in own if number not in beside for base in both) or any(
+            same(ratio * number, base) for number in beside if number not in own for base in both
+        )
+
+    def best(self, candidates: Iterable[Law]) -> Law:
+        """The one that explains most elements.
+
+        Where it leaves some parameters out: one that explains as many parameters as it leaves out, if its rate is in
+        every update. The other rate is that, times a number.
+        """
+        rank = lambda law: (self.explained(law, right=True), self.explained(law), -law.terms)  # noqa: E731
+        candidates = list(candidates)
+        first = max(candidates, key=rank)
+        if self.explained(first) == self.size or self.is_in_all(first):
+            return first
+        alike = (law for law in candidates if replace(law, rate=first.rate) == first and self.is_in_all(law))
+        return max((law for law in alike if 2 * self._count(law) >= len(self.moves)), key=rank, default=first)
+
+    def is_in_all(self, law: Law) -> bool:
+        """Whether its rate is a number of every parameter's update."""
+        return all(self.is_number(law, move) for move in self.moves)
+
+    def _count(self, law: Law) -> int:
+        """How many parameters moved by it."""
+        return sum(any(each.explains(move) for each in law.variants()) for move in self.moves)
 
     def explained(self, law: Law, right: bool = False) -> int:
         """How many elements moved by it; `right`: of parameters whose gradient is right."""
@@ -319,19 +356,39 @@ def by_law(back: Backward, found: list[Move]) -> Update:
     """The law that explains most of these moves."""
     made = Update(found, factors=[abs(factor.value) for factor in back.known_of_few])
     for move in made.moves:
-        made.written += [w for w in written(back, move) if w not in made.written]
+        made.numbers[move.name] = written(back, move)
+        made.written += [w for w in made.numbers[move.name] if w not in made.written]
         made.measured |= is_measured(back, move)
     own = {move.name: list(laws(move, made.rates)) for move in made.moves}
     candidates = [law for found in own.values() for law in found]
     candidates += _joint(made.moves, made.rates)
     if candidates:
-        made.law = max(candidates, key=lambda law: (made.explained(law, right=True), made.explained(law), -law.terms))
+        made.law = made.best(candidates)
         for move in made.moves:
             variants = list(made.law.variants())[:: 1 if np.any(move.old) else -1]  # of zeros any decay is none
             common = (law for law in variants if law.explains(move))
             if (law := next(common, None) or next(iter(own[move.name]), None)) is not None:
                 made.of[move.name] = law
     return made
+
+
+def is_one_step(back: Backward, move: Move) -> bool:
+    """Whether the new value is the old one, changed once."""
+    olds, value, changes = {v.time for v in back.step.olds}, move.value, 0
+    while value.time not in olds and value.operands:
+        changes += value.what in CHANGES
+        whole = [o for o in value.operands if o.size == value.size]
+        before_it = [o for o in whole if o.time in olds or root(o).time in olds]
+        if value.what not in (*CHANGES, *VIEWS, "changed", "setitem") or not (before_it or len(whole) == 1):
+            return False
+        value = (before_it or whole)[0]
+    return changes == 1
+
+
+def shares(numbers: Iterable[float]) -> list[float]:
+    """What moving averages keep, as 0.9 beside 0.1: numbers above 1/2 that stand beside 1 less them."""
+    numbers = list(numbers)
+    return [n for n in numbers if 0.5 < n < 1 and any(same(n, 1 - other) for other in numbers)]
 
 
 def broadcast(move: Move) -> Value | None:

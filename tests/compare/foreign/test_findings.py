@@ -10,7 +10,17 @@ from compare.foreign.findings import describe
 from compare.foreign.naming.named import Names
 from compare.foreign.naming.search import find
 from compare.network.architecture import Architecture
-from compare.recording.notes import NeverUpdated, Note, OneSample, RateFound, SharedArray, Written
+from compare.recording.notes import (
+    CorrectionDiffers,
+    NeverUpdated,
+    Note,
+    OneSample,
+    RateDiffers,
+    RateFound,
+    SharedArray,
+    StepAdded,
+    Written,
+)
 from compare.report.findings import SENTENCES, findings, listed
 from compare.watching.observation import Observation
 from tests.compare.foreign.student import Student
@@ -83,7 +93,8 @@ def test_layers_without_a_bias(layers: list[int], finding: str) -> None:
 
 
 def test_every_note_has_its_sentence() -> None:
-    told_elsewhere = {NeverUpdated, Written, SharedArray}  # in the cause, and among the side effects
+    in_the_cause = {CorrectionDiffers, NeverUpdated, RateDiffers, StepAdded}
+    told_elsewhere = {*in_the_cause, Written, SharedArray}  # the others among the side effects
     assert set(Note.__subclasses__()) == set(SENTENCES) | told_elsewhere
     assert not set(SENTENCES) & told_elsewhere
 

@@ -18,7 +18,7 @@ from compare.judging.reasons import (
     Unknown,
 )
 from compare.judging.shapes import OtherShape
-from compare.recording.notes import NeverUpdated
+from compare.recording.notes import CorrectionDiffers, NeverUpdated, RateDiffers, StepAdded
 from compare.report.reasons import EXCHANGES, SENTENCES, explained, explanation
 
 WORDS = [
@@ -33,6 +33,27 @@ WORDS = [
     (Odd(OtherShape((2, 3), (3, 2))), "0.weight: it is transposed: shape (2, 3), expected (3, 2)"),
     (Odd(OtherShape((2, 3), (3, 3))), "0.weight: its shape is wrong: shape (2, 3), expected (3, 3)"),
     (NeverUpdated(("0.weight",)), "0.weight: it is never updated: the second step begins with the same values"),
+    (
+        StepAdded(("0.weight",)),
+        "0.weight: the gradient is right, and the step along it is added, not subtracted",
+    ),
+    (
+        RateDiffers("0.weight", 0.2, 0.1),
+        "0.weight: the gradient is right, and the step takes 0.2 times it; the others take 0.1 times",
+    ),
+    (
+        CorrectionDiffers("0.weight", 3, (3, 0), (1, 2)),
+        "0.weight: in step 3, the second moment is not corrected for its bias",
+    ),
+    (
+        CorrectionDiffers("0.weight", 1, (2, 2), (1, 2)),
+        "0.weight: in step 1, the first moment is corrected by 1 - beta1^2, not by 1 - beta1^t "
+        "and the second moment is corrected by 1 - beta2^2, not by 1 - beta2^t",
+    ),
+    (
+        CorrectionDiffers("0.weight", 2, (2, 2), (1, 1)),
+        "0.weight: in step 2, the second moment is corrected by 1 - beta1^2, not by 1 - beta2^t",
+    ),
     (Unknown(7), "none of 7 known causes explains it"),
     (Unknown(), "none of the known causes fits"),
     (

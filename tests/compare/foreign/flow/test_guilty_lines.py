@@ -98,6 +98,66 @@ for epoch in range(4):
     W = W + v
 """
 
+SCALED = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(7, 3)), rng.normal(size=(7, 5))
+W, b = rng.normal(size=(3, 5)), rng.normal(size=5)
+lr = 0.1
+for epoch in range(3):
+    d = (X @ W + b - T) / 7
+    dW = X.T @ d
+    db = d.sum(axis=0)
+    W -= lr * dW
+    b -= lr * db
+"""
+SCALED_NET = "3-5, half squared error"
+
+ROOTS = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(7, 3)), rng.normal(size=(7, 5))
+W, b = rng.normal(size=(3, 5)), rng.normal(size=5)
+vW, vb, lr = np.zeros((3, 5)), np.zeros(5), 0.01
+for epoch in range(3):
+    d = (X @ W + b - T) / 7
+    gW, gb = X.T @ d, d.sum(axis=0)
+    vW = 0.9 * vW + (1 - 0.9) * gW**2
+    vb = 0.9 * vb + (1 - 0.9) * gb**2
+    W = W - lr * gW / (np.sqrt(vW) + 1e-8)
+    b = b - lr * gb / (np.sqrt(vb) + 1e-8)
+"""
+
+PENALTY = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(7, 3)), rng.normal(size=(7, 2))
+V, W, v, w = rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), np.zeros((3, 4)), np.zeros((4, 2))
+for epoch in range(3):
+    h = np.tanh(X @ V)
+    y = h @ W
+    loss = 0.5 * np.sum((y - T) ** 2) / 7 + 0.05 * (np.sum(V**2) + np.sum(W**2))
+    d = (y - T) / 7
+    gW = h.T @ d + 0.1 * W
+    gV = X.T @ (d @ W.T * (1 - h**2)) + 0.1 * V
+    v = 0.9 * v + (1 - 0.9) * gV**2
+    w = 0.9 * w + (1 - 0.9) * gW**2
+    V -= 0.02 * gV / (np.sqrt(v) + 1e-8)
+    W -= 0.02 * gW / (np.sqrt(w) + 1e-8)
+"""
+UPHILL = PENALTY[: PENALTY.index("    v = 0.9")] + "    V -= 0.2 * gV\n    W -= 0.2 * gW\n"
+UPHILL = UPHILL.replace("d = (y - T)", "d = (T - y)").replace("+ 0.1 *", "- 0.1 *").replace("-= 0.2", "+= 0.2")
+PENALTY_NET = "3-4-2 tanh, no bias, half squared error"
+
+CLASSES = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(6, 4)), np.eye(3)[rng.integers(0, 3, 6)]
+W = rng.normal(size=(4, 3))
+for epoch in range(3):
+    e = np.exp(X @ W)
+    p = e / e.sum(axis=1, keepdims=True)
+    d = p - T
+    W -= 0.1 * X.T @ d / 6
+"""
+CLASSES_NET = "4-3, no bias, softmax cross-entropy"
+
 OTHER_BATCH = "mean-over-other-batch factor"
 
 # what is edited: old -> new; the guilty line after it; the tensor, and causes of which one is named
@@ -177,7 +237,68 @@ WRONG = {
         "moving-average-reset",
     ),
 }
+WRONG |= {
+    "one rate of four": (BATCHES, "W1 -= 0.1", "W1 -= 3 * 0.1", "W1 -=", "0.new_weight", "wrong-learning-rate"),
+    "the larger one's rate": (SCALED, "W -= lr", "W -= 2 * lr", "W -=", "0.new_weight", "wrong-learning-rate"),
+    "the smaller one's rate": (SCALED, "b -= lr", "b -= 2 * lr", "b -=", "0.new_bias", "wrong-learning-rate"),
+    "two steps, one rate": (
+        SCALED,
+        "    b -= lr * db",
+        "    b -= lr * db\n    b -= lr * db",
+        "b -=",
+        "0.new_bias",
+        "update-doubled factor-two",
+    ),
+    "a rate over the root": (ROOTS, "W - lr", "W - 0.5 * lr", "W = W", "0.new_weight", "wrong-learning-rate"),
+    "uphill over the root": (ROOTS, "b = b - lr", "b = b + lr", "b = b", "0.new_bias", "update-sign"),
+    "no correction of both": (
+        ADAM.replace("m / (1 - 0.9**step)", "m"),
+        "v / (1 - 0.999**step)",
+        "v",
+        "m_hat = m",
+        "0.new_weight",
+        "bias-correction-missing",
+    ),
+    "counted twice": (ADAM, "step += 1", "step += 2", "m_hat = m", "0.new_weight", "bias-correction-off-by-one"),
+    "Adam uphill": (ADAM, "W - 0.01", "W + 0.01", "W = W", "0.new_weight", "update-sign"),
+    "times three beside a penalty": (
+        PENALTY,
+        "gW = h.T @ d +",
+        "gW = 3 * (h.T @ d) +",
+        "gW = 3",
+        "2.grad_weight",
+        "factor",
+    ),
+    "the error turned around beside a penalty": (
+        UPHILL,
+        "d = (T - y)",
+        "d = (y - T)",
+        "d = (y - T)",
+        "2.grad_output",
+        "sign",
+    ),
+    "the error turned around, downhill": (
+        UPHILL.replace("d = (T - y)", "d = (y - T)").replace("- 0.1 *", "+ 0.1 *").replace("+= 0.2", "-= 0.2"),
+        "d = (y - T)",
+        "d = (T - y)",
+        "d = (T - y)",
+        "2.grad_output",
+        "sign",
+    ),
+    "softmax down the columns": (
+        CLASSES,
+        "axis=1, keepdims=True",
+        "axis=0, keepdims=True",
+        "p = e",
+        "0.grad_output",
+        "softmax-wrong-axis",
+    ),
+}
 NETWORKS = {BATCHES: BATCHES_NET, NOISY: NOISY_NET, SUMS: SUMS_NET, ADAM: ADAM_NET, MOMENTUM: ADAM_NET}
+NETWORKS |= {ADAM.replace("m / (1 - 0.9**step)", "m"): ADAM_NET}
+NETWORKS |= {PENALTY: PENALTY_NET, UPHILL: PENALTY_NET}
+NETWORKS |= {WRONG["the error turned around, downhill"][0]: PENALTY_NET}
+NETWORKS |= {SCALED: SCALED_NET, ROOTS: SCALED_NET, CLASSES: CLASSES_NET}
 
 
 def checked(folder: Path, script: str, network: str) -> compare.Report:
@@ -214,6 +335,11 @@ RIGHT = {
     "sums": (SUMS, "", ""),
     "Adam": (ADAM, "", ""),
     "momentum": (MOMENTUM, "", ""),
+    "one rate": (SCALED, "", ""),
+    "over the root": (ROOTS, "", ""),
+    "a penalty": (PENALTY, "", ""),
+    "a penalty, uphill": (UPHILL, "", ""),
+    "softmax": (CLASSES, "", ""),
     "-x @ W": (SUMS.replace("b[0] -= 0.5 * gb[0] / 6", ""), "np.exp(-(w @ X[i] + b[0]))", "np.exp(-w @ X[i])"),
 }
 
