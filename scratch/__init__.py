@@ -40,6 +40,7 @@ from scratch.nll_loss import NLLLoss
 from scratch.optim import SGD, Adam, AdamW, Optimizer
 from scratch.rmsprop import RMSprop
 from scratch.rnn import RNN
+from scratch.self_attention import SelfAttention
 from scratch.silu import SiLU
 from scratch.softplus import Softplus
 from scratch.take import Take
@@ -90,6 +91,7 @@ __all__ = [
     "ProbabilityCrossEntropyLoss",
     "RMSprop",
     "ReLU",
+    "SelfAttention",
     "Sequential",
     "SiLU",
     "Sigmoid",

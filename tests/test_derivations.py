@@ -23,6 +23,7 @@ TITLES = [
     "Sigmoid from its output",
     "The three modes of automatic differentiation",
     "Backpropagation through time",
+    "Self-attention",
     "The bias as a row of ones",
     "A batch in shards",
     "A normalisation",

@@ -39,6 +39,7 @@ Of a BatchNorm, `rm` and `rv` are the running mean and variance before the step.
 Of sequences, `rnn`, `lstm` and `gru` give the parts of a layer by name, as torch computes them; their options say what
 is done in another way, and `gates` puts blocks of rows in another order. Letters are those of torch's parameters:
 `W_ih`, `W_hh`, `b_ih` and `b_hh`.
+Of self-attention, `attention` gives the parts in the same way, from `W_in`, `b_in`, `W_out` and `b_out`.
 `tensor('0.output')` is another tensor of the same step, `before.x` is `x` one step earlier, and `after('0.output')` is
 what an array had become when something wrote into it.
 

@@ -191,7 +191,7 @@ def _at(layer: Layer, source: int | None) -> Layer:
 def named_parameters(network: Any) -> dict[str, Any]:
     """By record name, the parameters of a scratch network (its own arrays) or a torch module, nested ones in line."""
     leaves = enumerate(flatten(network))
-    return {TensorName.of(k, name): p for k, layer in leaves for name, p in _own_parameters(layer).items()}
+    return {TensorName.of(k, name): p for k, layer in leaves for name, p in own_parameters(layer).items()}
 
 
 def named_buffers(network: Any) -> dict[str, Any]:
@@ -205,8 +205,13 @@ def named_gradients(network: scratch.Sequential) -> dict[str, Any]:
     return {TensorName.of(k, name): g for k, layer in enumerate(flatten(network)) for name, g in layer.grads.items()}
 
 
-def _own_parameters(layer: Any) -> Mapping[str, Any]:
-    return dict(layer.named_parameters()) if isinstance(layer, nn.Module) else layer.params
+def own_parameters(layer: Any) -> Mapping[str, Any]:
+    """Of one layer, by the names of its operation: a dot in a name of torch's is an underscore, for in a record's name
+    a state of the optimiser follows it."""
+    if isinstance(layer, nn.Module):
+        return {name.replace(".", "_"): p for name, p in layer.named_parameters()}
+    own: Mapping[str, Any] = layer.params
+    return own
 
 
 def _own_buffers(layer: Any) -> Mapping[str, Any]:

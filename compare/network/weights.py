@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import scratch
-from compare.network.architecture import named_buffers, named_parameters
+from compare.network.architecture import named_buffers, named_parameters, own_parameters
 from compare.network.optimizer import OptimizerSpec
 from compare.operations import LAYERS, LOSSES, OPTIMIZERS, layer_type, loss_type
 from torch_ref.graph import Graph
@@ -87,7 +87,7 @@ def _of_layer(network: scratch.Layer) -> dict[str, Any]:
 
 
 def _of_module(model: nn.Module) -> dict[str, nn.Parameter]:
-    return named_parameters(model) if isinstance(model, nn.Sequential) else dict(model.named_parameters())
+    return named_parameters(model) if isinstance(model, nn.Sequential) else dict(own_parameters(model))
 
 
 def _as_arrays(parameters: Mapping[str, torch.Tensor]) -> dict[str, Any]:

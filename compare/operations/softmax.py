@@ -81,9 +81,10 @@ def log_softmax_error(s: Array, y: Array, p: Precision) -> Array:
     Shifted: s - max is rounded (u |s - max| in the exponent), exp 4 u, their sum inherits the y-weighted mean of both
     and adds (n - 1) u, the quotient u. As e^(s - lse): lse carries u |lse| and the error of the sum; s - lse, of size
     |s - max| + log n at most, is rounded. Unshifted: no error in the exponent. Two exps, a log and a quotient: 15.
+    A logit of -inf has a y of exactly 0, and takes no part.
     """
     shift = s.max(axis=1, keepdims=True)
-    away = np.abs(s - shift)
+    away = np.where(s == -np.inf, 0.0, np.abs(s - shift))
     mean_away = (y * away).sum(axis=1, keepdims=True)
     lse = shift + np.log(np.exp(s - shift).sum(axis=1, keepdims=True))
     error: Array = (2 * away + mean_away + np.abs(lse) + s.shape[1] + 15) * p.u

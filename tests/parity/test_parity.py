@@ -202,6 +202,38 @@ def test_every_recurrent_layer(kind: Any, options: dict[str, Any], dtype: type) 
         assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), x, t)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", [{}, {"num_heads": 3}, {"num_heads": 2, "causal": True}, {"bias": False}], ids=str)
+def test_self_attention(options: dict[str, Any], dtype: type) -> None:
+    """Alone, and two layers of it with a residual sum and an activation between, of class numbers."""
+    rng = np.random.default_rng(1)
+    first, second = (scratch.SelfAttention(6, **options, rng=rng, dtype=dtype) for _ in range(2))
+    x, t = rng.standard_normal((7, 5, 6)).astype(dtype), rng.integers(0, 5, 7)
+    net = over_time(dtype, first)
+    assert_both_sides(net, scratch.CrossEntropyLoss(), scratch.SGD(net, 0.1), x, t)
+    words = scratch.Embedding(9, 6, rng=rng, dtype=dtype)
+    last = scratch.LastStep(), scratch.Linear(6, 5, rng=rng, dtype=dtype)
+    block = scratch.Graph(words, first, scratch.Add(0), scratch.Tanh(), second, *last)
+    numbers = rng.integers(0, 9, (7, 5))
+    assert_both_sides(block, scratch.CrossEntropyLoss(), scratch.Adam(block, 0.01), numbers, t)
+
+
+def test_one_wrong_line_of_an_attention_is_named() -> None:
+    class WrongAttention(scratch.SelfAttention):
+        """The scores are divided by the root of all columns, not of one head's."""
+
+        @property
+        def _scale(self) -> Any:
+            return self.dtype.type(1 / np.sqrt(self.embed_dim))
+
+    rng = np.random.default_rng(4)
+    net = over_time(np.float32, WrongAttention(6, 2, rng=rng))
+    x, t = rng.standard_normal((6, 5, 6)).astype(np.float32), rng.integers(0, 4, 6)
+    report = compare.check(net, x, t, loss=scratch.CrossEntropyLoss())
+    assert (report.first.tensor, report.diagnosis[0].cause) == ("0.output", "scores-scaled-wrongly")
+    assert "the root of embed_dim" in report.cause
+
+
 def test_one_wrong_line_of_a_recurrence_is_named() -> None:
     class WrongRNN(scratch.RNN):
         """dW_hh takes h_t in the place of h_{t-1}."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import scratch
+import torch_ref.attention as torch_attention
 import torch_ref.recurrent as torch_recurrent
 from compare.numbers.allowance import Precision
 from compare.numbers.expected import Expected
@@ -34,6 +35,7 @@ from scratch import (
     LogSoftmax,
     MaxPool2d,
     ReLU,
+    SelfAttention,
     Sequential,
     Sigmoid,
     SiLU,
@@ -189,6 +191,19 @@ def recurrent(kind: str, **options: Any) -> Subject:
     return Subject(kind.lower(), layer, lambda n: theirs(n, 5, **options, batch_first=True), SEQUENCES)
 
 
+def attending(columns_as_heads: bool = False, **options: Any) -> Subject:
+    """Of 2 heads where 2 divides n."""
+
+    def heads(n: int) -> int:
+        return n if columns_as_heads else 2 - n % 2
+
+    def layer(n: int, rng: np.random.Generator, dtype: type) -> Layer:
+        drawn = {"rng": rng, "weight_init": normal(0.4), "bias_init": normal(0.3), "dtype": dtype}
+        return SelfAttention(n, heads(n), **options, **drawn)
+
+    return Subject("self_attention", layer, lambda n: torch_attention.SelfAttention(n, heads(n), **options), SEQUENCES)
+
+
 LAYERS |= {
     "rnn": recurrent("RNN"),
     "rnn of relu": recurrent("RNN", nonlinearity="relu"),
@@ -197,6 +212,10 @@ LAYERS |= {
     "lstm without bias": recurrent("LSTM", bias=False),
     "gru": recurrent("GRU"),
     "gru without bias": recurrent("GRU", bias=False),
+    "attention": attending(),
+    "attention without bias": attending(bias=False),
+    "attention, causal": attending(causal=True),
+    "attention, a head a column": attending(columns_as_heads=True, causal=True),
     "last_step": Subject(
         "last_step", lambda n, rng, dtype: LastStep(), lambda n: torch_recurrent.LastStep(), SEQUENCES
     ),
@@ -259,13 +278,15 @@ def on_scratch(layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndar
 
 def on_torch(module: nn.Module, layer: Layer, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
     module.to(torch.from_numpy(x).dtype)
-    ours = {name: torch.from_numpy(p.copy()) for name, p in (layer.params | layer.buffers).items()}
+    dotted = {name.replace(".", "_"): name for name in module.state_dict()}
+    arrays = layer.params | layer.buffers
+    ours = {dotted[name]: torch.from_numpy(p.copy()) for name, p in arrays.items()}
     counts = {name: b for name, b in module.named_buffers() if name not in ours}
     module.load_state_dict(ours | counts)
     at = torch.from_numpy(x.copy()).requires_grad_()
     y = module(at)
     y.backward(torch.from_numpy(dy.copy()))
-    grads = {f"grad_{name}": p.grad.numpy() for name, p in module.named_parameters()}
+    grads = {f"grad_{name.replace('.', '_')}": p.grad.numpy() for name, p in module.named_parameters()}
     running = {f"new_{name}": b.numpy() for name, b in module.named_buffers() if name in ours}
     return {"output": y.detach().numpy(), "grad_input": at.grad.numpy()} | grads | running
 
@@ -472,6 +493,13 @@ WRONG = {
         ]
         for name in ("rnn", "lstm", "gru")
     },
+    "attention": [
+        ("forward", np.zeros((3, 6, 5), np.float32), r"got \(3, 6, 5\), expected \(m, m, 4\)"),
+        ("forward", np.zeros((3, 4), np.float32), r"got \(3, 4\), expected \(m, m, 4\)"),
+        ("forward", np.zeros(SEQUENCES), "got float64, expected float32"),
+        ("backward", np.zeros((3, 5, 4), np.float32), r"got \(3, 5, 4\), expected \(3, 6, 4\)"),
+        ("backward", np.zeros(SEQUENCES), "got float64, expected float32"),
+    ],
     "last_step": [
         ("forward", np.zeros((3, 4), np.float32), r"got \(3, 4\), expected \(m, m, m\)"),
         ("backward", np.zeros((3, 6, 4), np.float32), r"got \(3, 6, 4\), expected \(3, 4\)"),
@@ -561,6 +589,14 @@ WRONG_SIZES = [
         lambda: RNN(3, 4, "sigmoid", rng=np.random.default_rng(0)),
         "RNN: got nonlinearity='sigmoid', expected 'tanh' or 'relu'",
     ),
+    (
+        lambda: SelfAttention(0, rng=np.random.default_rng(0)),
+        "SelfAttention: got embed_dim=0, num_heads=1, expected num",
+    ),
+    (
+        lambda: SelfAttention(4, 3, rng=np.random.default_rng(0)),
+        "SelfAttention: got embed_dim=4, num_heads=3, .* of which num_heads divides embed_dim",
+    ),
     (lambda: MaxPool2d(2, stride=0.5), r"stride: got 0\.5, expected a whole number of at least 1, or two in a tuple"),
     (lambda: MaxPool2d(3, padding=2), "padding: got 2, expected at most half of kernel_size=3"),
     (lambda: AvgPool2d((3, 1), padding=1), r"padding: got 1, expected at most half of kernel_size=\(3, 1\)"),
@@ -585,6 +621,11 @@ def test_sizes_that_fit_nothing_are_refused(make: Callable[[], Layer], message: 
             RNN(2, 3, "relu", bias=False, batch_first=True, rng=np.random.default_rng(0)),
             "RNN(2, 3, nonlinearity='relu', bias=False, batch_first=True, dtype=float32)",
         ),
+        (
+            SelfAttention(4, 2, bias=False, causal=True, rng=np.random.default_rng(0)),
+            "SelfAttention(4, num_heads=2, bias=False, causal=True, dtype=float32)",
+        ),
+        (SelfAttention(3, rng=np.random.default_rng(0)), "SelfAttention(3, dtype=float32)"),
         (LSTM(2, 3, rng=np.random.default_rng(0)), "LSTM(2, 3, dtype=float32)"),
         (
             Conv2d(

@@ -48,6 +48,7 @@ import scratch.optim
 import scratch.recurrent
 import scratch.rmsprop
 import scratch.rnn
+import scratch.self_attention
 import scratch.silu
 import scratch.softplus
 import scratch.take
@@ -80,6 +81,7 @@ MODULES = (
     scratch.lstm,
     scratch.recurrent,
     scratch.rnn,
+    scratch.self_attention,
     scratch.elu,
     scratch.embedding,
     scratch.gelu,

@@ -5,7 +5,7 @@ fall fade, the state before mom m v sq avg acc (zeros at first) and after new_mo
 correct tensor; step, rows and columns (of the network's output); tensor(name); after(name), what an array in `touched`
 had become; before, the same letters one step earlier, with before.value for what was put there. A snippet that needs
 `before` leaves step 1 right. Of images: windows, added_up and at_maxima. Of a BatchNorm: rm rv, the running statistics
-before. Of an Add: z dz. Of sequences: rnn, lstm, gru and gates (recurrences.py).
+before. Of an Add: z dz. Of sequences: rnn, lstm, gru and gates (recurrences.py), attention (attentions.py).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from compare.recording.batches import given_batches
 from compare.recording.record import Record
 from compare.recording.scratch_recorder import record_scratch
 from scratch import initializers
+from tests.compare.operations.attentions import attention
 from tests.compare.operations.recurrences import gates, gru, lstm, rnn
 
 Array = np.ndarray
@@ -57,6 +58,7 @@ NETWORKS |= {
     "gru": "GRU(3, 6, batch_first=True), Flatten, Linear(30, 4); CrossEntropyLoss",
     "add": "Linear(5, 6), ReLU, Linear(6, 6), Add(0), Linear(6, 4); CrossEntropyLoss",
     "take": "Linear(5, 6), ReLU, Linear(6, 6), Take(0), Linear(6, 6), Add(2), Linear(6, 4); CrossEntropyLoss",
+    "self_attention": "SelfAttention(6, 2), Flatten, Linear(30, 4); CrossEntropyLoss",
     "last_step": "RNN(3, 6, batch_first=True), LastStep, Linear(6, 4); CrossEntropyLoss",
 }
 NETWORKS |= {
@@ -66,7 +68,7 @@ NETWORKS |= {
 }
 NORMALISATIONS = dict.fromkeys(("layer_norm", "batch_norm1d", "batch_norm2d"), 1)
 OF_IMAGES = {"conv2d": 0, "max_pool2d": 1, "avg_pool2d": 1, "flatten": 1}
-OF_SEQUENCES = {"embedding": 0, "rnn": 0, "lstm": 0, "gru": 0, "last_step": 1}
+OF_SEQUENCES = {"embedding": 0, "rnn": 0, "lstm": 0, "gru": 0, "self_attention": 0, "last_step": 1}
 OTHERS = {"dropout": 1, "add": 3, "take": 3, "softmax": 3, "loss": -1}
 LAYERS = dict.fromkeys(ACTIVATIONS, 1) | OF_IMAGES | OF_SEQUENCES | NORMALISATIONS | OTHERS
 MOMENTUM = {"kind": "SGD", "lr": 0.1, "momentum": 0.9}
@@ -250,7 +252,7 @@ def at_maxima(a: Array, which: str) -> Array:
 
 OF_WINDOWS = (windows, added_up, at_maxima)
 OF_NUMBERS = (sigmoid, relu, softmax, log_softmax, np.tanh, special.erf)
-OVER_TIME = (rnn, lstm, gru, gates)
+OVER_TIME = (rnn, lstm, gru, gates, attention)
 FUNCTIONS = {f.__name__: f for f in (*OF_NUMBERS, *OF_WINDOWS, *OVER_TIME)} | {"np": np}
 OPTIONS = {
     "lr": ("lr", 0.0),

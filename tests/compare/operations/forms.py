@@ -594,6 +594,141 @@ def over_time(cell: Callable[..., Values], kind: str) -> dict[str, Callable[...,
     return written | {"torch": recurrent_by_torch(kind)}
 
 
+@dataclass(frozen=True)
+class Attending:
+    """How somebody writes self-attention: its products, where the scale goes, the softmax and its derivative."""
+
+    product: str = "@"
+    scaled: str = "after"  # q, k, both
+    softmax: str = "shifted"  # plain, by its logarithm
+    slope: str = "plain"  # jacobian, by o
+
+    def times(self, a: Array, b: Array) -> Array:
+        """a b^T for each sample and head."""
+        rows = [PRODUCTS[self.product](c, d) for c, d in zip(flat_heads(a), flat_heads(b), strict=True)]
+        return np.stack(rows).reshape(*a.shape[:-1], b.shape[-2])
+
+    def scores(self, q: Array, k: Array, d: int) -> Array:
+        root = q.dtype.type(np.sqrt(d))
+        if self.scaled == "after":
+            return self.times(q, k) / root
+        if self.scaled == "both":
+            fourth = q.dtype.type(d**-0.25)
+            return self.times(q * fourth, k * fourth)
+        return self.times(q / root, k) if self.scaled == "q" else self.times(q, k * q.dtype.type(d**-0.5))
+
+    def probabilities(self, s: Array) -> Array:
+        if self.softmax == "plain":
+            return np.exp(s) / np.exp(s).sum(axis=-1, keepdims=True)
+        top = s.max(axis=-1, keepdims=True)
+        e = np.exp(s - top)
+        if self.softmax == "by its logarithm":
+            return np.exp(s - (top + np.log(e.sum(axis=-1, keepdims=True))))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    def back(self, P: Array, do: Array, v: Array, o: Array) -> Array:
+        dP = self.times(do, v)
+        if self.slope == "jacobian":
+            jacobian = P[..., None] * np.eye(P.shape[-1], dtype=P.dtype) - P[..., None] * P[..., None, :]
+            return np.einsum("...ij,...j->...i", jacobian, dP)
+        if self.slope == "two parts":
+            return P * dP - P * (P * dP).sum(axis=-1, keepdims=True)
+        return P * (dP - ((do * o) if self.slope == "by o" else (dP * P)).sum(axis=-1, keepdims=True))
+
+    def __call__(self, x: Array, W: Array, b: Array, U: Array, c: Array, dy: Array, heads: int, causal: bool) -> Values:
+        m, t, n = x.shape
+        d = n // heads
+        apart = lambda a: a.reshape(m, t, heads, d).transpose(0, 2, 1, 3).copy()  # noqa: E731
+        beside = lambda a: np.concatenate([a[:, i] for i in range(heads)], axis=2)  # noqa: E731
+        turned = lambda a: a.swapaxes(2, 3).copy()  # noqa: E731
+        along = lambda a, w: PRODUCTS[self.product](a.reshape(m * t, -1), w).reshape(m, t, -1)  # noqa: E731
+        over = lambda a, z: PRODUCTS[self.product](a.reshape(m * t, -1).T.copy(), z.reshape(m * t, -1).T.copy())  # noqa: E731
+        q, k, v = map(apart, np.split(along(x, W) + b, 3, axis=2))
+        s = self.scores(q, k, d)
+        if causal:
+            s = np.where(np.tri(t) == 0, s.dtype.type(-np.inf), s)
+        P = self.probabilities(s)
+        heads_of_o = self.times(P, turned(v))
+        o = beside(heads_of_o)
+        do = apart(along(dy, U.T.copy()))
+        ds = self.back(P, do, v, heads_of_o) * x.dtype.type(d**-0.5)
+        dq, dk, dv = self.times(ds, turned(k)), self.times(turned(ds), turned(q)), self.times(turned(P), turned(do))
+        back = np.concatenate([beside(a) for a in (dq, dk, dv)], axis=2)
+        return {
+            "output": along(o, U) + c,
+            "grad_out_proj_weight": over(dy, o),
+            "grad_out_proj_bias": dy.sum(axis=(0, 1)),
+            "grad_in_proj_weight": over(back, x),
+            "grad_in_proj_bias": back.sum(axis=(0, 1)),
+            "grad_input": along(back, W.T.copy()),
+        }
+
+
+def flat_heads(a: Array) -> Array:
+    return a.reshape(-1, *a.shape[-2:])
+
+
+def attention_by_torch(need_weights: bool) -> Callable[..., Values]:
+    def compute(x: Array, W: Array, b: Array, U: Array, c: Array, dy: Array, heads: int, causal: bool) -> Values:
+        layer = torch.nn.MultiheadAttention(x.shape[2], heads, batch_first=True, dtype=tensor(x).dtype)
+        for p, a in zip(layer.parameters(), (W, b, U, c), strict=True):
+            p.data = tensor(a)
+        at = tensor(x).requires_grad_()
+        mask = torch.ones(x.shape[1], x.shape[1]).triu(1).bool() if causal else None
+        y = layer(at, at, at, need_weights=need_weights, attn_mask=mask)[0]
+        y.backward(tensor(dy))
+        grads = {f"grad_{name.replace('.', '_')}": p.grad.numpy() for name, p in layer.named_parameters()}
+        return {"output": y.detach().numpy(), "grad_input": at.grad.numpy()} | grads
+
+    return compute
+
+
+def scores_stay_small(inputs: Inputs) -> bool:
+    """No e^s overflows, nor do all of a row underflow."""
+    x, W, b, heads = (inputs[name] for name in ("x", "W", "b", "heads"))
+    q, k, _ = np.split(x.astype(np.float64) @ W.T.astype(np.float64) + b, 3, axis=2)
+    d = x.shape[2] // heads
+    pairs = zip(blocks(q, d), blocks(k, d), strict=True)
+    largest = max(np.abs(np.einsum("mid,mjd->mij", a, c)).max() for a, c in pairs)
+    return bool(largest / np.sqrt(d) <= EXP_RANGE[x.dtype])
+
+
+def blocks(a: Array, d: int) -> list[Array]:
+    return [a[..., i : i + d] for i in range(0, a.shape[-1], d)]
+
+
+ATTENTION = {
+    "plain": Attending(),
+    "q scaled, not shifted": Form(Attending("einsum", "q", "plain", "two parts"), scores_stay_small),
+    "k scaled, by the logarithm, by o": Attending("sequential", "k", "by its logarithm", "by o"),
+    "both scaled, by the Jacobian": Attending("reversed", "both", "shifted", "jacobian"),
+    "pairwise": Attending("pairwise", "q", "by its logarithm"),
+    "torch's products": Attending("torch", "after", "shifted", "by o"),
+    "torch": attention_by_torch(False),
+    "torch, with the weights": attention_by_torch(True),
+}
+
+
+def draw_attention(rng: np.random.Generator, d: Draw) -> Inputs:
+    """Of at most 4 samples, 6 steps, 2 heads and 6 columns a head."""
+    m, steps, heads = 1 + d.m % 4, 1 + d.m % 6, 1 + d.k % 2
+    n = heads * (1 + d.n % 6)
+    weights = {"W": (3 * n, n), "b": (3 * n,), "U": (n, n), "c": (n,)}
+    drawn = {name: d.numbers(rng, *shape, scale=0.5) for name, shape in weights.items()}
+    x, dy = d.numbers(rng, m, steps, n), d.numbers(rng, m, steps, n, scale=1.0)
+    return {"x": x} | drawn | {"dy": dy, "heads": heads, "causal": d.seed % 2 == 1}
+
+
+def attention_expected(
+    x: Array, W: Array, b: Array, U: Array, c: Array, dy: Array, heads: int, causal: bool, p: Precision
+) -> dict[str, Expected]:
+    layer = LAYERS["self_attention"](x.shape[2], heads, causal=causal)
+    gradients = [part for part in layer.parts if part != "output"]
+    return {"output": layer.output(x, W, b, U, c, p=p)} | {
+        part: getattr(layer, part)(x, W, b, U, c, dy, p=p) for part in gradients
+    }
+
+
 def of_elements(f: Callable[[Array], Array], x: Array) -> Array:
     """f over the elements of each window."""
     seen = windows(x)
@@ -2401,6 +2536,7 @@ OPERATIONS = {
     "rnn": recurrent("RNN", 1, rnn),
     "lstm": recurrent("LSTM", 4, lstm),
     "gru": recurrent("GRU", 3, gru),
+    "self_attention": Operation(draw_attention, attention_expected, ATTENTION),
     "embedding, grad_weight": Operation(
         draw_classes, lambda x, dy, p: Embedding(CLASSES, dy.shape[-1]).grad_weight(x, dy, p), EMBEDDING_WEIGHT
     ),

@@ -109,6 +109,13 @@ REGIMES = [
         for part in LAYERS[kind].parts
         if part not in ("output", "grad_input")
     ),
+    *(
+        ("self_attention", part, Draw(0, 2, 1, 2))
+        for part in ("output", "grad_out_proj_weight", "grad_out_proj_bias", "grad_input")
+    ),
+    *(("self_attention", f"grad_in_proj_{of}", Draw(0, 12, 1, 2)) for of in ("weight", "bias")),  # of one step
+    *(("self_attention", part, Draw(0, 5, 3, 1, scale=30)) for part in ("output", "grad_input")),  # of the scores
+    *(("self_attention", f"grad_in_proj_{of}", Draw(0, 8, 3, 1, scale=30)) for of in ("weight", "bias")),
     ("embedding, grad_weight", "", Draw(0, 3, 5, 2)),
     ("embedding, grad_weight", "", Draw(0, 30, 5, 4)),  # 3 sqrt(k) u
     ("avg_pool2d", "", Draw(0)),

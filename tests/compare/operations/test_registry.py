@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import scratch
+import torch_ref.attention
 import torch_ref.graph
 import torch_ref.losses
 import torch_ref.recurrent
 from compare.checking import Judged
 from compare.diagnosis.evidence import Evidence
-from compare.network.architecture import Architecture
+from compare.network.architecture import Architecture, own_parameters
 from compare.network.weights import to_torch_loss
 from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
@@ -36,6 +37,7 @@ from compare.operations.lstm import LSTM
 from compare.operations.max_pool2d import MaxPool2d
 from compare.operations.operation import Activation, Operation, Part
 from compare.operations.rnn import RNN
+from compare.operations.self_attention import SelfAttention
 from tests.compare.operations.examples import Case, correct
 
 OPERATIONS = {**LAYERS, **LOSSES, **OPTIMIZERS}
@@ -101,6 +103,23 @@ def test_a_part_of_a_layer_needs_a_method_and_mistakes(operation: Any) -> None:
 
 
 # --- what each says ---
+
+
+def of_attention() -> dict[str, tuple[str, str]]:
+    back = "do = dy W_out, dv = P^T do, ds = P (dP - sum of dP P) / sqrt(d), dP = do v^T, dq = ds k, dk = ds^T q"
+    letters = "x W_in b_in W_out b_out"
+    forward = "y = concat(P_i v_i) W_out^T + b_out, P_i = softmax(q_i k_i^T / sqrt(d)), [q, k, v] = x W_in^T + b_in"
+    return {"output": (forward, letters)} | {
+        part: (formula, f"{letters} dy")
+        for part, formula in {
+            "grad_out_proj_weight": "dW_out = dy^T o over batch and time, o = concat(P_i v_i)",
+            "grad_out_proj_bias": "db_out = sum of dy over batch and time",
+            "grad_in_proj_weight": f"dW_in = [dq, dk, dv]^T x over batch and time, {back}",
+            "grad_in_proj_bias": f"db_in = sum of [dq, dk, dv] over batch and time, {back}",
+            "grad_input": f"dx = [dq, dk, dv] W_in, {back}",
+        }.items()
+    }
+
 
 BATCH_NORM = {
     "output": ("y = W (x - mean) / sqrt(var + eps) + b, mean and var of each channel over the batch", "x W b"),
@@ -206,6 +225,7 @@ FORMULAS = {
         "output": ("y = x, each sample as one row", "x"),
         "grad_input": ("dx = dy, in the shape of x", "x dy"),
     },
+    "self_attention": of_attention(),
     "add": {"output": ("y = x + z", "x z"), "grad_input": ("dx = dy", "dy"), "grad_other": ("dz = dy", "dy")},
     "take": {"output": ("y = x", "x"), "grad_input": ("dx = dy", "dy")},
     "last_step": {
@@ -339,6 +359,7 @@ TYPES = {
     "rnn": (scratch.RNN, torch_ref.recurrent.RNN),
     "lstm": (scratch.LSTM, torch_ref.recurrent.LSTM),
     "gru": (scratch.GRU, torch_ref.recurrent.GRU),
+    "self_attention": (scratch.SelfAttention, torch_ref.attention.SelfAttention),
     "last_step": (scratch.LastStep, torch_ref.recurrent.LastStep),
     "add": (scratch.Add, torch_ref.graph.Add),
     "take": (scratch.Take, torch_ref.graph.Take),
@@ -404,6 +425,10 @@ def test_the_letters_are_parts_of_the_record() -> None:
     with_weights["embedding"] = {letter: part for letter, part in own.items() if letter != "b"}
     weights = {f"{a}_{of}": f"{name}_{of}_l0" for a, name in (("W", "weight"), ("b", "bias")) for of in ("ih", "hh")}
     with_weights |= dict.fromkeys(("rnn", "lstm", "gru"), LETTERS | weights)
+    projections = {
+        f"{a}_{of}": f"{of}_proj_{name}" for a, name in (("W", "weight"), ("b", "bias")) for of in ("in", "out")
+    }
+    with_weights["self_attention"] = LETTERS | projections
     assert {kind: dict(of.letters) for kind, of in LAYERS.items()} == dict.fromkeys(LAYERS, LETTERS) | with_weights
 
 
@@ -508,6 +533,8 @@ OF_SEQUENCES = [
     RNN(3, 2, bias=False, batch_first=True, nonlinearity="relu"),
     LSTM(3, 2, batch_first=True),
     GRU(3, 2, bias=False, batch_first=True),
+    SelfAttention(3),
+    SelfAttention(3, 3, bias=False, causal=True),
     LastStep(),
 ]
 LAYERS_WITH_FIELDS = [
@@ -531,7 +558,7 @@ def test_a_layer_is_made_on_either_side_and_recognised(layer: Any) -> None:
     assert type(layer).accepts(theirs)
     assert type(layer).of(ours, "layer 0") == layer == type(layer).of(theirs, "layer 0")
     assert {name: p.shape for name, p in ours.params.items()} == layer.parameters()
-    assert {name: tuple(p.shape) for name, p in theirs.named_parameters()} == layer.parameters()
+    assert {name: tuple(p.shape) for name, p in own_parameters(theirs).items()} == layer.parameters()
     assert {name: b.shape for name, b in ours.buffers.items()} == layer.buffers()
     assert {n: tuple(b.shape) for n, b in theirs.named_buffers() if b.is_floating_point()} == layer.buffers()
     entering = (5, 3, 9, 7) if layer in OF_IMAGES else (5, 4, 3) if layer in OF_SEQUENCES else (5, 3)
@@ -728,6 +755,10 @@ CASES = {
     ),
     "lstm": Case(network="LSTM(3, 4, batch_first=True), LSTM(4, 2, batch_first=True), LastStep, Linear(2, 4); MSELoss"),
     "gru": Case(network="Embedding(6, 3), GRU(3, 4, bias=False, batch_first=True), Flatten, Linear(20, 4); MSELoss"),
+    "attention": Case(network="SelfAttention(4, 2), Flatten, Linear(20, 4); CrossEntropyLoss"),
+    "causal attention": Case(
+        network="SelfAttention(4, causal=True), SelfAttention(4, 2, bias=False), LastStep, Linear(4, 4); MSELoss"
+    ),
     "class numbers": Case(network="Embedding(4, 3), Tanh, Linear(3, 4); CrossEntropyLoss"),
     "sequences of class numbers": Case(network="Embedding(4, 3), Flatten, Linear(15, 4); CrossEntropyLoss"),
 }
