@@ -74,7 +74,8 @@ class OptimizerSpec:
             raise ValueError(f"optimizer: got {kind} after {taken} steps, expected a new one: {kind} counts its steps")
 
     def __str__(self) -> str:
-        return f"{self.kind}(lr={self.options.get('lr')})"
+        """Its rate in 12 digits: 0.1 x 0.05 is 0.005."""
+        return f"{self.kind}(lr={float(format(self.options['lr'], '.12g'))!r})"
 
 
 def _kind(optimizer: Any) -> str:
