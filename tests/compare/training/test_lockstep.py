@@ -4,6 +4,7 @@ import copy
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from compare.measuring.faults import find
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.training.lockstep import Lockstep, train_in_lockstep
 from compare.training.lockstep_figure import lockstep_figure
-from scratch import CrossEntropyLoss, Linear, ReLU, Sequential
+from scratch import CrossEntropyLoss, LastStep, Linear, ReLU, SelfAttention, Sequential
 from scratch.labs import LABS, LabSetup
 from scratch.learner import ScratchLearner
 from scratch.training import TrainingError, fit
@@ -319,3 +320,14 @@ def test_the_loss_and_the_optimizer_have_defaults() -> None:
     found = train_in_lockstep(net, to_torch(net), set_up("digits", "float32").samples, steps=2)
     assert isinstance(found.learners["scratch"].loss, CrossEntropyLoss)
     assert found.dtype == "float32"
+
+
+def test_a_parameter_whose_name_has_a_dot_in_torch_is_compared() -> None:
+    rng = np.random.default_rng(0)
+    attention = SelfAttention(4, 2, causal=True, rng=rng, dtype=np.float64)
+    net = Sequential(attention, LastStep(), Linear(4, 2, rng=rng, dtype=np.float64))
+    x, t = rng.standard_normal((40, 5, 4)), rng.integers(0, 2, 40)
+    data: Any = SimpleNamespace(x_train=x, t_train=t, x_val=x, t_val=t)
+    found = train_in_lockstep(net, to_torch(net), data, steps=6, batch_size=8)
+    assert "0.out_proj_weight" in {row.parameter for row in found.rows}
+    assert (found.steps, found.first_outside) == (6, None)
