@@ -63,6 +63,7 @@ MEASURED = (
     "scratch/network.py",
     "scratch/recurrent.py",
     "scratch/windows.py",
+    "torch_ref/attention.py",
     "torch_ref/losses.py",
     "torch_ref/recurrent.py",
     "torch_ref/tf32.py",
