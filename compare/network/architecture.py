@@ -15,7 +15,7 @@ import scratch
 from compare.network import text
 from compare.network.passing import astray, entering, misfit, sources
 from compare.network.penalty import Penalty
-from compare.network.tensor_name import TensorName
+from compare.network.tensor_name import TensorName, of_torch
 from compare.network.text import sizes
 from compare.network.traced import as_sequence
 from compare.operations import LAYERS, LOSSES, layer_type, loss_type
@@ -206,10 +206,9 @@ def named_gradients(network: scratch.Sequential) -> dict[str, Any]:
 
 
 def own_parameters(layer: Any) -> Mapping[str, Any]:
-    """Of one layer, by the names of its operation: a dot in a name of torch's is an underscore, for in a record's name
-    a state of the optimiser follows it."""
+    """Of one layer, by the names of its operation."""
     if isinstance(layer, nn.Module):
-        return {name.replace(".", "_"): p for name, p in layer.named_parameters()}
+        return {of_torch(name): p for name, p in layer.named_parameters()}
     own: Mapping[str, Any] = layer.params
     return own
 

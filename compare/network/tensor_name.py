@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 Kind = Literal["input", "output", "parameter", "gradient", "loss", "update"]
@@ -82,3 +83,12 @@ class TensorName(str):
         if self.is_gradient:
             return "gradient"
         return "output" if self.part == "output" else "update" if self.is_new or self.state else "parameter"
+
+
+def of_torch(name: str) -> str:
+    """A parameter's name in a state_dict, as a record has it: out_proj.weight -> out_proj_weight, 0.weight as it is.
+
+    A dot after the layer's numbers would begin a state of the optimiser, so it is an underscore.
+    """
+    numbers, own = re.fullmatch(r"((?:\d+\.)*)(.*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{numbers}{own.replace('.', '_')}"

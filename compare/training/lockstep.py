@@ -26,6 +26,7 @@ from torch import nn
 
 import scratch.plots
 from compare.network.masks import draws_undone, same_masks
+from compare.network.tensor_name import of_torch
 from compare.numbers.array import Array
 from compare.training.decisions import MODULES, deciding
 from compare.training.divergence import Distance, Divergence, MaskFlip, over
@@ -228,7 +229,7 @@ class _Together:
         """Rows for this step, once."""
         if self.result.rows and self.result.steps == self.step:
             return
-        ours, theirs = self.ours.network.params, self.theirs.weights()
+        ours, theirs = self.ours.network.params, {of_torch(n): a for n, a in self.theirs.weights().items()}
         for name, p in self.aligned.network.params.items():
             norm, largest = _apart(p, np.zeros_like(p))
             one_ulp = np.finfo(p.dtype).eps * np.array([norm, largest])

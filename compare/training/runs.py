@@ -19,6 +19,7 @@ from torch import nn
 
 import scratch.plots
 from compare.network.masks import same_masks
+from compare.network.tensor_name import of_torch
 from compare.network.weights import dtype_of, to_torch_loss, to_torch_optimizer, verify_same_bits
 from compare.numbers.array import Array
 from compare.training import side_by_side as plots
@@ -190,6 +191,7 @@ class _Turns:
                 while each.training.epoch < epoch:
                     each.run_epoch()
             ours, theirs = (each.training.learner.weights() for each in self.saved.values())
+            theirs = {of_torch(name): a for name, a in theirs.items()}
             self.runs.weight_differences.append(weight_difference(epoch, ours, theirs))
             if on_epoch and on_epoch(self.runs) is True:
                 return

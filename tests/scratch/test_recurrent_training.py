@@ -1,4 +1,4 @@
-"""Recurrent layers learn what only a state can: the first of several numbers, told after the last one."""
+"""Layers over time learn what only a state or a look back can: one of several numbers, told after the last one."""
 
 from __future__ import annotations
 
@@ -37,6 +37,25 @@ def test_of_words_too() -> None:
     data = learner.place(x, x[:, 0] % 2)
     for _ in range(150):
         learner.train_step(data, np.arange(200))
+    assert learner.evaluate(data)[1] == 1
+
+
+def test_an_attention_finds_the_number_that_counts() -> None:
+    """Whether the one large class number is even, wherever it stands."""
+    rng = np.random.default_rng(0)
+    net = scratch.Sequential(
+        scratch.Embedding(9, 12, rng=rng),
+        scratch.SelfAttention(12, 2, rng=rng),
+        scratch.LastStep(),
+        scratch.Linear(12, 2, rng=rng),
+    )
+    x = rng.integers(0, 4, (300, 7))
+    at = rng.integers(0, 6, 300)
+    x[np.arange(300), at] += 4
+    learner = Engine(net, scratch.CrossEntropyLoss(), scratch.Adam(net, 0.02))
+    data = learner.place(x, x[np.arange(300), at] % 2)
+    for _ in range(100):
+        learner.train_step(data, np.arange(300))
     assert learner.evaluate(data)[1] == 1
 
 

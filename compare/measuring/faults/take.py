@@ -33,7 +33,7 @@ FAULTS = (
     ),
 )
 CAUSES = {
-    "shortcut-begins-a-layer-late": ("wrong-gradient", "activation-missing"),
+    "shortcut-begins-a-layer-late": "wrong-gradient activation-missing",
     "shortcut-gives-nothing-back": "shortcut-gradient-missing",
     "shortcut-gives-half-back": "gradient-shared-out",
 }

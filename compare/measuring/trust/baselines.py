@@ -38,7 +38,9 @@ def end_to_end(network: Any, loss: Any, optimizer: Any, batches: Sequence[Batch]
     with same_masks(network, model):
         records = record_torch(model, to_torch_loss(loss, torch.float64), theirs, wide)
     for record in records:
-        record.tensors |= {f"{k}.input": record[f"{k - 1}.output"] for k in range(1, len(record.network.layers))}
+        for k in range(len(record.network.layers)):
+            for part, source in record.network.takes(k).items():
+                record.tensors.setdefault(TensorName.of(k, part), record[source])
     return records
 
 

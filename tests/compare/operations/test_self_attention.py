@@ -14,6 +14,7 @@ import compare
 import scratch
 from compare.checking import check_records
 from compare.network.architecture import Architecture
+from compare.network.tensor_name import of_torch
 from compare.network.weights import from_torch, to_torch
 from compare.numbers.allowance import Precision
 from compare.operations.self_attention import SelfAttention
@@ -98,6 +99,20 @@ def test_torchs_layer_is_recorded_by_names_without_dots() -> None:
     report = check_records(record_torch(net, nn.CrossEntropyLoss(), adam, batches), given_batches(batches))
     assert (report.verdict, report.compared) == ("parity", report.total)
     assert "0.new_out_proj_weight.exp_avg" in {row.tensor for row in report.rows}
+
+
+@pytest.mark.parametrize(
+    ("name", "in_a_record"),
+    [
+        ("out_proj.weight", "out_proj_weight"),
+        ("0.out_proj.bias", "0.out_proj_bias"),
+        ("0.1.out_proj.bias", "0.1.out_proj_bias"),
+        ("10.weight", "10.weight"),
+        ("weight", "weight"),
+    ],
+)
+def test_a_name_of_torchs_as_a_record_has_it(name: str, in_a_record: str) -> None:
+    assert of_torch(name) == in_a_record
 
 
 def test_torchs_layer_is_its_own_with_a_mask() -> None:

@@ -4,6 +4,7 @@ import copy
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,19 @@ from compare.training.decisions import deciding
 from compare.training.in_turn import InTurn
 from compare.training.lockstep import Lockstep, train_in_lockstep
 from compare.training.lockstep_figure import lockstep_figure
-from scratch import SGD, BatchNorm2d, Conv2d, CrossEntropyLoss, Flatten, Linear, MaxPool2d, ReLU, Sequential
+from scratch import (
+    SGD,
+    BatchNorm2d,
+    Conv2d,
+    CrossEntropyLoss,
+    Flatten,
+    LastStep,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    SelfAttention,
+    Sequential,
+)
 from scratch.labs import LABS, LabSetup, Samples
 from scratch.learner import ScratchLearner
 from scratch.training import TrainingError, fit
@@ -468,3 +481,12 @@ def test_a_network_with_batch_statistics_stays_inside_in_float64() -> None:
     found = train_in_lockstep(net, to_torch(net), samples, batch_size=256, steps=4, twins=3)
     assert found.first_outside is None, str(found)
     assert all(not {"forward", "backward"} & vars(layer).keys() for layer in net)
+def test_a_parameter_whose_name_has_a_dot_in_torch_is_compared() -> None:
+    rng = np.random.default_rng(0)
+    attention = SelfAttention(4, 2, causal=True, rng=rng, dtype=np.float64)
+    net = Sequential(attention, LastStep(), Linear(4, 2, rng=rng, dtype=np.float64))
+    x, t = rng.standard_normal((40, 5, 4)), rng.integers(0, 2, 40)
+    data: Any = SimpleNamespace(x_train=x, t_train=t, x_val=x, t_val=t)
+    found = train_in_lockstep(net, to_torch(net), data, steps=6, batch_size=8)
+    assert "0.out_proj_weight" in {row.parameter for row in found.rows}
+    assert (found.steps, found.first_outside) == (6, None)

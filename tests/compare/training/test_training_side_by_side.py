@@ -23,9 +23,11 @@ from scratch import (
     BatchNorm1d,
     CrossEntropyLoss,
     Dropout,
+    LastStep,
     Linear,
     MSELoss,
     ReLU,
+    SelfAttention,
     Sequential,
     Sigmoid,
 )
@@ -373,3 +375,14 @@ def test_digit_pair_over_30_epochs_in_both_backends(data_dir: Path) -> None:
     assert len(runs.scratch) == 30
     assert max(each.largest for each in runs.weight_differences) < 1e-9
     assert runs.accuracy_gap == 0
+
+
+def test_a_layer_whose_names_have_a_dot_in_torch_is_trained_and_compared() -> None:
+    rng = np.random.default_rng(0)
+    attention = SelfAttention(4, 2, rng=rng, dtype=np.float64)
+    net = Sequential(attention, LastStep(), Linear(4, 2, rng=rng, dtype=np.float64))
+    x, t = rng.standard_normal((40, 5, 4)), rng.integers(0, 2, 40)
+    data: Any = SimpleNamespace(x_train=x, t_train=t, x_val=x, t_val=t)
+    runs = train_both(net, to_torch(net), data, epochs=2, batch_size=8)
+    assert all(0 < each.overall < 1e-12 for each in runs.weight_differences)
+    assert len(runs.weight_differences) == 2
