@@ -88,8 +88,8 @@ def _is_root(value: Value) -> bool:
 
 
 def has_two_betas(written: Sequence[float]) -> bool:
-    """Whether two of the code's numbers may be Adam's betas: RMSprop has one."""
-    return len(set(shares(written))) > 1
+    """Whether two of the code's numbers may be Adam's betas: RMSprop has one. 0.5 is 1 less itself, and shows none."""
+    return len(set(shares(written)) - {0.5}) > 1
 
 
 def averages(move: Move, olds: Iterable[Value], gradient: Value | None) -> tuple[Value, Value] | None:

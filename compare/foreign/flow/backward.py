@@ -27,6 +27,7 @@ from compare.watching.dataflow import Array, Value, after, before, with_elements
 EXACT = Precision.of(np.float64)
 PRODUCTS = MULTIPLIED[:6]
 SUMS = ("iadd", "add")  # by which gradients are added up
+BENT = {"call:sqrt", "pow", "call:clip", "call:minimum", "call:maximum"}  # what is behind it is no multiple of it
 RATES = 8  # numbers that are tried as rates inside a gradient
 
 
@@ -374,7 +375,7 @@ class Backward:
                         if self._is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
                             return _rooted(o, view)
         is_shown = each.m > 1 or bool(unsure) or len(self.step.passes) > 1 or np.any(entering)
-        if not is_shown and (moving := self._moving(k, "bias")):
+        if not is_shown and (moving := self._moving(k, "bias")) and not BENT.intersection(v.what for v in moving):
             read = next(layout.samples(moving[-1].array, *shape), None)  # a sample of zeros shows no weight's gradient
             return (moving[-1], read) if read is not None and moving[-1].time in computed else None
         forward = {id(s.value.array) for s in each.tensors.values()}

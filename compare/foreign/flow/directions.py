@@ -35,6 +35,7 @@ class Direction:
     words: str
     of: Of
     made_by: Collection[str] = ()
+    is_free: bool = False  # of the gradient's scale: of twice the gradient it is the same
 
 
 @dataclass
@@ -49,13 +50,14 @@ class Directions:
         averaged: a root divides the gradient's average, as Adam's does, whose first step is Adagrad's.
         """
         best, together = update, self._norm(update.moves)
-        if update.law is None or update.explained(update.law) < update.size or not update.has_written_rate:
+        if update.law is None or update.explained(update.law) < update.size or not update.has_plain_rate:
             for direction in _candidates(_behind(back, update), update, averaged):
                 moves = [self._along(back, move, direction, together) for move in update.moves]
                 if not all(np.all(np.isfinite(move.along)) for move in moves):
                     continue
                 made = by_law(back, moves)
                 made.kept, made.penalties = update.kept, update.penalties
+                made.is_free = direction.is_free
                 made.direction = ", and ".join(filter(None, (update.direction, direction.words)))
                 if _is_better(made, best):
                     best = made
@@ -85,8 +87,9 @@ class Directions:
         for name, array in made.items():
             self.seen[name][-1] = array
         of = {m.name: made[m.name] / m.scale for m in update.moves}
+        one = {m.value.time: met[m.name] for m in update.moves if m.name in met}  # a weight with its bias attached
         found = by_law(back, [
-            replace(m, gradient=_own(back, m), direction=of[m.name], taken=met.get(m.name) or m.taken)
+            replace(m, gradient=_own(back, m), direction=of[m.name], taken=one.get(m.value.time) or m.taken)
             for m in update.moves
         ])  # fmt: skip
         found.kept, found.penalties, found.direction = update.kept, update.penalties, words
@@ -105,7 +108,7 @@ class Directions:
 
     def _along(self, back: Backward, move: Move, direction: Direction, together: float) -> Move:
         with np.errstate(all="ignore"):
-            taken = direction.of(self.seen[move.name], together) / move.scale
+            taken = direction.of(self.seen[move.name], together) / (1.0 if direction.is_free else move.scale)
         return replace(move, gradient=_own(back, move), direction=taken)
 
 
@@ -123,7 +126,7 @@ def _is_better(made: Update, best: Update) -> bool:
     if made.law is None or not made.has_written_rate:
         return False
     explained, before_it = made.explained(made.law), best.explained(best.law) if best.law is not None else 0
-    is_first = best.law is None or not best.has_written_rate
+    is_first = best.law is None or not best.has_written_rate or (made.has_plain_rate and not best.has_plain_rate)
     is_most = 2 * explained > made.size or made.is_in_all(made.law)
     return is_most and (explained > before_it or (is_first and explained == before_it))
 
@@ -180,7 +183,7 @@ def _candidates(values: Sequence[Value], update: Update, averaged: bool) -> Iter
             for rule, squares in _averages(numbers):
                 for inside in (False, True):
                     words = f"over the root of its squares, as {rule}eps {eps:g}{' under the root' * inside})"
-                    yield Direction(words, _over_root(squares, eps, inside))
+                    yield Direction(words, _over_root(squares, eps, inside), is_free=True)
 
 
 def _averages(numbers: Sequence[float]) -> Iterator[tuple[str, Averaged]]:

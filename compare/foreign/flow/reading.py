@@ -176,7 +176,7 @@ class Reader:
                 whole = back.whole(move.name, gradient)
                 is_alone = not np.any(move.gradient)  # any multiple of the penalty then has some known factor
                 if whole is not None and (not is_alone or whole.scale == move.scale):
-                    update.moves[k] = replace(move, direction=gradient, taken=whole.value)
+                    update.moves[k] = replace(move, direction=whole.view.array / whole.scale, taken=whole.value)
                     update.penalties[move.name] = amount, kind
                     break
 

@@ -226,6 +226,7 @@ class Update:
     written: list[float] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # parameters that did not move
     penalties: dict[str, tuple[float, str]] = field(default_factory=dict)  # in gradients that a law cannot show
+    is_free: bool = False  # the step does not depend on the gradient's scale
     direction: str = ""  # in words, where the step goes along another one than the gradient
     factors: Sequence[float] = ()  # counts by which a rate may be written
     numbers: dict[str, list[float]] = field(default_factory=dict)  # of each parameter's own update
@@ -249,6 +250,12 @@ class Update:
         """Whether the law's rate is one of the code's numbers, but for a count."""
         assert self.law is not None
         return any(is_written(abs(self.law.rate) / factor, self.rates) for factor in (1.0, *self.factors))
+
+    @property
+    def has_plain_rate(self) -> bool:
+        """Whether it is one of them without any count."""
+        assert self.law is not None
+        return is_written(abs(self.law.rate), self.rates)
 
     def proven(self) -> Update:
         """Without its law, where that explains the lesser part of what moves: nobody is accused by such a one.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from compare.judging.judged_step import roots
 from compare.judging.step import Rule, rules
 from compare.network.masks import same_masks
+from compare.network.tensor_name import TensorName
 from compare.network.weights import to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.allowance import Precision
 from compare.recording.batches import Batch
