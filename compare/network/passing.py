@@ -57,11 +57,19 @@ def astray(layers: Sequence[Layer]) -> str | None:
     return None
 
 
+def taken(layer: Layer, found: Shape | None) -> Shape | None:
+    """The shape of what enters a layer, by what it says and what was found; before some, any axes may stand."""
+    said = layer.entering
+    if layer.leading and said is not None and found and len(found) > len(said):
+        return found if agree(said[1:], found[1 - len(said) :]) else said
+    return filled(said, found)
+
+
 def passed(layers: Sequence[Layer], x: Shape | None = None) -> Iterator[tuple[Shape | None, Shape | None]]:
     """Of each layer, the shape of what enters and of what leaves; None where nothing says it. x: the input's."""
     left = {-1: filled(entering(layers), x)}
     for k, layer in enumerate(layers):
-        enters = filled(layer.entering, left[sources(layers, k)["input"]])
+        enters = taken(layer, left[sources(layers, k)["input"]])
         left[k] = None if enters is None else layer.leaving(enters)
         yield enters, left[k]
 
@@ -72,7 +80,8 @@ def misfit(layers: Sequence[Layer]) -> tuple[int, Shape, Shape] | None:
     left = [*(leaving for _, leaving in shapes), entering(layers)]  # that of the input last, as number -1
     for k, layer in enumerate(layers):
         before = {part: left[j] for part, j in sources(layers, k).items()}
-        for said, found in ((layer.entering, before.get("input")), (shapes[k][0], before.get("other"))):
+        own = shapes[k][0] if layer.leading else layer.entering
+        for said, found in ((own, before.get("input")), (shapes[k][0], before.get("other"))):
             if said is not None and found is not None and not agree(said, found):
                 return k, said, found
     return None

@@ -20,11 +20,12 @@ Sizes = int | tuple[int, ...]
 
 @dataclass(frozen=True)
 class LayerNorm(Normalization, Layer):
-    """With torch's names; x (m, *normalized_shape), W and b (*normalized_shape)."""
+    """With torch's names; x (m, ..., *normalized_shape), W and b (*normalized_shape)."""
 
     kind = "layer_norm"
     scratch_type, torch_type = scratch.LayerNorm, nn.LayerNorm
     sized = True
+    leading = True
     attributes = ("normalized_shape", "eps", "elementwise_affine")
     constants = (int, float, bool, tuple)
     letters: ClassVar = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}

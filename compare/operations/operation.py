@@ -107,6 +107,7 @@ class Layer(Operation):
     constants: ClassVar[tuple[type, ...]] = (int, float, bool)  # of its fields
     unseen: ClassVar[Unseen | None] = None  # why mistakes in it make no difference
     entering: ClassVar[Shape | None] = None  # the shape of x, where the layer says it
+    leading: ClassVar[bool] = False  # any axes may stand before those of x that it names
     instead: ClassVar[int | None] = None  # the earlier layer whose output it takes, not the last one's; -1: the input
     also: ClassVar[int | None] = None  # the earlier layer whose output it takes as well, as its part "other"
     classes: ClassVar[int | None] = None  # x is class numbers from 0 to one less, where the layer takes no other

@@ -28,7 +28,7 @@ def forward(
     what is drawn is drawn anew, so that the way back is then another one, too.
     """
     place = f"layer {k} ({layer}): forward"
-    if "loss" in seen.tensors:
+    if seen.has_ended:
         seen.is_drawn_anew = bool(seen.record.network.drawn())
         again: Array = called(place, original, x, *beside)
         return again
@@ -63,6 +63,7 @@ def backward(seen: Sightings, k: int, layer: scratch.Layer, original: Callable[[
     ways = seen.record.network.sources(k)
     dx, *others = back if isinstance(back, tuple) and len(back) == len(ways) > 1 else (back,)
     seen.reached.add(k)
+    seen.has_ended |= not all(np.all(np.isfinite(g)) for g in layer.grads.values() if isinstance(g, np.ndarray))
     for name, g in layer.grads.items():
         _expect_gradient(place, name, g, layer)
     wanted = seen.tensors[TensorName.of(k, "input")].shape
@@ -111,6 +112,7 @@ def loss_forward(seen: Sightings, loss: scratch.Loss, original: Callable[..., An
     if not isinstance(value, int | float | np.ndarray | np.generic) or np.ndim(value) != 0:
         raise OddCandidate(f"{place} returned {in_words(value)}, expected one number")
     seen.copy("loss", value)
+    seen.has_ended = not np.isfinite(value)
     seen.record.plain_loss = type(value) in (int, float)
     seen.look("the forward pass")
     return value

@@ -25,6 +25,7 @@ class Sightings:
         self.live: dict[str, Array] = {}
         self.watched: set[str] = set()
         self.reached: set[int] = set()  # the layers whose backward has run
+        self.has_ended = False  # by a value that is not finite, which is then looked for in a walk
         self.is_drawn_anew = False  # in a walk after the step, which is no part of it
 
     def copy(self, name: str, a: Any, watch: bool = False) -> None:

@@ -217,3 +217,14 @@ def test_a_module_of_something_unknown_is_refused_in_one_line(model: nn.Module, 
     with pytest.raises((TypeError, ValueError), match=message) as caught:
         compare.check(model, x.astype(np.float32), t, loss=nn.CrossEntropyLoss())
     assert "\n" not in str(caught.value)
+
+
+def test_a_block_over_sequences_is_right_on_both_sides() -> None:
+    """A LayerNorm takes any axes before its own."""
+    rng = np.random.default_rng(0)
+    attention = scratch.SelfAttention(8, 2, causal=True, rng=rng, dtype=np.float64)
+    norm, head = (of(8, *n, rng=rng, dtype=np.float64) for of, n in ((scratch.LayerNorm, ()), (scratch.Linear, (3,))))
+    network = scratch.Graph(attention, scratch.Add(-1), norm, scratch.LastStep(), head)
+    x, t = rng.normal(size=(6, 5, 8)), rng.integers(0, 3, 6)
+    assert compare.check(network, x, t, loss=scratch.CrossEntropyLoss()).verdict == "parity"
+    assert compare.check(to_torch(network), x, t, loss=nn.CrossEntropyLoss()).verdict == "parity"
