@@ -17,6 +17,7 @@ from compare.foreign.flow.products import root
 from compare.foreign.flow.reading import Read, Reader
 from compare.foreign.steps import Step, recorded
 from compare.network.architecture import Architecture
+from compare.network.tensor_name import TensorName
 from compare.recording.notes import DidNotEnd, LaterStep, MomentumFound, NetworkRead, StepNotFound, UpdateNotJudged
 from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
@@ -91,8 +92,12 @@ def _judged(reader: Reader) -> list[Judged]:
 
 
 def _read_of(judged: list[Judged]) -> int:
-    """How many tensors of the first step were read: those of a program that computes with numbers, or with arrays."""
-    return len(judged[0][0].names.tensors) if judged else 0
+    """How many tensors of the first step were read, and are right: by a program's arrays, or by its numbers.
+
+    An optimiser's state does not count: it is there where a step is not explained.
+    """
+    found = judged[0][0].names.tensors.items() if judged else ()
+    return sum(held.equal and not TensorName(name).state for name, held in found)
 
 
 def _has_unseen_velocity(judged: list[Judged]) -> bool:
