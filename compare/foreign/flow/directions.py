@@ -7,6 +7,7 @@ of them together the norm is a rate like others (updates.py).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -35,7 +36,6 @@ class Direction:
     words: str
     of: Of
     made_by: Collection[str] = ()
-    is_free: bool = False  # of the gradient's scale: of twice the gradient it is the same
 
 
 @dataclass
@@ -57,24 +57,31 @@ class Directions:
                     continue
                 made = by_law(back, moves)
                 made.kept, made.penalties = update.kept, update.penalties
-                made.is_free = direction.is_free
                 made.direction = ", and ".join(filter(None, (update.direction, direction.words)))
                 if _is_better(made, best):
                     best = made
         return best
 
     def clipped(self, back: Backward, update: Update) -> Update:
-        """With the gradients clipped, where all that a clip changes are values on the way to the new ones."""
+        """With the gradients clipped, where all that a clip changes are values on the way to the new ones.
+
+        The first that is met: a share of what was clipped to a norm has a norm, too.
+        """
         for move in update.moves:
             self._take(back, move)
-        together = self._norm(update.moves)
+        together, ways = self._norm(update.moves), {m.name: before([m.value], back.step.olds) for m in update.moves}
+        first, best = math.inf, update
         for direction in _clips(_behind(back, update), _thresholds(update.written)):
             made = {move.name: direction.of(self.seen[move.name], together) for move in update.moves}
             changed = [m for m in update.moves if not np.array_equal(made[m.name], self.seen[m.name][-1])]
-            met = {m.name: _met(back, m, made[m.name], direction.made_by) for m in changed}
-            if changed and None not in met.values():
-                return self._of_clipped(back, update, made, met, direction.words)
-        return update
+            met = {m.name: _met(back, m, ways[m.name], made[m.name], direction.made_by) for m in changed}
+            at = max((value.time if value else math.inf for value in met.values()), default=math.inf)
+            if at < first:
+                first, best = at, self._of_clipped(back, update, made, met, direction.words)
+        if best is not update:
+            for move in best.moves:
+                self.seen[move.name][-1] = move.along * move.scale
+        return best
 
     def _of_clipped(
         self,
@@ -84,8 +91,6 @@ class Directions:
         met: dict[TensorName, Value | None],
         words: str,
     ) -> Update:
-        for name, array in made.items():
-            self.seen[name][-1] = array
         of = {m.name: made[m.name] / m.scale for m in update.moves}
         one = {m.value.time: met[m.name] for m in update.moves if m.name in met}  # a weight with its bias attached
         found = by_law(back, [
@@ -108,7 +113,7 @@ class Directions:
 
     def _along(self, back: Backward, move: Move, direction: Direction, together: float) -> Move:
         with np.errstate(all="ignore"):
-            taken = direction.of(self.seen[move.name], together) / (1.0 if direction.is_free else move.scale)
+            taken = direction.of(self.seen[move.name], together) / move.scale
         return replace(move, gradient=_own(back, move), direction=taken)
 
 
@@ -135,9 +140,11 @@ def _behind(back: Backward, update: Update) -> list[Value]:
     return before([move.value for move in update.moves], back.step.olds)
 
 
-def _met(back: Backward, move: Move, clipped: Array, made_by: Collection[str]) -> Value | None:
+def _met(
+    back: Backward, move: Move, behind: Sequence[Value], clipped: Array, made_by: Collection[str]
+) -> Value | None:
     """The value from which the new one is computed that is the clipped gradient, by an operation that clips so."""
-    for value in before([move.value], back.step.olds):
+    for value in behind:
         if value.size == move.value.size and value.what.removeprefix("call:") in made_by:
             view = reread(back, move.name, value)
             if view is not None and np.allclose(view.array, clipped, rtol=1e-12, atol=0):
@@ -183,7 +190,7 @@ def _candidates(values: Sequence[Value], update: Update, averaged: bool) -> Iter
             for rule, squares in _averages(numbers):
                 for inside in (False, True):
                     words = f"over the root of its squares, as {rule}eps {eps:g}{' under the root' * inside})"
-                    yield Direction(words, _over_root(squares, eps, inside), is_free=True)
+                    yield Direction(words, _over_root(squares, eps, inside))
 
 
 def _averages(numbers: Sequence[float]) -> Iterator[tuple[str, Averaged]]:

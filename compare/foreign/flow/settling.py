@@ -72,7 +72,7 @@ class Settled:
         self._loss(scale)
         law, rate = self.update.law if self.optimizer is None else None, None
         if law is not None:
-            rate = law.rate if self.update.is_free else self._rate(law.rate, scale)
+            rate = self._rate(law.rate, scale)
             if self.is_fitted and sum(move.change.size for move in self.update.moves) == 1:  # any rate explains it
                 law = rate = None
         taken: set[int] = set()
@@ -446,7 +446,7 @@ class Settled:
             usual = -usual  # which way the step goes is not known
         if not self.back.step.new and self.optimizer is None:
             return self._unmoved(finals)
-        if law is None or self.update.is_free:
+        if law is None:
             return losses[0] if losses and usual not in losses else usual
         rate = abs(law.rate)
         good = [f for f in losses if is_written(rate / f, self.update.rates)]

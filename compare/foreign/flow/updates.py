@@ -226,7 +226,6 @@ class Update:
     written: list[float] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # parameters that did not move
     penalties: dict[str, tuple[float, str]] = field(default_factory=dict)  # in gradients that a law cannot show
-    is_free: bool = False  # the step does not depend on the gradient's scale
     direction: str = ""  # in words, where the step goes along another one than the gradient
     factors: Sequence[float] = ()  # counts by which a rate may be written
     numbers: dict[str, list[float]] = field(default_factory=dict)  # of each parameter's own update
