@@ -28,6 +28,7 @@ EXACT = Precision.of(np.float64)
 PRODUCTS = MULTIPLIED[:6]
 SUMS = ("iadd", "add")  # by which gradients are added up
 BENT = {"call:sqrt", "pow", "call:clip", "call:minimum", "call:maximum"}  # what is behind it is no multiple of it
+SCALED = ("mul", "imul", "truediv", "itruediv")
 RATES = 8  # numbers that are tried as rates inside a gradient
 
 
@@ -375,7 +376,7 @@ class Backward:
                         if self._is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
                             return _rooted(o, view)
         is_shown = each.m > 1 or bool(unsure) or len(self.step.passes) > 1 or np.any(entering)
-        if not is_shown and (moving := self._moving(k, "bias")) and not BENT.intersection(v.what for v in moving):
+        if not is_shown and (moving := self._moving(k, "bias")) and not any(map(_is_bent, moving)):
             read = next(layout.samples(moving[-1].array, *shape), None)  # a sample of zeros shows no weight's gradient
             return (moving[-1], read) if read is not None and moving[-1].time in computed else None
         forward = {id(s.value.array) for s in each.tensors.values()}
@@ -541,6 +542,12 @@ class Backward:
 
 def _gradient(found: Multiple) -> Gradient:
     return Gradient(found.value, found.view, found.scale)
+
+
+def _is_bent(value: Value) -> bool:
+    """Whether it may be no multiple of what it is made of, or one by a number from data, as a norm is."""
+    numbers = [o for o in value.operands if o.size == 1 < value.size] if value.what in SCALED else []
+    return value.what in BENT or not all(map(is_of_numbers, numbers))
 
 
 def _is_share(value: Value) -> bool:
