@@ -100,8 +100,6 @@ MISTAKES = {
     "grad_other": [
         M("gradient-shared-out", lambda e: e.dy * 0.5, "dz = dy / 2: it is shared out, but each summand has all of it",
           wrong="dy / 2", right="dy"),
-        M("shortcut-gradient-missing", lambda e: e.dy * 0.0, "dz = 0: nothing goes back through the shortcut",
-          wrong="np.zeros_like(dy)", right="dy"),
         M("wrong-gradient", lambda e: e.dy * e.x, "dz = dy x, as of a product", wrong="dy * x", right="dy"),
         M("sign", lambda e: -e.dy, "dz = -dy", wrong="-dy", right="dy"),
     ],

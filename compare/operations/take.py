@@ -72,8 +72,6 @@ MISTAKES = {
         M("sign", lambda e: -e.x, "y = -x", wrong="-x", right="x"),
     ],
     "grad_input": [
-        M("shortcut-gradient-missing", lambda e: e.dy * 0.0, "dx = 0: nothing goes back through the shortcut",
-          wrong="np.zeros_like(dy)", right="dy"),
         M("gradient-shared-out", lambda e: e.dy * 0.5, "dx = dy / 2: it is shared out, but each way has all of it",
           wrong="dy / 2", right="dy"),
     ],

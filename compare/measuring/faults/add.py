@@ -61,7 +61,7 @@ CAUSES = {
     "residual-is-a-mean": "residual-averaged",
     "residual-is-a-product": "residual-multiplied",
     "residual-shares-out-its-gradient": "gradient-shared-out",
-    "residual-gives-the-shortcut-nothing": "shortcut-gradient-missing",
+    "residual-gives-the-shortcut-nothing": "zero",
     "residual-turns-the-shortcut-around": "sign",
     "branches-overwrite-each-other": "branch-missing",
     "branches-are-averaged": "gradient-shared-out",

@@ -34,6 +34,6 @@ FAULTS = (
 )
 CAUSES = {
     "shortcut-begins-a-layer-late": "wrong-gradient activation-missing",
-    "shortcut-gives-nothing-back": "shortcut-gradient-missing",
+    "shortcut-gives-nothing-back": "zero",
     "shortcut-gives-half-back": "gradient-shared-out",
 }
