@@ -248,7 +248,7 @@ def accused(check: Check, seeds: Iterable[int], dtype: type) -> list[str]:
 
 
 def assert_overflows(report: Report, case: str) -> None:
-    """Why a correct network is not in parity: values that are not finite on both sides, or of which no digit is sure."""
+    """Why a correct network is not in parity: a value is not finite on both sides, or no digit of it is sure."""
     reasons = [row.note for row in report.rows if row.status == "not checked"]
     assert reasons, f"{case}: incomplete, missing {report.missing}"
     known = ("overflow", "NaN", "handed in", "lose every digit")
