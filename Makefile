@@ -24,7 +24,7 @@ venv: $(ready)  ## set up .venv with the tested versions
 run: $(ready)  ## train on Fashion-MNIST in NumPy and in PyTorch and compare; options in ARGS="--epochs 5"
 	$(python) scripts/fashion_mnist.py $(ARGS)
 
-test: $(ready)  ## the tests, quick and slow, in about 10 minutes
+test: $(ready)  ## the tests, quick and slow, in about 20 minutes
 	$(pytest) $(ARGS)
 
 quick: $(ready)  ## the tests that take seconds
