@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 import scratch
@@ -21,7 +22,7 @@ from compare.foreign.scripts import run_script
 from compare.network.architecture import Architecture, named_parameters
 from compare.network.masks import same_masks
 from compare.network.optimizer import OptimizerSpec
-from compare.network.traced import as_sequence
+from compare.network.traced import as_sequence, expect_same
 from compare.network.weights import dtype_of, to_torch, to_torch_loss, to_torch_optimizer
 from compare.numbers.array import Array
 from compare.numbers.same_bits import same_bits
@@ -88,7 +89,8 @@ def check(
         if a.ndim == 0:
             raise ValueError(f"{name}: got one number, expected an array of samples as rows")
     if isinstance(candidate, nn.Module) and network is None:
-        candidate = as_sequence(candidate)
+        module, candidate = candidate, as_sequence(candidate)
+        expect_same(module, candidate, torch.from_numpy(x))
     if isinstance(candidate, scratch.Sequential) or (isinstance(candidate, nn.Sequential) and network is None):
         return _check_network(candidate, x, t, network, loss, optimizer, steps)
     return check_recorded(_recorded(candidate, x, t, network, loss, convention))

@@ -6,7 +6,8 @@ What it calls is read by torch.fx (Reed et al. 2022), which runs the forward pas
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,16 +18,22 @@ from compare.operations import layer_type
 from torch_ref.graph import Add, Graph, Take
 
 SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
-# Functions and methods of one argument, by the module that is the same.
-SAME: Mapping[Any, Callable[[], nn.Module]] = {
-    **dict.fromkeys((torch.relu, functional.relu, "relu", "relu_"), nn.ReLU),
+# Functions and methods by the module that is the same: its arguments are theirs after the first, in this order.
+SAME: Mapping[Any, Callable[..., nn.Module | None]] = {
+    **dict.fromkeys((torch.relu, torch.relu_, functional.relu, functional.relu_, "relu", "relu_"), nn.ReLU),
     **dict.fromkeys((torch.sigmoid, functional.sigmoid, "sigmoid"), nn.Sigmoid),
     **dict.fromkeys((torch.tanh, functional.tanh, "tanh"), nn.Tanh),
+    **dict.fromkeys((torch.softmax, functional.softmax, "softmax"), nn.Softmax),
+    **dict.fromkeys((torch.log_softmax, functional.log_softmax, "log_softmax"), nn.LogSoftmax),
+    **dict.fromkeys((torch.flatten, "flatten"), lambda start_dim=0, end_dim=-1: nn.Flatten(start_dim, end_dim)),
+    **dict.fromkeys((torch.max_pool2d, functional.max_pool2d), nn.MaxPool2d),
+    functional.avg_pool2d: nn.AvgPool2d,
     functional.silu: nn.SiLU,
     functional.softplus: nn.Softplus,
     functional.elu: nn.ELU,
     functional.gelu: nn.GELU,
     functional.leaky_relu: nn.LeakyReLU,
+    functional.dropout: lambda p=0.5, training=True, inplace=False: nn.Dropout(p, inplace) if training else None,
 }
 SHAPES = ("size", "shape", operator.getitem, getattr)  # of what is reshaped
 RESHAPED = ("view", "reshape", torch.reshape)
@@ -40,10 +47,42 @@ def as_sequence(module: nn.Module) -> nn.Module:
     return module if _is_plain(module) else _Reader(module).read()
 
 
+def expect_same(module: nn.Module, graph: nn.Module, x: torch.Tensor) -> None:
+    """ValueError in one line unless both give the same bits for x, in evaluation.
+
+    A trace is one way through the code, and does not see what is written over.
+    """
+    if graph is module:
+        return
+    with _mode(module, training=False), _mode(graph, training=False), torch.no_grad():
+        try:
+            y, of_graph = module(x), graph(x)
+        except Exception as error:  # whatever a forward pass does with a batch that does not fit
+            why = " ".join(str(error).split())[:160]
+            raise ValueError(f"{type(module).__name__}: its forward pass failed: {why}") from error
+    if not torch.equal(y, of_graph):
+        raise ValueError(
+            f"{type(module).__name__}: in evaluation its forward pass gives something else than the layers it calls; "
+            "expected none that is taken for some inputs only, and functional.dropout with training=self.training"
+        )
+
+
 def _is_plain(module: nn.Module) -> bool:
-    if isinstance(module, nn.Sequential):
-        return all(map(_is_plain, module))
-    return layer_type(module) is not None or not any(True for _ in module.children())
+    if isinstance(module, Graph) or type(module).forward is nn.Sequential.forward:
+        return all(map(_is_plain, module.children()))
+    return layer_type(module) is not None or type(module).__module__.startswith("torch.nn.")
+
+
+@contextmanager
+def _mode(module: nn.Module, training: bool) -> Iterator[None]:
+    """All of it in training, or in evaluation; afterwards each part as it was."""
+    modes = {part: part.training for part in module.modules()}
+    module.train(training)
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 class _Tracer(fx.Tracer):
@@ -73,11 +112,17 @@ class _Reader:
                 self._call(node)
             elif node.op != "output":
                 raise self._unknown(node, f"uses {node.target}, which is no layer")
+            elif node.args[0] not in self.given:
+                raise self._unknown(node, "returns something else than one array")
         return Graph(*self.made)
 
     def _nodes(self) -> list[fx.Node]:
+        """In training, as it is checked; without what the output is not computed from."""
         try:
-            return list(_Tracer().trace(self.module).nodes)
+            with _mode(self.module, training=True):
+                graph = _Tracer().trace(self.module)
+            graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+            return list(graph.nodes)
         except Exception as error:  # whatever a forward pass does with symbols
             why = " ".join(str(error).split())[:160]
             raise ValueError(f"{self._name}: its forward pass cannot be traced: {why}") from error
@@ -99,23 +144,42 @@ class _Reader:
         target: Any = node.target
         if target in SHAPES:
             return
-        options = [*node.args[1:], *node.kwargs.values()]
         if target in SUMS and len(node.args) == 2 and all(a in self.given for a in node.args):
             self._sum(node, *node.args)
-        elif target in SAME and not [o for o in options if o is not False]:
-            self._add(node, SAME[target](), node.args[0])
-        elif self._is_flatten(node):
+        elif target in SAME:
+            self._add(node, self._same(node), node.args[0])
+        elif target in RESHAPED and self._is_row(node):
             self._add(node, nn.Flatten(), node.args[0])
         else:
             raise self._unknown(node, f"calls {getattr(target, '__name__', target)}")
 
-    def _is_flatten(self, node: fx.Node) -> bool:
-        """flatten(x, 1), or x.view(len(x), -1)."""
-        if node.target in (torch.flatten, "flatten"):
-            return [*node.args[1:], *node.kwargs.values()] == [1]
+    def _same(self, node: fx.Node) -> nn.Module:
+        """The module of a function, with those options that are given."""
+        options = {k: v for k, v in node.kwargs.items() if v is not None and not k.startswith("_")}
+        try:
+            made = SAME[node.target](*node.args[1:], **options)
+        except TypeError:
+            made = None
+        if made is None:
+            raise self._unknown(node, f"calls {node.name} with options that no layer has")
+        return made
+
+    def _is_row(self, node: fx.Node) -> bool:
+        """x.view(x.size(0), -1), or x.view(-1, 400), where the next layer says whether 400 is all of a sample."""
         sizes: Any = node.args[1] if len(node.args) == 2 and isinstance(node.args[1], tuple) else node.args[1:]
-        is_row = len(sizes) == 2 and not isinstance(sizes[1], fx.Node) and bool(sizes[1] == -1)
-        return node.target in RESHAPED and is_row
+        if len(sizes) != 2:
+            return False
+        rows, columns = sizes
+        if isinstance(rows, fx.Node):
+            return [columns] == [-1] and self._is_length(rows)
+        return [rows] == [-1] and isinstance(columns, int)
+
+    def _is_length(self, rows: fx.Node) -> bool:
+        """x.size(0), x.size()[0] or x.shape[0], of anything that has samples as rows."""
+        if rows.target not in ("size", operator.getitem) or rows.args[1:] != (0,):
+            return False
+        sized: Any = rows if rows.target == "size" else rows.args[0]
+        return sized.target in ("size", getattr) and sized.args[0] in self.given
 
     def _sum(self, node: fx.Node, x: Any, z: Any) -> None:
         first, other = (z, x) if self.given[z] == len(self.made) - 1 else (x, z)

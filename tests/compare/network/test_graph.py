@@ -170,14 +170,84 @@ def test_a_module_with_residual_blocks_is_checked() -> None:
     assert "Add(3)" in str(report.network)
 
 
-class Doubling(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return 2 * x
+class Digits(nn.Module):
+    """As PyTorch's own MNIST example, which calls functions between its layers; `between` its halves are these."""
 
-    @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> torch.Tensor:
-        return dy
+    def __init__(self, between: Any = None) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.dropout = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Dropout(0.25)
+        self.fc1, self.fc2 = nn.Linear(36, 8), nn.Linear(8, 3)
+        self.between = between or (lambda model, x: torch.flatten(model.dropout(functional.max_pool2d(x, 2)), 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.relu(self.conv2(functional.relu(self.conv1(x))))
+        x = functional.relu(self.fc1(self.between(self, x)), inplace=True)
+        return functional.log_softmax(self.fc2(x), dim=1)
+
+
+def pooled(x: Any) -> Any:
+    return functional.max_pool2d(x, 2)
+
+
+BETWEEN = {
+    "the example": (None, "ReLU, MaxPool2d(2), Dropout(p=0.25), Flatten, L"),
+    "rows by their columns": (lambda _, x: pooled(x).view(-1, 36), "ReLU, MaxPool2d(2), Flatten, L"),
+    "rows by a size": (lambda _, x: pooled(x).reshape(x.shape[0], -1), "ReLU, MaxPool2d(2), Flatten, L"),
+    "means": (lambda _, x: functional.avg_pool2d(x, 2, stride=2).flatten(1), "ReLU, AvgPool2d(2), Flatten, L"),
+    "dropout as a function": (
+        lambda model, x: functional.dropout(pooled(x).flatten(1), 0.3, training=model.training),
+        "ReLU, MaxPool2d(2), Flatten, Dropout(p=0.3), L",
+    ),
+    "what nobody uses": (lambda _, x: (torch.fft.fft(x), pooled(x).flatten(1))[1], "ReLU, MaxPool2d(2), Flatten, L"),
+}
+NOT_BETWEEN = {
+    "rows of other lengths": (lambda _, x: pooled(x).view(-1, 72)[:, :36], "Digits: its forward pass calls "),
+    "samples by number": (lambda _, x: pooled(x).view(8, -1), "Digits: its forward pass calls view"),
+    "the length of something else": (lambda m, x: pooled(x).view(m.fc1.weight.size(0), -1), "uses fc1.weight, which"),
+    "twice the length": (lambda _, x: pooled(x).view(2 * x.size(0), -1), "Digits: its forward pass calls mul"),
+    "dropout in evaluation too": (lambda _, x: functional.dropout(pooled(x).flatten(1)), "Digits: in evaluation its"),
+    "what was written over": (lambda _, x: (y := pooled(x).flatten(1), y.sin_())[0], "Digits: in evaluation its"),
+    "an option of no layer": (lambda _, x: pooled(x).flatten(1).softmax(1, torch.float64), "options that no layer has"),
+}
+
+
+def images() -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(8, 1, 10, 10)).astype(np.float32), rng.integers(0, 3, 8)
+
+
+@pytest.mark.parametrize(("between", "text"), BETWEEN.values(), ids=BETWEEN)
+def test_functions_between_the_layers_are_layers(between: Any, text: str) -> None:
+    torch.manual_seed(0)
+    model = Digits(between).eval()
+    report = compare.check(model, *images(), loss=nn.NLLLoss(), optimizer=torch.optim.SGD(model.parameters(), 0.1))
+    assert report.verdict == "parity", f"\n{report}"
+    assert text in str(report.network)
+    assert not any(part.training for part in model.modules()), "its modes are as they were"
+
+
+@pytest.mark.parametrize(("between", "message"), NOT_BETWEEN.values(), ids=NOT_BETWEEN)
+def test_what_is_no_layer_between_them_is_refused_in_one_line(between: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        compare.check(Digits(between), *images(), loss=nn.NLLLoss())
+    assert "\n" not in str(caught.value)
+
+
+class Reversed(nn.Sequential):
+    """Its own forward pass, in another order."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for module in reversed(self):
+            x = module(x)
+        return x
+
+
+def test_a_subclass_of_sequential_is_what_its_forward_pass_calls() -> None:
+    x, t = data()
+    model = Reversed(nn.Linear(6, 3), nn.Softplus(), nn.Linear(5, 6))
+    report = compare.check(model, x.astype(np.float32), t, loss=nn.CrossEntropyLoss())
+    assert report.verdict == "parity", f"\n{report}"
+    assert str(report.network).startswith("5-6-3 softplus")
 
 
 class OfOne(nn.Module):
@@ -205,7 +275,7 @@ UNKNOWN = {
     "a branch": (OfOne(lambda y: y if y.sum() > 0 else -y), "OfOne: its forward pass cannot be traced: symbolically"),
     "a product": (OfOne(lambda y: y * y), "OfOne: its forward pass calls mul"),
     "a number that is added": (OfOne(lambda y: y + 1), "OfOne: its forward pass calls add"),
-    "another slope": (OfOne(lambda y: functional.leaky_relu(y, 0.2)), "OfOne: its forward pass calls leaky_relu"),
+    "two outputs": (OfOne(lambda y: (y, y)), "OfOne: its forward pass returns something else than one array"),
     "an unknown layer": (OfOne(nn.Bilinear(3, 3, 3)), "Bilinear"),
     "two inputs": (OfTwo(), "OfTwo: its forward pass takes several inputs, expected one"),
 }
