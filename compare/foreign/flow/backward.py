@@ -12,7 +12,18 @@ from compare.foreign import layout
 from compare.foreign.convention import Factor, factors
 from compare.foreign.flow.multiples import Multiple, Pool, scale_of
 from compare.foreign.flow.passes import Pass, Seen
-from compare.foreign.flow.products import IN_PLACE, MULTIPLIED, VIEWS, alike, is_of_numbers, near, root
+from compare.foreign.flow.products import (
+    IN_PLACE,
+    MULTIPLIED,
+    SCALED,
+    VIEWS,
+    alike,
+    called,
+    is_bent,
+    is_of_numbers,
+    near,
+    root,
+)
 from compare.foreign.flow.training import TrainingStep
 from compare.foreign.layout import View
 from compare.foreign.naming.factors import plainness
@@ -27,8 +38,6 @@ from compare.watching.dataflow import Array, Value, after, before, with_elements
 EXACT = Precision.of(np.float64)
 PRODUCTS = MULTIPLIED[:6]
 SUMS = ("iadd", "add")  # by which gradients are added up
-BENT = {"call:sqrt", "pow", "call:clip", "call:minimum", "call:maximum"}  # what is behind it is no multiple of it
-SCALED = ("mul", "imul", "truediv", "itruediv")
 RATES = 8  # numbers that are tried as rates inside a gradient
 
 
@@ -376,7 +385,7 @@ class Backward:
                         if self._is_multiple(value.array.reshape(-1), view.array.sum(axis=0)):
                             return _rooted(o, view)
         is_shown = each.m > 1 or bool(unsure) or len(self.step.passes) > 1 or np.any(entering)
-        if not is_shown and (moving := self._moving(k, "bias")) and not any(map(_is_bent, moving)):
+        if not is_shown and (moving := self._moving(k, "bias")) and not any(map(_is_no_multiple, moving)):
             read = next(layout.samples(moving[-1].array, *shape), None)  # a sample of zeros shows no weight's gradient
             return (moving[-1], read) if read is not None and moving[-1].time in computed else None
         forward = {id(s.value.array) for s in each.tensors.values()}
@@ -544,10 +553,11 @@ def _gradient(found: Multiple) -> Gradient:
     return Gradient(found.value, found.view, found.scale)
 
 
-def _is_bent(value: Value) -> bool:
-    """Whether it may be no multiple of what it is made of, or one by a number from data, as a norm is."""
-    numbers = [o for o in value.operands if o.size == 1 < value.size] if value.what in SCALED else []
-    return value.what in BENT or not all(map(is_of_numbers, numbers))
+def _is_no_multiple(value: Value) -> bool:
+    """Whether it may be none of what it is made of, or one by a number from data, as a norm is."""
+    is_scaled = not called([value]).isdisjoint(SCALED)
+    numbers = [o for o in value.operands if o.size == 1 < value.size] if is_scaled else []
+    return is_bent([value]) or not all(map(is_of_numbers, numbers))
 
 
 def _is_share(value: Value) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compare.foreign.flow.backward import Backward
+from compare.foreign.flow.products import CLIPS, ROOTS, SCALED, called
 from compare.foreign.flow.updates import Move, Update, by_law, reread, shares
 from compare.network.tensor_name import TensorName
 from compare.watching.dataflow import Array, Value, before
@@ -21,9 +22,6 @@ from compare.watching.dataflow import Array, Value, before
 Averaged = Callable[[Sequence[Array]], Array]  # of the squares of all gradients so far
 Of = Callable[[Sequence[Array], float], Array]  # of all gradients so far, and the norm of those of this step together
 
-ROOTS = {"norm", "sqrt", "pow"}
-CLIPS = ("clip", "minimum", "maximum", "fmin", "fmax", "where")
-SCALED = ("mul", "imul", "truediv", "itruediv", "multiply", "divide")
 LARGEST_EPS = 1e-3
 FEW = 2
 MOST = 8  # numbers that are tried for each of a rule's
@@ -152,27 +150,18 @@ def _met(
     return None
 
 
-def _called(values: Sequence[Value]) -> set[str]:
-    return {v.what.removeprefix("call:") for v in values}
-
-
-def is_bent(values: Sequence[Value]) -> bool:
-    """Whether a step may be another than linear in its gradient: it has a root, or a clip."""
-    return bool(_called(values) & {*ROOTS, *CLIPS})
-
-
 def _thresholds(numbers: Sequence[float]) -> list[float]:
     return list(dict.fromkeys(numbers))[: 3 * MOST]
 
 
 def _clips(values: Sequence[Value], numbers: Sequence[float]) -> Iterator[Direction]:
     """Those whose operations stand before the new values, with the code's numbers."""
-    called = _called(values)
-    if called & ROOTS:
+    by = called(values)
+    if by.intersection(ROOTS):
         for each, words in ((False, ""), (True, ", each parameter's by itself")):
             for c in (*numbers, 1.0):
                 yield Direction(f"clipped to a norm of {c:g}{words}", _by_norm(c, not each), SCALED)
-    if called.intersection(CLIPS):
+    if by.intersection(CLIPS):
         yield from (Direction(f"clipped to {-c:g} and {c:g}", _by_value(c), CLIPS) for c in numbers)
 
 
@@ -181,10 +170,10 @@ def _candidates(values: Sequence[Value], update: Update, averaged: bool) -> Iter
 
     Of a number or two any clip makes any change, and Adam's first step is that of any gradient clipped.
     """
-    called, numbers = _called(values), _thresholds(update.written)
+    by, numbers = called(values), _thresholds(update.written)
     if not averaged and sum(np.count_nonzero(move.change) for move in update.moves) > FEW:
         yield from _clips(values, numbers)
-    if called & {"sqrt", "pow"} and not averaged:
+    if by & {"sqrt", "pow"} and not averaged:
         small = [n for n in numbers if n < LARGEST_EPS][:MOST] or [0.0]
         for eps in small:
             for rule, squares in _averages(numbers):

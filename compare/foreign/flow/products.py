@@ -32,6 +32,8 @@ MULTIPLIED = (  # operations that give products; of the first, the operands are 
     *("matmul", "call:dot", "call:matmul", "call:inner", "call:einsum", "call:tensordot", "call:vdot", "call:sum"),
     *("call:multi_dot", "mul", "call:multiply", "call:reshape", "call:squeeze"),
 )
+ROOTS, CLIPS = ("norm", "sqrt", "pow"), ("clip", "minimum", "maximum", "fmin", "fmax", "where")
+SCALED = ("mul", "imul", "truediv", "itruediv", "multiply", "divide")
 IN_PLACE = ("isub", "iadd", "imul", "itruediv", "setitem", "changed", "gather")
 NEAR = 40  # values looked at behind one
 NUMBERS = 4000  # behind one that was filled
@@ -75,6 +77,16 @@ def alike(value: Value) -> list[Value]:
     again = value.operands[0].users if value.what == "getitem" and value.operands else []
     same = [v for v in again if v.what == "getitem" and np.array_equal(v.array, value.array)]
     return [o for v in (value, *same) for o in with_elements(v)]
+
+
+def called(values: Iterable[Value]) -> set[str]:
+    """By what they were made, operator or function."""
+    return {v.what.removeprefix("call:") for v in values}
+
+
+def is_bent(values: Iterable[Value]) -> bool:
+    """Whether what they make may be another than linear in what it is made of: there is a root, or a clip."""
+    return not called(values).isdisjoint({*ROOTS, *CLIPS})
 
 
 def is_of_numbers(value: Value) -> bool:

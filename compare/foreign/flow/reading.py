@@ -14,12 +14,12 @@ from compare.foreign.convention import Convention
 from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import Backward
-from compare.foreign.flow.directions import Directions, is_bent
+from compare.foreign.flow.directions import Directions
 from compare.foreign.flow.given import Given
 from compare.foreign.flow.losses import reported
 from compare.foreign.flow.pairs import belonging
 from compare.foreign.flow.passes import Pass, Passes, Seen
-from compare.foreign.flow.products import root
+from compare.foreign.flow.products import is_bent, root
 from compare.foreign.flow.settling import Settled, observed
 from compare.foreign.flow.target import Aim, aim, stacked
 from compare.foreign.flow.training import TrainingStep, steps
