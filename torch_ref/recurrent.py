@@ -10,7 +10,15 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class RNN(nn.RNN):
+class _States(nn.RNNBase):
+    """Of what torch returns, all hidden states."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        states: Tensor = super().forward(x)[0]
+        return states
+
+
+class RNN(_States, nn.RNN):  # type: ignore[misc]
     """x (m, t, in) -> all hidden states (m, t, hidden), with batch_first."""
 
     def __init__(
@@ -29,12 +37,8 @@ class RNN(nn.RNN):
         of = {"dropout": dropout, "bidirectional": bidirectional, "device": device, "dtype": dtype}
         super().__init__(input_size, hidden_size, num_layers, nonlinearity, bias, batch_first, **of)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        states: Tensor = super().forward(x)[0]
-        return states
 
-
-class LSTM(nn.LSTM):
+class LSTM(_States, nn.LSTM):  # type: ignore[misc]
     """x (m, t, in) -> all hidden states (m, t, hidden), with batch_first."""
 
     def __init__(
@@ -53,12 +57,8 @@ class LSTM(nn.LSTM):
         of = {"bidirectional": bidirectional, "proj_size": proj_size, "device": device, "dtype": dtype}
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, **of)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        states: Tensor = super().forward(x)[0]
-        return states
 
-
-class GRU(nn.GRU):
+class GRU(_States, nn.GRU):  # type: ignore[misc]
     """x (m, t, in) -> all hidden states (m, t, hidden), with batch_first."""
 
     def __init__(
@@ -75,10 +75,6 @@ class GRU(nn.GRU):
     ) -> None:
         of = {"bidirectional": bidirectional, "device": device, "dtype": dtype}
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, **of)
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        states: Tensor = super().forward(x)[0]
-        return states
 
 
 class LastStep(nn.Module):

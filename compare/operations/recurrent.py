@@ -154,7 +154,7 @@ class Recurrent:
     @classmethod
     def accepts(cls, layer: Any) -> bool:
         """Torch's own, too, whose message is then of that layer."""
-        return isinstance(layer, (cls.scratch_type, cls.torch_type.__mro__[1]))
+        return isinstance(layer, (cls.scratch_type, getattr(nn, cls.torch_type.__name__)))
 
     @property
     def computed(self) -> Mapping[str, Part]:
