@@ -18,12 +18,12 @@ from compare.operations.any_loss import log_softmax
 from compare.operations.letters import Letters
 from compare.operations.mistake import EPSILONS
 from compare.operations.mistake import Mistake as M
-from compare.operations.operation import Activation, Part
+from compare.operations.operation import Part, RowActivation
 from compare.operations.softmax import TAME, Softmax, log_softmax_error, softmax_relative
 
 
 @dataclass(frozen=True)
-class LogSoftmax(Activation):
+class LogSoftmax(RowActivation):
     """Over each row of x (m, n), shifted by its maximum or not. torch's dim is 1, or -1, as for the softmax."""
 
     kind = "log_softmax"
@@ -34,17 +34,6 @@ class LogSoftmax(Activation):
     }
     function = staticmethod(lambda s: torch.log_softmax(s, dim=1))
     bounded = staticmethod(log_softmax)
-
-    @classmethod
-    def named(cls) -> str:
-        return "LogSoftmax (over columns)"
-
-    @classmethod
-    def accepts(cls, layer: Any) -> bool:
-        return super().accepts(layer) and getattr(layer, "dim", 1) in (1, -1)
-
-    def to_torch(self, dtype: torch.dtype) -> nn.Module:
-        return nn.LogSoftmax(dim=1)
 
     def allowed(self, x: Array, y: Array, p: Precision) -> Allowance:
         """The relative error of the softmax is an absolute one of its logarithm. The last steps round in either order:

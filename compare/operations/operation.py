@@ -296,6 +296,23 @@ class Activation(Layer):
         return module
 
 
+@dataclass(frozen=True)
+class RowActivation(Activation):
+    """Of each row of a matrix. Samples are rows, so torch's dim is 1, or -1, which is the same."""
+
+    @classmethod
+    def named(cls) -> str:
+        return f"{cls.scratch_type.__name__} (over columns)"
+
+    @classmethod
+    def accepts(cls, layer: Any) -> bool:
+        return super().accepts(layer) and getattr(layer, "dim", 1) in (1, -1)
+
+    def to_torch(self, dtype: torch.dtype) -> nn.Module:
+        module: nn.Module = self.torch_type(dim=1)
+        return module
+
+
 # --- losses ---
 
 Reduction = Literal["mean", "sum", "batchmean"]

@@ -17,11 +17,11 @@ from compare.operations.any_activation import in_candidates_arithmetic
 from compare.operations.letters import Letters
 from compare.operations.mistake import EPSILONS, Unseen
 from compare.operations.mistake import Mistake as M
-from compare.operations.operation import Activation, Part
+from compare.operations.operation import Part, RowActivation
 
 
 @dataclass(frozen=True)
-class Softmax(Activation):
+class Softmax(RowActivation):
     """Over each row of x (m, n), shifted by its maximum or not.
 
     Samples are rows, so torch's dim is 1, or -1, which is the same. Any other dim is another function, and refused; so
@@ -36,17 +36,6 @@ class Softmax(Activation):
     }
     function = staticmethod(lambda s: torch.softmax(s, dim=1))
     bounded = staticmethod(softmax)
-
-    @classmethod
-    def named(cls) -> str:
-        return "Softmax (over columns)"
-
-    @classmethod
-    def accepts(cls, layer: Any) -> bool:
-        return super().accepts(layer) and getattr(layer, "dim", 1) in (1, -1)
-
-    def to_torch(self, dtype: torch.dtype) -> nn.Module:
-        return nn.Softmax(dim=1)
 
     def allowed(self, x: Array, y: Array, p: Precision) -> Allowance:
         """`softmax_relative` times y; e^(x - max) may underflow, before a divisor of at least 1."""
