@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 from compare.diagnosis.confidence import SEEN
 from compare.judging.reasons import Diagnosis
 from compare.judging.verdict import Row
-from compare.recording.notes import CorrectionDiffers, NeverUpdated, Note, PenaltyDiffers, RateDiffers, StepAdded
+from compare.recording.notes import (
+    CorrectionDiffers,
+    MomentumDiffers,
+    NeverUpdated,
+    Note,
+    PenaltyDiffers,
+    RateDiffers,
+    StepAdded,
+)
 
 
 def seen(first: Row, notes: Sequence[Note]) -> list[Diagnosis]:
@@ -25,6 +33,8 @@ def _seen(first: Row, notes: Sequence[Note]) -> Iterator[Diagnosis]:
             yield Diagnosis("weight-penalty", first.layer, SEEN, first.tensor, note)
         if isinstance(note, RateDiffers) and first.tensor == note.tensor:
             yield Diagnosis("wrong-learning-rate", first.layer, SEEN, first.tensor, note)
+        if isinstance(note, MomentumDiffers) and first.tensor == note.tensor:
+            yield Diagnosis("other-beta", first.layer, SEEN, first.tensor, note)
         if isinstance(note, CorrectionDiffers) and first.tensor == note.tensor:
             yield Diagnosis(correction(note), first.layer, SEEN, first.tensor, note)
 

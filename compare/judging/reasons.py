@@ -10,6 +10,7 @@ from compare.judging.verdict import Oddity
 from compare.operations.mistake import Mistake
 from compare.recording.notes import (
     CorrectionDiffers,
+    MomentumDiffers,
     NeverUpdated,
     PenaltyDiffers,
     RateDependence,
@@ -103,8 +104,20 @@ class Unknown:
 
 
 Reason = (
-    Made | ReferenceWrong | Rounded | Odd | OtherWeights | Exchanged | Unknown
-    | CorrectionDiffers | NeverUpdated | PenaltyDiffers | RateDependence | RateDiffers | StepAdded
+    Made
+    | ReferenceWrong
+    | Rounded
+    | Odd
+    | OtherWeights
+    | Exchanged
+    | Unknown
+    | CorrectionDiffers
+    | MomentumDiffers
+    | NeverUpdated
+    | PenaltyDiffers
+    | RateDependence
+    | RateDiffers
+    | StepAdded
 )
 
 

@@ -230,6 +230,15 @@ class RateDiffers(Note):
 
 
 @dataclass(frozen=True)
+class MomentumDiffers(Note):
+    """A step along the right gradient at the right rate, with another momentum than the other parameters have."""
+
+    tensor: str
+    momentum: float
+    of_others: float
+
+
+@dataclass(frozen=True)
 class CorrectionDiffers(Note):
     """Adam's step where the moments' bias is corrected by these counts of steps, 0 for not at all, and these betas.
 

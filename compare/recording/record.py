@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,10 @@ class Record(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self.tensors)
+
+    def without(self, names: Collection[str]) -> Record:
+        """The record without these tensors."""
+        return replace(self, tensors={name: a for name, a in self.items() if name not in names})
 
     def unscaled(self, name: str) -> Array:
         """The tensor in torch's scale: as it was handed in, or divided in float64."""

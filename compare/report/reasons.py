@@ -10,6 +10,7 @@ from compare.judging.reasons import Diagnosis, Exchange, Factor, Reason
 from compare.judging.verdict import OtherDtype
 from compare.recording.notes import (
     CorrectionDiffers,
+    MomentumDiffers,
     NeverUpdated,
     PenaltyDiffers,
     RateDependence,
@@ -113,6 +114,11 @@ def _rate_differs(note: RateDiffers) -> str:
     return f"the gradient is right, and the step takes {note.rate:g} times it; the others take {note.of_others:g} times"
 
 
+def _momentum_differs(note: MomentumDiffers) -> str:
+    own, others = f"{note.momentum:g}", f"{note.of_others:g}"
+    return f"the gradient is right, and the momentum of its step is {own}, where the others have {others}"
+
+
 def _correction_differs(note: CorrectionDiffers) -> str:
     parts = zip(("first", "second"), note.counts, note.betas, (1, 2), strict=True)
     wrong = [_corrected(*part) for part in parts if part[1] != note.step or part[2] != part[3]]
@@ -127,7 +133,7 @@ def _corrected(moment: str, count: int, beta: int, own: int) -> str:
 
 OF_ONE_TENSOR = (
     reasons.Made, reasons.ReferenceWrong, reasons.Rounded, reasons.Odd,
-    CorrectionDiffers, NeverUpdated, PenaltyDiffers, RateDiffers, StepAdded,
+    CorrectionDiffers, MomentumDiffers, NeverUpdated, PenaltyDiffers, RateDiffers, StepAdded,
 )  # fmt: skip
 SENTENCES: Mapping[type[Reason], Words] = {
     reasons.Made: _made,
@@ -140,6 +146,7 @@ SENTENCES: Mapping[type[Reason], Words] = {
     PenaltyDiffers: _penalty_differs,
     StepAdded: "the gradient is right, and the step along it is added, not subtracted",
     RateDiffers: _rate_differs,
+    MomentumDiffers: _momentum_differs,
     CorrectionDiffers: _correction_differs,
     NeverUpdated: "it is never updated: the second step begins with the same values",
     RateDependence: OF_NOTES[RateDependence],

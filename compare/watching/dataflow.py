@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -127,13 +127,13 @@ def before(values: Iterable[Value], stop: Iterable[Value] = (), since: int = -1)
     return [found[time] for time in sorted(found)]
 
 
-def after(values: Iterable[Value], until: int) -> Iterator[Value]:
-    """All values that were computed from these up to a time, and these."""
-    found: dict[int, Value] = {}
+def after(values: Iterable[Value], until: int, but: Collection[Value] = ()) -> Iterator[Value]:
+    """All values that were computed from these up to a time, and these; not by way of those in `but`."""
+    found = {value.time: value for value in but}
     left = list(values)
     while left:
         value = left.pop()
         if value.time not in found and value.time <= until:
             found[value.time] = value
             left += [u for u in value.users if u.time not in found]
-    return iter([found[time] for time in sorted(found)])
+    return iter([found[time] for time in sorted(found.keys() - {value.time for value in but})])

@@ -183,8 +183,6 @@ def _site(found: Any) -> Site | None:
     return None
 
 
-
-
 def _events(file: IO[bytes]) -> Iterator[Any]:
     file.seek(0)
     for line in file:

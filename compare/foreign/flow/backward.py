@@ -38,6 +38,7 @@ from compare.watching.dataflow import Array, Value, after, before, with_elements
 EXACT = Precision.of(np.float64)
 PRODUCTS = MULTIPLIED[:6]
 SUMS = ("iadd", "add")  # by which gradients are added up
+FUSED = 1e-12  # relative: what a derivative computed for itself is off at most
 RATES = 8  # numbers that are tried as rates inside a gradient
 
 
@@ -86,6 +87,20 @@ class Backward:
                 self.found[rule.name] = seen
                 if not seen.equal:
                     values[rule.name] = np.asarray(seen.view.array, dtype=np.float64) / seen.scale
+        self._without_fused()
+
+    def _without_fused(self) -> None:
+        """A derivative of the loss and its last activation at once is no gradient of that activation's output.
+
+        Near an even output the two are nearly multiples of each other.
+        """
+        k = len(self.network.layers) - 1
+        output, entered = self.found.get(f"{k}.grad_output"), self.found.get(f"{k}.grad_input")
+        if output is None or entered is None or not entered.equal or root(output.value) is not root(entered.value):
+            return
+        wanted = output.scale * self.expected[f"{k}.grad_output"]
+        if not np.allclose(output.view.array, wanted, rtol=FUSED, atol=0):
+            del self.found[f"{k}.grad_output"]
 
     def _seen(self, rule: Rule, wanted: Array) -> Gradient | None:
         if rule.name.part in ("grad_weight", "grad_bias"):
@@ -118,8 +133,9 @@ class Backward:
 
     @cached_property
     def aimed(self) -> set[int]:
-        """What is computed from the target."""
-        return {v.time for each in self.targets for v in after(alike(each), self.step.until)}
+        """What is computed from the target in this step, not by way of the weights that one before it left."""
+        begun = [after(alike(each), self.step.until, self.step.olds) for each in self.targets]
+        return {value.time for values in begun for value in values}
 
     @cached_property
     def later(self) -> list[list[Value]]:
@@ -282,7 +298,8 @@ class Backward:
         if all(target.users for target in self.targets):
             first = [found for found in first if found.value.time in self.aimed]
         for found in first:
-            others = [self._like(pool, part, found.scale) for pool, part in zip(self.pools[1:], parts[1:], strict=True)]
+            pairs = zip(self.pools[1:], parts[1:], strict=True)
+            others = [self._like(pool, part, found.scale, found.value) for pool, part in pairs]
             if all(other is not None for other in others):
                 return self._stacked([found, *(o for o in others if o is not None)])
         return None
@@ -301,14 +318,17 @@ class Backward:
         )
         return sorted(found, key=rank)
 
-    def _like(self, pool: Pool, wanted: Array, scale: float) -> Multiple | None:
-        """The multiple by the same factor; of nothing but zeros, any."""
+    def _like(self, pool: Pool, wanted: Array, scale: float, beside: Value | None = None) -> Multiple | None:
+        """The multiple by the same factor, by the expression that computes the one `beside` first; of zeros, any."""
         if not np.any(wanted):
             zeros = (v for v in pool.sized.get(wanted.size, ()) if not np.any(v.array))
             views = ((v, next(layout.samples(v.array, *wanted.shape), None)) for v in zeros)
-            return next((Multiple(v, view, scale) for v, view in views if view is not None), None)
-        found = pool.multiples(wanted, _samples(wanted), self.known_of_few)
-        return next((m for m in found if abs(m.scale - scale) <= 1e-6 * abs(scale)), None)
+            found = [Multiple(v, view, scale) for v, view in views if view is not None]
+        else:
+            multiples = pool.multiples(wanted, _samples(wanted), self.known_of_few)
+            found = [m for m in multiples if abs(m.scale - scale) <= 1e-6 * abs(scale)]
+        site = beside.site if beside is not None else None
+        return min(found, key=lambda m: m.value.site != site, default=None)
 
     def _stacked(self, parts: list[Multiple]) -> Gradient:
         if len(parts) == 1:

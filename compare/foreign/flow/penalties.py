@@ -67,7 +67,17 @@ def _is_cut_off(name: str, old: Mapping[str, Seen], behind: Iterable[Value]) -> 
     weight = old.get(name.replace(".bias", ".weight"))
     if not name.endswith(".bias") or weight is None or root(weight.value) is not root(old[name].value):
         return False
-    return any(v.size == weight.view.array.size for v in behind)
+    return any(v.size == weight.view.array.size for v in _computed_from(weight, behind))
+
+
+def _computed_from(seen: Seen, behind: Iterable[Value]) -> list[Value]:
+    reached = {v.time for v in with_elements(root(seen.value))}
+    found = []
+    for value in sorted(behind, key=lambda v: v.time):
+        if any(o.time in reached for o in value.operands):
+            reached.add(value.time)
+            found.append(value)
+    return found
 
 
 def _added(value: Value, computed: set[int], until: int) -> tuple[list[Value], list[int], Value]:

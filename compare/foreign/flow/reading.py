@@ -117,6 +117,7 @@ class Reader:
 
     def _read(self, step: TrainingStep) -> Read:
         self._laid_as_before(step)
+        self.moments.steps = max(self.moments.steps, step.still_before)
         back, found, tensors = self._searched(step)
         if self.unused.add(step, back):
             back, found, tensors = self._searched(step)
@@ -182,12 +183,12 @@ class Reader:
 
     def _adaptive(self, step: TrainingStep, back: Backward, update: Update, averaged: bool) -> OptimizerSpec | None:
         """Adam, where the step has its square root, and no other rule explains all of it."""
-        is_explained = update.law is not None and update.explained(update.law) == update.size
-        if is_explained or not any(adaptive.has_root(step.behind, move) for move in update.moves):
+        is_whole = update.law is not None and update.explained(update.law) == update.size
+        if (is_whole and not averaged) or not any(adaptive.has_root(step.behind, move) for move in update.moves):
             return None
         spec = adaptive.adam(update.moves, update.written, self.moments, update.numbers)
         explained = any(adaptive.explains(move, self.moments, spec) for move in update.moves)
-        return spec if averaged or explained else None
+        return spec if explained or (averaged and not is_whole) else None
 
     def _is_averaged(self, back: Backward, move: Move) -> bool:
         """Whether the root divides something else than the gradient, such as its average."""

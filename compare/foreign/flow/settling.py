@@ -29,6 +29,7 @@ from compare.operations.cross_entropy import CrossEntropy
 from compare.recording.notes import (
     CorrectionDiffers,
     DirectionFound,
+    MomentumDiffers,
     MomentumFound,
     NeverUpdated,
     Note,
@@ -241,7 +242,7 @@ class Settled:
         assert self.optimizer is not None
         lr, eps = float(self.optimizer.options["lr"]), float(self.optimizer.options["eps"])
         found = self.names.tensors.get(move.name.gradient)
-        scale = abs(found.scale) if found is not None else 1.0
+        scale = abs(found.scale if found is not None else self.back.usual())
         _, v = self.moments.of(move)
         size = np.sqrt(np.maximum(v, move.gradient**2)) + eps
         changed: Array = 2 * lr * eps * abs(1 - 1 / scale) / np.minimum(size, size * scale) + ROUNDED * 4 * lr
@@ -645,6 +646,7 @@ class Settled:
                 own = replace(own, rate=rate)  # as it is written, and not as it was fitted
             momentum = 0.0 if is_common else own.momentum_of(move)
             if momentum and law is not None and not _near(momentum, law.momentum):
+                self._other_momentum(move, own, momentum)
                 own, beside = law, law.beside(move)  # one momentum for all, or none
             else:
                 beside = own.beside(move) if own.explains(move) else np.zeros_like(move.change)
@@ -684,6 +686,14 @@ class Settled:
         if is_other and not is_count and updates.is_one_step(self.back, move):
             rates = (float(f"{abs(each.rate / move.scale):.6g}") for each in (own, law))
             self.notes.append(RateDiffers(move.name.new, *rates))
+
+    def _other_momentum(self, move: Move, own: Law, momentum: float) -> None:
+        """One step along the right gradient, whose momentum is a number of the code's but for its sign."""
+        law, found = self.update.law, self.back.found.get(move.name.gradient)
+        if law is None or found is None or not found.equal or not own.explains(move):
+            return
+        if updates.same(own.rate, law.rate) and is_written(abs(momentum), self.update.rates):
+            self.notes.append(MomentumDiffers(move.name.new, *(float(f"{m:.6g}") for m in (momentum, law.momentum))))
 
     def _step_of(self, move: Move, own: Law) -> Observation | None:
         """The new value at what is added to the old one, where its rate is another and it has a name of its own."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from types import MappingProxyType
 
-from compare.foreign.flow.passes import Pass, Seen
+import numpy as np
+
+from compare.foreign.flow.passes import UPDATES, Pass, Seen
 from compare.foreign.flow.products import root
 from compare.watching.dataflow import Value, before, with_elements
 
@@ -44,6 +46,11 @@ class TrainingStep:
         return [v for seen in self.old.values() for v in with_elements(root(seen.value))]
 
     @property
+    def still_before(self) -> int:
+        """How many steps before it moved no parameter at all, as where no unit of a layer was active."""
+        return min((_still(root(seen.value)) for seen in self.old.values()), default=0)
+
+    @property
     def until(self) -> int:
         """Up to when values belong to it: its end; where nothing moved, for ever."""
         return self.end if self.new else ENDLESS
@@ -57,6 +64,16 @@ class TrainingStep:
     def end(self) -> int:
         """When the last parameter moved; without any, when the last pass's tensors were all computed."""
         return max((v.time for v in self.new.values()), default=-1)
+
+
+def _still(value: Value) -> int:
+    """How many updates, the last ones, left this parameter as it was."""
+    count = 0
+    while value.what in UPDATES and (old := root(value.operands[0])).size == value.size > 1:
+        if not np.array_equal(old.array.ravel(), value.array.ravel()):
+            break
+        count, value = count + 1, old
+    return count
 
 
 def steps(

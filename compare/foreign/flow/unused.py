@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from compare.foreign import layout
+from compare.foreign.flow import adaptive
 from compare.foreign.flow.backward import Backward
 from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.passes import Seen, is_made_of
@@ -15,7 +16,7 @@ from compare.foreign.flow.training import MOVES, TrainingStep
 from compare.foreign.naming.values import distance, multiple, tight
 from compare.network.architecture import Architecture
 from compare.operations.linear import Linear
-from compare.watching.dataflow import Array, Value
+from compare.watching.dataflow import Array, Value, before
 
 
 class UnusedBiases:
@@ -62,7 +63,8 @@ class UnusedBiases:
             if old.time < begun and value in old.users:
                 for view in layout.biases(old.array, wanted.size):
                     change = view.array - value.array.reshape(-1)
-                    if np.any(change) and _is_along(change, wanted, back) and not self._is_made_again(old):
+                    is_moved = np.any(change) and (_is_along(change, wanted, back) or _is_of(value, wanted, back))
+                    if is_moved and not self._is_made_again(old):
                         return Seen(old, view), value
         return None
 
@@ -79,6 +81,14 @@ def _is_along(change: Array, wanted: Array, back: Backward) -> bool:
         return scale_of(change, wanted, back.known) is not None
     scale = multiple(change, wanted)
     return scale is not None and distance(change, scale * wanted) <= tight(change)
+
+
+def _is_of(value: Value, wanted: Array, back: Backward) -> bool:
+    """Whether its change is computed from the gradient through a root, as Adam's."""
+    behind = before([value], back.step.olds) if wanted.size > 1 else []
+    if not any(adaptive.is_root(v) and v.size == value.size for v in behind):
+        return False
+    return any(v.size == wanted.size and scale_of(v.array.reshape(-1), wanted, back.known) is not None for v in behind)
 
 
 def _is_updated(value: Value, old: Value) -> bool:
