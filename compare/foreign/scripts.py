@@ -40,9 +40,9 @@ def run_script(path: Path, network: Architecture | None, convention: Convention 
         raise ValueError(f"{path}: no such file")
     flow = watch_script(path, **limits)
     said, network = network, network or _read_off(path, flow, convention)
-    judged = _judged(Reader(network, flow, convention))
+    judged = _judged(Reader(network, flow, convention, read_off=said is None))
     if (numbers := gathered(flow, network)) is not None:
-        judged = max(judged, _judged(Reader(network, numbers, convention)), key=_read_of)
+        judged = max(judged, _judged(Reader(network, numbers, convention, read_off=said is None)), key=_read_of)
     if judged:
         made = _recorded(judged, flow)
         return made if said is not None else replace(made, notes=[*made.notes, NetworkRead()])

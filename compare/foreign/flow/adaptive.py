@@ -80,11 +80,10 @@ class Moments:
 
 def has_root(values: Sequence[Value], move: Move) -> bool:
     """Whether the step is computed through a square root of the parameter's size."""
-    return any(is_root(v) and v.size == move.value.size > 1 for v in values)
+    return any(_is_root(v) and v.size == move.value.size > 1 for v in values)
 
 
-def is_root(value: Value) -> bool:
-    """Whether it is a square root."""
+def _is_root(value: Value) -> bool:
     return value.what == "call:sqrt" or (value.what == "pow" and 0.5 in value.constants)
 
 
@@ -100,7 +99,7 @@ def averages(move: Move, olds: Iterable[Value], gradient: Value | None) -> tuple
     """
     behind = before([move.value], olds)
     size = move.value.size
-    roots = [v for v in behind if is_root(v) and v.size == size > 1]
+    roots = [v for v in behind if _is_root(v) and v.size == size > 1]
     for quotient in (v for v in reversed(behind) if v.what == "truediv" and v.size == size and len(v.operands) == 2):
         over = {v.time for v in before(quotient.operands[1:], olds)}
         for each in roots:

@@ -77,13 +77,19 @@ class Reader:
     """Reads the steps of a program one after the other."""
 
     def __init__(
-        self, network: Architecture, flow: Dataflow, convention: Convention | None, given: Given | None = None
+        self,
+        network: Architecture,
+        flow: Dataflow,
+        convention: Convention | None,
+        given: Given | None = None,
+        read_off: bool = False,
     ) -> None:
-        self.network, self.flow, self.convention = network, flow, convention or Convention()
-        self.given = given
+        """read_off: nobody said the network. A bias that the forward pass leaves out may then be in the updates."""
+        self.network = with_biases(network) if read_off else network
+        self.flow, self.convention, self.given, self.read_off = flow, convention or Convention(), given, read_off
         self.earlier: dict[str, Move] = {}
         self.moments, self.directions = Moments(), Directions()
-        self.unused = UnusedBiases(network, flow.values)
+        self.unused = UnusedBiases(self.network, flow.values)
         self.layouts: dict[str, tuple[str, str]] = {}  # of weights, and how their bias is attached
 
     def __iter__(self) -> Iterator[Read]:
@@ -132,7 +138,8 @@ class Reader:
         network = back.network
         self.earlier = {m.name: updates.with_law(m, update.of.get(m.name)) for m in update.moves}
         names = Names(network, {n: _named(s) for n, s in tensors.items()}, step.m)
-        names.unbiased = [k for k, layer in enumerate(network.layers) if layer != self.network.layers[k]]
+        if not self.read_off:
+            names.unbiased = [k for k, layer in enumerate(network.layers) if layer != self.network.layers[k]]
         settled = Settled(back, update, found, names, self._adaptive(step, back, update, averaged), self.moments)
         settled.is_given, settled.convention = self.given is not None, self.convention
         settled.settle()
@@ -210,6 +217,12 @@ class Reader:
             for k, layer in enumerate(self.network.layers)
         )
         return replace(self.network, layers=layers)
+
+
+def with_biases(network: Architecture) -> Architecture:
+    """The network with a bias in each linear layer."""
+    layers = (replace(layer, bias=True) if isinstance(layer, Linear) else layer for layer in network.layers)
+    return replace(network, layers=tuple(layers))
 
 
 def _unused_losses(found: Aim, step: TrainingStep) -> Aim:

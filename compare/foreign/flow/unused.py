@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from compare.foreign import layout
-from compare.foreign.flow import adaptive
 from compare.foreign.flow.backward import Backward
 from compare.foreign.flow.multiples import scale_of
 from compare.foreign.flow.passes import Seen, is_made_of
@@ -51,7 +50,7 @@ class UnusedBiases:
         return self._updated_by(step, delta.sum(axis=0), back) if delta is not None else None
 
     def _updated_by(self, step: TrainingStep, wanted: Array, back: Backward) -> tuple[Seen, Value] | None:
-        begun = step.passes[0].begin.time
+        begun, found = step.passes[0].begin.time, None
         for value in self.values[begun : step.beside] if step.new else ():
             old = value.operands[0] if value.operands else None
             if old is None or old.size != wanted.size or value.size != wanted.size or moves(old) != 2:
@@ -63,10 +62,13 @@ class UnusedBiases:
             if old.time < begun and value in old.users:
                 for view in layout.biases(old.array, wanted.size):
                     change = view.array - value.array.reshape(-1)
-                    is_moved = np.any(change) and (_is_along(change, wanted, back) or _is_of(value, wanted, back))
-                    if is_moved and not self._is_made_again(old):
+                    if not np.any(change) or self._is_made_again(old):
+                        continue
+                    if _is_along(change, wanted, back):
                         return Seen(old, view), value
-        return None
+                    if _is_of(value, old, wanted, back):  # an average first, and then what moves by it
+                        found = Seen(old, view), value
+        return found
 
     def _is_made_again(self, value: Value) -> bool:
         """Whether its line makes another one later, as zeros into which every step adds."""
@@ -83,12 +85,10 @@ def _is_along(change: Array, wanted: Array, back: Backward) -> bool:
     return scale is not None and distance(change, scale * wanted) <= tight(change)
 
 
-def _is_of(value: Value, wanted: Array, back: Backward) -> bool:
-    """Whether its change is computed from the gradient through a root, as Adam's."""
-    behind = before([value], back.step.olds) if wanted.size > 1 else []
-    if not any(adaptive.is_root(v) and v.size == value.size for v in behind):
-        return False
-    return any(v.size == wanted.size and scale_of(v.array.reshape(-1), wanted, back.known) is not None for v in behind)
+def _is_of(value: Value, old: Value, wanted: Array, back: Backward) -> bool:
+    """Whether its change is computed from the gradient, as where that is clipped, or averaged by Adam."""
+    behind = (v for v in before([value], [*back.step.olds, old]) if v.size == wanted.size and v.time in back.aimed)
+    return any(scale_of(v.array.reshape(-1), wanted, back.known) is not None for v in behind)
 
 
 def _is_updated(value: Value, old: Value) -> bool:
