@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratch.flat import FlatOptimizer
-from scratch.layers import Array, Layer, Linear, ReLU
+from scratch.layers import Array, Layer, Linear, ReLU, rows
 from scratch.learner import Data, Rows, ScratchLearner, _is_finite
 from scratch.losses import Loss
 from scratch.network import Sequential
@@ -185,10 +185,10 @@ def relu(layer: Layer, x: Array, y: Array) -> None:
 
 
 def linear_grads(layer: Linear, dy: Array, grads: dict[str, Array]) -> None:
-    """dW = dy^T x;  db = sum of dy over the batch, in grads."""
-    np.matmul(dy.T, layer.kept, out=grads["weight"])
+    """dW = dy^T x;  db = sum of dy, both over all axes but the last, in grads."""
+    np.matmul(rows(dy).T, rows(layer.kept), out=grads["weight"])
     if "bias" in grads:
-        np.sum(dy, axis=0, out=grads["bias"])
+        np.sum(rows(dy), axis=0, out=grads["bias"])
     layer.grads.update(grads)
 
 

@@ -42,6 +42,11 @@ def expect(a: Array, shape: Sizes, dtype: DTypeLike | None = None) -> None:
         raise LayerError(f"got {a.dtype}, expected {np.dtype(dtype)}")
 
 
+def rows(a: Array) -> Array:
+    """All axes but the last as one: (m, ..., n) -> (m ..., n), of the same memory where that is possible."""
+    return a.reshape(-1, a.shape[-1])
+
+
 class Layer:
     """What every layer has: `params`, `grads`, and the one array that `forward` keeps for `backward`.
 
@@ -102,7 +107,7 @@ class Layer:
 
 
 class Linear(Layer):
-    """y = x W^T + b;  x (m, in), W (out, in), b (out,) -> y (m, out).
+    """y = x W^T + b;  x (m, ..., in), W (out, in), b (out,) -> y (m, ..., out).
 
     Weights are drawn from `rng` by `weight_init` and `bias_init` (torch's default: both uniform in
     +-1/sqrt(in)), the weight first. `bias=False` leaves b out.
@@ -129,7 +134,7 @@ class Linear(Layer):
             self.params["bias"] = bias_init(rng, (out_features,), fans).astype(dtype)
 
     def forward(self, x: Array) -> Array:
-        expect(x, (None, self.in_features), self.dtype)
+        expect(x, (None,) * max(x.ndim - 1, 1) + (self.in_features,), self.dtype)
         self._kept = x
         y: Array = x @ self.params["weight"].T
         if "bias" in self.params:
@@ -137,14 +142,15 @@ class Linear(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """dW = dy^T x;  db = sum of dy over the batch;  dx = dy W."""
-        x = self.kept
-        expect(dy, (len(x), self.out_features), self.dtype)
+        """dW = dy^T x;  db = sum of dy over the batch;  dx = dy W. All axes but the last are the batch."""
+        shape = self.kept.shape
+        expect(dy, (*shape[:-1], self.out_features), self.dtype)
+        x, dy = rows(self.kept), rows(dy)
         self.grads["weight"] = dy.T @ x
         if "bias" in self.params:
             self.grads["bias"] = dy.sum(axis=0)
         dx: Array = dy @ self.params["weight"]
-        return dx
+        return dx.reshape(shape)
 
     def __str__(self) -> str:
         return f"Linear {self.in_features} -> {self.out_features}"

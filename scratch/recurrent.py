@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from scratch.initializers import Initializer, RandomSource, linear_default
-from scratch.layers import Array, Layer, expect
+from scratch.layers import Array, Layer, expect, rows
 
 
 class Recurrent(Layer):
@@ -101,7 +101,7 @@ class Recurrent(Layer):
 
 def _over_time(d: Array, a: Any) -> Array:
     """The sum of d_t^T a_t over time and batch."""
-    return d.reshape(-1, d.shape[-1]).T @ a.reshape(-1, a.shape[-1])
+    return rows(d).T @ rows(a)
 
 
 def sigmoid(x: Array) -> Array:

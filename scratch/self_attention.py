@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from scratch.initializers import Initializer, RandomSource, linear_default, xavier_uniform, zeros
-from scratch.layers import Array, Layer, expect
+from scratch.layers import Array, Layer, expect, rows
 
 
 class SelfAttention(Layer):
@@ -102,7 +102,7 @@ class SelfAttention(Layer):
 
     def _into(self, name: str, d: Array, a: Array) -> None:
         """Gradients of a projection of a, from those of what it gives: sums over batch and time."""
-        self.grads[f"{name}_weight"] = d.reshape(-1, d.shape[-1]).T @ a.reshape(-1, a.shape[-1])
+        self.grads[f"{name}_weight"] = rows(d).T @ rows(a)
         if f"{name}_bias" in self.params:
             self.grads[f"{name}_bias"] = d.sum(axis=(0, 1))
 

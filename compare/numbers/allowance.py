@@ -152,6 +152,14 @@ class Allowance:
         rest = self.rest if np.ndim(self.rest) == 0 else np.broadcast_to(self.rest, self.scale.shape)[rows]
         return replace(self, scale=self.scale[rows], rest=rest)
 
+    def reshaped(self, shape: Sequence[int]) -> Allowance:
+        """Of the tensor in another shape, row by row."""
+        rest, reach = (
+            a if np.ndim(a) == 0 else np.broadcast_to(a, self.scale.shape).reshape(shape)
+            for a in (self.rest, self.reach)
+        )
+        return replace(self, scale=self.scale.reshape(shape), rest=rest, reach=reach)
+
     def unbounded_at(self, where: NDArray[np.bool_]) -> Allowance:
         """The same, but infinite there."""
         return replace(self, scale=np.where(where, np.inf, self.scale), rest=np.where(where, 0.0, self.rest))

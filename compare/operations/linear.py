@@ -1,9 +1,9 @@
-"""Linear: y = x W^T + b;  x (m, in), W (out, in), b (out,) -> y (m, out)."""
+"""Linear: y = x W^T + b;  x (m, ..., in), W (out, in), b (out,) -> y (m, ..., out)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,14 +20,19 @@ from compare.operations.letters import Absent, Letters
 from compare.operations.mistake import Build, Formula, Guess, Unseen, fitted, wrong_factor
 from compare.operations.mistake import Mistake as M
 from compare.operations.operation import ANY, Layer, Part, Scalar, Shape
+from compare.operations.rows import by_rows, rows
 
 
 @dataclass(frozen=True)
 class Linear(Layer):
-    """A fully connected layer, with torch's names and orientation."""
+    """A fully connected layer, with torch's names and orientation.
+
+    Where x has more axes than two, all of them but the last are rows: nothing else tells them apart.
+    """
 
     kind = "linear"
     is_affine = True
+    leading = True
     scratch_type, torch_type = scratch.Linear, nn.Linear
     attributes = ("in_features", "out_features")
     letters: ClassVar = {"x": "input", "W": "weight", "b": "bias", "y": "output", "dy": "grad_output"}
@@ -75,23 +80,24 @@ class Linear(Layer):
     def output(self, x: Array, weight: Array, bias: Array | None = None, *, p: Precision) -> Expected:
         """k = in terms, and one more for the bias."""
         y: Array = nn.functional.linear(tensor(x), tensor(weight), None if bias is None else tensor(bias)).numpy()
-        return Expected(y, product(x, weight, p, y, bias))
+        return Expected(y, product(rows(x), weight, p, rows(y), bias).reshaped(y.shape))
 
     def grad_weight(self, x: Array, dy: Array, p: Precision) -> Expected:
         """k = m terms."""
+        x, dy = rows(x), rows(dy)
         dw: Array = (tensor(dy).T @ tensor(x)).numpy()
         return Expected(dw, product(dy.T, x.T, p, dw))
 
     def grad_bias(self, dy: Array, p: Precision) -> Expected:
         """A sum of m terms."""
-        dy = double(dy)
+        dy = rows(double(dy))
         db = value(lambda a: a.sum(dim=0), dy)
         return Expected(db, total(dy, p, db))
 
     def grad_input(self, weight: Array, dy: Array, p: Precision) -> Expected:
         """k = out terms."""
         dx: Array = (tensor(dy) @ tensor(weight)).numpy()
-        return Expected(dx, product(dy, weight.T, p, dx))
+        return Expected(dx, product(rows(dy), weight.T, p, rows(dx)).reshaped(dx.shape))
 
     def written(self, e: Letters) -> Bounded:
         return linear(e)
@@ -101,17 +107,17 @@ class Linear(Layer):
         dy = e.dy.value
         if part == "grad_weight":
             x = e.x.value
-            return lambda w: float((dy * (x @ w.T)).sum()), np.zeros((dy.shape[1], x.shape[1]))
+            return lambda w: float((dy * (x @ w.T)).sum()), np.zeros((dy.shape[-1], x.shape[-1]))
         if part == "grad_bias":
-            return lambda b: float((dy * b).sum()), np.zeros(dy.shape[1])
+            return lambda b: float((dy * b).sum()), np.zeros(dy.shape[-1])
         weight = e.W.value
-        return lambda x: float((dy * (x @ weight.T)).sum()), np.zeros((len(dy), weight.shape[1]))
+        return lambda x: float((dy * (x @ weight.T)).sum()), np.zeros((*dy.shape[:-1], weight.shape[1]))
 
     def products(self, part: str, e: Letters) -> tuple[Bounded, Bounded, Bounded | None] | None:
         if part == "output":
             return e.x, e.W.T, e.b if e.has(f"{e.k}.bias") else None
         if part == "grad_weight":
-            return e.dy.T, e.x, None
+            return e.dy.arranged(rows).T, e.x.arranged(rows), None
         return (e.dy, e.W, None) if part == "grad_input" else None
 
     def to_scratch(self, **options: Any) -> scratch.Layer:
@@ -204,6 +210,21 @@ def _but_one_sample(e: Letters) -> Iterator[Guess]:
         kept[i] = 0
         rest = e.dy * kept
         yield (rest.T @ e.x if weight else rest.sum(axis=0)), str(i)
+
+
+def _over(build: Callable[[Letters, Bounded, Bounded], Bounded]) -> Formula:
+    """From x and dy (m, t, n), the steps of which are the second axis; where there is none it cannot be made."""
+
+    def guess(e: Letters) -> Bounded:
+        if len(e.x.shape) != 3 or e.x.shape[1] == 1:
+            raise Absent("a second axis")
+        return build(e, e.x, e.dy)
+
+    return guess
+
+
+def _product(dy: Bounded, x: Bounded) -> Bounded:
+    return dy.arranged(rows).T @ x.arranged(rows)
 
 
 def _decayed(e: Letters) -> Iterator[Guess]:
@@ -404,4 +425,63 @@ MISTAKES = {
 }
 # fmt: on
 
-Linear.mistakes = MISTAKES
+# --- of x with three axes ---
+
+STEPS = {"network": "Linear(3, 6), ReLU, Linear(6, 8), Flatten, Linear(40, 4); CrossEntropyLoss", "image": (7, 5)}
+DW = "np.einsum('mto,mti->oi', dy, x)"
+DB = "dy.sum(axis=(0, 1))"
+
+# fmt: off
+OF_STEPS = {
+    "grad_weight": [
+        M("last-step-only", _over(lambda e, x, dy: dy[:, -1].T @ x[:, -1]),
+          "of each sample only the last step (axis 1) enters",
+          wrong="dy[:, -1].T @ x[:, -1]", right=DW, case=STEPS),
+        M("first-step-only", _over(lambda e, x, dy: dy[:, 0].T @ x[:, 0]),
+          "of each sample only the first step (axis 1) enters",
+          wrong="dy[:, 0].T @ x[:, 0]", right=DW, case=STEPS),
+        M("one-sample-only", _over(lambda e, x, dy: dy[-1].T @ x[-1]),
+          "only the last sample enters, with all its steps",
+          wrong="dy[-1].T @ x[-1]", right=DW, case=STEPS),
+        M("wrong-mean", _over(lambda e, x, dy: e.ref / x.shape[1]), "it is divided by the number of steps (axis 1)",
+          wrong=f"{DW} / x.shape[1]", right=DW, case=STEPS),
+        M("wrong-mean", _over(lambda e, x, dy: e.ref / x.shape[0]), "it is divided by the number of samples",
+          wrong=f"{DW} / len(x)", right=DW, case=STEPS),
+        M("steps-summed-apart", _over(lambda e, x, dy: dy.sum(axis=1).T @ x.sum(axis=1)),
+          "dy and x are each summed over the steps (axis 1) before they are multiplied",
+          wrong="dy.sum(axis=1).T @ x.sum(axis=1)", right=DW, case=STEPS),
+        M("steps-summed-apart", _over(lambda e, x, dy: dy.sum(axis=1).T @ x.mean(axis=1)),
+          "x enters with its mean over the steps (axis 1)",
+          wrong="dy.sum(axis=1).T @ x.mean(axis=1)", right=DW, case=STEPS),
+        M("axes-in-another-order", _over(lambda e, x, dy: _product(dy, x.arranged(lambda a: a.swapaxes(0, 1)))),
+          "the rows of x are in the order of its second axis, those of dy in the order of the first",
+          wrong="dy.reshape(-1, dy.shape[2]).T @ x.swapaxes(0, 1).reshape(-1, x.shape[2])", right=DW, case=STEPS),
+    ],
+    "grad_bias": [
+        M("last-step-only", _over(lambda e, x, dy: dy[:, -1].sum(axis=0)),
+          "of each sample only the last step (axis 1) enters",
+          wrong="dy[:, -1].sum(axis=0)", right=DB, case=STEPS),
+        M("first-step-only", _over(lambda e, x, dy: dy[:, 0].sum(axis=0)),
+          "of each sample only the first step (axis 1) enters",
+          wrong="dy[:, 0].sum(axis=0)", right=DB, case=STEPS),
+        M("summed-over-one-axis", _over(lambda e, x, dy: dy.sum(axis=0)),
+          "db is summed over the samples, not over the steps (axis 1)",
+          wrong="dy.sum(axis=0)", right=DB, case=STEPS),
+        M("summed-over-one-axis", _over(lambda e, x, dy: dy.sum(axis=1)),
+          "db is summed over the steps (axis 1), not over the samples",
+          wrong="dy.sum(axis=1)", right=DB, case=STEPS),
+        M("one-sample-only", _over(lambda e, x, dy: dy[-1].sum(axis=0)),
+          "only the last sample enters, with all its steps",
+          wrong="dy[-1].sum(axis=0)", right=DB, case=STEPS),
+        M("wrong-mean", _over(lambda e, x, dy: e.ref / x.shape[1]), "it is divided by the number of steps (axis 1)",
+          wrong="dy.mean(axis=1).sum(axis=0)", right=DB, case=STEPS),
+        M("wrong-mean", _over(lambda e, x, dy: e.ref / x.shape[0]), "it is divided by the number of samples",
+          wrong="dy.mean(axis=0).sum(axis=0)", right=DB, case=STEPS),
+    ],
+}
+# fmt: on
+
+Linear.mistakes = {
+    part: [*(replace(m, formula=by_rows(m.formula)) for m in known), *OF_STEPS.get(part, ())]
+    for part, known in MISTAKES.items()
+}

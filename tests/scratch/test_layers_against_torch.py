@@ -219,6 +219,13 @@ LAYERS |= {
     "last_step": Subject(
         "last_step", lambda n, rng, dtype: LastStep(), lambda n: torch_recurrent.LastStep(), SEQUENCES
     ),
+    "linear of sequences": Subject("linear", linear, lambda n: nn.Linear(n, OUT), SEQUENCES),
+    "linear of sequences, without bias": Subject(
+        "linear",
+        lambda n, rng, dtype: linear(n, rng, dtype, bias=False),
+        lambda n: nn.Linear(n, OUT, bias=False),
+        SEQUENCES,
+    ),
     "relu of sequences": Subject("relu", lambda n, rng, dtype: ReLU(), lambda n: nn.ReLU(), SEQUENCES),
 }
 

@@ -158,7 +158,7 @@ BACKWARD = (
         "the gradient of both weights is that of the first step",
         edits=(
             _into(
-                "d.reshape(-1, d.shape[-1]).T @ a.reshape(-1, a.shape[-1])",
+                "rows(d).T @ rows(a)",
                 "d[:, 0].T @ a[:, 0]",
             ),
         ),

@@ -82,6 +82,12 @@ RIGHT = {
     "Conv2d(1, 8, 3), nn.BatchNorm2d(8, 1e-3, bias=False), Flatten, Linear(96, 3); mse": (
         "Conv2d(1, 8, 3), BatchNorm2d(8, eps=0.001, bias=False), Flatten, Linear(96, 3); MSELoss"
     ),
+    "Linear(2, 8), SelfAttention(8, 2), Linear(8, 5), LastStep, Linear(5, 3); mse": (
+        "Linear(2, 8), SelfAttention(8, num_heads=2), Linear(8, 5), LastStep, Linear(5, 3); MSELoss"
+    ),
+    "Linear(2, 8), Conv2d(1, 4, 3), Linear(6, 3), Flatten, Linear(9, 3); mse": (
+        "Linear(2, 8), Conv2d(1, 4, 3), Linear(6, 3), Flatten, Linear(9, 3); MSELoss"
+    ),
     "Conv2d(1, 8, 3), LayerNorm([8, 4, 3]), Flatten, Linear(96, 3); mse": (
         "Conv2d(1, 8, 3), LayerNorm((8, 4, 3)), Flatten, Linear(96, 3); MSELoss"
     ),
@@ -102,6 +108,8 @@ WRONG = {
     "Linear(4, 8), Linear(9, 3); MSELoss": "layer 1, Linear(9, 3): got 9 inputs, expected 8",
     "Conv2d(1, 8, 3), ReLU, Linear(72, 3)": "the loss is missing, expected it after a semicolon",
     "Conv2d(1, 8, 3), ReLU, Linear(72, 3); MSELoss": "Linear(72, 3): got 72 inputs, expected 8 x any x any",
+    "SelfAttention(8), Linear(8, 3); MSELoss": "layer 1, Linear(8, 3): got 8 inputs, expected any x 8",
+    "Linear(2, 8), SelfAttention(6), LastStep; MSELoss": "SelfAttention(6): got any x 6 inputs, expected 8",
     "Conv2d(1, 8, 3), ReLU, Conv2d(4, 8, 3), Flatten, Linear(72, 3); MSELoss": (
         "layer 2, Conv2d(4, 8, 3): got 4 x any x any inputs, expected 8 x any x any"
     ),
