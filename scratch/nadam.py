@@ -15,8 +15,9 @@ class NAdam(Adam):
     p <- p - lr (mu' m / (1 - M mu') + (1 - mu) g / (1 - M)) / (sqrt(v^) + eps).
 
     mu = b1 (1 - 0.96^(t d) / 2) at step t = 1, 2, ..., d the `momentum_decay`; mu' is that of step t + 1, M the product
-    of mu of all steps so far, and v^ = v / (1 - b2^t). Weight decay is coupled: g <- g + wd p first. ValueError for an
-    option that is below 0, or betas that are not in [0, 1).
+    of mu of all steps so far, and v^ = v / (1 - b2^t). Weight decay is coupled, g <- g + wd p first, or, with
+    `decoupled_weight_decay`, taken from the weight as AdamW's is, p <- p - lr wd p first. ValueError for an option that
+    is below 0, or betas that are not in [0, 1).
 
     Dozat, Incorporating Nesterov Momentum into Adam, 2016, algorithm 2; torch.optim.NAdam.
     """
@@ -30,11 +31,19 @@ class NAdam(Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         super().__init__(network, lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        self.momentum_decay = momentum_decay
+        self.momentum_decay, self.decoupled_weight_decay = momentum_decay, decoupled_weight_decay
         self._at_least_zero(momentum_decay=momentum_decay)
         self._product = (0, 1.0)  # the last step whose M is known, and that M
+
+    def update(self, p: Array, g: Array, state: State) -> None:
+        if not self.decoupled_weight_decay:
+            super().update(p, g, state)
+            return
+        p *= 1 - self.lr * self.weight_decay
+        self._adaptive(p, g, state)
 
     def _adaptive(self, p: Array, g: Array, state: State) -> None:
         b1, b2 = self.betas
@@ -61,4 +70,5 @@ class NAdam(Adam):
 
     @property
     def options(self) -> dict[str, float | bool]:
-        return super().options | {"momentum_decay": self.momentum_decay}
+        own = {"momentum_decay": self.momentum_decay, "decoupled_weight_decay": self.decoupled_weight_decay}
+        return super().options | own

@@ -47,6 +47,10 @@ class Adam(Optimizer):
     decay: ClassVar[str] = "coupled"
     counts = True
 
+    def decay_by(self, options: Options) -> str:
+        """How it decays weights: "coupled", by the gradient, or "decoupled", taken from the weight."""
+        return self.decay
+
     def kept(self, options: Options) -> tuple[str, ...]:
         return self.states
 
@@ -71,7 +75,7 @@ class Adam(Optimizer):
         """
         lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
         b1, b2 = float(options["beta1"]), float(options["beta2"])
-        is_coupled = self.decay == "coupled"
+        is_coupled = self.decay_by(options) == "coupled"
         size = np.abs(g) + (decay * np.abs(before) if is_coupled else 0.0)
         m_before, v_before = (state.get(name, np.zeros_like(before)) for name in self.states)
         m_terms = np.abs(m_before) * (1 + (1 - b1)) + (1 - b1) * size
@@ -108,7 +112,7 @@ class Adam(Optimizer):
     ) -> Bounded:
         """p - lr (m / c) / divisor(v, d, eps), c = 1 - b1^t and d = 1 - b2^t; with `swapped` betas."""
         b1, b2 = (e.option(name) for name in (("beta2", "beta1") if swapped else ("beta1", "beta2")))
-        coupled, decoupled = decays(e, decay, self.decay, times)
+        coupled, decoupled = decays(e, decay, self.decay_by(e.options), times)
         lr, before, g = e.option("lr"), e.before_update, e.g if g is None else g
         g = g + coupled * before if coupled else g
         m = b1 * e.state("exp_avg") + (1 - b1) * g

@@ -51,15 +51,18 @@ def _root_and_epsilon(v: Bounded, d: float, eps: float) -> Bounded:
 
 
 class NAdam(Adam):
-    """torch.optim.NAdam, with coupled weight decay; m and v are Adam's."""
+    """torch.optim.NAdam, with weight decay coupled or not; m and v are Adam's."""
 
     kind = "NAdam"
     scratch_type, torch_type = scratch.NAdam, torch.optim.NAdam
-    options = ("lr", "beta1", "beta2", "eps", "weight_decay", "momentum_decay")
+    options = ("lr", "beta1", "beta2", "eps", "weight_decay", "momentum_decay", "decoupled_weight_decay")
     parts: ClassVar = {
         **Adam.parts,
         "": "p <- p - lr (mu' m / (1 - M mu') + (1 - mu) g / (1 - M)) / (sqrt(v^) + eps), mu = b1 (1 - 0.96^(t d) / 2)",
     }
+
+    def decay_by(self, options: Options) -> str:
+        return "decoupled" if options["decoupled_weight_decay"] else "coupled"
 
     def stepped(
         self, options: Options, step: int, parameter: Tensor, g: Tensor, state: dict[str, Tensor]
@@ -77,7 +80,8 @@ class NAdam(Adam):
         - mu carries 6 u, so 1 - mu carries 6 u mu / (1 - mu), and M, of t factors, 7 t u. torch multiplies M in
           float32, also for weights in float64: 2 t 2^-24 more. 1 - M carries M / (1 - M) times that. a and b have 4 u
           beside.
-        - g carries 3 u where there is a decay; m 7 u, v 11 u, of which the root has half, as in Adam's step.
+        - g carries 3 u where there is a coupled decay; p that much where it is decoupled, of p and of what is taken
+          from it; m 7 u, v 11 u, of which the root has half, as in Adam's step.
         - The sum over r adds 8 u. It may be taken from p in two parts: one rounding of p, and of the sum, more.
 
         Nothing can be said where g^2, or the corrected v, may overflow.
@@ -85,6 +89,8 @@ class NAdam(Adam):
         averages = super().allowed(options, step, before, g, state, p)
         lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
         b1, b2 = float(options["beta1"]), float(options["beta2"])
+        taken = lr * decay * np.abs(before) if self.decay_by(options) == "decoupled" else 0.0
+        decay = 0.0 if self.decay_by(options) == "decoupled" else decay
         size, along = np.abs(g) + decay * np.abs(before), g + decay * before
         m, v = (state.get(name, np.zeros_like(before)) for name in self.states)
         v_terms, v_after = (b2 * v + (1 - b2) * a * a for a in (size, along))
@@ -101,7 +107,7 @@ class NAdam(Adam):
             whole = sum(quotients)
             carried = quotients[0] * (of_g + 3 * p.u) + quotients[1] * (of_m + AVERAGE * p.u)
             carried = carried + whole * (STEP * p.u + root_off / least)
-            off = 3 * p.u * np.abs(before) + 2 * p.u * whole + carried + 6 * p.subnormal * (1 + (a + b) / least)
+            off = p.u * (3 * (np.abs(before) + taken) + 2 * whole) + carried + 6 * p.subnormal * (1 + (a + b) / least)
         reach = np.maximum(averages["exp_avg_sq"].reach, (1 + 2 * SQUARE * p.u) * v_terms / (1 - b2**step))
         reach = np.maximum(reach, averages["exp_avg"].reach)
         unbounded = np.isnan(off) | (reach >= p.largest)
@@ -128,7 +134,7 @@ class NAdam(Adam):
         """p - lr (a g + b m) / divisor(v, d, eps) with other factors (a, b), d = 1 - b2^t; with `swapped` betas."""
         if e.part:
             return super().written(e, g, decay, times, swapped=swapped)
-        coupled, decoupled = decays(e, decay, self.decay, times)
+        coupled, decoupled = decays(e, decay, self.decay_by(e.options), times)
         lr, before, g = e.option("lr"), e.before_update, e.g if g is None else g
         g = g + coupled * before if coupled else g
         b1, b2 = e.option("beta1"), e.option("beta2")
@@ -220,12 +226,17 @@ ROOT = "(np.sqrt(new_v / (1 - b2 ** step)) + eps)"
 OF_G = f"(1 - {MU}) / (1 - {THROUGH}) * g"
 OF_M = f"{AHEAD} / (1 - {THROUGH} * {AHEAD}) * new_m"
 RIGHT = f"p - lr * ({OF_G} + {OF_M}) / {ROOT}"
+DECOUPLED = {"AdamW": {"decoupled_weight_decay": True}}
 
 
 def _of_averages(part: str) -> list[M]:
-    """The mistakes in Adam's averages, with this optimiser in their examples."""
-    of_adam = [m for m in Adam.mistakes[part] if m.case["optimizer"]["kind"] == "Adam"]
-    return [replace(m, case={**m.case, "optimizer": {**m.case["optimizer"], "kind": "NAdam"}}) for m in of_adam]
+    """The mistakes in Adam's averages, with this optimiser in their examples: those of AdamW where its decay is so."""
+
+    def example(m: M) -> dict[str, Any]:
+        options = m.case["optimizer"]
+        return {**m.case, "optimizer": {**options, "kind": "NAdam", **DECOUPLED.get(options["kind"], {})}}
+
+    return [replace(m, case=example(m)) for m in Adam.mistakes[part]]
 
 
 # fmt: off

@@ -57,6 +57,7 @@ OPTIMIZERS: list[tuple[type[scratch.Optimizer], dict[str, Any]]] = [
     (scratch.AdamW, {"lr": 0.01}),
     (scratch.NAdam, {"lr": 0.01}),
     (scratch.NAdam, {"lr": 0.01, "momentum_decay": 0.1, "weight_decay": 0.01}),
+    (scratch.NAdam, {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     (scratch.Adagrad, {"lr": 0.05}),
     (scratch.Adagrad, {"lr": 0.05, "lr_decay": 0.1, "initial_accumulator_value": 0.1, "weight_decay": 0.01}),
     (scratch.RMSprop, {"lr": 0.01}),

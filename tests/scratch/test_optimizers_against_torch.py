@@ -43,6 +43,8 @@ CASES: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (NAdam, {"lr": 0.1, "betas": (0.5, 0.6), "momentum_decay": 0.0}),
     (NAdam, {"lr": 0.1, "betas": (0.0, 0.9)}),
     (NAdam, {"lr": 0.02, "betas": (0.95, 0.99), "eps": 1e-6, "weight_decay": 0.2, "momentum_decay": 0.3}),
+    (NAdam, {"lr": 0.02, "weight_decay": 0.2, "momentum_decay": 0.3, "decoupled_weight_decay": True}),
+    (NAdam, {"decoupled_weight_decay": True}),
     (Adagrad, {}),
     (Adagrad, {"lr": 0.1, "lr_decay": 0.3}),
     (Adagrad, {"lr": 0.1, "initial_accumulator_value": 0.1}),

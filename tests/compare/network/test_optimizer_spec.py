@@ -36,7 +36,8 @@ PARTIAL = [
     (
         "NAdam",
         {},
-        {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0, "momentum_decay": 0.004},
+        {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0, "momentum_decay": 0.004}
+        | {"decoupled_weight_decay": False},
     ),
     ("AdamW", {}, {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}),
 ]

@@ -1958,6 +1958,7 @@ ADAM = {
 def draw_nadam(rng: np.random.Generator, d: Draw) -> Inputs:
     drawn = draw_adam(rng, d)
     drawn["options"]["momentum_decay"] = float(rng.choice([0.004, 0.0, 0.3]))
+    drawn["options"]["decoupled_weight_decay"] = bool(rng.choice([False, True]))
     return drawn
 
 
@@ -1995,13 +1996,18 @@ NADAM_STEPS: dict[str, Callable[..., Array]] = {
 
 def nadam(average: str, factors: str, how: str) -> Callable[..., Values]:
     def compute(options: Inputs, step: int, before: Array, g: Array, state: Values) -> Values:
-        g = g + options["weight_decay"] * before
+        decayed = before
+        if options["decoupled_weight_decay"]:
+            shrink = 1 - options["lr"] * options["weight_decay"]
+            decayed = before * shrink if "sum" in how else before - options["lr"] * options["weight_decay"] * before
+        else:
+            g = g + options["weight_decay"] * before
         m, v = (state.get(name, np.zeros_like(before)) for name in ("exp_avg", "exp_avg_sq"))
         m = MOMENTS[average](m, g, options["beta1"])
         v = MOMENTS[average](v, g * g, options["beta2"])
         a, b = (options["lr"] * factor for factor in NADAM_FACTORS[factors](options, step))
         root = np.sqrt(v / (1 - options["beta2"] ** step)) + options["eps"]
-        return {"": NADAM_STEPS[how](before, a, g, b, m, root), "exp_avg": m, "exp_avg_sq": v}
+        return {"": NADAM_STEPS[how](decayed, a, g, b, m, root), "exp_avg": m, "exp_avg_sq": v}
 
     return compute
 
