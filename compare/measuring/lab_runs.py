@@ -72,6 +72,8 @@ def finding(name: str, *arguments: str) -> LabRun:
     return LabRun(name, "check_parity", arguments, code=1, option="--json", keeps="report.json")
 
 
+FIVE_EPOCHS = ("--steps", "320", "--every", "8")  # of `sequence`
+
 # In this order: what is short first. `spreads` runs have the cores to themselves, after the others.
 RUNS: tuple[LabRun, ...] = (
     LabRun("trace_published", "trace_autodiff", ("--published",)),
@@ -108,6 +110,16 @@ RUNS: tuple[LabRun, ...] = (
     in_float64("fashion_mnist_cnn", "fashion_mnist_cnn", "--epochs", "3"),
     step_by_step("fashion_mnist_cnn_steps", "fashion_mnist_cnn", "--steps", "40"),
     step_by_step("fashion_mnist_cnn_float64_steps", "fashion_mnist_cnn", "--dtype", "float64", "--steps", "40"),
+    *(
+        run(f"sequence_{variant}", "sequence", "--variant", variant)
+        for variant in ("rnn", "lstm", "gru", "transformer")
+        for run in (training, in_float64)
+    ),
+    step_by_step("sequence_transformer_steps", "sequence", "--variant", "transformer", "--steps", "40"),
+    *(
+        step_by_step(f"sequence_{v}_float64_steps", "sequence", "--variant", v, "--dtype", "float64", *FIVE_EPOCHS)
+        for v in ("rnn", "transformer")
+    ),
     training("mnist", "mnist"),
     training("one_vs_rest_algorithm_7_1", "one_vs_rest", "--variant", "algorithm_7_1"),
     study("xor_line_published", "xor_line", "--published", "--seeds", "5", spreads=True),

@@ -3,6 +3,7 @@
 Every loader returns a checked `Dataset` and raises `DatasetError` (`DatasetMissing` if nothing is there).
 """
 
+from .adding import adding
 from .dataset import Dataset, DatasetError, DatasetMissing
 from .digits import digits
 from .idx import find_files, read_idx
@@ -12,6 +13,6 @@ from .toy import linear, spiral, xor, xor_line
 
 __all__ = [
     "Dataset", "DatasetError", "DatasetMissing", "RawImages",
-    "digits", "fashion_mnist", "find_files", "images_from_npz", "iris", "linear",
+    "adding", "digits", "fashion_mnist", "find_files", "images_from_npz", "iris", "linear",
     "mnist", "raw", "read_idx", "spiral", "xor", "xor_line",
 ]  # fmt: skip

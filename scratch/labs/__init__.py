@@ -11,6 +11,7 @@ from scratch.labs import (
     linear,
     mnist,
     one_vs_rest,
+    sequence,
     spiral,
     xor,
     xor_line,
@@ -19,7 +20,7 @@ from scratch.labs.lab import OPTIMIZERS, Lab, LabSetup, Outcome, Samples
 
 MODULES = (
     *(fashion_mnist, digits, xor, spiral, mnist, iris, digit_pair, linear, xor_line, one_vs_rest),
-    fashion_mnist_cnn,
+    *(fashion_mnist_cnn, sequence),
 )
 LABS: dict[str, Lab] = {module.LAB.name: module.LAB for module in MODULES}
 

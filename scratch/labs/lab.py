@@ -59,7 +59,8 @@ class Lab:
     these settings, and the same lab with others by name. options: what makes the lab from a text, such as "7,9".
     threshold: above it, a single output column says yes. learner(setup): what trains in NumPy, if not an
     engine. max_batches: an epoch ends after as many, where a published run is shorter than its data. takes_images:
-    its network is given each row as an image of one channel, (m, 1, height, width).
+    its network is given each row as an image of one channel, (m, 1, height, width). time_steps: it is given each row as
+    a sequence of so many steps, (m, time_steps, n).
     """
 
     name: str
@@ -91,6 +92,7 @@ class Lab:
     threshold: float = 0.5
     learner: Callable[[LabSetup], ScratchLearner] | None = None
     takes_images: bool = False
+    time_steps: int | None = None
 
     def data(self, data_dir: Folder, dtype: str, seed: int) -> Dataset:
         """Read and prepared; errors as `load`."""
@@ -110,13 +112,14 @@ class Lab:
     ) -> LabSetup:
         """The lab on this data (as `data` gave it), in the data's dtype; what is not given is the lab's own.
 
-        ValueError for an optimiser that is not known, sizes that allow no training, or rows where images are needed.
+        ValueError for an optimiser that is not known, sizes that allow no training, or rows that are no images or
+        sequences where those are needed.
         """
         if optimizer is not None and optimizer not in OPTIMIZERS:
             raise ValueError(f"got optimiser {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         seed = self.seed if seed is None else seed
         dtype, rng = data.x_train.dtype.name, self.rng(seed)
-        samples = _samples(data, self.targets, self.takes_images)
+        samples = _samples(data, self)
         outputs = 1 if self.targets == "column" else len(data.class_names)
         sizes = (data.x_train.shape[1], *(self.hidden if hidden is None else hidden), outputs)
         network = self.network(sizes, rng, dtype)
@@ -161,7 +164,7 @@ class LabSetup:
         """What a figure says above everything: the data and where it is from, then network and dtype."""
         named = heading(self.data.name, self.data.source)
         variant = f", {self.lab.variant}" if self.lab.variant else ""
-        enters = "x".join(map(str, self.samples.x_train.shape[2:] or self.sizes[:1]))
+        enters = "x".join(map(str, self.samples.x_train.shape[2 if self.lab.takes_images else 1 :]))
         return f"{named}\n{'-'.join([enters, *map(str, self.sizes[1:])])}, {self.dtype}, seed {self.seed}{variant}"
 
     def learner(self, processes: int = 1) -> ScratchLearner:
@@ -194,18 +197,32 @@ class Outcome:
         return network
 
 
-def _samples(data: Dataset, targets: Targets, takes_images: bool) -> Samples:
-    if targets == "one_hot":
+def _samples(data: Dataset, lab: Lab) -> Samples:
+    if lab.targets == "one_hot":
         data = data.one_hot()
     t_train, t_val = data.t_train, data.t_val
-    if targets == "column":
+    if lab.targets == "column":
         t_train, t_val = (t[:, np.newaxis].astype(data.x_train.dtype) for t in (t_train, t_val))
-    x_train, x_val = (_images(data, x) if takes_images else x for x in (data.x_train, data.x_val))
+    x_train, x_val = (_shaped(data, lab, x) for x in (data.x_train, data.x_val))
     return Samples(x_train, t_train, x_val, t_val)
 
 
+def _shaped(data: Dataset, lab: Lab, x: NDArray[Any]) -> NDArray[Any]:
+    """The rows as the lab's network takes them, of the same memory."""
+    if lab.takes_images:
+        return _images(data, x)
+    return x if lab.time_steps is None else _sequences(data, x, lab.time_steps)
+
+
+def _sequences(data: Dataset, x: NDArray[Any], steps: int) -> NDArray[Any]:
+    """The rows as sequences (n, steps, columns of a step)."""
+    if x.shape[1] % steps:
+        raise ValueError(f"got {data.name}, rows of {x.shape[1]}, expected sequences of {steps} steps")
+    return x.reshape(len(x), steps, -1)
+
+
 def _images(data: Dataset, x: NDArray[Any]) -> NDArray[Any]:
-    """The rows as images (n, 1, height, width), of the same memory."""
+    """The rows as images (n, 1, height, width)."""
     if data.image_shape is None:
         raise ValueError(f"got {data.name}, whose rows are no images, expected images")
     return x.reshape(len(x), 1, *data.image_shape)
