@@ -110,6 +110,7 @@ class Layer(Operation):
     leading: ClassVar[bool] = False  # any axes may stand before those of x that it names
     instead: ClassVar[int | None] = None  # the earlier layer whose output it takes, not the last one's; -1: the input
     also: ClassVar[int | None] = None  # the earlier layer whose output it takes as well, as its part "other"
+    rows_only: ClassVar[bool] = False  # x is a matrix
     classes: ClassVar[int | None] = None  # x is class numbers from 0 to one less, where the layer takes no other
 
     @classmethod
@@ -298,7 +299,9 @@ class Activation(Layer):
 
 @dataclass(frozen=True)
 class RowActivation(Activation):
-    """Of each row of a matrix. Samples are rows, so torch's dim is 1, or -1, which is the same."""
+    """Of each row of a matrix. Samples are rows, so torch's dim is 1, or -1, which is the same of a matrix alone."""
+
+    rows_only = True
 
     @classmethod
     def named(cls) -> str:

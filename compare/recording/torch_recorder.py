@@ -58,6 +58,9 @@ def _torch_step(
 
     def enter(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         k = len(passed)
+        if architecture.layers[k].rows_only and args[0].ndim != 2:
+            shape = tuple(args[0].shape)
+            raise OddCandidate(f"layer {k} ({module}): got x of shape {shape}, which is not checked, expected rows")
         drawn.update({f"{k}.{part}": a for part, a in architecture.layers[k].draws(module, args[0]).items()})
         ways = architecture.sources(k).items()
         return tuple(map(apart, args, ways)) if len(args) == len(ways) else args

@@ -135,3 +135,12 @@ def test_an_output_that_is_no_matrix_is_one_line() -> None:
 def test_the_last_axis_must_be_the_layers() -> None:
     with pytest.raises(scratch.LayerError, match=r"got \(7, 5, 3\), expected \(m, m, 4\)"):
         scratch.Linear(4, 2, rng=np.random.default_rng(0), dtype=np.float64).forward(X)
+
+
+@pytest.mark.parametrize("layer", [nn.Softmax(dim=-1), nn.Softmax(dim=1), nn.LogSoftmax(dim=-1)], ids=str)
+def test_what_is_checked_on_rows_alone_is_refused_in_one_line(layer: nn.Module) -> None:
+    """The softmax of a matrix is over its axis 1, the last one; of sequences that is another."""
+    model = nn.Sequential(nn.Linear(3, 6), layer, nn.Flatten(), nn.Linear(30, 4)).double()
+    with pytest.raises(ValueError, match=r"layer 1 \(\w+\(dim=-?1\)\): got x of shape \(7, 5, 6\)") as raised:
+        compare.check(model, X, T, loss=nn.CrossEntropyLoss())
+    assert "\n" not in str(raised.value)
