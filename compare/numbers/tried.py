@@ -107,7 +107,8 @@ class Moved(Arithmetic):
         count = math.prod(shape)
         self._at = (self._at * 5 + 12347) % POOL
         pool = _pool()
-        moves = pool[self._at : self._at + count] if self._at + count <= POOL else np.resize(pool, count)
+        at = self._at % max(POOL - count, 1)
+        moves = pool[at : at + count] if count <= POOL else np.resize(pool, count)
         return moves.reshape(shape)
 
 
@@ -214,15 +215,14 @@ class Tried:
 
     def affine(self, w: Matrix, *further: tuple[Tried, Matrix], addends: Sequence[Array] = ()) -> Tried:
         """Sizes by Cauchy and Schwarz: |W_i| |a|."""
-        terms = ((self, w), *further)
-        value: Any = self.value.dtype.type(0)
-        size: Any = 0.0
-        for a, w in terms:
-            value = value + self.by.product(a.value, self.by.of(w.value))
-            size = size + length(a.value[0]) * w.rows
+        value, size = self.by.product(self.value, self.by.of(w.value)), length(self.value[0]) * w.rows
+        for a, each in further:
+            value = _plus(value, self.by.product(a.value, self.by.of(each.value)))
+            size += length(a.value[0]) * each.rows
         for b in addends:
-            value, size = value + self.by.of(b), size + np.abs(b)
-        n = sum(w.value.shape[1] for _, w in terms) + len(addends)
+            value = _plus(value, self.by.of(b))
+            size += np.abs(b)
+        n = w.value.shape[1] + sum(each.value.shape[1] for _, each in further) + len(addends)
         return Tried(self.by.rounded(value, size, _likely(n)), self.by)
 
     def over_time(self, a: Tried) -> Tried:
@@ -265,6 +265,11 @@ def _alike(steps: Sequence[Tried], least: int = 1) -> Sequence[Tried]:
     """All with the runs of those that have most."""
     runs = max(least, *(len(s.value) for s in steps))
     return [Tried(np.broadcast_to(s.value, (runs, *s.shape)), s.by) for s in steps]
+
+
+def _plus(a: Array, b: Array) -> Array:
+    """a + b, in a where it has room for it."""
+    return np.add(a, b, out=a if np.broadcast_shapes(a.shape, b.shape) == a.shape else None)
 
 
 def _likely(n: int) -> float:

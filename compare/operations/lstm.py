@@ -108,7 +108,8 @@ class LSTM(Recurrent, Layer):  # type: ignore[misc]
             da.append(dy.joined(gates))
             dc = (dc * f if forgets else dc) if keeps else dc * 0.0
             dh = da[-1].affine(w.hh.T) if carries else dh * 0.0
-        return Deltas(da[::-1], da[::-1])
+        back = da[::-1]
+        return Deltas(back, back)
 
 
 # --- what people get wrong ---

@@ -307,7 +307,8 @@ class Recurrent:
     ) -> dict[str, Any]:
         """By part, from the deltas of all steps, or of `only` one; for `after` dW_hh has the states after each step."""
         found = self.deltas(s, w, dy, **other)
-        da, dq = x.stacked(found.of_input), x.stacked(found.of_state)
+        da = x.stacked(found.of_input)
+        dq = da if found.of_state is found.of_input else x.stacked(found.of_state)
         dx, before = da.affine(w.ih.T), s.y if after else s.before
         if only is not None:
             x, before, da, dq = (x.stacked([a.step(only)]) for a in (x, before, da, dq))

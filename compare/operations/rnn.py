@@ -100,7 +100,8 @@ class RNN(Recurrent, Layer):  # type: ignore[misc]
             da.append((dy.step(t) + dh if adds or t == last else dh) * f(s, t))
             alone = dy.step(t) * f(s, t)
             dh = (da[-1] if reach is None else alone).affine(matrix) if carries else alone * 0.0
-        return Deltas(da[::-1], da[::-1])
+        back = da[::-1]
+        return Deltas(back, back)
 
 
 # --- what people get wrong ---
