@@ -387,7 +387,10 @@ class Settled:
             self.notes.append(PenaltyFound(kind, amount, held, where))
 
     def _without(self, name: TensorName, amount: float, in_loss: Penalty) -> None:
-        """The gradient with its own penalty, less the loss's: what is left is wrong."""
+        """The gradient with its own penalty, less the loss's: what is left is wrong. Not of one that was wrong."""
+        seen = self.back.found.get(name.gradient)
+        if not amount and seen is not None and not seen.equal:
+            return
         move = next((m for m in self.update.moves if m.name == name), None)
         slope = self._slope(name, in_loss.kind)
         gradient = self.back.expected[name.gradient] if move is None else move.gradient
