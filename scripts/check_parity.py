@@ -7,7 +7,7 @@
     python scripts/check_parity.py LAB --exact | --network "64-256-10 relu, half squared error" --exact
     python scripts/check_parity.py fashion_mnist --json r.json --html r.html
     python scripts/check_parity.py --watch student.py --network "5-7-4 relu, softmax cross-entropy" [--seconds S]
-                                       [-- ANSWER ...]
+                                       [--box] [-- ANSWER ...]
     python scripts/check_parity.py --record F --network "784-256-10 relu, softmax cross-entropy" [--json F]
                                        [--html F] [-v]
     torchrun --nproc-per-node 2 scripts/check_parity.py LAB [--inject FAULT]
@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.typed, arguments.answers = typed, answers
     if answers and not arguments.watch:
         raise UsageError(f"got {' '.join(answers)} after --, expected --watch F, whose program asks for input")
+    if arguments.box and not arguments.watch:
+        raise UsageError("--box: expected --watch F, whose program runs in it")
     arguments.said = []
     _expect_device(arguments)
     if arguments.inject == "list":
@@ -148,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         "--watch", type=Path, metavar="F", help="run this script or notebook, unedited, and check what it computes"
     )
     parser.add_argument("--seconds", type=positive_int, default=20, metavar="S", help="limit for --watch (default: 20)")
+    parser.add_argument("--box", action="store_true", help="run what is watched in a box (bubblewrap), on a copy")
     parser.add_argument(
         "--network",
         metavar="TEXT",
@@ -336,7 +339,7 @@ def _check_record(arguments: argparse.Namespace) -> list[Report]:
 def _check_script(arguments: argparse.Namespace) -> list[Report]:
     import compare
 
-    limits = {"seconds": float(arguments.seconds), "answers": arguments.answers}
+    limits = {"seconds": float(arguments.seconds), "answers": arguments.answers, "box": arguments.box}
     try:
         with _told_progress(arguments) as progress:
             return [compare.check(arguments.watch, network=arguments.network, progress=progress, **limits)]

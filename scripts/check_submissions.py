@@ -1,7 +1,7 @@
 """Check a folder of submissions, each a script or notebook that is watched, unedited, in a process of its own.
 
     python scripts/check_submissions.py FOLDER --network "5-7-4 relu, softmax cross-entropy" [--out DIR]
-                                        [--seconds S] [--memory MB] [--workers N]
+                                        [--seconds S] [--memory MB] [--workers N] [--trusted]
     python scripts/check_submissions.py FOLDER --table networks.csv --out checked
     python scripts/check_submissions.py FOLDER
 
@@ -16,8 +16,10 @@ Each script runs as a copy in a temporary folder. With it are copied the files o
 that lie in FOLDER, but not the scripts there. DIR gets index.html, a page for each, submissions.csv and
 submissions.json.
 
+Each script runs in a box (bubblewrap), see SECURITY.md. --trusted runs it with your rights.
+
 Exit codes: 0 every submission has its row and everything else is listed, whatever was found (the table is the result);
-2 bad usage or bad input, or no submission in FOLDER.
+2 bad usage or bad input, no submission in FOLDER, or no box without --trusted.
 """
 
 from __future__ import annotations
@@ -49,14 +51,16 @@ of a folder in FOLDER one script runs: the one that the table names; else the on
 else the only one that no other imports. What was passed over is listed, with the reason.
 
 exit codes: 0 every submission has its row, whatever was found, and everything else is listed;
-2 bad usage or bad input, or no submission in FOLDER
-Not a sandbox: a submission has your rights. Run those of strangers as a user, or in a container, of their own."""
+2 bad usage or bad input, no submission in FOLDER, or no box (bubblewrap) without --trusted.
+With --trusted a submission has your rights: it can read, change and delete what you can."""
 STYLES = {"parity": "green", "mismatch": "red"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     submissions, absent, passed_over = _submissions(arguments)
+    if not arguments.trusted:
+        _expect_box()
     if arguments.out:
         _expect_free(arguments.out)
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -65,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from compare.submissions.submission import RunLimits, examine
     from scratch.printable import printable
 
-    limits = RunLimits(float(arguments.seconds), arguments.memory << 20)
+    limits = RunLimits(float(arguments.seconds), arguments.memory << 20, box=not arguments.trusted)
     done: list[Examined] = []
 
     def say(each: Examined) -> None:
@@ -103,7 +107,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=positive_int, default=workers, metavar="N", help=f"scripts at a time (default: {workers})"
     )
+    parser.add_argument("--trusted", action="store_true", help="run the scripts with your rights, in no box")
     return parser
+
+
+def _expect_box() -> None:
+    from compare.watching.box import CannotBox, expect_box
+
+    try:
+        expect_box()
+    except CannotBox as error:
+        raise UsageError(f"{error}; --trusted runs the submissions with your rights") from None
 
 
 def _submissions(arguments: argparse.Namespace) -> tuple[list[Submission], list[Examined], list[PassedOver]]:

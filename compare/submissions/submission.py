@@ -3,7 +3,8 @@
 The script is copied into a temporary folder with the files that belong to it, and watched there. The process that
 watches it is a process of its own too: whatever the numbers do to the check, the others are examined.
 
-This bounds accidents, not malice: a submission runs with the rights of whoever calls, and can delete what they can.
+The script itself runs in a box (see watching/box.py). Where `RunLimits.box` is False it runs with the rights of whoever
+calls, and can delete what they can: that bounds accidents, not malice.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from typing import Any
 from compare.recording.notes import DidNotEnd
 from compare.report.findings import findings
 from compare.report.outcome import Outcome
+from compare.submissions import left_behind
 from compare.submissions.handed_in import Script
+from compare.submissions.left_behind import NoResult
 
 UNEXAMINED = "not examined"
 VERDICTS = ("mismatch", "incomplete", "parity", UNEXAMINED)  # in the order of a class's table
@@ -61,10 +64,11 @@ class Submission:
 
 @dataclass(frozen=True)
 class RunLimits:
-    """Of one script: seconds of running, and bytes of memory."""
+    """Of one script: seconds of running, bytes of memory, and whether it runs in a box."""
 
     seconds: float = 20.0
     memory: int = 4 << 30
+    box: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,15 +199,16 @@ def _run(settings: dict[str, Any], results: Path, seconds: float, processes: _Pr
 def _left_behind(submission: Submission, results: Path, code: int, page: Path | None) -> Examined:
     """What its process found, or, if it left nothing that can be read, its exit code and last words."""
     try:
-        found = json.loads((results / "found.json").read_text())
-    except (OSError, ValueError):
-        last = (results / "stderr").read_text(errors="replace").strip().splitlines()[-1:] or [""]
-        why = f"the check itself failed with exit code {code}: {last[0]}"
-        return _unexamined(submission, why.rstrip(": "))
+        found = left_behind.found(results / "found.json", VERDICTS)
+    except NoResult as error:
+        failed = code and f"the check itself failed with exit code {code}: {left_behind.last_words(results / 'stderr')}"
+        return _unexamined(submission, (failed or f"the check left {error}").rstrip(": "))
     name = ""
-    if page is not None and (results / "page.html").exists():
-        name = Path(shutil.copyfile(results / "page.html", page)).name
-    own = {"network": submission.network, "page": name, "findings": tuple(found["findings"])}
+    if page is not None:
+        with contextlib.suppress(NoResult):  # a row without a page
+            page.write_bytes(left_behind.plain(results / "page.html", left_behind.PAGE))
+            name = page.name
+    own = {"network": submission.network, "page": name}
     return Examined(submission.name, **found | {each: value for each, value in own.items() if value})
 
 
@@ -237,7 +242,7 @@ def main(text: str) -> None:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     results = Path(settings["results"])
     found = _found(Path(settings["script"]), settings, results / "page.html" if settings["draw"] else None)
-    (results / "found.json").write_text(json.dumps(found))
+    (results / "found.json").write_text(json.dumps(left_behind.with_texts(found)))
 
 
 def _found(script: Path, settings: dict[str, Any], page: Path | None) -> dict[str, Any]:
@@ -246,7 +251,8 @@ def _found(script: Path, settings: dict[str, Any], page: Path | None) -> dict[st
 
     network, unexamined = settings["network"], {"verdict": UNEXAMINED, "network": "", "findings": []}
     try:
-        report = compare.check(script, network=network or None, seconds=settings["seconds"], memory=settings["memory"])
+        limits = {name: settings[name] for name in ("seconds", "memory", "box")}
+        report = compare.check(script, network=network or None, **limits)
     except (ValueError, TypeError, MemoryError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         return unexamined | {"cause": said.replace(f"{script}: ", "").replace(str(script), script.name)}

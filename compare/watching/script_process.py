@@ -149,7 +149,7 @@ def main(settings: dict[str, Any]) -> None:
     program = Program(settings["path"], journal)
     values = Values(program.sites, limits, journal.value, journal.name, stop)
     values.install()
-    limit_resources(settings["memory"], settings["seconds"], limits.bytes + settings["memory"])
+    limit_resources(settings["memory"], settings["seconds"], settings["files"])
     try:
         program.run(settings["argv"], settings["answers"])
         ended, complete = "finished", True

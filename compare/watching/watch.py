@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import select
 import signal
@@ -12,20 +11,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-
-from compare.watching.dataflow import Array, Dataflow
-from compare.watching.growing import Growing
+from compare.watching import box as boxes
+from compare.watching.dataflow import Dataflow
+from compare.watching.journal import read
 from compare.watching.progress import Progress, Tell
-from compare.watching.rewriting import Site
 from compare.watching.values import ValueLimits
 
 MEMORY = 4 << 30
+EVERY = 0.05  # seconds between two looks at the processes in a box
 OUTPUT = 1 << 16  # bytes of what a script prints that are kept, the last ones
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -38,9 +36,6 @@ ENVIRONMENT = {
     "PYTHONFAULTHANDLER": "",
 }
 WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY")
-KINDS = ("b1", "f2", "f4", "f8", *(f"{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8)))
-NUMBERS = frozenset(f"{order}{kind}" for order in "<|=" for kind in KINDS)
-NOTHING = np.empty(0)
 
 # The package without its __init__, which would import torch.
 BOOTSTRAP = """
@@ -49,6 +44,9 @@ settings = json.loads(sys.argv[1])
 package = types.ModuleType("compare")
 package.__path__ = [settings["package"]]
 sys.modules["compare"] = package
+if settings["originals"]:
+    import os, shutil
+    shutil.copytree(settings["originals"], os.path.dirname(settings["path"]), dirs_exist_ok=True)
 from compare.watching.script_process import main
 main(settings)
 """
@@ -62,6 +60,7 @@ def watch_script(
     memory: int = MEMORY,
     answers: Sequence[str] = (),
     progress: Tell | None = None,
+    box: bool = False,
     **limits: Any,
 ) -> Dataflow:
     """Run an unedited script or notebook in a process of its own and watch every expression of it.
@@ -69,6 +68,7 @@ def watch_script(
     For `seconds` and with `memory` bytes at most, in its own folder, with no windows and one thread; input() gets the
     `answers`. `progress` hears twice a second of the seconds and the values that were seen. `limits` are those of
     values.ValueLimits. Whatever it does, what was seen until then is returned; `ended` says how it ended.
+    With `box` it runs in one, on a copy of its folder; CannotBox where there is none.
     FileNotFoundError or IsADirectoryError if `path` is no file.
     """
     script = Path(path).absolute()
@@ -88,43 +88,64 @@ def watch_script(
             "memory": memory,
             "arrays": arrays.fileno(),
             "events": events.fileno(),
+            "files": bounds.bytes + (0 if box else memory),
+            "originals": boxes.ORIGINALS if box else "",
         }
+        command = [sys.executable, "-B", "-P", "-c", BOOTSTRAP, json.dumps(settings)]
+        if box:
+            boxes.expect_box()
+            command = boxes.command(command, script.parent)
         process = subprocess.Popen(
-            [sys.executable, "-B", "-P", "-c", BOOTSTRAP, json.dumps(settings)],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={k: v for k, v in os.environ.items() if k not in WINDOWS} | ENVIRONMENT,
+            env=_environment(box),
             pass_fds=(arrays.fileno(), events.fileno()),
             start_new_session=True,
         )
-        output, in_time = _output(process, seconds, Progress(events.fileno(), progress))
-        flow = _read(arrays, events)
-    ended = flow.ended or _ended(process.returncode, in_time, seconds)
-    return replace(flow, ended=ended, output=output)
+        tree = boxes.Tree(process.pid, memory) if box else None
+        output, in_time, excess = _output(process, seconds, Progress(events.fileno(), progress), tree)
+        flow = read(arrays, events, bounds)
+    ended = excess or flow.ended or _ended(process.returncode, in_time, seconds, box)
+    return replace(flow, ended=ended, output=output, complete=flow.complete and not excess)
 
 
-def _output(process: subprocess.Popen[bytes], seconds: float, progress: Progress) -> tuple[str, bool]:
-    """The last part of what it prints until it ends, and whether it ended in time; afterwards its group is dead."""
+def _environment(box: bool) -> dict[str, str]:
+    if box:
+        return boxes.environment(os.environ, ENVIRONMENT)
+    return {k: v for k, v in os.environ.items() if k not in WINDOWS} | ENVIRONMENT
+
+
+def _output(
+    process: subprocess.Popen[bytes], seconds: float, progress: Progress, tree: boxes.Tree | None = None
+) -> tuple[str, bool, str]:
+    """The last part of what it prints until it ends, whether it ended in time, and beyond which limit it went.
+
+    Afterwards its group is dead.
+    """
     assert process.stdout is not None
     pipe, kept, deadline, is_open = process.stdout.fileno(), b"", time.monotonic() + seconds, True
+    excess, looked = "", 0.0
     os.set_blocking(pipe, False)
     try:
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None and time.monotonic() < deadline and not excess:
             progress.tick()
+            if tree is not None and time.monotonic() - looked > EVERY:
+                excess, looked = tree.excess(), time.monotonic()
             if is_open and select.select([pipe], [], [], 0.05)[0]:
                 part = os.read(pipe, OUTPUT)
                 kept, is_open = (kept + part)[-OUTPUT:], bool(part)
             elif not is_open:
                 time.sleep(0.02)
-        in_time = process.poll() is not None
+        in_time = process.poll() is not None or bool(excess)
         while is_open and len(part := _available(pipe)):
             kept = (kept + part)[-OUTPUT:]
             if len(part) < OUTPUT:
                 break
     finally:
         _kill(process)
-    return kept.decode("utf-8", "replace"), in_time
+    return kept.decode("utf-8", "replace"), in_time, excess
 
 
 def _available(pipe: int) -> bytes:
@@ -142,8 +163,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _ended(returncode: int, in_time: bool, seconds: float) -> str:
-    """In words, of a process that could not say so itself."""
+def _ended(returncode: int, in_time: bool, seconds: float, box: bool = False) -> str:
+    """In words, of a process that could not say so itself. From a box a signal comes as 128 and its number."""
+    if box and returncode > 128:
+        returncode = 128 - returncode
     if not in_time:
         return f"time limit of {seconds:g} s"
     if returncode == -getattr(signal, "SIGXCPU", 0):
@@ -151,70 +174,3 @@ def _ended(returncode: int, in_time: bool, seconds: float) -> str:
     if returncode < 0:
         return f"killed by {signal.Signals(-returncode).name}"
     return f"ended itself with exit code {returncode}"
-
-
-def _read(arrays: IO[bytes], events: IO[bytes]) -> Dataflow:
-    """What the process wrote. It is not trusted: what is not well-formed is left out."""
-    kept: dict[tuple[Any, ...], Array] = {}
-    sites: list[Site] = []
-    growing = Growing(sites)
-    sources: dict[str, Sequence[str]] = {}
-    ended, complete = "", False
-    size = os.fstat(arrays.fileno()).st_size
-    for event in _events(events):
-        match event:
-            case {"source": str(file), "text": str(text)}:
-                sources[file] = text.splitlines()
-            case {"sites": list(found)}:
-                sites += [site for each in found if (site := _site(each)) is not None]
-            case {"ended": str(words), "complete": bool(done)}:
-                ended, complete = words, done
-            case [int(site), int(number), str(name)] if 0 <= number < len(growing.values) and 0 <= site < len(sites):
-                growing.name(site, number, name)
-            case [int(site), list(operands), *held] if site < len(sites):
-                growing.value(site, operands, _array(arrays, size, held, kept))
-    return Dataflow(tuple(growing.values), ended, sources, complete)
-
-
-def _site(found: Any) -> Site | None:
-    match found:
-        case [str(what), str(file), int(a), int(b), int(c), int(d), str(of), list(names), str(cell)]:
-            return Site(what, file, a, b, c, d, of, tuple(map(str, names)), cell)
-    return None
-
-
-def _events(file: IO[bytes]) -> Iterator[Any]:
-    file.seek(0)
-    for line in file:
-        try:
-            yield json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-
-
-def _array(file: IO[bytes], size: int, held: Sequence[Any], kept: dict[tuple[Any, ...], Array]) -> Array:
-    """A number or an array as it was written; an empty one for what is not well-formed."""
-    match held:
-        case [str(number), str(kind)] if kind in NUMBERS:
-            return np.asarray(_float(number)).astype(kind)
-        case [str(kind), list(shape), int(start)] if all(isinstance(n, int) for n in shape):
-            key = (kind, tuple(shape), start)
-        case _:
-            return NOTHING
-    if key not in kept:
-        try:
-            dtype = np.dtype(kind)
-        except TypeError:
-            return NOTHING
-        length = math.prod(shape) * dtype.itemsize
-        if dtype.kind not in "biuf" or min([start, *shape]) < 0 or start + length > size:
-            return NOTHING
-        kept[key] = np.frombuffer(os.pread(file.fileno(), length, start), dtype).reshape(shape)
-    return kept[key]
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

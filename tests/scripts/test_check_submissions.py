@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from compare.watching import box
+from compare.watching.box import why_not
+
 ROOT = Path(__file__).parents[2]
 NETWORK = "3-5-1 tanh, sigmoid output, binary cross-entropy"
 RIGHT = (ROOT / "examples" / "script_right.py").read_text()
@@ -35,7 +38,8 @@ HOSTILE: dict[str, tuple[str, str, str, str]] = {
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "check_submissions.py"), *map(str, arguments)]
+    script = ROOT / "scripts" / "check_submissions.py"
+    command = [sys.executable, str(script), *map(str, arguments), *([] if not why_not() else ["--trusted"])]
     return subprocess.run(command, capture_output=True, text=True, timeout=1800)
 
 
@@ -192,3 +196,15 @@ def test_bad_usage_is_one_line(
     assert outcome.code == 2
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["check_submissions", "."], ["check_parity", "--watch", "s.py", "--box"]])
+def test_a_command_refuses_without_a_box(
+    script: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.py").write_text("")
+    monkeypatch.setattr(box, "why_not", lambda: "bwrap cannot make its namespaces: denied")
+    outcome = script(*arguments)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "bwrap cannot make its namespaces: denied" in outcome.err
