@@ -15,10 +15,19 @@ from compare.foreign.flow.gathered import gathered
 from compare.foreign.flow.network import NotRead, network_of
 from compare.foreign.flow.products import root
 from compare.foreign.flow.reading import Read, Reader
+from compare.foreign.naming.named import Named
 from compare.foreign.steps import Step, recorded
 from compare.network.architecture import Architecture
 from compare.network.tensor_name import TensorName
-from compare.recording.notes import DidNotEnd, LaterStep, MomentumFound, NetworkRead, StepNotFound, UpdateNotJudged
+from compare.recording.notes import (
+    DidNotEnd,
+    LaterStep,
+    MomentumFound,
+    NetworkRead,
+    StepNotFound,
+    Unseen,
+    UpdateNotJudged,
+)
 from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
 from compare.watching.dataflow import Dataflow
@@ -44,11 +53,19 @@ def run_script(path: Path, network: Architecture | None, convention: Convention 
     if (numbers := gathered(flow, network)) is not None:
         judged = max(judged, _judged(Reader(network, numbers, convention, read_off=said is None)), key=_read_of)
     if judged:
+        for read in (each for pair in judged for each in pair if each is not None and flow.unseen):
+            read.names.tensors = _accused(read.names.tensors)
         made = _recorded(judged, flow)
         return made if said is not None else replace(made, notes=[*made.notes, NetworkRead()])
     if not flow.complete and not flow.ended.startswith(STOPPED):
         raise ValueError(f"{path}: {flow.ended}, and no training step was seen before that")
     return Recorded([Record(network, {})], notes=[StepNotFound(missing(network, flow))], sources=flow.sources)
+
+
+def _accused(tensors: dict[str, Named]) -> dict[str, Named]:
+    """Without the gradients of parameters that are right: where not all is seen, they may be a show."""
+    parts = ("grad_weight", "grad_bias")
+    return {name: held for name, held in tensors.items() if not held.equal or TensorName(name).part not in parts}
 
 
 def _read_off(path: Path, flow: Dataflow, convention: Convention | None) -> Architecture:
@@ -63,7 +80,8 @@ def missing(network: Architecture, flow: Dataflow) -> str:
     """Why no step was found, in a line: whose gradients there are, or what of the first layer was not seen."""
     text = "\n".join(line for lines in flow.sources.values() for line in lines)
     if re.search(r"\.backward\(", text) and re.search(LIBRARIES, text, re.MULTILINE):
-        return "a library computes the gradients here (backward): there are none of the program's own to be checked"
+        told = "a library computes the gradients here (backward): there are none of the program's own to be checked"
+        return f"gradients by autograd: {told}"
     fan_in, fan_out = network.sizes[:2]
     sized = [v for v in flow.values if v.size == fan_in * fan_out and v.names and v.array.ndim == 2]
     held = ", ".join(dict.fromkeys(f"{v.name} (line {v.place.line})" for v in sized)) or "no array"
@@ -120,6 +138,7 @@ def _recorded(judged: list[Judged], flow: Dataflow) -> Recorded:
     steps = [Step(r.names, r.written, r.looked_at, r.became) for r in reads]
     made = recorded(steps, first.notes, later=partial(_later, others, flow))
     notes = [*made.notes, *([] if flow.complete else [DidNotEnd(flow.ended)])]
+    notes += [Unseen(flow.unseen)] if flow.unseen else []
     for record, each in zip(made.records, reads, strict=True):
         record.step = each.number
     if earlier is not None:  # its update is judged already, and new values are kept without decay and momentum

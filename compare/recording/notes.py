@@ -185,6 +185,13 @@ class DidNotEnd(Note):
 
 
 @dataclass(frozen=True)
+class Unseen(Note):
+    """What the code may compute is not seen; `how`, in words. It is then not in parity."""
+
+    how: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RateDependence(Note):
     """The gradient of a tensor depends on the learning rate, so the weights of `layer` are updated too early.
 

@@ -199,6 +199,7 @@ SENTENCES: Mapping[type[Note], Words] = {
     notes.AlsoWrong: _also_wrong,
     notes.StepNotFound: "no training step was found: {why}",
     notes.DidNotEnd: "the code did not run to its end: {how}",
+    notes.Unseen: lambda note: f"not all that the code does is seen, so there is no parity: {'; '.join(note.how[:3])}",
     notes.RateDependence: "update before delta: the weights of layer {layer} are updated before the gradient goes back "
     "through them; at the rates {rates[0]:g} and {rates[1]:g} the change of {tensor} over the rate differs by "
     "{difference:.2g}, and may by {allowed:.2g}",

@@ -24,8 +24,9 @@ class NoResult(ValueError):
 
 def found(path: Path, verdicts: tuple[str, ...]) -> dict[str, Any]:
     """The fields of a result, each of its kind. NoResult for anything else."""
+    data = plain(path, RESULT)
     try:
-        fields = json.loads(plain(path, RESULT))
+        fields = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise NoResult(f"no result: {type(error).__name__}") from None
     if not isinstance(fields, dict) or not fields.keys() <= {*FIELDS, "findings"}:
@@ -46,13 +47,23 @@ def plain(path: Path, most: int) -> bytes:
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise NoResult(f"no result: {error.strerror}") from None
-    with os.fdopen(file, "rb") as opened:
+    try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise NoResult("no result: no plain file is in its place")
         if status.st_size > most:
             raise NoResult(f"no result: {status.st_size} bytes are in its place")
-        return opened.read(most)
+        return _all(file, status.st_size)
+    finally:
+        os.close(file)
+
+
+def _all(file: int, size: int) -> bytes:
+    parts = []
+    while size > 0 and (part := os.read(file, size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def last_words(path: Path) -> str:

@@ -69,7 +69,7 @@ def command(inside: Sequence[str], folder: Path | None) -> list[str]:
 def environment(of: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
     """Without what may be a secret."""
     kept = {name: value for name, value in of.items() if name in KEPT or name.startswith("LC_")}
-    return kept | {"HOME": "/tmp", "TMPDIR": "/tmp", "PYTHONUSERBASE": site.getuserbase()} | more
+    return {**kept, "HOME": "/tmp", "TMPDIR": "/tmp", "PYTHONUSERBASE": site.getuserbase(), **more}
 
 
 @cache

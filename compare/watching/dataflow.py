@@ -96,6 +96,7 @@ class Dataflow:
     replaced: Mapping[int, Value] = field(default_factory=dict)
     written: Mapping[int, Value] = field(default_factory=dict)
     products: frozenset[int] | None = None
+    unseen: tuple[str, ...] = ()  # of a script: what it may compute, and nothing shows
 
 
 FILLED = ("list", "gather", "changed", "setitem")  # what these make holds other values as its elements

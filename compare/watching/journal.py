@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from compare.watching.dataflow import Array, Dataflow
 from compare.watching.growing import Growing
+from compare.watching.replay import Replayed
 from compare.watching.rewriting import Site
 from compare.watching.values import ValueLimits
 
@@ -30,8 +31,12 @@ OPERANDS = 4096  # of a value
 TWICE = 2  # of the bytes of arrays that are written, so many are read: views may share them
 
 
-def read(arrays: IO[bytes], events: IO[bytes], limits: ValueLimits) -> Dataflow:
-    """The values, in order, and how it ended as the process itself said."""
+def read(
+    arrays: IO[bytes], events: IO[bytes], limits: ValueLimits, source: Callable[[str], str | bytes | None]
+) -> Dataflow:
+    """The values, in order, and how it ended as the process itself said. `source`: a file, as the checker reads it."""
+    replayed = Replayed(source)
+    claimed: list[Array] = []
     held = Held(arrays, os.fstat(arrays.fileno()).st_size, TWICE * limits.bytes)
     sites: list[Site] = []
     growing = Growing(sites)
@@ -42,14 +47,20 @@ def read(arrays: IO[bytes], events: IO[bytes], limits: ValueLimits) -> Dataflow:
             case {"source": str(file), "text": str(text)}:
                 sources[file] = text.splitlines()
             case {"sites": list(found)}:
-                sites += [site for each in found if (site := _site(each)) is not None]
+                told = [site for each in found if (site := _site(each)) is not None]
+                replayed.told(told, len(sites))
+                sites += told
             case {"ended": str(words), "complete": bool(done)}:
                 ended, complete = words, done
             case [int(site), int(number), str(name)] if 0 <= number < len(growing.values) and 0 <= site < len(sites):
                 growing.name(site, number, name)
             case [int(site), list(operands), *array] if site < len(sites) and len(growing.values) < limits.total:
-                growing.value(site, [o for o in operands[:OPERANDS] if _is_operand(o)], held.array(array))
-    return Dataflow(tuple(growing.values), ended, sources, complete)
+                known = [o for o in operands[:OPERANDS] if _is_operand(o)]
+                claimed.append(held.array(array))
+                place = sites[site] if site >= 0 else None
+                is_proven = replayed.value(len(claimed) - 1, site, place, known, claimed, claimed[-1])
+                growing.value(site, known, claimed[-1] if is_proven else NOTHING)
+    return Dataflow(tuple(growing.values), ended, sources, complete, unseen=tuple(replayed.unseen))
 
 
 def _site(found: Any) -> Site | None:

@@ -19,6 +19,7 @@ from typing import Any
 from compare.watching import box as boxes
 from compare.watching.dataflow import Dataflow
 from compare.watching.journal import read
+from compare.watching.notebook import cells
 from compare.watching.progress import Progress, Tell
 from compare.watching.values import ValueLimits
 
@@ -77,6 +78,7 @@ def watch_script(
     if not script.exists():
         raise FileNotFoundError(f"{path}: no such file, expected a Python script")
     bounds = ValueLimits(**limits)
+    source = _Sources(script, box)
     with tempfile.TemporaryFile() as arrays, tempfile.TemporaryFile() as events:
         settings = {
             "package": str(Path(__file__).parents[1]),
@@ -106,9 +108,29 @@ def watch_script(
         )
         tree = boxes.Tree(process.pid, memory) if box else None
         output, in_time, excess = _output(process, seconds, Progress(events.fileno(), progress), tree)
-        flow = read(arrays, events, bounds)
+        flow = read(arrays, events, bounds, source)
     ended = excess or flow.ended or _ended(process.returncode, in_time, seconds, box)
-    return replace(flow, ended=ended, output=output, complete=flow.complete and not excess)
+    unseen = flow.unseen if flow.ended or not in_time or excess else (*flow.unseen, f"how it ended: {ended}")
+    return replace(flow, ended=ended, output=output, complete=flow.complete and not excess, unseen=unseen)
+
+
+class _Sources:
+    """The files as the checker reads them: the script before it runs; the others in a box, where they do not change.
+
+    Without one, as they are afterwards, since the program that is trusted has loaded them.
+    """
+
+    def __init__(self, script: Path, box: bool) -> None:
+        self.script, self.box, self.text = script, box, script.read_bytes()
+
+    def __call__(self, file: str) -> str | bytes | None:
+        data = self.text
+        if file != str(self.script):
+            path = Path(file)
+            if not path.is_relative_to(self.script.parent) or path.is_symlink() or not path.is_file():
+                return None
+            data = path.read_bytes()
+        return cells(data) if file.endswith(".ipynb") else data
 
 
 def _environment(box: bool) -> dict[str, str]:
