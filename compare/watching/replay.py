@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from compare.watching.rewriting import OPERATORS, PREFIX, Rewriter, Site
 
 Operand = Array | float  # an array or number, or a constant of the code
 Position = tuple[int, int, int, int]
+DEEPER = 3  # of a call: source nests as deep
 TINY = 1e-300  # in the place of a zero whose power is taken
 LARGE = 1 << 20  # elements beyond which it is not asked which of them were taken
 ULPS = 16.0  # of a function of one number
@@ -202,11 +204,15 @@ class Replayed:
     def told(self, sites: Sequence[Site], first: int) -> None:
         """The sites of one file."""
         for file in {site.file for site in sites}:
-            text = self.read(file)
+            depth = sys.getrecursionlimit()
+            sys.setrecursionlimit(DEEPER * depth)  # as in the process of the script
             try:
+                text = self.read(file)
                 source = None if text is None else Source(text, file)
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
+            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
                 source = None
+            finally:
+                sys.setrecursionlimit(depth)
             self.sources[file] = source
             for word in source.unseen if source else ():
                 self.unseen[f"it can run code, or end, unseen: {word}"] = None

@@ -183,7 +183,7 @@ class Program:
     def run(self, argv: list[str], answers: list[str]) -> None:
         """As `python path argv` would, in its own folder; input() gets the answers, one after the other."""
         sys.setrecursionlimit(3 * sys.getrecursionlimit())  # a call is two, and so is an expression in another
-        text = self._text(self.path.read_bytes(), self.path.suffix)
+        text = text_of(self.path.read_bytes(), self.path.suffix)
         if self.path.suffix == ".ipynb":
             self.notebook[str(self.path)] = text.splitlines()
         without_windows(text)
@@ -210,15 +210,10 @@ class Program:
         if file in self.notebook:
             lines = self.notebook[file]
             self.sites[first:] = [replace(site, cell=place(lines, site.line)) for site in self.sites[first:]]
-        shown = text if isinstance(text, str) else self._text(text, Path(file).suffix)
+        shown = text if isinstance(text, str) else text_of(text, Path(file).suffix)
         self.journal.line({"source": file, "text": shown[: 1 << 20]})
         self.journal.line({"sites": [list(vars(site).values()) for site in self.sites[first:]]})
         return code
-
-    def _text(self, data: bytes, suffix: str) -> str:
-        if suffix == ".ipynb":
-            return cells(data)
-        return io.TextIOWrapper(io.BytesIO(data), encoding=_encoding(data), errors="replace").read()
 
     def _finder(self, folder: str) -> FileFinder:
         """For the folder of the script and those below it."""
@@ -245,6 +240,13 @@ class _Answers:
         if not self.left:
             raise EOFError(f"the program asks for input ({str(prompt).strip() or 'without a question'}); {ASKS}")
         return self.left.pop(0)
+
+
+def text_of(data: bytes, suffix: str) -> str:
+    """Of a script or a notebook, as Python reads it; what no encoding gives is replaced."""
+    if suffix == ".ipynb":
+        return cells(data)
+    return io.TextIOWrapper(io.BytesIO(data), encoding=_encoding(data), errors="replace").read()
 
 
 def _encoding(data: bytes) -> str:

@@ -19,8 +19,8 @@ from typing import Any
 from compare.watching import box as boxes
 from compare.watching.dataflow import Dataflow
 from compare.watching.journal import read
-from compare.watching.notebook import cells
 from compare.watching.progress import Progress, Tell
+from compare.watching.script_process import text_of
 from compare.watching.values import ValueLimits
 
 MEMORY = 4 << 30
@@ -124,13 +124,12 @@ class _Sources:
         self.script, self.box, self.text = script, box, script.read_bytes()
 
     def __call__(self, file: str) -> str | bytes | None:
-        data = self.text
-        if file != str(self.script):
-            path = Path(file)
-            if not path.is_relative_to(self.script.parent) or path.is_symlink() or not path.is_file():
-                return None
-            data = path.read_bytes()
-        return cells(data) if file.endswith(".ipynb") else data
+        if file == str(self.script):
+            return text_of(self.text, self.script.suffix)
+        path = Path(file)
+        if not path.is_relative_to(self.script.parent) or path.is_symlink() or not path.is_file():
+            return None
+        return path.read_bytes()
 
 
 def _environment(box: bool) -> dict[str, str]:
