@@ -102,7 +102,9 @@ def run_of(names: Names, read: Read | None = None) -> Run:
     return Run(names.network, tensors | {move.name.new: move.new for move in moves})
 
 
-def depends_on_rate(one: Run, again: Callable[[], Run | None], rates: tuple[float, float]) -> list[RateDependence]:
+def depends_on_rate(
+    one: Run, again: Callable[[], Run | None], rates: tuple[float, float]
+) -> list[RateDependence]:
     """What depends on the rate: `one` step at the first, and the same step `again`, at the second."""
     other = again()
     found = dependence(one, other, rates) if other is not None else None
@@ -130,7 +132,10 @@ def dependence(one: Run, other: Run, rates: tuple[float, float]) -> RateDependen
 def _alike_until_backward(one: Run, other: Run) -> bool:
     """Whether both runs have the same bits in what they begin with and what goes forward."""
     names = [n for n in one.tensors if n.endswith((".weight", ".bias", ".output")) or n in ("input", "target")]
-    return all(name in other.tensors and same_bits(one.tensors[name], other.tensors[name]) for name in names)
+    return all(
+        name in other.tensors and same_bits(one.tensors[name], other.tensors[name])
+        for name in names
+    )
 
 
 def _difference(name: TensorName, one: Run, other: Run, rates: tuple[float, float]) -> tuple[float, float] | None:

@@ -441,23 +441,17 @@ TWO = {
 }
 Y = "np.einsum('ncijuv,ocuv->noij', windows(x, 3, 2, 1), W) + b[:, None, None]"
 Y_SQUARE = "np.einsum('ncijuv,ocuv->noij', windows(x, 3, 1, 1), W) + b[:, None, None]"
-Y_GROUPS = (
-    "np.concatenate([np.einsum('ncijuv,ocuv->noij', windows(x[:, :2], 3), W[:2]), "
-    "np.einsum('ncijuv,ocuv->noij', windows(x[:, 2:], 3), W[2:])], axis=1) + b[:, None, None]"
-)
+Y_GROUPS = ("np.concatenate([np.einsum('ncijuv,ocuv->noij', windows(x[:, :2], 3), W[:2]), "
+            "np.einsum('ncijuv,ocuv->noij', windows(x[:, 2:], 3), W[2:])], axis=1) + b[:, None, None]")
 DW = "np.einsum('noij,ncijuv->ocuv', dy, windows(x, 3, 2, 1))"
 DW_SQUARE = "np.einsum('noij,ncijuv->ocuv', dy, windows(x, 3, 1, 1))"
-DW_GROUPS = (
-    "np.concatenate([np.einsum('noij,ncijuv->ocuv', dy[:, :2], windows(x[:, :2], 3)), "
-    "np.einsum('noij,ncijuv->ocuv', dy[:, 2:], windows(x[:, 2:], 3))])"
-)
+DW_GROUPS = ("np.concatenate([np.einsum('noij,ncijuv->ocuv', dy[:, :2], windows(x[:, :2], 3)), "
+             "np.einsum('noij,ncijuv->ocuv', dy[:, 2:], windows(x[:, 2:], 3))])")
 D = "np.einsum('noij,ocuv->ncijuv', dy, W)"
 DX = f"added_up({D}, x.shape, 2, 1)"
 DX_SQUARE = f"added_up({D}, x.shape, 1, 1)"
-DX_GROUPS = (
-    "np.concatenate([added_up(np.einsum('noij,ocuv->ncijuv', dy[:, :2], W[:2]), x[:, :2].shape), "
-    "added_up(np.einsum('noij,ocuv->ncijuv', dy[:, 2:], W[2:]), x[:, 2:].shape)], axis=1)"
-)
+DX_GROUPS = ("np.concatenate([added_up(np.einsum('noij,ocuv->ncijuv', dy[:, :2], W[:2]), x[:, :2].shape), "
+             "added_up(np.einsum('noij,ocuv->ncijuv', dy[:, 2:], W[2:]), x[:, 2:].shape)], axis=1)")
 
 # fmt: off
 MISTAKES = {

@@ -123,7 +123,9 @@ class MaxPool2d(Layer):
 # --- what people get wrong ---
 
 
-def largest(window: Window, x: Bounded, by: Callable[[Array], Array] = lambda a: a, fill: float = -np.inf) -> Bounded:
+def largest(
+    window: Window, x: Bounded, by: Callable[[Array], Array] = lambda a: a, fill: float = -np.inf
+) -> Bounded:
     """Of each window the element for which `by` is largest, the first in row order; `fill` stands in the padding."""
     seen = _in_rows(window.patches(x, fill))
     first = by(seen.value).argmax(axis=2)[:, :, np.newaxis]

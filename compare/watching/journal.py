@@ -32,10 +32,17 @@ TWICE = 2  # of the bytes of arrays that are written, so many are read: views ma
 
 
 def read(
-    arrays: IO[bytes], events: IO[bytes], limits: ValueLimits, source: Callable[[str], str | bytes | None]
+    arrays: IO[bytes],
+    events: IO[bytes],
+    limits: ValueLimits,
+    source: Callable[[str], str | bytes | None],
+    distrusted: bool = False,
 ) -> Dataflow:
-    """The values, in order, and how it ended as the process itself said. `source`: a file, as the checker reads it."""
-    replayed = Replayed(source)
+    """The values, in order, and how it ended as the process itself said. `source`: a file, as the checker reads it.
+
+    distrusted: the program is a stranger's, so what it could do unseen counts.
+    """
+    replayed = Replayed(source, distrusted)
     claimed: list[Array] = []
     held = Held(arrays, os.fstat(arrays.fileno()).st_size, TWICE * limits.bytes)
     sites: list[Site] = []

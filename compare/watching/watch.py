@@ -108,7 +108,7 @@ def watch_script(
         )
         tree = boxes.Tree(process.pid, memory) if box else None
         output, in_time, excess = _output(process, seconds, Progress(events.fileno(), progress), tree)
-        flow = read(arrays, events, bounds, source)
+        flow = read(arrays, events, bounds, source, distrusted=box)
     ended = excess or flow.ended or _ended(process.returncode, in_time, seconds, box)
     unseen = flow.unseen if flow.ended or not in_time or excess else (*flow.unseen, f"how it ended: {ended}")
     return replace(flow, ended=ended, output=output, complete=flow.complete and not excess, unseen=unseen)

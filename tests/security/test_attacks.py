@@ -16,7 +16,7 @@ from compare.watching.box import why_not
 from tests.security.attacks import AUTOGRAD, FORGED, HARM, HIDDEN, RIGHT, ROOT, WRONG
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.many,
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "it runs"),
 ]
 NETWORK = "3-5-1 tanh, sigmoid output, binary cross-entropy"

@@ -138,7 +138,9 @@ def _behind(back: Backward, update: Update) -> list[Value]:
     return before([move.value for move in update.moves], back.step.olds)
 
 
-def _met(back: Backward, move: Move, behind: Sequence[Value], clipped: Array, made_by: Collection[str]) -> Value | None:
+def _met(
+    back: Backward, move: Move, behind: Sequence[Value], clipped: Array, made_by: Collection[str]
+) -> Value | None:
     """The value from which the new one is computed that is the clipped gradient, by an operation that clips so."""
     for value in behind:
         if value.size == move.value.size and value.what.removeprefix("call:") in made_by:

@@ -152,7 +152,9 @@ def _losses(network: Architecture, y: Array, t: Array, computed: Sequence[Value]
     return [pair for time, pair in found.items() if _is_final(pair[0], set(found) - {time})]
 
 
-def totals(network: Architecture, aims: Sequence[Aim], y: Array, t: Array, until: int) -> list[tuple[Value, float]]:
+def totals(
+    network: Architecture, aims: Sequence[Aim], y: Array, t: Array, until: int
+) -> list[tuple[Value, float]]:
     """Of several passes, their whole loss that is reported: a sum over them, or what is made of one; and its factor."""
     began = [value for value, _ in aims[0].losses]
     return _losses(network, y, t, list(after(began, until)), len(y))
