@@ -37,7 +37,8 @@ from compare.watching.dataflow import Array, Value, after, before, with_elements
 
 EXACT = Precision.of(np.float64)
 PRODUCTS = MULTIPLIED[:6]
-SUMS = ("iadd", "add")  # by which gradients are added up
+ADDED = ("iadd", "add", "isub", "sub")  # a gradient and a penalty
+SUMS = ADDED[:2]  # by which gradients are added up
 FUSED = 1e-12  # relative: what a derivative computed for itself is off at most
 RATES = 8  # numbers that are tried as rates inside a gradient
 
@@ -557,6 +558,7 @@ class Backward:
         if not np.any(wanted):  # what is none is no multiple, and is right if it is none
             zeros = [pair for pair in held if not np.any(pair[1].array)]
             return Gradient(*zeros[0], self.usual()) if zeros else None
+        held = [pair for pair in held if not self._adds_penalty(pair[0])] or held
         if not held:
             return None
         if len(self.step.passes) > 1 or any(v.what in ("gather", "changed") for v, _ in held):
@@ -567,6 +569,13 @@ class Backward:
         else:
             best = held[0]
         return Gradient(best[0], best[1], self.usual(), equal=False)
+
+
+    def _adds_penalty(self, value: Value) -> bool:
+        """Whether it is a sum with something that is computed from parameters, and from no target."""
+        beside = [o for o in value.operands if o.time not in self.aimed] if value.what in ADDED else []
+        olds = {old.time for old in self.step.olds}
+        return any(o.time in olds for v in before(beside, self.step.olds) for o in v.operands)
 
 
 def _gradient(found: Multiple) -> Gradient:

@@ -14,8 +14,9 @@ from compare.foreign.flow import adaptive, backward, updates
 from compare.foreign.flow.adaptive import Moments
 from compare.foreign.flow.backward import PRODUCTS, Backward, Gradient
 from compare.foreign.flow.losses import called, guarded, of_step, reported
+from compare.foreign.flow.passes import UPDATES
 from compare.foreign.flow.penalties import Penalty, penalty, size
-from compare.foreign.flow.products import VIEWS, near
+from compare.foreign.flow.products import VIEWS, near, root
 from compare.foreign.flow.target import Aim
 from compare.foreign.flow.updates import Law, Move, Update, absorbed, is_written
 from compare.foreign.layout import View
@@ -254,12 +255,21 @@ class Settled:
         for name in map(TensorName, self.update.kept):
             wanted, found = self.back.expected.get(name.gradient), self.back.found.get(name.gradient)
             if wanted is not None and np.any(wanted) and found is not None and name in self.names.tensors:
-                self.names.tensors[name.new] = self.names.tensors[name]
+                self.names.tensors[name.new] = self._bound_elsewhere(name, found.value) or self.names.tensors[name]
                 kept.append(name.new)
             elif wanted is not None and np.any(wanted) and name in self.names.tensors:
                 self.notes.append(NotUpdated(name, self.names.tensors[name].observation.name))
         if kept:
             self.notes.append(NeverUpdated(tuple(kept)))
+
+    def _bound_elsewhere(self, name: TensorName, gradient: Value) -> Named | None:
+        """A parameter that is never updated, at the step along its gradient that is computed and given another name."""
+        old, held = root(self.back.step.old[name].value), self.names.tensors[name]
+        moved = (u for u in old.users if u.what in UPDATES and u.size == old.size)
+        made = next((u for u in moved if any(v is gradient for v in before([u], [old]))), None)
+        if made is None or not made.names:
+            return None
+        return replace(held, observation=replace(observed(made), array=held.observation.array))
 
     def _written_otherwise(self) -> None:
         """Tanh and sigmoid as quotients of exponentials, or by each other, round by a part of 1, not of their value."""
@@ -691,11 +701,11 @@ class Settled:
             self.notes.append(RateDiffers(move.name.new, *rates))
 
     def _other_momentum(self, move: Move, own: Law, momentum: float) -> None:
-        """One step along the right gradient, whose momentum is a number of the code's but for its sign."""
+        """One step along the right gradient, whose momentum goes the other way than that of the others."""
         law, found = self.update.law, self.back.found.get(move.name.gradient)
         if law is None or found is None or not found.equal or not own.explains(move):
             return
-        if updates.same(own.rate, law.rate) and is_written(abs(momentum), self.update.rates):
+        if updates.same(own.rate, law.rate) and updates.same(momentum, -law.momentum):
             self.notes.append(MomentumDiffers(move.name.new, *(float(f"{m:.6g}") for m in (momentum, law.momentum))))
 
     def _step_of(self, move: Move, own: Law) -> Observation | None:

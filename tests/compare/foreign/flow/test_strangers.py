@@ -21,6 +21,10 @@ ANSWERS = {"asks_for_input.py": ["0.5"]}
 
 # file -> the first tensor that is off, and the code of the line that is guilty
 WRONG = {
+    "bias_left_out_and_clipped.py": ("0.output", "Z1 = W1 @ x"),
+    "bias_left_out_beside_adam.py": ("0.output", "pred = softmax(inp.dot(w0))"),
+    "sums_not_set_to_zero.py": ("2.grad_weight", "gW2 += np.outer(h1, d2)"),
+    "update_bound_to_another_name.py": ("0.new_bias", "self.db1 = self.b1 - self.lr * self.db1"),
     "ascent.py": ("0.new_weight", "W1 += lr * dW1"),
     "l2_factor_wrong.py": ("2.grad_weight", "dW2, db2 = h.T @ ds + 2 * lam * W2, ds.sum(axis=0)"),
     "q_update_adds_the_gradient.py": ("0.new_weight", "W1 = W1 + 0.1 * dW1"),
