@@ -253,7 +253,7 @@ def _found(script: Path, settings: dict[str, Any], page: Path | None) -> dict[st
     try:
         limits = {name: settings[name] for name in ("seconds", "memory", "box")}
         report = compare.check(script, network=network or None, **limits)
-    except (ValueError, TypeError, MemoryError) as error:
+    except (OSError, ValueError, TypeError, MemoryError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         return unexamined | {"cause": said.replace(f"{script}: ", "").replace(str(script), script.name)}
     if page is not None:

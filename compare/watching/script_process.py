@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -35,6 +36,8 @@ from compare.watching.values import Operand, ValueLimits, Values
 
 ASKS = "give its answers after --, in their order"
 SLACK = 1 << 26  # bytes of files that the script may write besides
+NO_ROOM = 74  # the exit code where the journal could not be written: sysexits.h calls it EX_IOERR
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def in_words(error: BaseException, sources: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
@@ -69,7 +72,11 @@ def _line(file: str, line: int, sources: Mapping[str, Sequence[str]]) -> str:
 
 
 class Journal:
-    """Writes values as they come; each content once."""
+    """Writes values as they come; each content once.
+
+    Where the disk takes no more, the process ends with NO_ROOM: a script must neither see this error nor survive it,
+    for half of what it computed would be judged as all of it.
+    """
 
     def __init__(self, arrays: int, events: int) -> None:
         self.arrays = arrays
@@ -96,7 +103,8 @@ class Journal:
         """One line of JSON, at once: the next thing that the script does may end the process."""
         left = memoryview(json.dumps(what).encode() + b"\n")
         while left and self._is_owner():
-            left = left[os.write(self.events, left) :]
+            with _room():
+                left = left[os.write(self.events, left) :]
 
     def event(self, **what: Any) -> None:
         self.line(what)
@@ -105,12 +113,23 @@ class Journal:
         """At a position of its own, wherever the script may have moved the file's."""
         left = memoryview(data)
         while left and self._is_owner():
-            written = os.pwrite(self.arrays, left, self._position)
+            with _room():
+                written = os.pwrite(self.arrays, left, self._position)
             self._position += written
             left = left[written:]
 
     def _is_owner(self) -> bool:
         return os.getpid() == self._owner  # a fork of the script is not watched
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            os._exit(NO_ROOM)
+        raise
 
 
 def limit_resources(memory: int, seconds: float, files: int) -> None:

@@ -20,7 +20,7 @@ from compare.watching import box as boxes
 from compare.watching.dataflow import Dataflow
 from compare.watching.journal import read
 from compare.watching.progress import Progress, Tell
-from compare.watching.script_process import text_of
+from compare.watching.script_process import NO_ROOM, text_of
 from compare.watching.values import ValueLimits
 
 MEMORY = 4 << 30
@@ -70,7 +70,8 @@ def watch_script(
     `answers`. `progress` hears twice a second of the seconds and the values that were seen. `limits` are those of
     values.ValueLimits. Whatever it does, what was seen until then is returned; `ended` says how it ended.
     With `box` it runs in one, on a copy of its folder; CannotBox where there is none.
-    FileNotFoundError or IsADirectoryError if `path` is no file.
+    FileNotFoundError or IsADirectoryError if `path` is no file; OSError where the temporary folder has no room for what
+    is seen.
     """
     script = Path(path).absolute()
     if script.is_dir():
@@ -108,6 +109,9 @@ def watch_script(
         )
         tree = boxes.Tree(process.pid, memory) if box else None
         output, in_time, excess = _output(process, seconds, Progress(events.fileno(), progress), tree)
+        if process.returncode == NO_ROOM:
+            folder = tempfile.gettempdir()
+            raise OSError(f"{folder}: no room for what is seen of {path}, expected some (TMPDIR moves it)")
         flow = read(arrays, events, bounds, source, distrusted=box)
     ended = excess or flow.ended or _ended(process.returncode, in_time, seconds, box)
     unseen = flow.unseen if flow.ended or not in_time or excess else (*flow.unseen, f"how it ended: {ended}")

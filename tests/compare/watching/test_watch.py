@@ -1,6 +1,8 @@
 """The watcher: which values it sees of which lines, and that nothing a script does harms more than itself."""
 
+import io
 import re
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -227,6 +229,20 @@ def test_figures_open_no_window(tmp_path):
 def test_paths_that_are_no_script(tmp_path, name, error, message):
     with pytest.raises(error, match=message):
         watch_script(tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
+@pytest.mark.parametrize("full", [0, 1], ids=["arrays", "events"])
+@pytest.mark.parametrize("code", ["b = np.ones(3)", "try: b = np.ones(3)\nexcept OSError: b = np.ones(4)"])
+def test_a_full_disk_is_said_and_no_part_is_taken_for_the_whole(tmp_path, monkeypatch, full, code):
+    real, calls = tempfile.TemporaryFile, iter((0, 1))
+
+    def temporary():
+        return io.FileIO("/dev/full", "r+") if next(calls) == full else real()
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", temporary)
+    with pytest.raises(OSError, match=r"no room for what is seen of .*student\.py, expected some \(TMPDIR moves it\)$"):
+        script(tmp_path, f"import numpy as np\n{code}")
 
 
 def test_the_process_does_not_load_torch(tmp_path):
