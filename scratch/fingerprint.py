@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -14,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratch.atomic_file import write_atomically
+from scratch.datasets.idx import open_regular
+from scratch.printable import cut
 
 DIGITS = 16  # 64 bits: two states that differ share them once in 2^64
 HEADER = ("backend", "step", "epoch", "fingerprint")
-MAX_BYTES = 1 << 28
+MAX_BYTES = 1 << 26  # a million steps need some 40 bytes each
 
 
 class FingerprintError(ValueError):
@@ -59,12 +62,13 @@ def read_fingerprints(path: str | os.PathLike[str]) -> dict[str, dict[int, Finge
     try:
         if Path(path).stat().st_size > MAX_BYTES:
             raise FingerprintError(f"{path}: more than {MAX_BYTES} bytes, expected fewer")
-        with open(path, encoding="utf-8", newline="") as file:
-            return _read(csv.reader(file, strict=True))
+        with open_regular(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            return _read(csv.reader(text, strict=True))
     except OSError as error:
-        raise FingerprintError(f"{path}: cannot be read ({error.strerror})") from error
+        raise FingerprintError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, csv.Error) as error:
-        raise FingerprintError(f"{path}: {' '.join(str(error).split())}") from None
+        raise FingerprintError(f"{path}: {cut(error, 300)}") from None
 
 
 def _read(rows: Iterable[list[str]]) -> dict[str, dict[int, Fingerprint]]:
@@ -72,7 +76,7 @@ def _read(rows: Iterable[list[str]]) -> dict[str, dict[int, Fingerprint]]:
     for number, row in enumerate(rows, 1):
         if number == 1:
             if tuple(row) != HEADER:
-                raise FingerprintError(f"found {','.join(row)[:80]!r} in line 1, expected {','.join(HEADER)!r}")
+                raise FingerprintError(f"found '{cut(','.join(row))}' in line 1, expected {','.join(HEADER)!r}")
             continue
         if len(row) != len(HEADER) or len(row[3]) != DIGITS:
             raise FingerprintError(f"line {number}: found {len(row)} cells, expected a backend, two numbers, a hash")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from scratch.atomic_file import write_atomically
 from scratch.datasets.idx import open_regular
 from scratch.fingerprint import Fingerprint
+from scratch.printable import cut
 
 
 class HistoryError(ValueError):
@@ -35,7 +36,9 @@ class Row(NamedTuple):
 
 
 COLUMNS = Row._fields
-MAX_BYTES = 1 << 28  # a million epochs need less
+MAX_NAME = 80
+LARGEST = 1e300  # an axis from -1e308 to 1e308 has a length that is no float
+MAX_BYTES = 1 << 23  # 90,000 epochs, a row of each of which has some 90 bytes
 
 
 class History:
@@ -56,7 +59,7 @@ class History:
         if row.epoch != len(self.rows) + 1:
             raise HistoryError(f"found epoch {row.epoch}, expected {len(self.rows) + 1}")
         for name, value in zip(COLUMNS[1:], row[1:], strict=True):
-            if not (math.isfinite(value) and value <= (1 if name.endswith("accuracy") else math.inf)):
+            if not (math.isfinite(value) and abs(value) <= (1 if name.endswith("accuracy") else LARGEST)):
                 raise HistoryError(f"found {name} {value} in epoch {row.epoch}, expected {_range(name)}")
             if value < 0 and not name.endswith("loss"):
                 raise HistoryError(f"found {name} {value} in epoch {row.epoch}, expected {_range(name)}")
@@ -112,29 +115,32 @@ def read_histories(path: str | os.PathLike[str]) -> dict[str, History]:
     except OSError as error:
         raise HistoryError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise HistoryError(f"{path}: found no CSV text ({error}), expected a history") from error
+        raise HistoryError(f"{path}: found no CSV text ({cut(error, 200)}), expected a history") from error
 
 
 def _histories(path: str | os.PathLike[str], rows: Iterator[list[str]]) -> dict[str, History]:
     header = ("backend", *COLUMNS)
     first = next(rows, None)
     if first is None or tuple(first) != header:
-        found = ",".join(first)[:80] if first else "an empty file"
-        raise HistoryError(f"{path}: found {found!r} in line 1, expected {','.join(header)!r}")
+        found = cut(",".join(first)) if first else "an empty file"
+        raise HistoryError(f"{path}: found '{found}' in line 1, expected {','.join(header)!r}")
     histories: dict[str, History] = {}
     for number, row in enumerate(rows, 2):
         try:
             histories.setdefault(row[0] if row else "", History()).append(_row(row))
         except (ValueError, OverflowError) as error:
-            raise HistoryError(f"{path}, line {number}: {str(error)[:200]}") from None
+            raise HistoryError(f"{path}, line {number}: {cut(error, 200)}") from None
     return histories
 
 
 def _row(cells: list[str]) -> Row:
     if len(cells) != len(COLUMNS) + 1 or not cells[0]:
         raise HistoryError(f"found {len(cells)} cells, expected a backend and {len(COLUMNS)} numbers")
+    if not cells[0].isprintable() or len(cells[0]) > MAX_NAME:
+        raise HistoryError(f"found '{cut(cells[0])}' as a backend, expected at most {MAX_NAME} printable characters")
     return Row(int(cells[1]), *map(float, cells[2:]))
 
 
 def _range(name: str) -> str:
-    return {"loss": "a finite number", "accuracy": "0 to 1"}.get(name.rpartition("_")[2], "at least 0")
+    ranges = {"loss": f"a finite number of at most {LARGEST:g}", "accuracy": "0 to 1"}
+    return ranges.get(name.rpartition("_")[2], "at least 0")

@@ -51,13 +51,14 @@ def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None
     from scratch.datasets import DatasetError
     from scratch.fingerprint import FingerprintError
     from scratch.history import HistoryError
+    from scratch.printable import MESSAGE, cut
     from scratch.training import TrainingError
 
     expected = (UsageError, CheckpointError, DatasetError, FingerprintError, HistoryError, TrainingError, OSError)
     try:
         return main(argv)
     except expected as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(cut(f"{name}: {error}", MESSAGE), file=sys.stderr)
         return 2
     except Mismatch as error:
         print(f"{name}: {error}", file=sys.stderr)
@@ -65,7 +66,7 @@ def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        print(f"{name}: out of memory ({' '.join(str(error).split())[:200]})", file=sys.stderr)
+        print(f"{name}: out of memory ({cut(error, 200)})", file=sys.stderr)
         return 2
 
 

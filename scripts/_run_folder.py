@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib import metadata
 from itertools import count
@@ -22,6 +22,8 @@ from filelock import FileLock, Timeout
 from scratch.atomic_file import write_atomically
 
 MAX_JSON = 1 << 24  # bytes; a run's own files have a few thousand
+DEEPEST = 50  # objects in one another
+MOST = 20  # differences that are told
 LOCK = ".lock"
 LEFTOVERS = {".new", "config.json.new", LOCK}  # of a run that was killed before it had a config.json
 ENVIRONMENT = ("versions", "platform", "processor", "cores", "processes", "threads", "blas")
@@ -116,6 +118,7 @@ def is_free(folder: Path) -> bool:
 def read_json(path: Path) -> dict[str, Any]:
     """UsageError naming the file if it is absent or no JSON object."""
     from scratch.datasets.idx import open_regular, read_up_to
+    from scratch.printable import cut
 
     try:
         with open_regular(path) as file:
@@ -123,14 +126,29 @@ def read_json(path: Path) -> dict[str, Any]:
         if len(text) > MAX_JSON:
             raise UsageError(f"{path}: found more than {MAX_JSON} bytes, expected fewer")
         content = json.loads(text)
+        _expect_shallow(content)
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"{path}: cannot be read ({reason}), expected the folder of a run") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: damaged ({' '.join(str(error).split())[:200]})") from error
+        raise UsageError(f"{path}: damaged ({cut(error, 200)})") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: found {type(content).__name__}, expected an object")
     return content
+
+
+def _expect_shallow(content: Any) -> None:
+    """ValueError for what is nested deeper than a function may call itself."""
+    level = [content]
+    for _ in range(DEEPEST):
+        level = [part for each in level if isinstance(each, dict | list) for part in _parts(each)]
+        if not level:
+            return
+    raise ValueError(f"nested more than {DEEPEST} deep")
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def environment(processes: int = 1) -> dict[str, Any]:
@@ -151,15 +169,24 @@ def environment(processes: int = 1) -> dict[str, Any]:
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """What two configurations say about their environments and do not share: "versions.numpy 2.0.0 and 2.1.0"."""
-    a, b = ({k: v for k, v in flat({name: each.get(name) for name in ENVIRONMENT})} for each in (ours, theirs))
-    return [f"{name} {a.get(name)} and {b.get(name)}" for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+    return unlike(*({name: each.get(name) for name in ENVIRONMENT} for each in (ours, theirs)))
 
 
-def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """("versions.numpy", "2.0.0"), ...: the leaves of nested objects by their paths, as short texts."""
+def unlike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """The leaves in which two nested objects differ, by their paths: "versions.numpy 2.0.0 and 2.1.0"; at most MOST."""
+    from scratch.printable import cut
+
+    a, b = dict(_flat(ours)), dict(_flat(theirs))
+    names = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+    said = [f"{cut(name)} {cut(a.get(name), 200)} and {cut(b.get(name), 200)}" for name in names[:MOST]]
+    return said + [f"{len(names) - MOST} more"] * (len(names) > MOST)
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """("versions.numpy", "2.0.0"), ...: the leaves of nested objects by their paths."""
     if isinstance(value, Mapping):
-        return [each for k, v in value.items() for each in flat(v, f"{name}.{k}".strip("."))]
-    return [(name, str(value)[:200])]
+        return [each for k, v in value.items() for each in _flat(v, f"{name}.{k}".strip("."))]
+    return [(name, str(value))]
 
 
 def _blas() -> dict[str, Any]:

@@ -79,9 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     found = examine(submissions, limits=limits, workers=arguments.workers, out=arguments.out, said=say)
     found = sorted([*found, *absent], key=lambda each: each.file)
+    if arguments.out:  # first: a terminal can be gone, or know fewer letters than the names
+        class_report.write(arguments.out, found, f"Submissions in {arguments.folder.absolute().name}", passed_over)
     _print(_table(found), class_report.counted(found), class_report.by_reason(passed_over))
     if arguments.out:
-        class_report.write(arguments.out, found, f"Submissions in {arguments.folder.absolute().name}", passed_over)
         print(f"the pages begin at {arguments.out / 'index.html'}")
     return 0
 

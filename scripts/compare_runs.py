@@ -36,12 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _what_differs(a: Path, b: Path) -> tuple[list[str], list[str]]:
     """(what was asked for, what it ran on): "options.seed 0 and 1"."""
-    from _run_folder import RunFolder, differences, flat
+    from _run_folder import RunFolder, differences, unlike
 
     ours, theirs = RunFolder(a).config(), RunFolder(b).config()
-    found = [dict(flat({name: config.get(name) for name in FACTS})) for config in (ours, theirs)]
-    names = sorted({*found[0], *found[1]})
-    settings = [f"{n} {found[0].get(n)} and {found[1].get(n)}" for n in names if found[0].get(n) != found[1].get(n)]
+    settings = unlike(*({name: config.get(name) for name in FACTS} for config in (ours, theirs)))
     return settings, differences(ours, theirs)
 
 

@@ -17,9 +17,11 @@ from compare.recording.record import Record
 from scratch.datasets import DatasetError
 from scratch.datasets.idx import MAX_BYTES
 from scratch.datasets.npz import read_whole_npz
+from scratch.printable import cut
 from scratch.tensor_file import TensorFileError, read_tensors
 
 MAX_NAME = 10_000  # characters of a tensor's name or of a network in a file
+MAX_LAYERS = 1000
 
 
 def save_records(records: Sequence[Record], path: str | Path) -> None:
@@ -60,13 +62,13 @@ def load_records(path: str | Path, network: Architecture | None = None, *, max_b
         by_step: dict[int, dict[str, Array]] = {}
         for name, a in tensors.items():
             if not name.isprintable() or len(name) > MAX_NAME:
-                raise ValueError(f"found a tensor named {name[:80]!r}, expected printable characters")
+                raise ValueError(f"found a tensor named '{cut(name)}', expected printable characters")
             number, slash, rest = name.partition("/")
             has_step = bool(slash) and number.isascii() and number.isdigit()
             step = _step(number) if has_step else first
             by_step.setdefault(step, {})[rest if slash else name] = a
     except (OverflowError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())[:400]}") from None
+        raise ValueError(f"{path}: {cut(error, 400)}") from None
     # a file has no Python numbers: a loss in float64 may have been one
     tf32 = metadata.get("tf32") == "on"
     return [Record(network, by_step[s], optimizer, s, plain_loss=True, tf32=tf32) for s in sorted(by_step)]
@@ -82,7 +84,10 @@ def _can_be_said(network: Architecture) -> bool:
 
 def _network(metadata: Mapping[str, str]) -> Architecture:
     if "architecture" in metadata:
-        return Architecture.from_dict(json.loads(metadata["architecture"]))
+        found = json.loads(metadata["architecture"])
+        if isinstance(found, dict) and isinstance(found.get("layers"), list) and len(found["layers"]) > MAX_LAYERS:
+            raise ValueError(f"found {len(found['layers'])} layers, expected at most {MAX_LAYERS}")
+        return Architecture.from_dict(found)
     return Architecture.of(metadata["network"][:MAX_NAME])
 
 
@@ -95,13 +100,13 @@ def _optimizer(metadata: Mapping[str, str]) -> OptimizerSpec | None:
     kind = options.pop("kind")
     for name, value in options.items():
         if not isinstance(value, bool | int | float) or not math.isfinite(value):
-            raise ValueError(f"found {kind[:40]} with {name[:40]} {str(value)[:40]!r}, expected a finite number")
+            raise ValueError(f"found {cut(kind)} with {cut(name)} '{cut(value)}', expected a finite number")
     return OptimizerSpec(kind, options)
 
 
 def _step(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 9 and int(text) > 0):
-        raise ValueError(f"found step {text[:40]!r}, expected a whole number of at least 1")
+        raise ValueError(f"found step '{cut(text)}', expected a whole number of at least 1")
     return int(text)
 
 

@@ -16,6 +16,8 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
+from scratch.printable import cut
+
 from .dataset import DatasetError
 from .idx import MAX_BYTES, open_regular, read_up_to
 
@@ -47,7 +49,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
     except DatasetError as reason:
         raise DatasetError(f"{path}: {reason}") from None
     except Exception as reason:  # zipfile, zlib, ast and tokenize each raise their own on damaged bytes
-        found = " ".join(str(getattr(reason, "strerror", None) or reason).split())[:200]
+        found = cut(getattr(reason, "strerror", None) or reason, 200)
         raise DatasetError(
             f"{path}: found an unreadable file ({found}), expected an .npz archive"
         ) from reason
@@ -79,15 +81,16 @@ def _arrays(archive: zipfile.ZipFile, keys: Iterable[str], max_bytes: int) -> di
 
 def _member(archive: zipfile.ZipFile, key: str, max_bytes: int) -> bytearray:
     """The bytes of KEY.npy."""
-    if f"{key}.npy" not in archive.namelist():
-        names = ", ".join(archive.namelist()[:8]) or "nothing"
-        raise DatasetError(f"found {names!r}, expected an array under the key {key!r}")
-    member = archive.getinfo(f"{key}.npy")
+    try:
+        member = archive.getinfo(f"{key}.npy")
+    except KeyError:
+        names = cut(", ".join(archive.namelist()[:8])) or "nothing"
+        raise DatasetError(f"found '{names}', expected an array under the key '{cut(key)}'") from None
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         # zipfile unpacks the other methods without a limit, and NumPy never writes them
-        raise DatasetError(f"found {key!r} in compression method {member.compress_type}, expected 0 or 8")
+        raise DatasetError(f"found '{cut(key)}' in compression method {member.compress_type}, expected 0 or 8")
     if member.file_size > max_bytes:
-        raise DatasetError(f"found {member.file_size} bytes under {key!r}, expected at most {max_bytes}")
+        raise DatasetError(f"found {member.file_size} bytes under '{cut(key)}', expected at most {max_bytes}")
     with archive.open(member) as stream:
         return read_up_to(stream, member.file_size + 1)  # the extra byte makes zipfile test its checksum
 
@@ -100,10 +103,10 @@ def _array(data: bytearray) -> np.ndarray:
         raise DatasetError(f"found .npy format {version}, expected (1, 0) or (2, 0)")
     shape, fortran, dtype = READ_HEADER[version](head)
     if dtype.kind not in "iuf" or dtype.itemsize > 16:
-        raise DatasetError(f"found an array of {str(dtype)[:80]}, expected integers or floats")
+        raise DatasetError(f"found an array of {cut(dtype)}, expected integers or floats")
     size, found = prod(shape) * dtype.itemsize, len(data) - head.tell()
     if any(length < 1 for length in shape) or size != found:
-        raise DatasetError(f"found {found} bytes of data, expected {size} for shape {shape} of {dtype}")
+        raise DatasetError(f"found {found} bytes of data, expected {size} for shape {cut(shape)} of {dtype}")
     array = np.frombuffer(data, dtype, offset=head.tell())
     return array.reshape(shape, order="F" if fortran else "C")
 

@@ -41,6 +41,13 @@ def test_no_epoch_yet_is_a_history_too(tmp_path: Path) -> None:
         (HEADER + GOOD.replace("0.25", "-0.1"), "line 2: found val_accuracy -0.1 in epoch 1, expected 0 to 1"),
         (HEADER + GOOD.replace("1.5", "-1"), "line 2: found seconds -1.0 in epoch 1, expected at least 0"),
         (HEADER + GOOD.replace(",1,", ",1.0,"), "line 2: invalid literal"),
+        (HEADER + GOOD.replace("0.1,", "1.7e308,"), r"line 2: found train_loss 1.7e\+308 .* of at most 1e\+300"),
+        (HEADER + GOOD.replace("0.2,", "-1.7e308,"), r"line 2: found val_loss -1.7e\+308 .* of at most 1e\+300"),
+        (HEADER + GOOD.replace("scratch", "s\x1b[2J"), r"line 2: found 's\\x1b\[2J' as a backend, expected at most 80"),
+        (HEADER + GOOD.replace("scratch", "s" * 81), r"line 2: found 's{77}\.\.\.' as a backend"),
+        (HEADER + GOOD.replace("0.1,", "\x1b[2J,"), r"line 2: could not convert string to float: '\\x1b\[2J'"),
+        ("\x1b[2J" + "," * 999, r"found '\\x1b\[2J,+\.\.\.' in line 1"),
+        (HEADER + " " * (1 << 23), "bytes, expected at most 8388608"),
         ('"', "found no CSV text"),
     ],
 )

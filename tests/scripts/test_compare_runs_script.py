@@ -51,6 +51,37 @@ def test_what_was_asked_for_and_what_it_ran_on_are_told_apart(script: Script, tr
     assert weights == "weights.safetensors: they differ"
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"a\x1b[2J": "b\x1b[2J"}, r"options.a\x1b[2J None and b\x1b[2J"),
+        ({"a": "x" * 9999}, f"options.a None and {'x' * 197}..."),
+        ({"k" * 999: 1}, f"options.{'k' * 69}... None and 1"),
+        ({f"a{k:03}": k for k in range(999)}, "options.a019 None and 19; 979 more"),
+    ],
+    ids=["an escape", "a long value", "a long name", "many"],
+)
+def test_what_a_file_says_is_shown_printable_and_cut(
+    script: Script, trained: Trained, tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    for name in "ab":
+        trained(tmp_path / name, *RUN)
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    config["options"] |= options
+    (tmp_path / "b" / "config.json").write_text(json.dumps(config))
+    done = script("compare_runs", tmp_path / "a", tmp_path / "b")
+    assert done.out.splitlines()[0].endswith(said)
+    assert "".join(done.out.splitlines()).isprintable()
+
+
+def test_a_config_nested_without_end_is_one_line(script: Script, trained: Trained, tmp_path: Path) -> None:
+    trained(tmp_path / "a", *RUN)
+    (tmp_path / "a" / "config.json").write_text('{"a":' * 400 + "1" + "}" * 400)
+    done = script("compare_runs", tmp_path / "a", tmp_path / "a")
+    assert done.code == 2
+    assert done.err.endswith("config.json: damaged (nested more than 50 deep)\n")
+
+
 def test_without_hashes_of_every_step_the_range_is_named(script: Script, trained: Trained, tmp_path: Path) -> None:
     trained(tmp_path / "a", *RUN[:-2])
     trained(tmp_path / "b", *RUN[:-2], "--lr", 0.1)

@@ -83,6 +83,7 @@ STORED = npy(X)
         (npz(x=X, y=-Y), r"\(y\): found label -7 at index 0"),
         (npz(x=X, y=Y / 2), r"\(y\): found float64, expected integers"),
         (npz(x=X, y=Y[:, None]), r"\(y\): found shape \(6, 1\), expected \(n,\)"),
+        (npz(**{"\x1b" + "x" * 9999: X}), r"found '\\x1bx{73}\.\.\.', expected an array under the key 'x'$"),
         (npz(x=X[:, :27], y=Y), r"\(x\): found shape \(6, 27, 28\), expected \(n, 28, 28\)"),
         (npz(x=X + np.nan, y=Y), r"\(x\): found a pixel that is not finite"),
         (npz(x=X.astype(object), y=Y), "found an array of object, expected integers or floats"),
