@@ -40,6 +40,7 @@ def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] |
     finally:
         if argv is None:  # a program: what is left is the interpreter's own, and would answer with a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, name: str) -> int:

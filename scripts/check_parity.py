@@ -17,6 +17,8 @@ Exit codes: 0 parity; 1 a mismatch or an incomplete check; 2 bad usage or bad in
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import argparse
 import json
 import shlex

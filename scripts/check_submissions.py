@@ -24,6 +24,8 @@ Exit codes: 0 every submission has its row and everything else is listed, whatev
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import argparse
 import csv
 import json

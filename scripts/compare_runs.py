@@ -10,6 +10,8 @@ Exit codes: 0 the same bits; 1 they differ; 2 a folder that holds no run, or a f
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -10,6 +10,8 @@ hosts in reach it runs on the digits embedded in scikit-learn, and says so.
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import sys
 from collections.abc import Sequence
 

@@ -11,6 +11,8 @@ Exit codes: 0 no finding; 1 a finding; 2 bad usage; 130 interrupted.
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import hashlib
 import importlib.util
 import json

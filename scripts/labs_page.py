@@ -11,6 +11,8 @@ Exit codes: 0 done; 1 a run ended otherwise than it should; 2 bad usage; 130, 14
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import json
 import os
 import sys

@@ -10,6 +10,8 @@ Exit codes: 0 done; 1 a rate is not what is asked (a right program called wrong,
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -13,6 +13,8 @@ Exit codes: 0 done; 2 bad usage, or a measurement that failed; 130, 143 interrup
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import json
 import os
 import statistics

@@ -14,6 +14,8 @@ and 143 interrupted (the same command continues).
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import os
 import sys
 from collections.abc import Sequence

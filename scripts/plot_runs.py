@@ -7,6 +7,8 @@ RUN is a folder that train.py wrote. Exit codes: 0 done; 2 a folder that holds n
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -17,6 +17,8 @@ Exit codes: 0 done; 2 bad usage or bad input; 130, 143 interrupted.
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import csv
 import importlib
 import io

@@ -11,6 +11,8 @@ Exit codes: 0 nothing lost; 1 something lost; 2 bad usage; 130 interrupted.
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import json
 import os
 import random

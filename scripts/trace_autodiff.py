@@ -11,6 +11,8 @@ Exit codes: 0 done; 2 bad usage or bad input.
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import csv
 import sys
 from collections.abc import Sequence

@@ -14,6 +14,8 @@ Exit codes: 0 done; 1 mismatch; 2 bad usage, bad input or training that is not f
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import sys
 from collections.abc import Sequence
 
