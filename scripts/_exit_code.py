@@ -16,6 +16,8 @@ import _fast_blas
 import _threads
 import _torchrun
 
+NO_ROOM = ("out of memory", "allocate memory", "unable to allocate", "failed to map segment")
+
 
 class UsageError(ValueError):
     """Options that do not go together; one line."""
@@ -37,6 +39,11 @@ def exit_code(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] |
     except KeyboardInterrupt:  # also while NumPy and PyTorch are being loaded, which takes seconds
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
+    except (ImportError, MemoryError, OSError, RuntimeError, SystemError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"{name}: out of memory{_said(error)}", file=sys.stderr)
+        return 2
     finally:
         if argv is None:  # a program: what is left is the interpreter's own, and would answer with a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -64,17 +71,21 @@ def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None
     except Mismatch as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        print(f"{name}: out of memory ({cut(error, 200)})", file=sys.stderr)
-        return 2
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """NumPy raises MemoryError, and PyTorch a RuntimeError that says so."""
+    """NumPy raises MemoryError, and PyTorch a RuntimeError that says so; a library that finds no room as it is loaded,
+    an ImportError, or an error that was lost.
+    """
     said = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
+    is_lost = isinstance(error, SystemError) and "without exception set" in said
+    return isinstance(error, MemoryError) or is_lost or any(words in said for words in NO_ROOM)
+
+
+def _said(error: BaseException) -> str:
+    """ " (Unable to allocate 8 GiB)"; the last line of what NumPy says at length where it cannot be loaded."""
+    words = " ".join(str(error).strip().rpartition("\n")[2].split())[:200]
+    return f" ({words})" if words else ""
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
