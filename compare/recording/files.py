@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,8 +30,11 @@ def save_records(records: Sequence[Record], path: str | Path) -> None:
     """Write consecutive steps as one safetensors file; with several, names are prefixed "1/", "2/", ... by step.
 
     Metadata: network, its layers as JSON where its text is too long, optimiser with its options as JSON, number of
-    the first step, "tf32" where that was on.
+    the first step, "tf32" where that was on. OSError if `path` is there and no regular file: safetensors puts a new
+    file in the place of whatever it finds, a device or a link included.
     """
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise OSError(f"{path}: found a link, a folder or a device, expected a new file or a regular one")
     several = len(records) > 1
     tensors = {
         (f"{r.step}/{name}" if several else name): np.array(a, order="C") for r in records for name, a in r.items()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -72,6 +73,25 @@ def test_any_network_is_read_back_from_its_file_alone(tmp_path: Path, layers: tu
     save_records([Record(network, {"input": np.ones((2, 3))})], tmp_path / "r.safetensors")
     (record,) = load_records(tmp_path / "r.safetensors")
     assert record.network == network
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe"])
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path, kind: str) -> None:
+    path, target = tmp_path / "r.safetensors", tmp_path / "target"
+    if "link" in kind:
+        path.symlink_to(target)
+    if kind == "link":
+        target.write_bytes(b"mine")
+    if kind == "folder":
+        path.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    before = path.lstat()
+    record = Record(Architecture.of("3-2, relu output, mse"), {"input": np.ones((2, 3))})
+    with pytest.raises(OSError, match=r"r\.safetensors: found a link, a folder or a device, expected a new file or a"):
+        save_records([record], path)
+    assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert not target.exists() or target.read_bytes() == b"mine"
 
 
 def one(dtype: str = "F32", shape: Any = (2,), end: int = 8, data: bytes = bytes(8), **more: Any) -> bytes:
