@@ -33,6 +33,8 @@ from compare.report.outcome import Proof, first_off
 from compare.report.report import Report
 from compare.report.words import in_words
 
+PATTERNS = ("unknown", "computed-in-float32", "few-elements")  # causes that explain no update
+
 
 def check_records(records: Sequence[Record], given: Mapping[str, Array] | None = None, **more: Any) -> Report:
     """The Report on consecutive training steps of one candidate.
@@ -65,7 +67,7 @@ def _unproven(recorded: Recorded, judged: Judged) -> list[Row]:
     first = judged.first
     if first is None or first.check != "update" or TensorName(first.tensor).state or not recorded.sources:
         return []
-    is_known = any(found.cause != "unknown" for found in _diagnosis(judged, recorded.notes))
+    is_known = any(found.cause not in PATTERNS for found in _diagnosis(judged, recorded.notes))
     return [] if is_known else [r for r in judged.rows if (r.status, r.check, r.step) == ("off", "update", first.step)]
 
 

@@ -66,7 +66,7 @@ class UnusedBiases:
                         continue
                     if _is_along(change, wanted, back):
                         return Seen(old, view), value
-                    if _is_of(value, old, wanted, back):  # an average first, and then what moves by it
+                    if wanted.size > 1 and _is_of(value, old, wanted, back):  # an average first, then what it moves
                         found = Seen(old, view), value
         return found
 
