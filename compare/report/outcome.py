@@ -53,7 +53,8 @@ class Outcome:
     origins: dict[str, str] = field(default_factory=dict)  # tensor -> "student.py line 41, dz1"
     side_effects: list[str] = field(default_factory=list)  # of somebody's own code, in words
     code: str = ""  # the line of source that binds the first divergence
-    excerpt: str = ""  # the same, marked, with the lines around it
+    where: str = ""  # its place as editors open it, "labs/student.py:41:11"
+    excerpt: str = ""  # the line marked, the expression underlined, with the lines around it
     proof: Proof | None = None  # in exact mode: why no difference is allowed
 
     @classmethod

@@ -118,6 +118,11 @@ class View:
         return f"step {row.step}, {where}" if self.report.steps > 1 else where
 
     @property
+    def where(self) -> str:
+        """The place of the first divergence, without its folder: a page is handed on."""
+        return Path(self.report.where).name
+
+    @property
     def closing(self) -> list[str]:
         """PyTorch's own verdict, kinks, side effects, coverage."""
         lines = closing(self.report)

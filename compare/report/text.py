@@ -69,6 +69,8 @@ def _first_divergence(report: Outcome, row: Row) -> str:
     lines += [f"  cause: {d.explanation} (confidence {d.confidence:.0%})" for d in report.diagnosis[:2]]
     if row.tensor in report.origins:
         lines.append(f"  found as: {report.origins[row.tensor]}")
+    if report.where:
+        lines.append(f"  --> {report.where}")
     lines += [f"    {line}" for line in report.excerpt.splitlines()]
     return "\n".join(lines)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from compare.recording.place import Place
+from compare.recording.place import Place, Span
 from compare.watching.rewriting import Site
 
 Array = NDArray[Any]
@@ -65,7 +65,9 @@ class Value:
         site = self.site or (self.names[0].site if self.names else None)
         if self.is_changed and site is None and len(self.operands) > 1:
             site = self.operands[-1].site
-        return Place(site.file, site.line, self.name, site.cell) if site else Place("", 0, self.name or "a value")
+        if site is None:
+            return Place("", 0, self.name or "a value")
+        return Place(site.file, site.line, self.name, site.cell, _span(site))
 
     @property
     def size(self) -> int:
@@ -97,6 +99,13 @@ class Dataflow:
     written: Mapping[int, Value] = field(default_factory=dict)
     products: frozenset[int] | None = None
     unseen: tuple[str, ...] = ()  # of a script: what it may compute, and nothing shows
+
+
+def _span(site: Site) -> Span | None:
+    """From where to where an expression reaches; None of a binding, and where its end is not told."""
+    if site.what == "bind" or site.is_loop or site.is_handed:
+        return None
+    return Span(site.column, site.end_line, site.end_column)
 
 
 FILLED = ("list", "gather", "changed", "setitem")  # what these make holds other values as its elements

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from compare.recording.place import Place
+from compare.recording.place import Place, Span
 
 Array = NDArray[Any]
 
@@ -28,8 +28,9 @@ class Observation:
     function: str = "<module>"
     time: int = 0
     cell: str = ""
+    span: Span | None = None  # of the expression that computed it
 
     @property
     def place(self) -> Place:
         """Where to look for it."""
-        return Place(self.file, self.line, self.name, self.cell)
+        return Place(self.file, self.line, self.name, self.cell, self.span)

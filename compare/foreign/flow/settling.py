@@ -236,7 +236,8 @@ class Settled:
         if value is None:
             return None
         o = replace(observed(value), array=move.value.array)
-        return replace(o, name=value.names[-1].name, line=value.names[-1].site.line) if value.names else o  # m_hat = m
+        last = value.names[-1] if value.names else None
+        return replace(o, name=last.name, line=last.site.line, span=None) if last else o  # m_hat = m
 
     def _scaled(self, move: Move) -> Array:
         """What the gradient's own factor changes in Adam's step: no more than its epsilon does."""
@@ -773,13 +774,14 @@ def observed(value: Value) -> Observation:
     """As the notes and places want it."""
     place = value.place
     function = value.site.function if value.site else ""
-    return Observation(value.array, place.name, place.file, place.line, function, value.time, cell=place.cell)
+    where = place.name, place.file, place.line, function, value.time, place.cell, place.span
+    return Observation(value.array, *where)
 
 
 def _gradient(found: Gradient, again: Binding | None) -> Named:
     o = observed(found.value)
     if again is not None and not found.equal:
-        o = replace(o, name=again.name, line=again.site.line, cell=again.site.cell)
+        o = replace(o, name=again.name, line=again.site.line, cell=again.site.cell, span=None)
     return Named(o, found.view, found.scale, found.equal)
 
 

@@ -247,11 +247,14 @@ def test_what_was_found_of_conventions_and_lines_is_shown_where_there_is_any() -
     report = replace(made("backward"))
     report.findings = ["your gradient is that of the summed loss: 18 x the mean's"]
     report.origins = {"1.grad_input": "student.py line 41, dz1"}
-    report.excerpt = "  40  da1 = dz2 @ W2.T\n> 41  dz1 = da1 * s(a1)"
+    report.where = "/home/anna/student.py:41:7"
+    report.excerpt = "  40  da1 = dz2 @ W2.T\n> 41  dz1 = da1 * s(a1)\n            ^^^^^^^^^^^"
     for source in (to_page([report]), to_fragment(report)):
         text = HtmlPage(source).elements[0].text
         assert report.findings[0] in text
         assert "student.py line 41, dz1" in text
+        assert "student.py:41:7" in text
+        assert "anna" not in text
     assert report.excerpt in HtmlPage(to_page([report])).elements[0].text
 
 
@@ -276,7 +279,8 @@ def hostile() -> Report:
         diagnosis=[Diagnosis(HOSTILE, HOSTILE, 0.5, HOSTILE, Unknown(), HOSTILE)],
         end_to_end={HOSTILE: 1.0},
     )
-    report.findings, report.origins, report.excerpt = [HOSTILE], {HOSTILE: HOSTILE}, HOSTILE
+    report.findings, report.origins = [HOSTILE], {HOSTILE: HOSTILE}
+    report.where = report.excerpt = HOSTILE
     return report
 
 
