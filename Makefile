@@ -13,7 +13,7 @@ pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
 ready  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test quick many parity trust programs labs mutants bench fuzz torture lint clean
+.PHONY: help venv run test quick many parity security trust programs labs mutants bench fuzz torture lint clean
 .NOTPARALLEL:    # the tests share out the cores themselves, and `make -j clean test` means one after the other
 
 help:  ## list the targets
@@ -24,7 +24,7 @@ venv: $(ready)  ## set up .venv with the tested versions
 run: $(ready)  ## train on Fashion-MNIST in NumPy and in PyTorch and compare; options in ARGS="--epochs 5"
 	$(python) scripts/fashion_mnist.py $(ARGS)
 
-test: $(ready)  ## the tests, quick and slow, in about 20 minutes
+test: $(ready)  ## the tests, quick and slow, in about 15 minutes
 	$(pytest) $(ARGS)
 
 quick: $(ready)  ## the tests that take seconds
@@ -36,6 +36,9 @@ many: $(ready)  ## many more random networks, examples and whole trainings than 
 
 parity: $(ready)  ## the parity suite alone, in under 30 seconds
 	$(pytest) tests/parity $(ARGS)
+
+security: $(ready)  ## hostile programs in one class run, in about 15 minutes; needs bubblewrap: SECURITY.md
+	$(pytest) -m "many" tests/security $(ARGS)
 
 trust: $(ready)  ## measure the checker on planted faults and correct networks, in about half an hour: docs/trust.md
 	$(python) scripts/measure_checker.py --resume --workers $(WORKERS) $(ARGS)
@@ -67,9 +70,9 @@ clean:  ## remove .venv and what the tools left behind; data and results stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each worker has one thread: with more, the two fight over the cores.
-test quick many parity trust programs: export OMP_NUM_THREADS = 1
-test quick many parity trust programs: export OPENBLAS_NUM_THREADS = 1
-test quick many parity trust programs: export MKL_NUM_THREADS = 1
+test quick many parity security trust programs: export OMP_NUM_THREADS = 1
+test quick many parity security trust programs: export OPENBLAS_NUM_THREADS = 1
+test quick many parity security trust programs: export MKL_NUM_THREADS = 1
 
 # The mark is there from before the first file until after the last one, so an interrupted install is never trusted:
 # it becomes the stamp by its new name, and keeps the time at which the install began.

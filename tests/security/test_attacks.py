@@ -21,6 +21,7 @@ pytestmark = [
 ]
 NETWORK = "3-5-1 tanh, sigmoid output, binary cross-entropy"
 HONEST = 10
+SENTINEL = "for nobody but the teacher"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     top = tmp_path_factory.mktemp("class")
     folder, beside, mark = top / "handed_in", top / "beside.txt", f"mark_{os.getpid()}"
     folder.mkdir()
-    beside.write_text("secret")
+    beside.write_text(SENTINEL)
     places = {"folder": str(folder), "beside": str(beside), "root": str(ROOT), "mark": mark}
     harm = {name: f"{WRONG}\n{text.format(**places)}\n" for name, text in HARM.items()}
     for name, text in {**HIDDEN, **FORGED, **harm}.items():
@@ -47,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         (folder / f"honest_{k}.py").write_text(RIGHT.replace("default_rng(4)", f"default_rng({k + 20})"))
     script = [sys.executable, str(ROOT / "scripts" / "check_submissions.py"), str(folder), "--network", NETWORK]
     options = ["--out", str(top / "out"), "--seconds", "8", "--workers", "2"]
-    environment = os.environ | {"SECRET_OF_A_TEACHER": "secret"}
+    environment = os.environ | {"SECRET_OF_A_TEACHER": SENTINEL}
     done = subprocess.run([*script, *options], capture_output=True, text=True, timeout=1500, env=environment)
     assert done.returncode == 0, done.stderr
     rows = json.loads((top / "out" / "submissions.json").read_text())["submissions"]
@@ -72,8 +73,8 @@ def test_an_honest_one_among_them_is_right(run: Run, k: int) -> None:
 
 def test_nothing_is_harmed_and_nothing_is_left(run: Run) -> None:
     assert len(list(run.folder.iterdir())) == len(run.rows) == len(HIDDEN) + len(FORGED) + len(HARM) + HONEST
-    assert run.beside.read_text() == "secret"
-    assert "secret" not in json.dumps(run.rows)
+    assert run.beside.read_text() == SENTINEL
+    assert SENTINEL not in json.dumps(run.rows)
     changed = subprocess.run(["grep", "-rlx", "# changed", str(ROOT / "compare")], capture_output=True, text=True)
     assert changed.stdout == ""
     assert not Path("/tmp", run.mark).exists()
