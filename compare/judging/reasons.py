@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from compare.judging.verdict import Oddity
+from compare.operations.codes import code_of
 from compare.operations.mistake import Mistake
 from compare.recording.notes import (
     CorrectionDiffers,
@@ -132,6 +133,11 @@ class Diagnosis:
     reason: Reason
     explanation: str = ""
 
+    @property
+    def code(self) -> str:
+        """The short name of its cause, "B017", by which it is looked up; "" where none was found."""
+        return code_of(self.cause)
+
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis as the JSON schema has it."""
-        return {name: getattr(self, name) for name in ("cause", "layer", "confidence", "explanation")}
+        return {name: getattr(self, name) for name in ("cause", "code", "layer", "confidence", "explanation")}

@@ -5,15 +5,15 @@ python -m compare.measuring.mistakes_page writes it.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from compare.measuring.labs_page import table
-from compare.operations import LAYERS, OPTIMIZERS, all_mistakes, causes
-from compare.operations.mistake import ANYWHERE, Mistake
+from compare.operations import all_mistakes, causes
+from compare.operations.codes import code_of
+from compare.operations.mistake import Mistake
+from compare.report.causes import in_words, title
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "mistakes.md"
-FILLED_IN = re.compile(r"\{0?\}")
 
 HEAD = """# Which mistakes are known?
 
@@ -47,20 +47,6 @@ what an array had become when something wrote into it.
 [compare/operations/](../compare/operations).*
 """
 
-PLACES = {
-    "loss": "The loss",
-    "loss.gradient": "The gradient of the loss",
-    "update.parameter": "The update of a parameter",
-    "input": "The input",
-    "target": "The target",
-    "given": "The weights at the start",
-    "passed": "What one layer hands to the next",
-    "returned": "What comes back to an output that several layers took",
-    "side_effects": "What is written into",
-    ANYWHERE: "Any tensor",
-}
-
-
 def page() -> str:
     """All of it; several operations have mistakes in the same place."""
     by_place: dict[str, list[Mistake]] = {}
@@ -71,18 +57,13 @@ def page() -> str:
 
 
 def _section(place: str, mistakes: list[Mistake]) -> str:
-    rows = [(f"`{m.cause}`", FILLED_IN.sub("…", m.words), f"`{m.wrong}`", f"`{m.right or 'right'}`") for m in mistakes]
-    return f"## {_title(place)}\n\n{table(('cause', 'in words', 'wrong', 'right'), rows)}\n"
+    rows = [(_linked(m.cause), in_words(m), f"`{m.wrong}`", f"`{m.right or 'right'}`") for m in mistakes]
+    return f"## {title(place)}\n\n{table(('cause', 'in words', 'wrong', 'right'), rows)}\n"
 
 
-def _title(place: str) -> str:
-    if place in PLACES:
-        return PLACES[place]
-    kind, part = place.split(".")
-    if kind == "update":
-        formulas = {method.parts[part]: name for name, method in reversed(OPTIMIZERS.items()) if part in method.parts}
-        return "; ".join(f"{name}: {formula}" for formula, name in reversed(formulas.items()))
-    return f"{LAYERS[kind].scratch_type.__name__}: {LAYERS[kind].parts[part].formula}"
+def _linked(cause: str) -> str:
+    code = code_of(cause)
+    return f"`{cause}` [{code}](causes/{code}.md)"
 
 
 if __name__ == "__main__":

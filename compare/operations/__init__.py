@@ -70,7 +70,7 @@ def _placed(table: Table, place: str) -> tuple[Mistake, ...]:
     return _PLACED[id(table), place][1]
 
 
-def _of(operation: type[Operation]) -> tuple[Mistake, ...]:
+def mistakes_of(operation: type[Operation]) -> tuple[Mistake, ...]:
     """An operation's own mistakes, then those that several share."""
     if issubclass(operation, Loss):
         return _placed(operation.mistakes, "{}") + _placed(any_loss.MISTAKES, "{}")
@@ -85,14 +85,14 @@ EVERYWHERE = _placed(anywhere.MISTAKES, ANYWHERE)
 
 def mistakes_at(place: str, e: Letters) -> list[Mistake]:
     """Those that can be made where these letters are: the operation's own first, what can be anywhere last."""
-    known = (*_of(type(e.operation)), *HANDED_ON, *EVERYWHERE)
+    known = (*mistakes_of(type(e.operation)), *HANDED_ON, *EVERYWHERE)
     return [m for m in known if m.place in (place, ANYWHERE)]
 
 
 @cache
 def all_mistakes() -> tuple[Mistake, ...]:
     """Every known mistake once."""
-    known = [m for of in (LAYERS, LOSSES, OPTIMIZERS) for operation in of.values() for m in _of(operation)]
+    known = [m for of in (LAYERS, LOSSES, OPTIMIZERS) for operation in of.values() for m in mistakes_of(operation)]
     return tuple({id(m): m for m in (*known, *HANDED_ON, *EVERYWHERE)}.values())
 
 

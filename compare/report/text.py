@@ -9,6 +9,7 @@ from io import StringIO
 from rich.console import Console
 from rich.table import Table
 
+from compare.judging.reasons import Diagnosis
 from compare.judging.verdict import Row
 from compare.recording.notes import NetworkRead, UpdateNotJudged
 from compare.report.outcome import Outcome
@@ -66,13 +67,18 @@ def _first_divergence(report: Outcome, row: Row) -> str:
         )
     else:
         lines.append(f"  {row.note}")
-    lines += [f"  cause: {d.explanation} (confidence {d.confidence:.0%})" for d in report.diagnosis[:2]]
+    lines += [f"  cause: {d.explanation} ({sureness(d)})" for d in report.diagnosis[:2]]
     if row.tensor in report.origins:
         lines.append(f"  found as: {report.origins[row.tensor]}")
     if report.where:
         lines.append(f"  --> {report.where}")
     lines += [f"    {line}" for line in report.excerpt.splitlines()]
     return "\n".join(lines)
+
+
+def sureness(d: Diagnosis) -> str:
+    """How sure a cause is, and the code by which it is looked up: "confidence 95%, B017"."""
+    return f"confidence {d.confidence:.0%}{d.code and f', {d.code}'}"
 
 
 def _layer(report: Outcome, layer: str) -> str:

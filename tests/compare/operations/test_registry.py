@@ -21,7 +21,7 @@ from compare.network.architecture import Architecture, own_parameters
 from compare.network.weights import to_torch_loss
 from compare.numbers.allowance import Precision
 from compare.numbers.bounded import Bounded
-from compare.operations import LAYERS, LOSSES, OPTIMIZERS, _of
+from compare.operations import LAYERS, LOSSES, OPTIMIZERS, mistakes_of
 from compare.operations.avg_pool2d import AvgPool2d
 from compare.operations.batch_norm1d import BatchNorm1d
 from compare.operations.batch_norm2d import BatchNorm2d
@@ -77,7 +77,7 @@ def test_a_table_that_is_made_anew_is_not_taken_for_another() -> None:
     """A cache by the id of a table that is gone would give the next operation its rows."""
     for operation in LAYERS.values():
         made = type("Made", (operation,), {"mistakes": dict(operation.mistakes)})
-        assert [m.cause for m in _of(made)] == [m.cause for m in _of(operation)]
+        assert [m.cause for m in mistakes_of(made)] == [m.cause for m in mistakes_of(operation)]
 
 
 @pytest.mark.parametrize(("text", "slope"), [("leaky_relu(0.2)", 0.2), ("leaky_relu(1e-05)", 1e-5)])
