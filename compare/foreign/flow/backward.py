@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from compare.foreign import layout
 from compare.foreign.convention import Factor, factors
-from compare.foreign.flow.multiples import Multiple, Pool, scale_of
+from compare.foreign.flow.multiples import Multiple, Pool, exactest, scale_of
 from compare.foreign.flow.passes import Pass, Seen
 from compare.foreign.flow.products import (
     IN_PLACE,
@@ -104,9 +104,16 @@ class Backward:
             del self.found[f"{k}.grad_output"]
 
     def _seen(self, rule: Rule, wanted: Array) -> Gradient | None:
+        if not np.any(wanted) and self._is_still(rule.name):
+            return self._nothing(wanted)
         if rule.name.part in ("grad_weight", "grad_bias"):
             return self._of_parameter(rule.name, wanted)
         return self._of_samples(rule.name, wanted)
+
+    def _is_still(self, name: TensorName) -> bool:
+        """Whether the layer that the gradient is of, or is handed to, stays as it is in a step that moves others."""
+        k = int(name.layer) if name.part in ("grad_weight", "grad_bias") else self._linear_before(name)
+        return bool(self.step.new) and not any(f"{k}.{part}" in self.step.new for part in ("weight", "bias"))
 
     # --- what is known ------------------------------------------------------------------------------------------------
 
@@ -295,7 +302,8 @@ class Backward:
 
     def _by_value(self, wanted: Array) -> Gradient | None:
         parts = self._parts(wanted)
-        first = self._ranked(self.pools[0].multiples(parts[0], _samples(parts[0]), self.known_of_few))
+        pool, read = self.pools[0], _samples(parts[0])
+        first = self._ranked(exactest(list(pool.multiples(parts[0], read, self.known_of_few)), parts[0]))
         if all(target.users for target in self.targets):
             first = [found for found in first if found.value.time in self.aimed]
         for found in first:
@@ -309,7 +317,7 @@ class Backward:
         ends = np.cumsum([p.m for p in self.step.passes])[:-1]
         return list(np.split(a, ends))
 
-    def _ranked(self, found: Iterator[Multiple]) -> list[Multiple]:
+    def _ranked(self, found: Sequence[Multiple]) -> list[Multiple]:
         """What the update is computed from first; then by the plainness of the factor."""
         rank = lambda m: (  # noqa: E731
             m.value.time not in self.behind,
@@ -327,7 +335,7 @@ class Backward:
             found = [Multiple(v, view, scale) for v, view in views if view is not None]
         else:
             multiples = pool.multiples(wanted, _samples(wanted), self.known_of_few)
-            found = [m for m in multiples if abs(m.scale - scale) <= 1e-6 * abs(scale)]
+            found = exactest([m for m in multiples if abs(m.scale - scale) <= 1e-6 * abs(scale)], wanted)
         site = beside.site if beside is not None else None
         return min(found, key=lambda m: m.value.site != site, default=None)
 
@@ -455,7 +463,7 @@ class Backward:
         read = self._reading(name, weight.view)
         more = old.value.size - wanted.size
         pool = Pool(moving)
-        found = list(pool.multiples(wanted, read, self.known, more))
+        found = exactest(list(pool.multiples(wanted, read, self.known, more)), wanted)
         found = [m for m in found if m.value.time in self.aimed] or found  # beside a target of 0, the output is p - t
         if not found:  # it may be computed and not be used
             everywhere = self.pool.multiples(wanted, read, self.known_of_few, more) if np.any(wanted) else iter(())

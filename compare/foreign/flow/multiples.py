@@ -6,11 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from compare.foreign.convention import Factor, nearest
 from compare.foreign.layout import View
 from compare.foreign.naming.values import distance, multiple, tight
 from compare.watching.dataflow import Array, Value
 
+ROUNDED = 1e-12  # relative: what the roundings of double precision come to
 Reading = Callable[[Array], Iterator[View]]
 
 
@@ -41,6 +44,12 @@ class Pool:
                 if (scale := scale_of(view.array, wanted, known)) is not None:
                     yield Multiple(value, view, scale)
                     break
+
+
+def exactest(found: list[Multiple], wanted: Array) -> list[Multiple]:
+    """Those that are off by roundings alone, where there are any: near 1, other values come near as well."""
+    exact = [m for m in found if np.allclose(m.view.array, m.scale * wanted, rtol=ROUNDED, atol=0)]
+    return exact or found
 
 
 def scale_of(a: Array, wanted: Array, known: list[Factor]) -> float | None:

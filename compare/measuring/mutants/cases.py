@@ -359,7 +359,7 @@ def _layers() -> list[Direct]:
         Direct("sizes 1 -> 1", None, lambda: scratch.Linear(1, 1, rng=np.random.default_rng(0))),
         Direct("Linear, another width", error, lambda: _linear().forward(_zeros(4, 2))),
         Direct("Linear, one axis", error, lambda: _linear().forward(_zeros(3))),
-        Direct("Linear, three axes", error, lambda: _linear().forward(_zeros(4, 3, 3))),
+        Direct("Linear, three axes", None, lambda: _linear().forward(_zeros(4, 3, 3))),
         Direct("Linear, another dtype", error, lambda: _linear().forward(_zeros(4, 3, dtype="float64"))),
         Direct("Linear of float64", error, lambda: _linear(dtype="float64").forward(_zeros(4, 3))),
         Direct("Linear, integers", error, lambda: _linear().forward(_zeros(4, 3, dtype="int64"))),

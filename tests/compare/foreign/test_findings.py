@@ -12,6 +12,7 @@ from compare.foreign.naming.search import find
 from compare.network.architecture import Architecture
 from compare.recording.notes import (
     CorrectionDiffers,
+    MomentumDiffers,
     NeverUpdated,
     Note,
     OneSample,
@@ -93,7 +94,7 @@ def test_layers_without_a_bias(layers: list[int], finding: str) -> None:
 
 
 def test_every_note_has_its_sentence() -> None:
-    in_the_cause = {CorrectionDiffers, NeverUpdated, RateDiffers, StepAdded}
+    in_the_cause = {CorrectionDiffers, MomentumDiffers, NeverUpdated, RateDiffers, StepAdded}
     told_elsewhere = {*in_the_cause, Written, SharedArray}  # the others among the side effects
     assert set(Note.__subclasses__()) == set(SENTENCES) | told_elsewhere
     assert not set(SENTENCES) & told_elsewhere

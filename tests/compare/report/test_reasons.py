@@ -18,7 +18,7 @@ from compare.judging.reasons import (
     Unknown,
 )
 from compare.judging.shapes import OtherShape
-from compare.recording.notes import CorrectionDiffers, NeverUpdated, RateDiffers, StepAdded
+from compare.recording.notes import CorrectionDiffers, MomentumDiffers, NeverUpdated, RateDiffers, StepAdded
 from compare.report.reasons import EXCHANGES, SENTENCES, explained, explanation
 
 WORDS = [
@@ -40,6 +40,10 @@ WORDS = [
     (
         RateDiffers("0.weight", 0.2, 0.1),
         "0.weight: the gradient is right, and the step takes 0.2 times it; the others take 0.1 times",
+    ),
+    (
+        MomentumDiffers("0.weight", -0.9, 0.9),
+        "0.weight: the gradient is right, and the momentum of its step is -0.9, where the others have 0.9",
     ),
     (
         CorrectionDiffers("0.weight", 3, (3, 0), (1, 2)),

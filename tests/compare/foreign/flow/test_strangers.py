@@ -28,7 +28,7 @@ WRONG = {
     "ascent.py": ("0.new_weight", "W1 += lr * dW1"),
     "l2_factor_wrong.py": ("2.grad_weight", "dW2, db2 = h.T @ ds + 2 * lam * W2, ds.sum(axis=0)"),
     "q_update_adds_the_gradient.py": ("0.new_weight", "W1 = W1 + 0.1 * dW1"),
-    "r_biases_never_updated.py": ("0.new_bias", "W1, b1 = rng.normal(size=(4, 3)), rng.normal(size=3)"),
+    "r_biases_never_updated.py": ("0.new_bias", "db1 = b1 - 0.1 * db1"),
     "two_files/main.py": ("2.grad_input", "return grad @ self.w.T"),
 }
 FINDINGS = {
