@@ -13,6 +13,7 @@ from typing import Any
 from compare.foreign.convention import Convention
 from compare.foreign.flow.gathered import gathered
 from compare.foreign.flow.network import NotRead, network_of
+from compare.foreign.flow.passes import UPDATES
 from compare.foreign.flow.products import root
 from compare.foreign.flow.reading import Read, Reader
 from compare.foreign.naming.named import Named
@@ -30,7 +31,7 @@ from compare.recording.notes import (
 )
 from compare.recording.record import Record
 from compare.recording.recorded import Later, Recorded
-from compare.watching.dataflow import Dataflow
+from compare.watching.dataflow import Dataflow, Value, after, before
 from compare.watching.watch import watch_script
 
 STEPS = 2  # the first ones, which are judged in any case
@@ -52,6 +53,11 @@ def run_script(path: Path, network: Architecture | None, convention: Convention 
     judged = _judged(Reader(network, flow, convention, read_off=said is None))
     if (numbers := gathered(flow, network)) is not None:
         judged = max(judged, _judged(Reader(network, numbers, convention, read_off=said is None)), key=_read_of)
+    if judged and said is None and (unread := _before_the_network(judged[0][0])) is not None:
+        raise ValueError(
+            f"{path}: {unread.place} is updated, and what enters {network} is computed from it: such layers are not "
+            "read off scripts; docs/check-your-own.md has other ways to check them"
+        )
     if judged:
         for read in (each for pair in judged for each in pair if each is not None and flow.unseen):
             read.names.tensors = _accused(read.names.tensors)
@@ -60,6 +66,24 @@ def run_script(path: Path, network: Architecture | None, convention: Convention 
     if not flow.complete and not flow.ended.startswith(STOPPED):
         raise ValueError(f"{path}: {flow.ended}, and no training step was seen before that")
     return Recorded([Record(network, {})], notes=[StepNotFound(missing(network, flow))], sources=flow.sources)
+
+
+def _before_the_network(read: Read) -> Value | None:
+    """A parameter from which the network's input is computed, moved by what is computed from the output."""
+    found = read.step.passes[0]
+    output = max((s.value for n, s in found.tensors.items() if n.endswith(".output")), key=lambda v: v.time)
+    known = {v.time for v in read.step.olds}
+    computed = {v.time for v in after([output], read.step.beside)}
+    for value in before([root(found.tensors["input"].value)]):
+        moved = (u for u in value.users if u.what in UPDATES and u.size == value.size > 1 and u.time in computed)
+        if value.time not in known and value.operands and any(_replaces(u, value) for u in moved):
+            return value
+    return None
+
+
+def _replaces(new: Value, old: Value) -> bool:
+    """Whether it is bound to the name of the old one, or written over it."""
+    return new.what.startswith("i") or not {b.name for b in new.names}.isdisjoint(b.name for b in old.names)
 
 
 def _accused(tensors: dict[str, Named]) -> dict[str, Named]:

@@ -189,3 +189,37 @@ def test_of_what_is_called(candidate: object) -> None:
 def test_an_object_that_wants_the_gradient_of_the_loss() -> None:
     with pytest.raises(TypeError, match=r"'grad_output' is a gradient of the loss, and nobody says of which: say the"):
         compare.check(NeedsTheLoss(), *BATCH)
+
+
+EMBEDDED = """import numpy as np
+rng = np.random.default_rng(0)
+words, t = rng.integers(0, 6, 12), np.eye(3)[rng.integers(0, 3, 12)]
+E, W, b = rng.normal(size=(6, 4)), rng.normal(size=(4, 3)), np.zeros(3)
+for epoch in range(4):
+    x = E[words]
+    e = np.exp(x @ W + b)
+    p = e / e.sum(axis=1, keepdims=True)
+    print(-np.sum(t * np.log(p)) / 12)
+    d = (p - t) / 12
+    dW, db, dx = x.T @ d, d.sum(axis=0), d @ W.T
+    dE = np.zeros_like(E)
+    np.add.at(dE, words, dx)
+    W, b = W - 0.1 * dW, b - 0.1 * db
+    E = E - 0.1 * dE
+"""
+SCALED = EMBEDDED.replace("E[words]", "x0 - x0.mean(axis=0)").replace("rng.integers(0, 6, 12), np", "0, np").replace(
+    "for epoch", "x0 = rng.normal(size=(12, 4))\nx0 /= 2.0\nfor epoch"
+)
+SCALED = "\n".join(line for line in SCALED.splitlines() if "dE" not in line) + "\n"
+
+
+def test_a_layer_before_what_is_read_is_no_input(tmp_path: Path) -> None:
+    """Parity of the last layer alone would say nothing of an embedding or a convolution before it."""
+    (tmp_path / "s.py").write_text(EMBEDDED)
+    with pytest.raises(ValueError, match=r"s\.py line 4, E is updated, and what enters .* is computed from it"):
+        compare.check(tmp_path / "s.py")
+
+
+def test_an_input_that_is_scaled_in_place_is_one(tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_text(SCALED)
+    assert compare.check(tmp_path / "s.py").verdict == "parity"
