@@ -7,6 +7,8 @@ Exit codes: 0 done; 2 a code that is not known.
 
 from __future__ import annotations
 
+import _at_once  # isort: skip  # noqa: F401  # before what takes time to load
+
 import sys
 from collections.abc import Sequence
 
