@@ -16,6 +16,7 @@ from compare.foreign.flow.network import NotRead, network_of
 from compare.foreign.flow.passes import UPDATES
 from compare.foreign.flow.products import root
 from compare.foreign.flow.reading import Read, Reader
+from compare.foreign.flow.training import ENDLESS
 from compare.foreign.naming.named import Named
 from compare.foreign.steps import Step, recorded
 from compare.network.architecture import Architecture
@@ -53,10 +54,10 @@ def run_script(path: Path, network: Architecture | None, convention: Convention 
     judged = _judged(Reader(network, flow, convention, read_off=said is None))
     if (numbers := gathered(flow, network)) is not None:
         judged = max(judged, _judged(Reader(network, numbers, convention, read_off=said is None)), key=_read_of)
-    if judged and said is None and (unread := _before_the_network(judged[0][0])) is not None:
+    if judged and said is None and (unread := _unread(judged)) is not None:
         raise ValueError(
-            f"{path}: {unread.place} is updated, and what enters {network} is computed from it: such layers are not "
-            "read off scripts; docs/check-your-own.md has other ways to check them"
+            f"{path}: {unread.place} is updated, and is no part of {network}, the network that is read off "
+            "the code: such a layer is not read off scripts; docs/check-your-own.md has other ways to check it"
         )
     if judged:
         for read in (each for pair in judged for each in pair if each is not None and flow.unseen):
@@ -68,22 +69,26 @@ def run_script(path: Path, network: Architecture | None, convention: Convention 
     return Recorded([Record(network, {})], notes=[StepNotFound(missing(network, flow))], sources=flow.sources)
 
 
-def _before_the_network(read: Read) -> Value | None:
-    """A parameter from which the network's input is computed, moved by what is computed from the output."""
-    found = read.step.passes[0]
-    output = max((s.value for n, s in found.tensors.items() if n.endswith(".output")), key=lambda v: v.time)
-    known = {v.time for v in read.step.olds}
-    computed = {v.time for v in after([output], read.step.beside)}
-    for value in before([root(found.tensors["input"].value)]):
-        moved = (u for u in value.users if u.what in UPDATES and u.size == value.size > 1 and u.time in computed)
-        if value.time not in known and value.operands and any(_replaces(u, value) for u in moved):
+def _unread(judged: list[Judged]) -> Value | None:
+    """A parameter that is none of the network's: the output is computed from it, and it moves by what comes of that.
+
+    It moves where it is written over, or where the next step's output is computed from what it became.
+    """
+    first = judged[0][0]
+    output, begun = _output(first), first.step.passes[0].begin.time
+    computed = {v.time for v in after([output], ENDLESS)}  # a convolution's update is many values after the others
+    used = {v.time for read, _ in judged[1:2] for v in before([_output(read)], read.step.olds)}
+    for value in before([output], first.step.olds):
+        moved = [u for u in value.users if u.what in UPDATES and u.size == value.size > 1 and u.time in computed]
+        if value.time < begun and any(u.time in used or u.what.startswith("i") for u in moved):
             return value
     return None
 
 
-def _replaces(new: Value, old: Value) -> bool:
-    """Whether it is bound to the name of the old one, or written over it."""
-    return new.what.startswith("i") or not {b.name for b in new.names}.isdisjoint(b.name for b in old.names)
+def _output(read: Read) -> Value:
+    """The last one of the step's first pass."""
+    seen = read.step.passes[0].tensors.items()
+    return max((s.value for n, s in seen if n.endswith(".output")), key=lambda v: v.time)
 
 
 def _accused(tensors: dict[str, Named]) -> dict[str, Named]:
