@@ -73,7 +73,7 @@ def _unproven(recorded: Recorded, judged: Judged) -> list[Row]:
 
 def _without(recorded: Recorded, rows: Sequence[Row]) -> Recorded:
     """What was recorded, without these tensors: they are said not to be judged."""
-    step, names = rows[0].step, {row.tensor for row in rows}
+    step, names = rows[0].step, [row.tensor for row in rows]
     records = [r.without(names) if r.step == step else r for r in recorded.records]
     moved = tuple(name for name in map(TensorName, names) if name.is_new)
     return replace(recorded, records=records, notes=[*recorded.notes, UpdateNotJudged(moved)])

@@ -10,9 +10,10 @@ import numpy as np
 
 from compare.foreign import layout
 from compare.foreign.convention import Factor, factors
-from compare.foreign.flow.multiples import Multiple, Pool, exactest, scale_of
+from compare.foreign.flow.multiples import Multiple, Pool, exactest, is_exact, scale_of
 from compare.foreign.flow.passes import Pass, Seen
 from compare.foreign.flow.products import (
+    ADDED,
     IN_PLACE,
     MULTIPLIED,
     SCALED,
@@ -37,9 +38,7 @@ from compare.watching.dataflow import Array, Value, after, before, with_elements
 
 EXACT = Precision.of(np.float64)
 PRODUCTS = MULTIPLIED[:6]
-ADDED = ("iadd", "add", "isub", "sub")  # a gradient and a penalty
-SUMS = ADDED[:2]  # by which gradients are added up
-FUSED = 1e-12  # relative: what a derivative computed for itself is off at most
+SUMS = ("iadd", "add")  # by which gradients are added up
 RATES = 8  # numbers that are tried as rates inside a gradient
 
 
@@ -99,8 +98,7 @@ class Backward:
         output, entered = self.found.get(f"{k}.grad_output"), self.found.get(f"{k}.grad_input")
         if output is None or entered is None or not entered.equal or root(output.value) is not root(entered.value):
             return
-        wanted = output.scale * self.expected[f"{k}.grad_output"]
-        if not np.allclose(output.view.array, wanted, rtol=FUSED, atol=0):
+        if not is_exact(Multiple(output.value, output.view, output.scale), self.expected[f"{k}.grad_output"]):
             del self.found[f"{k}.grad_output"]
 
     def _seen(self, rule: Rule, wanted: Array) -> Gradient | None:
@@ -577,7 +575,6 @@ class Backward:
         else:
             best = held[0]
         return Gradient(best[0], best[1], self.usual(), equal=False)
-
 
     def _adds_penalty(self, value: Value) -> bool:
         """Whether it is a sum with something that is computed from parameters, and from no target."""

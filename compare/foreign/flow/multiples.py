@@ -48,8 +48,11 @@ class Pool:
 
 def exactest(found: list[Multiple], wanted: Array) -> list[Multiple]:
     """Those that are off by roundings alone, where there are any: near 1, other values come near as well."""
-    exact = [m for m in found if np.allclose(m.view.array, m.scale * wanted, rtol=ROUNDED, atol=0)]
-    return exact or found
+    return [m for m in found if is_exact(m, wanted)] or found
+
+
+def is_exact(found: Multiple, wanted: Array) -> bool:
+    return np.allclose(found.view.array, found.scale * wanted, rtol=ROUNDED, atol=0)
 
 
 def scale_of(a: Array, wanted: Array, known: list[Factor]) -> float | None:

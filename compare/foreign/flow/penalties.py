@@ -11,11 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from compare.foreign.flow.passes import Seen
-from compare.foreign.flow.products import root
+from compare.foreign.flow.products import ADDED, root
 from compare.foreign.naming.values import number
 from compare.watching.dataflow import Value, before, with_elements
-
-ADDED = ("add", "iadd", "call:add", "sub", "isub")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ MULTIPLIED = (  # operations that give products; of the first, the operands are 
     *("call:multi_dot", "mul", "call:multiply", "call:reshape", "call:squeeze"),
 )
 ROOTS, CLIPS = ("norm", "sqrt", "pow"), ("clip", "minimum", "maximum", "fmin", "fmax", "where")
+ADDED = ("add", "iadd", "call:add", "sub", "isub")  # a loss or a gradient, and a penalty
 SCALED = ("mul", "imul", "truediv", "itruediv", "multiply", "divide")
 IN_PLACE = ("isub", "iadd", "imul", "itruediv", "setitem", "changed", "gather")
 NEAR = 40  # values looked at behind one

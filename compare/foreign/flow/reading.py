@@ -106,7 +106,7 @@ class Reader:
 
     def following(self, given: Given) -> Reader:
         """A reader of the next call, which goes on with the same parameters."""
-        made = Reader(self.network, given.flow, self.convention, given)
+        made = Reader(self.network, given.flow, self.convention, given, self.read_off)
         made.earlier, made.moments, made.directions = self.earlier, self.moments, self.directions
         return made
 

@@ -66,7 +66,7 @@ class UnusedBiases:
                         continue
                     if _is_along(change, wanted, back):
                         return Seen(old, view), value
-                    if wanted.size > 1 and _is_of(value, old, wanted, back):  # an average first, then what it moves
+                    if _is_computed_from(value, old, wanted, back):  # an average first, and then what moves by it
                         found = Seen(old, view), value
         return found
 
@@ -85,8 +85,13 @@ def _is_along(change: Array, wanted: Array, back: Backward) -> bool:
     return scale is not None and distance(change, scale * wanted) <= tight(change)
 
 
-def _is_of(value: Value, old: Value, wanted: Array, back: Backward) -> bool:
-    """Whether its change is computed from the gradient, as where that is clipped, or averaged by Adam."""
+def _is_computed_from(value: Value, old: Value, wanted: Array, back: Backward) -> bool:
+    """Whether its change is computed from the gradient, as where that is clipped, or averaged by Adam.
+
+    Not of one number: a running loss is computed from it, too.
+    """
+    if wanted.size == 1:
+        return False
     behind = (v for v in before([value], [*back.step.olds, old]) if v.size == wanted.size and v.time in back.aimed)
     return any(scale_of(v.array.reshape(-1), wanted, back.known) is not None for v in behind)
 
