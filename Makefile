@@ -37,8 +37,8 @@ many: $(ready)  ## many more random networks, examples and whole trainings than 
 parity: $(ready)  ## the parity suite alone, in under 30 seconds
 	$(pytest) tests/parity $(ARGS)
 
-security: $(ready)  ## hostile programs in one class run, in about 15 minutes; needs bubblewrap: SECURITY.md
-	$(pytest) -m "many" tests/security $(ARGS)
+security: $(ready)  ## hostile programs in one class run, in about 3 minutes; needs bubblewrap: SECURITY.md
+	$(python) -m pytest -m "many" tests/security $(ARGS)
 
 trust: $(ready)  ## measure the checker on planted faults and correct networks, in about half an hour: docs/trust.md
 	$(python) scripts/measure_checker.py --resume --workers $(WORKERS) $(ARGS)
